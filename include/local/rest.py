@@ -1,0 +1,102 @@
+"""Airflow's REST API, as far as the demo and the tests use it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from local.problems import StackError
+
+END_STATES = ("success", "failed")
+
+
+class AirflowRest:
+    """A client that logs in by itself. Raises httpx.HTTPStatusError for refusals."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self._login = {"username": username, "password": password}
+        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def healthy(self) -> bool:
+        """Whether the API answers and scheduler, triggerer and DAG processor have a heartbeat."""
+        try:
+            health = self._client.get("/api/v2/monitor/health").json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def request(self, method: str, path: str, **arguments: Any) -> Any:
+        """Send a request with a token, and read the JSON of its answer."""
+        if "Authorization" not in self._client.headers:
+            answer = self._client.post("/auth/token", json=self._login)
+            answer.raise_for_status()
+            self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        answer = self._client.request(method, f"/api/v2{path}", **arguments)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def trigger(self, dag_id: str, conf: Mapping[str, object]) -> str:
+        """Start a run and return its id."""
+        body = {"logical_date": None, "conf": dict(conf)}
+        return str(self.request("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """All task instances of a run, mapped ones with their `map_index`."""
+        answer = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
+        return list(answer["task_instances"])
+
+    def log_events(self, dag_id: str, run_id: str, task_id: str, attempt: int, map_index: int = -1) -> list[str]:
+        """The records of a task log, as texts."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
+        answer = self.request(
+            "GET",
+            path,
+            params={"full_content": "true", "map_index": map_index},
+            headers={"Accept": "application/json"},
+        )
+        return [str(entry["event"]) if isinstance(entry, dict) else str(entry) for entry in answer["content"]]
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """One XCom value, None where there is none."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        try:
+            value = self.request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 404:
+                return None
+            raise
+        return json.loads(value) if isinstance(value, str) and value[:1] in "[{" else value
+
+    def has_dag(self, dag_id: str) -> bool:
+        try:
+            self.request("GET", f"/dags/{dag_id}")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == 404:
+                return False
+            raise
+        return True
+
+    def wait_for_run(
+        self, dag_id: str, run_id: str, within: float, look: Callable[[], None] = lambda: None, every: float = 0.5
+    ) -> str:
+        """Wait until a run has ended and return its state. Raises StackError when the time is over."""
+        deadline = time.monotonic() + within
+        while (state := self.run_state(dag_id, run_id)) not in END_STATES:
+            look()
+            if time.monotonic() > deadline:
+                raise StackError(f"Run {run_id} of {dag_id} is still {state} after {within:.0f} s.")
+            time.sleep(every)
+        look()
+        return state

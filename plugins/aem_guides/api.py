@@ -1,0 +1,105 @@
+"""The whole remote API, one method an endpoint, for whoever can drive a generator and wait for it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from aem_guides.connection import InstanceSettings
+from aem_guides.protocol import contract
+from aem_guides.protocol.contract import Call
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.models import (
+    AssetStatusReport,
+    History,
+    Job,
+    LogPage,
+    ProcessingRequest,
+    SystemStatus,
+)
+from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
+from aem_guides.protocol.procedures.download import download_log
+from aem_guides.protocol.procedures.events import LogLines
+from aem_guides.protocol.procedures.logs import PAGE_LINES, read_log
+from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.protocol.steps import Steps
+
+T = TypeVar("T")
+Consumer = Callable[[object], None]
+
+
+def ignore(_item: object) -> None:
+    """Consume what nobody asked for."""
+
+
+class InstanceApi(ABC):
+    """The endpoints as methods. Every one raises the errors of `protocol.errors`."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> InstanceSettings:
+        """The checked connection. Raises ConfigurationError."""
+
+    @property
+    @abstractmethod
+    def talk(self) -> Conversation:
+        """The conversation with the instance: what the generators of `protocol.procedures` take."""
+
+    @abstractmethod
+    def drive(self, steps: Steps[T], consume: Consumer = ignore) -> T:
+        """Carry out a generator; `consume` gets what it emits, before it goes on."""
+
+    def call(self, call: Call[T]) -> T:
+        """Carry out one call of `protocol.contract`."""
+        return self.drive(self.talk.call(call))
+
+    def start_processing(self, request: ProcessingRequest) -> str:
+        """POST one start and return the `processingId`; for a start that is never doubled use `start_once`."""
+        return self.call(contract.start(request))
+
+    def get_status(self, processing_id: str) -> Job:
+        """The state of one job."""
+        return self.call(contract.status(processing_id))
+
+    def get_logs(
+        self, processing_id: str, *, offset: int | None = None, limit: int | None = None, tail: int | None = None
+    ) -> LogPage:
+        """One page of a job's log: from line `offset` on, or the last `tail` lines."""
+        return self.call(contract.logs(processing_id, offset=offset, limit=limit, tail=tail))
+
+    def read_log(
+        self, processing_id: str, consume: Callable[[LogLines], None], *, offset: int = 0, page_lines: int = PAGE_LINES
+    ) -> int:
+        """Hand on all lines from `offset` on, page by page; returns the number of the line after the last."""
+        steps = read_log(self.talk, processing_id, offset=offset, page_lines=page_lines)
+        return self.drive(steps, cast("Consumer", consume))
+
+    def download_logs(self, processing_id: str, consume: Callable[[ArchivePart], None]) -> None:
+        """Hand on the whole log, block by block: as the ZIP, or as the files, that the instance sends."""
+        steps = download_log(self.talk, processing_id, base_url=self.settings.base_url)
+        self.drive(steps, cast("Consumer", consume))
+
+    def cancel_processing(self, processing_id: str, *, within_seconds: float = 60.0) -> CancelOutcome:
+        """Cancel a job and look until it has ended, or the time is over."""
+        return self.drive(cancel_and_confirm(self.talk, processing_id, within_seconds=within_seconds))
+
+    def resume_processing(self, processing_id: str) -> str:
+        """POST one resume; returns the id under which the job goes on."""
+        return self.call(contract.resume(processing_id))
+
+    def get_history(self) -> History:
+        """The window: the last jobs, whoever started them."""
+        return self.call(contract.history())
+
+    def get_system_status(self) -> SystemStatus:
+        """Whether the instance is fit for work. Raises NotFoundError on an instance that has no such endpoint."""
+        return self.call(contract.system_status())
+
+    def start_asset_status(self, request: ProcessingRequest) -> str:
+        """Ask for the state of all assets of a request; returns the id of the question."""
+        return self.call(contract.start_asset_status((request.path,), request.excluded_paths))
+
+    def get_asset_status(self, job_id: str) -> AssetStatusReport:
+        """The answer to `start_asset_status`, once it is there."""
+        return self.call(contract.asset_status(job_id))

@@ -1,0 +1,313 @@
+"""A job's log archive in object storage: fetched, checked, and only then put in its place.
+
+The ZIP is streamed to a temporary file, every entry is read against its CRC-32, the whole is written beside its
+place under a hidden name, read back from the storage, and moved. The manifest comes last: an archive without it
+does not count, and is fetched again.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.configuration import conf
+
+from aem_guides.archive_storage import (
+    ABSENT,
+    Content,
+    beside,
+    digest_of,
+    move,
+    remove,
+    remove_leftovers,
+    size_of,
+    storage_errors,
+)
+from aem_guides.archive_zip import (
+    ArchivedEntry,
+    DamagedArchiveError,
+    LocalArchive,
+    LogSource,
+    RefusedArchiveError,
+    ZipLimits,
+    fetch_archive,
+)
+from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, text
+
+__all__ = [
+    "ArchiveCondition",
+    "ArchivedEntry",
+    "DamagedArchiveError",
+    "LogSource",
+    "Provenance",
+    "RefusedArchiveError",
+    "StoredArchive",
+    "ZipLimits",
+    "archive_folder",
+    "default_archive_uri",
+    "find_archive",
+    "iso_time",
+    "safe_name",
+    "store_archive",
+    "verify_archive",
+]
+
+ARCHIVE_NAME = "logs.zip"
+MANIFEST_NAME = "manifest.json"
+MANIFEST_VERSION = 1
+
+_DEFAULT_LIMITS = ZipLimits()
+_LONGEST_NAME = 80
+_DIGEST_ENDING = re.compile(r"-[0-9a-f]{16}$")
+_PAUSE_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class ArchiveCondition(enum.StrEnum):
+    """What a stored archive was found to be, compared with its manifest."""
+
+    OK = "ok"
+    MISSING = "missing"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True)
+class StoredArchive:
+    """An archive in its place. Sizes in bytes; `sha256` and `size` are those of the ZIP."""
+
+    uri: str
+    manifest_uri: str
+    sha256: str
+    size: int
+    entries: tuple[ArchivedEntry, ...]
+    uncompressed_size: int
+
+    def to_json(self) -> JsonObject:
+        """The archive as plain JSON, for XCom and asset events."""
+        return cast("JsonObject", asdict(self) | {"entries": [asdict(entry) for entry in self.entries]})
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the manifest says beside the archive itself: whose log it is, and which run fetched it."""
+
+    instance: str
+    job: Job
+    run: str | JsonObject | None = None
+    request: JsonObject | None = None
+
+
+def default_archive_uri() -> str:
+    """`[aem_guides] archive_uri` of Airflow's configuration; without it `file://` below AIRFLOW_HOME."""
+    if configured := conf.get("aem_guides", "archive_uri", fallback=""):
+        return str(configured)
+    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return f"file://{Path(home).expanduser().absolute()}/aem_guides/archive"
+
+
+def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: str) -> ObjectStoragePath:
+    """`<base>/<instance host>/<yyyy>/<mm>/<dd>/<processing id made safe>`, the day in UTC.
+
+    Give a time that stays the same over retries, such as the job's start: a stored archive is looked for here.
+    """
+    day = when.astimezone(UTC)
+    names = (safe_name(instance.lower()), f"{day:%Y}", f"{day:%m}", f"{day:%d}", safe_name(processing_id))
+    return ObjectStoragePath(base_uri).joinpath(*names)
+
+
+def safe_name(name: str) -> str:
+    """A readable name for one folder, at most 97 of `A-Z a-z 0-9 . _ -`, another one for every other name.
+
+    A name that had to be changed, and one that could be taken for such, gets 16 digits of its SHA-256.
+    """
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_LONGEST_NAME].strip(".") or "_"
+    if kept == name and not _DIGEST_ENDING.search(name):
+        return name
+    return f"{kept}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def find_archive(folder: ObjectStoragePath) -> StoredArchive | None:
+    """The archive in the folder, as its manifest tells; None where there is none that counts.
+
+    The content is not read: see `verify_archive`. Raises ArchiveError where the storage cannot be asked.
+    """
+    with storage_errors("Looking for a log archive", folder):
+        manifest = _read_manifest(folder)
+        if manifest is None or size_of(folder / ARCHIVE_NAME) != manifest.get("size"):
+            return None
+        return _archive_of(folder, manifest)
+
+
+def verify_archive(place: ObjectStoragePath | str, *, sha256: str | None = None) -> ArchiveCondition:
+    """Read a stored archive again and compare it with its manifest, and with `sha256` where that is given.
+
+    `place` is the folder, or the URI of its ZIP. Raises ArchiveError where the storage cannot be asked, which is
+    not to be taken for a missing archive.
+    """
+    folder = ObjectStoragePath(place) if isinstance(place, str) else place
+    if folder.name == ARCHIVE_NAME:
+        folder = folder.parent
+    with storage_errors("Reading a log archive again", folder):
+        manifest = _read_manifest(folder)
+        found = digest_of(folder / ARCHIVE_NAME)
+    if manifest is None or found is None:
+        return ArchiveCondition.MISSING
+    same = found == (manifest.get("sha256"), manifest.get("size")) and sha256 in (None, found[0])
+    return ArchiveCondition.OK if same else ArchiveCondition.DIFFERENT
+
+
+def store_archive(
+    source: LogSource,
+    provenance: Provenance,
+    folder: ObjectStoragePath,
+    *,
+    wait: Callable[[float], None],
+    now: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+    attempts: int = 3,
+    work_dir: Path | None = None,
+    limits: ZipLimits = _DEFAULT_LIMITS,
+) -> StoredArchive:
+    """Fetch, check and store the log of a job; what is there already, intact and of the job as it is now, stays.
+
+    Torn and damaged downloads are fetched again, `attempts` times in all, with `wait` (seconds) in between; the
+    archive that is there already stays until a whole one takes its place. `work_dir` is for the temporary file,
+    which takes as much room as the ZIP. Raises ArchiveError, and what `download_logs` raises where fetching
+    again does not help.
+    """
+    if attempts < 1:
+        raise InvalidInputError("attempts", attempts, "Give at least 1.")
+    there = _intact_archive(folder, provenance.job)
+    if there is not None:
+        return there
+    processing_id, attempt = provenance.job.processing_id, 1
+    while True:
+        try:
+            with fetch_archive(
+                source, processing_id, dated=_date_of(provenance.job), work_dir=work_dir, limits=limits
+            ) as archive:
+                return _put_in_place(archive, folder, provenance, now())
+        except RefusedArchiveError as error:
+            raise RefusedArchiveError(f"The log of job {processing_id} was not archived. {error}") from error
+        except (DamagedArchiveError, UnreachableError, MalformedAnswerError) as error:
+            if attempt >= attempts:
+                raise _given_up(processing_id, attempts, error) from error
+            pause = _PAUSE_SECONDS * attempt
+            log.warning("Download %s of %s: %s Again in %.0f s.", attempt, attempts, error, pause)
+            wait(pause)
+            attempt += 1
+
+
+def iso_time(at: int | None) -> str | None:
+    """Epoch milliseconds as ISO 8601 in UTC, to the millisecond; None stays None."""
+    return None if at is None else datetime.fromtimestamp(at / 1000, tz=UTC).isoformat(timespec="milliseconds")
+
+
+def _given_up(processing_id: str, attempts: int, error: Exception) -> ArchiveError:
+    times = "1 download" if attempts == 1 else f"{attempts} downloads"
+    return ArchiveError(
+        f"The log archive of job {processing_id} is not whole after {times}; nothing was stored. The last one: {error} "
+        "Run the task again later; if it stays so, download the log in the Bulk Processor."
+    )
+
+
+def _intact_archive(folder: ObjectStoragePath, job: Job) -> StoredArchive | None:
+    """What an earlier try stored. The log of a job that was resumed since has grown, and is fetched again."""
+    with storage_errors(f"Looking for the log archive of job {job.processing_id}", folder):
+        manifest = _read_manifest(folder)
+        if manifest is None or any(manifest.get(key) != value for key, value in _identity(job).items()):
+            return None
+        if digest_of(folder / ARCHIVE_NAME) != (manifest.get("sha256"), manifest.get("size")):
+            return None
+        return _archive_of(folder, manifest)
+
+
+def _put_in_place(
+    archive: LocalArchive, folder: ObjectStoragePath, provenance: Provenance, at: datetime
+) -> StoredArchive:
+    stored = StoredArchive(
+        uri=str(folder / ARCHIVE_NAME),
+        manifest_uri=str(folder / MANIFEST_NAME),
+        sha256=archive.sha256,
+        size=archive.size,
+        entries=archive.entries,
+        uncompressed_size=sum(entry.size for entry in archive.entries),
+    )
+    manifest = json.dumps(_manifest(stored, provenance, at), indent=2, ensure_ascii=False).encode(errors="replace")
+    with storage_errors(f"Storing the log archive of job {provenance.job.processing_id}", folder):
+        folder.fs.makedirs(folder.path, exist_ok=True)
+        remove_leftovers(folder / ARCHIVE_NAME)
+        remove_leftovers(folder / MANIFEST_NAME)
+        with beside(folder / ARCHIVE_NAME, Content(archive.file, archive.sha256, archive.size)) as part:
+            # From here until the new manifest lies there, the folder has no archive that counts.
+            remove(folder / MANIFEST_NAME)
+            move(part, folder / ARCHIVE_NAME, archive.size)
+        content = Content(io.BytesIO(manifest), hashlib.sha256(manifest).hexdigest(), len(manifest))
+        with beside(folder / MANIFEST_NAME, content) as part:
+            move(part, folder / MANIFEST_NAME, len(manifest))
+    return stored
+
+
+def _manifest(archive: StoredArchive, provenance: Provenance, at: datetime) -> JsonObject:
+    job = provenance.job
+    return {
+        "version": MANIFEST_VERSION,
+        "instance": provenance.instance,
+        **_identity(job),
+        "path": job.path,
+        "created_by": job.created_by,
+        "request": provenance.request,
+        "run": provenance.run,
+        "sha256": archive.sha256,
+        "size": archive.size,
+        "uncompressed_size": archive.uncompressed_size,
+        "entries": [cast("JsonValue", asdict(entry)) for entry in archive.entries],
+        "archived_at": at.astimezone(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _identity(job: Job) -> JsonObject:
+    return {
+        "processing_id": job.processing_id,
+        "state": str(job.state),
+        "started_at": iso_time(job.started_at),
+        "completed_at": iso_time(job.completed_at),
+    }
+
+
+def _read_manifest(folder: ObjectStoragePath) -> JsonObject | None:
+    folder.fs.invalidate_cache()
+    try:
+        data = json.loads(folder.fs.cat_file((folder / MANIFEST_NAME).path))
+    except (*ABSENT, ValueError):
+        return None
+    return data if isinstance(data, dict) and _archive_of(folder, data) else None
+
+
+def _archive_of(folder: ObjectStoragePath, manifest: JsonObject) -> StoredArchive | None:
+    sha256, size, listed = text(manifest.get("sha256")), number(manifest.get("size")), manifest.get("entries")
+    if sha256 is None or size is None or not isinstance(listed, list):
+        return None
+    entries = tuple(
+        ArchivedEntry(str(entry.get("name")), number(entry.get("size")) or 0, str(entry.get("crc32")))
+        for entry in listed
+        if isinstance(entry, dict)
+    )
+    total = sum(entry.size for entry in entries)
+    return StoredArchive(str(folder / ARCHIVE_NAME), str(folder / MANIFEST_NAME), sha256, size, entries, total)
+
+
+def _date_of(job: Job) -> datetime:
+    return datetime.fromtimestamp((milliseconds(job.completed_at) or milliseconds(job.started_at) or 0) / 1000, tz=UTC)

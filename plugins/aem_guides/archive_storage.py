@@ -1,0 +1,150 @@
+"""A place in object storage: written beside, read back, moved; and whatever goes wrong there, in one error."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from airflow.sdk import ObjectStoragePath
+
+from aem_guides.protocol.errors import AemGuidesError, ArchiveError
+from aem_guides.protocol.models import number
+
+BLOCK_BYTES = 1024 * 1024
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+_LOCAL_PROTOCOLS = ("", "file", "local")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to lie under a name, as it was digested on the way here."""
+
+    file: BinaryIO
+    sha256: str
+    size: int
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str, place: object) -> Iterator[None]:
+    """Turn whatever a place of storage raises into an ArchiveError that says what was being done, and where."""
+    try:
+        yield
+    except AemGuidesError:
+        raise
+    except Exception as error:  # each object store raises errors of its own kind
+        raise ArchiveError(f"{doing} failed at {place}: {_reason(error)}. {_remedy(error)}") from error
+
+
+@contextlib.contextmanager
+def beside(place: ObjectStoragePath, content: Content) -> Iterator[ObjectStoragePath]:
+    """Write beside a place under a hidden name and read it back; nothing is left under that name in the end."""
+    part = place.parent / f".{place.name}.{uuid.uuid4().hex}.part"
+    try:
+        with part.fs.open(part.path, "wb") as target:
+            shutil.copyfileobj(content.file, target, BLOCK_BYTES)
+        if _is_local(part):
+            _sync(Path(part.path))
+        if digest_of(part) != (content.sha256, content.size):
+            raise ArchiveError(
+                f"{place.parent} does not give back what was written to it; {place.name} was not stored. Check that "
+                "storage, then run the task again."
+            )
+        yield part
+    finally:
+        with contextlib.suppress(Exception):  # what went wrong before is what has to be told
+            remove(part)
+
+
+def move(part: ObjectStoragePath, place: ObjectStoragePath, size: int) -> None:
+    """Locally a rename, which is atomic; object stores copy, and show an object only when it is whole."""
+    if _is_local(part):
+        Path(part.path).replace(place.path)
+        with contextlib.suppress(OSError):  # not every file system can sync a folder, and the rename is done
+            _sync(Path(place.parent.path))
+        return
+    remove(place)
+    part.fs.mv(part.path, place.path)
+    if size_of(place) != size:
+        remove(place)
+        raise ArchiveError(f"{place} came out with another size than {size:,} bytes when it was moved; it was removed.")
+
+
+def remove_leftovers(place: ObjectStoragePath) -> None:
+    """Remove what tries that were killed left behind beside this place, under its hidden names."""
+    leftover = re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{32}}\.part")
+    folder = place.parent
+    folder.fs.invalidate_cache()
+    # An object store knows no folder before the first object lies in it.
+    with contextlib.suppress(FileNotFoundError):
+        for path in cast("list[str]", folder.fs.ls(folder.path, detail=False)):
+            name = path.rpartition("/")[2]
+            if leftover.fullmatch(name):
+                log.info("Removing %s, left behind by a try that was killed", name)
+                remove(folder / name)
+
+
+def remove(path: ObjectStoragePath) -> None:
+    """Remove a file; that there is none is all right."""
+    with contextlib.suppress(FileNotFoundError):
+        path.fs.rm_file(path.path)
+
+
+def size_of(path: ObjectStoragePath) -> int | None:
+    """The size in bytes, None where nothing lies there."""
+    path.fs.invalidate_cache()
+    try:
+        return number(path.fs.info(path.path).get("size"))
+    except ABSENT:
+        return None
+
+
+def digest_of(path: ObjectStoragePath) -> tuple[str, int] | None:
+    """SHA-256 and size of what lies there, None where nothing does."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with path.fs.open(path.path, "rb", block_size=BLOCK_BYTES) as content:
+            while block := cast("bytes", content.read(BLOCK_BYTES)):
+                digest.update(block)
+                size += len(block)
+    except ABSENT:
+        return None
+    return digest.hexdigest(), size
+
+
+def _is_local(path: ObjectStoragePath) -> bool:
+    return path.protocol in _LOCAL_PROTOCOLS
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's content, or a folder's names, onto the disk: a power failure then finds them whole."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return "There is no room left: make some, then run the task again."
+    return "See that this place can be reached, read and written, then run the task again."
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}"

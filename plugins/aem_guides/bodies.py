@@ -1,0 +1,114 @@
+"""What the two bodies share: which transport errors mean what, URLs, proxies, tokens kept for the process."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Mapping
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import requests
+import urllib3.exceptions
+from typing_extensions import TypeIs
+
+from aem_guides import __version__
+from aem_guides.connection import InstanceSettings
+from aem_guides.protocol.conversation import Conversation, RetrySettings
+from aem_guides.protocol.credentials import AccessToken, Credentials, RenewableCredentials
+from aem_guides.protocol.errors import ConfigurationError
+from aem_guides.protocol.steps import HttpRequest, Surroundings, TransportFailure
+
+USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
+BLOCK_BYTES = 64 * 1024
+LONGEST_ERROR_BODY = 64 * 1024
+
+REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
+
+
+def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
+    """A conversation with the instance, in the real world."""
+    return Conversation(REAL_SURROUNDINGS, retries=retries, secrets=settings.credentials.secrets)
+
+
+def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
+    """The request's URL; its target is encoded already."""
+    return request.target if "://" in request.target else settings.base_url + request.target
+
+
+def proxy_for(settings: InstanceSettings, url: str) -> str | None:
+    """The connection's proxy or, without one, the environment's (HTTPS_PROXY, NO_PROXY and their kin)."""
+    if settings.proxy is not None:
+        return settings.proxy
+    scheme, _, rest = url.partition("://")
+    if proxy_bypass(rest.partition("/")[0].rpartition(":")[0] or rest.partition("/")[0]):
+        return None
+    return getproxies().get(scheme)
+
+
+def requests_failure(error: requests.RequestException) -> TransportFailure:
+    """What an exception of requests tells; certain that nothing was sent is only who could not connect."""
+    reason = error.args[0] if error.args else error
+    cause = getattr(reason, "reason", reason)
+    unsent = (
+        requests.ConnectTimeout,
+        requests.exceptions.SSLError,
+        requests.exceptions.ProxyError,
+        requests.exceptions.InvalidURL,
+    )
+    sent = not isinstance(error, unsent) and not isinstance(
+        cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    )
+    return TransportFailure(_reason(cause), sent)
+
+
+def aiohttp_failure(error: Exception) -> TransportFailure:
+    """What an exception of aiohttp tells; certain that nothing was sent is only who could not connect."""
+    unsent = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+    return TransportFailure(_reason(error), not isinstance(error, unsent))
+
+
+def _reason(error: object) -> str:
+    text = str(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text and text != name else name
+
+
+class TokenVault:
+    """The access tokens of this process, one for each identity, shared by all who log in as it."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, AccessToken] = {}
+
+    def usable(self, identity: str, refused: str | None, now: float) -> AccessToken | None:
+        """The kept token, unless it ends soon or is the one that the instance has just refused."""
+        token = self._tokens.get(self._key(identity))
+        if token is None or not token.is_fresh(now) or token.value == refused:
+            return None
+        return token
+
+    def keep(self, identity: str, token: AccessToken) -> None:
+        self._tokens[self._key(identity)] = token
+
+    @staticmethod
+    def _key(identity: str) -> str:
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def is_renewable(credentials: Credentials) -> TypeIs[RenewableCredentials]:
+    """Whether these credentials buy a token that ends, rather than being sent themselves."""
+    return hasattr(credentials, "obtain")
+
+
+def token_in(headers: Mapping[str, str] | None) -> str | None:
+    """The token that these header fields carry."""
+    return headers.get("Authorization", "").rpartition(" ")[2] if headers else None
+
+
+def unknown_connection(conn_id: str) -> ConfigurationError:
+    """The error for a connection that Airflow does not have."""
+    return ConfigurationError(
+        f"connection_id: {conn_id!r} is not an Airflow connection. Create it under Admin > Connections with type "
+        f"aem_guides, or set the environment variable AIRFLOW_CONN_{conn_id.upper()}."
+    )

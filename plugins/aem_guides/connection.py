@@ -1,0 +1,201 @@
+"""What the Airflow connection of type `aem_guides` says of an instance, checked field by field.
+
+The connection's own fields hold the base URL (host, or schema, host and port) and the login. Its extra fields
+are listed in `EXTRA_FIELDS`; none of them ever becomes a header.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials
+from aem_guides.protocol.errors import ConfigurationError
+
+EXTRA_FIELDS = (
+    "auth",
+    "token",
+    "service_credentials",
+    "client_id",
+    "client_secret",
+    "scopes",
+    "ims_url",
+    "verify",
+    "ca_file",
+    "proxy",
+    "connect_timeout",
+    "read_timeout",
+)
+
+
+class ConnectionLike(Protocol):
+    """The part of an Airflow connection that is read here."""
+
+    conn_id: str
+    host: str | None
+    schema: str | None
+    port: int | None
+    login: str | None
+    password: str | None
+
+    @property
+    def extra_dejson(self) -> dict[str, object]: ...
+
+
+@dataclass(frozen=True)
+class InstanceSettings:
+    """How to reach an instance.
+
+    `base_url` has no trailing slash. `verify` is False where TLS certificates are not checked; `ca_file` is an
+    additional trust root. Time-outs are in seconds. `warnings` are worth telling, and no error.
+    """
+
+    conn_id: str
+    base_url: str
+    credentials: Credentials = field(repr=False)
+    verify: bool = True
+    ca_file: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The host name: names the instance in the archive."""
+        return urlsplit(self.base_url).hostname or ""
+
+
+class _Extras:
+    """The extra fields of one connection, read with errors that name them."""
+
+    def __init__(self, conn_id: str, values: Mapping[str, object]) -> None:
+        self.conn_id = conn_id
+        self.values = values
+
+    def wrong(self, name: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(f"Connection {self.conn_id}, field {name}: {remedy}")
+
+    def text(self, name: str) -> str | None:
+        value = self.values.get(name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise self.wrong(name, "It must be a text.")
+        return value.strip()
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self.values.get(name)
+        if value is None or value == "":
+            return default
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= 3600:
+            raise self.wrong(name, f"{value!r} is not a time in seconds between 0 and 3600.")
+        return seconds
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.values.get(name)
+        if value is None or value == "":
+            return default
+        known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+        if str(value).lower() not in known:
+            raise self.wrong(name, f"{value!r} is neither true nor false.")
+        return known[str(value).lower()]
+
+
+def read_connection(connection: ConnectionLike) -> InstanceSettings:
+    """Check a connection. Raises ConfigurationError that names the field and the remedy, never a secret."""
+    extras = _Extras(connection.conn_id, connection.extra_dejson)
+    base_url = _base_url(connection)
+    ca_file = extras.text("ca_file")
+    if ca_file is not None and not os.access(ca_file, os.R_OK):
+        raise extras.wrong("ca_file", f"{ca_file!r} cannot be read. Give the path of a PEM file on every worker.")
+    return InstanceSettings(
+        conn_id=connection.conn_id,
+        base_url=base_url,
+        credentials=_credentials(connection, extras),
+        verify=extras.flag("verify", True),
+        ca_file=ca_file,
+        proxy=_proxy(extras),
+        connect_timeout=extras.seconds("connect_timeout", 10.0),
+        read_timeout=extras.seconds("read_timeout", 60.0),
+        warnings=_warnings(connection.conn_id, base_url),
+    )
+
+
+def _base_url(connection: ConnectionLike) -> str:
+    host = (connection.host or "").strip()
+    where = f"Connection {connection.conn_id}, field host"
+    if not host:
+        raise ConfigurationError(f"{where}: it is empty. Give the base URL, such as https://author.example.com.")
+    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or connection.port
+    except ValueError:
+        raise ConfigurationError(f"{where}: {_shown(url)!r} is not a URL. Give it as https://host:port.") from None
+    if parts.scheme not in ("http", "https"):
+        raise ConfigurationError(f"{where}: {parts.scheme!r} is no scheme for it. Use https (or http).")
+    if parts.username or parts.password:
+        raise ConfigurationError(f"{where}: it holds user information. Put it into login and password.")
+    if not parts.hostname:
+        raise ConfigurationError(
+            f"{where}: it has no host name. Give the base URL, such as https://author.example.com."
+        )
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigurationError(f"{where}: remove what follows the host name ({parts.path or '?'}).")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    standard = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{name}" + (f":{port}" if port and port != standard else "")
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be a password in it."""
+    return url.rpartition("@")[2]
+
+
+def _credentials(connection: ConnectionLike, extras: _Extras) -> Credentials:
+    kind = extras.text("auth") or ("basic" if connection.login else "bearer")
+    if kind not in CREDENTIAL_KINDS:
+        raise extras.wrong("auth", f"{kind!r} is not known. Use one of {', '.join(CREDENTIAL_KINDS)}.")
+    return CREDENTIAL_KINDS[kind](connection, extras)
+
+
+def _basic(connection: ConnectionLike, extras: _Extras) -> Credentials:
+    if not connection.login:
+        raise extras.wrong("login", "It is empty. Give the AEM user, or choose another kind in the field auth.")
+    if not connection.password:
+        raise extras.wrong("password", "It is empty. Give the password of the AEM user.")
+    return BasicCredentials(connection.login, connection.password)
+
+
+def _bearer(connection: ConnectionLike, extras: _Extras) -> Credentials:
+    token = extras.text("token") or (connection.password or "").strip()
+    if not token:
+        raise extras.wrong("password", "It is empty. Give a login and a password, or an access token as password.")
+    if any(letter.isspace() for letter in token):
+        raise extras.wrong("password", "The access token has white space or line breaks in it. Paste it as one line.")
+    return BearerCredentials(token)
+
+
+CREDENTIAL_KINDS: dict[str, Callable[[ConnectionLike, _Extras], Credentials]] = {"basic": _basic, "bearer": _bearer}
+
+
+def _proxy(extras: _Extras) -> str | None:
+    proxy = extras.text("proxy")
+    if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
+        raise extras.wrong("proxy", "It must begin with http:// or https://.")
+    return proxy
+
+
+def _warnings(conn_id: str, base_url: str) -> tuple[str, ...]:
+    parts = urlsplit(base_url)
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return (f"Connection {conn_id} uses http: credentials travel unencrypted. Use https.",)
+    return ()

@@ -1,0 +1,387 @@
+"""The two bodies that carry out what the protocol decides: one blocking, one asynchronous.
+
+Both take a generator of `protocol.steps.Steps`, act on what it yields, and return what it returns. They decide
+nothing themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar, cast
+
+import aiohttp
+import requests
+import yarl
+from airflow.providers.http.hooks.http import HttpAsyncHook, HttpHook
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import amask_secret, mask_secret
+
+from aem_guides import bodies
+from aem_guides.api import Consumer, InstanceApi, ignore
+from aem_guides.connection import ConnectionLike, InstanceSettings, read_connection
+from aem_guides.diagnosis import diagnose
+from aem_guides.protocol.contract import Call
+from aem_guides.protocol.conversation import Conversation, RetrySettings
+from aem_guides.protocol.credentials import bearer
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.steps import (
+    Answer,
+    Authorize,
+    Emit,
+    HttpRequest,
+    Mask,
+    Read,
+    Reply,
+    Send,
+    Step,
+    Steps,
+    TransportFailure,
+    Wait,
+)
+
+T = TypeVar("T")
+
+DEFAULT_CONNECTION = "aem_guides_default"
+CONNECTION_TYPE = "aem_guides"
+
+_VAULT = bodies.TokenVault()
+_SYNC_LOCK = threading.Lock()
+_ASYNC_LOCKS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+
+
+class AemGuidesHook(InstanceApi, HttpHook):
+    """Talk to an AEM Guides instance and wait for the answer.
+
+    :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
+    :param retries: how calls are repeated; the defaults suit an AEM author behind a CDN.
+
+    Every method raises the errors of `protocol.errors`. Use it as a context manager, or call `close`.
+    """
+
+    conn_name_attr = "aem_guides_conn_id"
+    default_conn_name = DEFAULT_CONNECTION
+    conn_type = CONNECTION_TYPE
+    hook_name = "AEM Guides"
+
+    def __init__(self, aem_guides_conn_id: str = DEFAULT_CONNECTION, *, retries: RetrySettings | None = None) -> None:
+        super().__init__(method="GET", http_conn_id=aem_guides_conn_id)
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self._retries = retries
+        self._session: requests.Session | None = None
+        self._settings: InstanceSettings | None = None
+        self._talk: Conversation | None = None
+        self._response: requests.Response | None = None
+        self._blocks: Iterator[bytes] | None = None
+
+    @property
+    def settings(self) -> InstanceSettings:
+        """The checked connection. Raises ConfigurationError."""
+        if self._settings is None:
+            try:
+                connection = self.get_connection(self.aem_guides_conn_id)
+            except AirflowNotFoundException:
+                raise bodies.unknown_connection(self.aem_guides_conn_id) from None
+            self._settings = read_connection(cast("ConnectionLike", connection))
+            for secret in self._settings.credentials.secrets:
+                mask_secret(secret)
+            for warning in self._settings.warnings:
+                self.log.warning(warning)
+        return self._settings
+
+    @property
+    def talk(self) -> Conversation:
+        """The conversation with the instance: what the generators of `protocol.procedures` take."""
+        if self._talk is None:
+            self._talk = bodies.new_conversation(self.settings, self._retries)
+        return self._talk
+
+    def get_conn(
+        self, headers: Mapping[str, str] | None = None, extra_options: Mapping[str, object] | None = None
+    ) -> requests.Session:
+        """The one kept session. The connection's extra fields never become headers of it."""
+        if self._session is None:
+            self.base_url = self.settings.base_url
+            self._base_url_initialized = True
+            session = requests.Session()
+            session.trust_env = False
+            session.headers["User-Agent"] = bodies.USER_AGENT
+            session.verify = (self.settings.ca_file or True) if self.settings.verify else False
+            self._session = self._configure_session_from_mount_adapters(session)
+        if headers:
+            self._session.headers.update(headers)
+        return self._session
+
+    def close(self) -> None:
+        """Close the session."""
+        self._drop_response()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> AemGuidesHook:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def drive(self, steps: Steps[T], consume: Consumer = ignore) -> T:
+        """Carry out a generator; `consume` gets what it emits, before it goes on."""
+        answer: Answer = None
+        error: BaseException | None = None
+        try:
+            while True:
+                step = steps.send(answer) if error is None else steps.throw(error)
+                error = None
+                try:
+                    answer = self._act(step, consume)
+                except AemGuidesError as raised:
+                    if not isinstance(step, Authorize):
+                        raise
+                    error, answer = raised, None
+        except StopIteration as end:
+            return cast("T", end.value)
+        finally:
+            steps.close()
+            self._drop_response()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say what is right or wrong with the connection, for the Test button."""
+        try:
+            return True, self.drive(diagnose(self.talk, self.settings))
+        except AemGuidesError as error:
+            return False, str(error)
+        finally:
+            self.close()
+
+    def _act(self, step: Step, consume: Consumer) -> Answer:
+        match step:
+            case Send(request, stream):
+                return self._send(request, stream)
+            case Read():
+                return self._read()
+            case Wait(seconds, why):
+                self.log.debug("Waiting %.1f s: %s", seconds, why)
+                time.sleep(seconds)
+            case Authorize(refused):
+                return self._authorize(refused)
+            case Emit(item):
+                consume(item)
+            case Mask(secret):
+                mask_secret(secret)
+        return None
+
+    def _send(self, request: HttpRequest, stream: bool) -> Reply | TransportFailure:
+        self._drop_response()
+        url = bodies.absolute_url(self.settings, request)
+        proxy = bodies.proxy_for(self.settings, url)
+        try:
+            response = self.get_conn().request(
+                request.method,
+                url,
+                data=request.body,
+                headers=dict(request.headers),
+                timeout=(self.settings.connect_timeout, self.settings.read_timeout),
+                allow_redirects=False,
+                stream=stream,
+                proxies={"http": proxy, "https": proxy} if proxy else None,
+            )
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if not stream:
+                return Reply(response.status_code, headers, response.content)
+            self._response = response
+            self._blocks = response.iter_content(bodies.BLOCK_BYTES)
+            if response.status_code == 200:
+                return Reply(response.status_code, headers)
+            beginning = next(self._blocks, b"")
+            self._drop_response()
+            return Reply(response.status_code, headers, beginning)
+        except requests.RequestException as error:
+            return bodies.requests_failure(error)
+
+    def _read(self) -> bytes | TransportFailure:
+        try:
+            return next(self._blocks, b"") if self._blocks is not None else b""
+        except requests.RequestException as error:
+            return bodies.requests_failure(error)
+
+    def _drop_response(self) -> None:
+        if self._response is not None:
+            self._response.close()
+        self._response = self._blocks = None
+
+    def _authorize(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
+        credentials = self.settings.credentials
+        if not bodies.is_renewable(credentials):
+            return credentials.headers()
+        with _SYNC_LOCK:
+            token = _VAULT.usable(credentials.identity, bodies.token_in(refused), time.time())
+            if token is None:
+                token = self.drive(credentials.obtain(self.talk))
+                _VAULT.keep(credentials.identity, token)
+        return bearer(token)
+
+
+class AemGuidesAsyncHook(HttpAsyncHook):
+    """Talk to an AEM Guides instance from an event loop. Use it as an asynchronous context manager.
+
+    :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
+    :param retries: how calls are repeated.
+    """
+
+    conn_name_attr = "aem_guides_conn_id"
+    default_conn_name = DEFAULT_CONNECTION
+    conn_type = CONNECTION_TYPE
+    hook_name = "AEM Guides"
+
+    def __init__(self, aem_guides_conn_id: str = DEFAULT_CONNECTION, *, retries: RetrySettings | None = None) -> None:
+        super().__init__(method="GET", http_conn_id=aem_guides_conn_id)
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self._retries = retries
+        self._kept: aiohttp.ClientSession | None = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._read_settings: InstanceSettings | None = None
+        self._talk: Conversation | None = None
+
+    async def settings(self) -> InstanceSettings:
+        """The checked connection. Raises ConfigurationError."""
+        if self._read_settings is None:
+            try:
+                connection = await BaseHook.aget_connection(self.aem_guides_conn_id)
+            except AirflowNotFoundException:
+                raise bodies.unknown_connection(self.aem_guides_conn_id) from None
+            self._read_settings = read_connection(cast("ConnectionLike", connection))
+            for secret in self._read_settings.credentials.secrets:
+                await amask_secret(secret)
+        return self._read_settings
+
+    async def talk(self) -> Conversation:
+        """The conversation with the instance: what the generators of `protocol.procedures` take."""
+        if self._talk is None:
+            self._talk = bodies.new_conversation(await self.settings(), self._retries)
+        return self._talk
+
+    async def close(self) -> None:
+        """Close the session."""
+        self._drop_response()
+        if self._kept is not None:
+            await self._kept.close()
+            self._kept = None
+
+    async def __aenter__(self) -> AemGuidesAsyncHook:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    async def drive(self, steps: Steps[T], consume: Callable[[object], object] = ignore) -> T:
+        """Carry out a generator; `consume` gets what it emits, and is awaited where it is a coroutine function."""
+        answer: Answer = None
+        error: BaseException | None = None
+        try:
+            while True:
+                step = steps.send(answer) if error is None else steps.throw(error)
+                error = None
+                try:
+                    answer = await self._act(step, consume)
+                except AemGuidesError as raised:
+                    if not isinstance(step, Authorize):
+                        raise
+                    error, answer = raised, None
+        except StopIteration as end:
+            return cast("T", end.value)
+        finally:
+            steps.close()
+            self._drop_response()
+
+    async def call(self, call: Call[T]) -> T:
+        """Carry out one call of `protocol.contract`."""
+        return await self.drive((await self.talk()).call(call))
+
+    async def _act(self, step: Step, consume: Callable[[object], object]) -> Answer:
+        match step:
+            case Send(request, stream):
+                return await self._send(request, stream)
+            case Read():
+                return await self._read()
+            case Wait(seconds, _):
+                await asyncio.sleep(seconds)
+            case Authorize(refused):
+                return await self._authorize(refused)
+            case Emit(item):
+                consumed = consume(item)
+                if asyncio.iscoroutine(consumed):
+                    await consumed
+            case Mask(secret):
+                await amask_secret(secret)
+        return None
+
+    async def _session(self) -> aiohttp.ClientSession:
+        if self._kept is None:
+            settings = await self.settings()
+            context: ssl.SSLContext | bool = False
+            if settings.verify:
+                context = await asyncio.to_thread(ssl.create_default_context, cafile=settings.ca_file)
+            self._kept = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=context),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+                ),
+                headers={"User-Agent": bodies.USER_AGENT},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._kept
+
+    async def _send(self, request: HttpRequest, stream: bool) -> Reply | TransportFailure:
+        self._drop_response()
+        settings = await self.settings()
+        url = bodies.absolute_url(settings, request)
+        try:
+            response = await (await self._session()).request(
+                request.method,
+                yarl.URL(url, encoded=True),
+                data=request.body,
+                headers=dict(request.headers),
+                allow_redirects=False,
+                proxy=bodies.proxy_for(settings, url),
+            )
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if stream and response.status == 200:
+                self._response = response
+                return Reply(response.status, headers)
+            async with response:
+                limit = bodies.LONGEST_ERROR_BODY
+                body = await (response.content.read(limit) if stream else response.read())
+            return Reply(response.status, headers, body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return bodies.aiohttp_failure(error)
+
+    async def _read(self) -> bytes | TransportFailure:
+        if self._response is None:
+            return b""
+        try:
+            return await self._response.content.read(bodies.BLOCK_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return bodies.aiohttp_failure(error)
+
+    def _drop_response(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    async def _authorize(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
+        credentials = (await self.settings()).credentials
+        if not bodies.is_renewable(credentials):
+            return credentials.headers()
+        lock = _ASYNC_LOCKS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        async with lock:
+            token = _VAULT.usable(credentials.identity, bodies.token_in(refused), time.time())
+            if token is None:
+                token = await self.drive(credentials.obtain(await self.talk()))
+                _VAULT.keep(credentials.identity, token)
+        return bearer(token)

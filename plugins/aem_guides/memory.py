@@ -1,0 +1,149 @@
+"""What a task remembers over its tries, in Airflow's task state store.
+
+The store outlives retries, crashes, Clear and success. Whether a try follows a failure or somebody's Clear is
+told apart by `max_tries`: Clear raises it, a retry does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from airflow.sdk import Context
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.procedures.intent import Intent
+
+_START_KEY = "aem_guides_start"
+_WAIT_KEY = "aem_guides_wait"
+
+
+class _Store(Protocol):
+    def get(self, key: str, default: JsonValue = None) -> JsonValue: ...
+
+    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None: ...
+
+
+def generation(context: Context) -> int:
+    """A number that Clear changes and a retry does not."""
+    return int(getattr(context["ti"], "max_tries", 0) or 0)
+
+
+def run_label(context: Context) -> str:
+    """The run and try, as in "dag / run / task[3] try 2"."""
+    ti = context["ti"]
+    index = f"[{ti.map_index}]" if ti.map_index is not None and ti.map_index >= 0 else ""
+    return f"{ti.dag_id} / {ti.run_id} / {ti.task_id}{index} try {ti.try_number}"
+
+
+@dataclass
+class StartMemory:
+    """What `start_processing` remembers.
+
+    `done`: an earlier try handed its job on. `doubtful`: an earlier try could not settle whether it had started
+    a job, and a person was asked to look.
+    """
+
+    generation: int
+    intent: Intent | None = None
+    done: bool = False
+    doubtful: bool = False
+
+    @classmethod
+    def load(cls, context: Context) -> StartMemory:
+        stored = _load(context, _START_KEY)
+        if stored is None:
+            return cls(generation(context))
+        intent = stored.get("intent")
+        return cls(
+            generation=_whole(stored.get("generation")),
+            intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
+            done=stored.get("done") is True,
+            doubtful=stored.get("doubtful") is True,
+        )
+
+    def was_cleared(self, context: Context) -> bool:
+        """Whether this try comes of somebody's Clear since the last that was remembered."""
+        return self.generation != generation(context)
+
+    def save(self, context: Context) -> None:
+        _save(
+            context,
+            _START_KEY,
+            {
+                "generation": generation(context),
+                "intent": self.intent.to_json() if self.intent else None,
+                "done": self.done,
+                "doubtful": self.doubtful,
+            },
+        )
+
+
+@dataclass
+class WaitMemory:
+    """What `wait_for_processing` remembers of the job it waits for.
+
+    `origin_id` is the id under which the job was started, `processing_id` the one under which it goes on;
+    `deadline_at` is in seconds since the epoch. `resumes` counts all resumes, `resumes_left` those that are left
+    since the start or the last Clear. `resume_intent`: a resume was about to be sent.
+    """
+
+    origin_id: str
+    processing_id: str
+    generation: int
+    deadline_at: float
+    resumes_left: int
+    resumes: int = 0
+    resume_intent: Intent | None = None
+
+    @classmethod
+    def load(cls, context: Context, origin_id: str) -> WaitMemory | None:
+        """What is remembered of this very job; None for another one or the first try."""
+        stored = _load(context, _WAIT_KEY)
+        if stored is None or stored.get("origin_id") != origin_id:
+            return None
+        intent = stored.get("resume_intent")
+        deadline = stored.get("deadline_at")
+        return cls(
+            origin_id=origin_id,
+            processing_id=str(stored.get("processing_id") or origin_id),
+            generation=_whole(stored.get("generation")),
+            deadline_at=float(deadline) if isinstance(deadline, int | float) else 0.0,
+            resumes_left=_whole(stored.get("resumes_left")),
+            resumes=_whole(stored.get("resumes")),
+            resume_intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
+        )
+
+    def save(self, context: Context) -> None:
+        _save(
+            context,
+            _WAIT_KEY,
+            {
+                "origin_id": self.origin_id,
+                "processing_id": self.processing_id,
+                "generation": self.generation,
+                "deadline_at": self.deadline_at,
+                "resumes_left": self.resumes_left,
+                "resumes": self.resumes,
+                "resume_intent": self.resume_intent.to_json() if self.resume_intent else None,
+            },
+        )
+
+
+def _store(context: Context) -> _Store:
+    return cast("_Store", context["task_state_store"])
+
+
+def _load(context: Context, key: str) -> Mapping[str, JsonValue] | None:
+    stored = _store(context).get(key)
+    return stored if isinstance(stored, dict) else None
+
+
+def _save(context: Context, key: str, value: JsonObject) -> None:
+    _store(context).set(key, value, retention=NEVER_EXPIRE)
+
+
+def _whole(value: JsonValue) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

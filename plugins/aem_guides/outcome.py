@@ -1,0 +1,158 @@
+"""What became of a job, for people and for other tasks."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from aem_guides.archive import iso_time
+from aem_guides.protocol.errors import (
+    DeadlineExceededError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobLostError,
+    JobOutcomeUnknownError,
+)
+from aem_guides.protocol.models import Job, JsonObject
+from aem_guides.protocol.pacing import describe_progress, in_words
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd
+from aem_guides.protocol.states import JobState, Verdict
+
+
+class OnDeadline(enum.StrEnum):
+    """What to do with a job whose time is over."""
+
+    CANCEL = "cancel"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How waiting for a job ended. `cancel` is the result of cancelling it, None where that was not tried."""
+
+    followed: Followed
+    cancel: str | None
+    processing_id: str
+    resumes: int
+    resumes_left: int
+    hours: float
+
+
+_STATE_OF_VERDICT = {
+    Verdict.SUCCEEDED: JobState.SUCCESS,
+    Verdict.FAILED: JobState.FAILED,
+    Verdict.CANCELLED: JobState.CANCELLED,
+    Verdict.ACTIVE: JobState.RUNNING,
+    Verdict.ENDED_UNCLEAR: JobState.UNKNOWN,
+}
+
+
+@dataclass(frozen=True)
+class WaitOutcome:
+    """The outcome as other tasks get it. `state` is a `JobState` or "LOST"; times are ISO 8601 in UTC."""
+
+    processing_id: str
+    path: str | None
+    state: str
+    total_files: int | None
+    triggered_count: int | None
+    started_at: str | None
+    completed_at: str | None
+    resumes: int
+    created_by: str | None
+    comments: str | None
+    end: str
+    cancel: str | None
+
+    @classmethod
+    def of(cls, ending: Ending) -> WaitOutcome:
+        job = ending.followed.job
+        state = "LOST" if ending.followed.end is FollowEnd.LOST else str(JobState.UNKNOWN)
+        if job is not None and state != "LOST":
+            state = str(_STATE_OF_VERDICT[job.verdict])
+        if ending.cancel == "cancelled":
+            state = str(JobState.CANCELLED)
+        return cls(
+            processing_id=ending.processing_id,
+            path=job.path if job else None,
+            state=state,
+            total_files=job.total_files if job else None,
+            triggered_count=job.triggered_count if job else None,
+            started_at=iso_time(job.started_at) if job else None,
+            completed_at=iso_time(job.completed_at) if job else None,
+            resumes=ending.resumes,
+            created_by=job.created_by if job else None,
+            comments=job.comments if job else None,
+            end=ending.followed.end.value,
+            cancel=ending.cancel,
+        )
+
+    def to_json(self) -> JsonObject:
+        return cast("JsonObject", asdict(self))
+
+
+def conclude(ending: Ending) -> str:
+    """A sentence on a job that ended well. Raises the error for one that did not."""
+    job, name = ending.followed.job, f"Job {ending.processing_id}"
+    match ending.followed.end:
+        case FollowEnd.DEADLINE:
+            raise DeadlineExceededError(_deadline_text(ending, name), job)
+        case FollowEnd.LOST:
+            raise JobLostError(
+                f"{name} is lost: neither status nor history knows it any more. Look in the Bulk Processor whether it "
+                "ran; clear start_processing to start it anew.",
+                job,
+            )
+    if job is None:
+        raise JobOutcomeUnknownError(f"{name} was never seen.")
+    match job.verdict:
+        case Verdict.SUCCEEDED:
+            return f"{name} succeeded: {describe_progress(job, None)}{_duration(job)}"
+        case Verdict.CANCELLED:
+            raise JobCancelledError(
+                f"{name} was cancelled at {describe_progress(job, None)}. Clear this task to go on from its "
+                "checkpoint.",
+                job,
+            )
+        case Verdict.FAILED:
+            raise _failed(ending, job, name)
+    raise JobOutcomeUnknownError(
+        f"{name} ended as {job.status_word!r}, which is not known, and its other fields do not tell how. Look in the "
+        "Bulk Processor, and into the log archive.",
+        job,
+    )
+
+
+def _failed(ending: Ending, job: Job, name: str) -> JobError:
+    why = f" ({job.comments})" if job.comments else ""
+    said = f"{name} failed at {describe_progress(job, None)}{why}."
+    if not job.resumable:
+        return JobFailedError(f"{said} It cannot be resumed: clear start_processing to start anew.", job)
+    if ending.resumes_left <= 0:
+        return JobFailedError(
+            f"{said} It was resumed {ending.resumes} times and is not resumed by itself again. Clear this task to "
+            "resume it from its checkpoint.",
+            job,
+        )
+    return JobFailedError(f"{said} The next try resumes it from its checkpoint.", job, resumable=True)
+
+
+def _deadline_text(ending: Ending, name: str) -> str:
+    said = f"{name} was still active after {in_words(ending.hours * 3600)} (deadline_hours)"
+    if ending.followed.job is not None:
+        said += f": {describe_progress(ending.followed.job, None)}"
+    what = {
+        None: "It was left running (on_deadline = leave).",
+        "cancelled": "It was cancelled; clear this task to go on from its checkpoint.",
+        "already finished": "It finished while it was being cancelled; clear this task to take that up.",
+        "unknown": "Whether it could be cancelled is unknown: check it in the Bulk Processor.",
+    }[ending.cancel]
+    return f"{said}. {what}"
+
+
+def _duration(job: Job) -> str:
+    if job.started_at is None or job.completed_at is None:
+        return ""
+    return f", in {in_words((job.completed_at - job.started_at) / 1000)}"

@@ -1,0 +1,165 @@
+"""The tasks of a processing run, for every DAG that has them.
+
+`plan_requests` → `check_instance` → for each path `process_path` (`start_processing` → `wait_for_processing` →
+`pull_logs`, `archive_logs`, `verify_assets`) → `report`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from airflow.sdk import get_current_context, task, task_group
+
+from aem_guides.operators import (
+    AemGuidesArchiveLogsOperator,
+    AemGuidesCheckInstanceOperator,
+    AemGuidesPullLogsOperator,
+    AemGuidesStartProcessingOperator,
+    AemGuidesVerifyAssetsOperator,
+)
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.requests import parse_requests
+from aem_guides.report import PathResults, RunFailedError, build_row, problems, render_table
+from aem_guides.retrying import AemGuidesRetryPolicy
+from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
+from aem_guides.triggers import CANCEL_KEY
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+log = logging.getLogger(__name__)
+
+GROUP = "process_path"
+START, WAIT = f"{GROUP}.start_processing", f"{GROUP}.wait_for_processing"
+PULL, ARCHIVE, VERIFY = f"{GROUP}.pull_logs", f"{GROUP}.archive_logs", f"{GROUP}.verify_assets"
+
+RETURN_KEY = "return_value"
+
+
+def _pulled_id(task_id: str) -> str:
+    return f"ti.xcom_pull(task_ids='{task_id}', key='{PROCESSING_ID_KEY}', map_indexes=ti.map_index)"
+
+
+CURRENT_ID = "{{ " + f"{_pulled_id(WAIT)} or {_pulled_id(START)} or ''" + " }}"
+"""The id under which the path's job goes on; empty where none was started."""
+
+CONNECTION = "{{ params.connection_id }}"
+PATH_LABEL = "{{ task.request['path'] }}"
+
+
+def default_args() -> dict[str, object]:
+    """What every task has: retries by what failed, not blindly."""
+    return {"retries": 5, "retry_delay": timedelta(seconds=30), "retry_policy": AemGuidesRetryPolicy()}
+
+
+@task
+def plan_requests() -> list[JsonObject]:
+    """Check the parameters as a whole and make one request for each path. Raises InvalidInputError."""
+    params = cast("Mapping[str, object]", get_current_context()["params"])
+    requests = parse_requests(
+        cast("list[str]", params["paths"]),
+        excluded_paths=cast("list[str]", params["excluded_paths"]),
+        file_types=cast("list[str]", params["file_types"]),
+        created_after=cast("str | None", params["created_after"]),
+        created_before=cast("str | None", params["created_before"]),
+        processing_type=cast("str", params["processing_type"]),
+    )
+    log.info("%s paths: %s", len(requests), ", ".join(request.path for request in requests))
+    return [request.to_json() for request in requests]
+
+
+@task_group(group_id=GROUP)
+def process_path(request: Mapping[str, JsonValue]) -> None:
+    """All that is done for one path."""
+    start = AemGuidesStartProcessingOperator(
+        task_id="start_processing",
+        on_active_job="{{ params.on_active_job }}",
+        max_active_jobs="{{ params.max_active_jobs }}",
+        queue_hours="{{ params.deadline_hours }}",
+        max_active_tis_per_dagrun=1,
+        request=request,
+        map_index_template=PATH_LABEL,
+        aem_guides_conn_id=CONNECTION,
+    )
+    wait = AemGuidesProcessingSensor(
+        task_id="wait_for_processing",
+        job=cast("Mapping[str, JsonValue]", start.output),
+        deadline_hours="{{ params.deadline_hours }}",
+        on_deadline="{{ params.on_deadline }}",
+        max_resumes="{{ params.max_resumes }}",
+        cancel_adopted="{{ params.cancel_adopted }}",
+        stall_minutes="{{ params.stall_minutes }}",
+        stream_logs="{{ params.stream_logs }}",
+        retries=12,
+        aem_guides_conn_id=CONNECTION,
+        map_index_template="{{ task.job['path'] }}",
+    )
+    pull = AemGuidesPullLogsOperator(
+        task_id="pull_logs",
+        processing_id=CURRENT_ID,
+        max_log_lines="{{ params.max_log_lines }}",
+        trigger_rule="all_done",
+        request=request,
+        map_index_template=PATH_LABEL,
+        aem_guides_conn_id=CONNECTION,
+    )
+    archive = AemGuidesArchiveLogsOperator(
+        task_id="archive_logs",
+        processing_id=CURRENT_ID,
+        enabled="{{ params.archive_logs }}",
+        trigger_rule="all_done",
+        request=request,
+        map_index_template=PATH_LABEL,
+        aem_guides_conn_id=CONNECTION,
+    )
+    verify = AemGuidesVerifyAssetsOperator(
+        task_id="verify_assets",
+        enabled="{{ params.verify_assets }}",
+        request=request,
+        map_index_template=PATH_LABEL,
+        aem_guides_conn_id=CONNECTION,
+    )
+    start >> wait >> [pull, archive, verify]
+
+
+@task(trigger_rule="all_done", retries=2)
+def report() -> list[JsonObject]:
+    """Show the outcome of every path; fail if any job did not succeed, or a log was not pulled or archived."""
+    context = get_current_context()
+    ti = cast("RuntimeTaskInstance", context["ti"])
+    planned = cast("list[JsonObject] | None", ti.xcom_pull(task_ids="plan_requests")) or []
+    rows = [build_row(_results(ti, index, request)) for index, request in enumerate(planned)]
+    log.info("Outcome:\n%s", render_table(rows))
+    found = [row.to_json() for row in rows]
+    ti.xcom_push(RETURN_KEY, found)
+    if wrong := problems(rows, archive_logs=bool(context["params"]["archive_logs"])):
+        raise RunFailedError(f"{len(wrong)} of {len(rows)} paths did not come to a good end: " + "; ".join(wrong))
+    return found
+
+
+def build_process_tasks() -> None:
+    """Put the tasks into the DAG that is being built."""
+    planned = plan_requests()
+    check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
+    paths = process_path.expand(request=planned)
+    planned >> check >> paths >> report()
+
+
+def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathResults:
+    def pulled(task_id: str, key: str = RETURN_KEY) -> Mapping[str, JsonValue] | None:
+        value = ti.xcom_pull(task_ids=task_id, key=key, map_indexes=index)
+        return value if isinstance(value, Mapping) else None
+
+    cancel = ti.xcom_pull(task_ids=WAIT, key=CANCEL_KEY, map_indexes=index)
+    return PathResults(
+        request=request,
+        started=pulled(START),
+        outcome=pulled(WAIT, OUTCOME_KEY),
+        cancel=cancel if isinstance(cancel, str) else None,
+        logs=pulled(PULL),
+        archive=pulled(ARCHIVE),
+        verification=pulled(VERIFY),
+    )

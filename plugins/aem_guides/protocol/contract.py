@@ -1,0 +1,320 @@
+"""The remote API: one function an endpoint, each telling what to send and how to read the answer.
+
+Source: the product's "Bulk asset processing" API, version 1. Readers bear missing optional fields and ignore
+unknown ones; what cannot be what the API promises raises `ShapeError`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from aem_guides.protocol.models import (
+    AssetState,
+    AssetStatus,
+    AssetStatusReport,
+    History,
+    Job,
+    JobFilter,
+    JsonObject,
+    JsonValue,
+    LogPage,
+    ProcessingRequest,
+    SystemStatus,
+    flag,
+    milliseconds,
+    number,
+    strings,
+    text,
+)
+from aem_guides.protocol.states import state_of_word
+from aem_guides.protocol.steps import HttpRequest, Reply
+
+T = TypeVar("T")
+
+_BASE = "/bin/guides/v1"
+_PROCESS = f"{_BASE}/assets/process"
+_SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
+
+
+class ShapeError(ValueError):
+    """An answer is not of the shape that the API promises. The text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One call: the request, and how its successful answer is read.
+
+    `endpoint` names it for people. `repeatable`: sending it twice does no more than sending it once.
+    """
+
+    endpoint: str
+    request: HttpRequest
+    read: Callable[[Reply], T] = field(repr=False)
+    repeatable: bool = True
+
+
+def start(request: ProcessingRequest) -> Call[str]:
+    """Start a job. Reads its `processingId`."""
+    body: JsonObject = {"path": request.path, "type": request.processing_type}
+    if request.excluded_paths:
+        body["excludedPaths"] = list(request.excluded_paths)
+    if request.has_filter():
+        chosen: JsonObject = {}
+        if request.file_types:
+            chosen["fileTypes"] = list(request.file_types)
+        if request.created_after is not None:
+            chosen["startTime"] = request.created_after
+        if request.created_before is not None:
+            chosen["endTime"] = request.created_before
+        body["filter"] = chosen
+    return Call("start processing", _post(_PROCESS, body), _read_processing_id, repeatable=False)
+
+
+def status(processing_id: str) -> Call[Job]:
+    """The state of one job."""
+    return Call("processing status", _get(f"{_PROCESS}/status", {"processingId": processing_id}), _read_job_reply)
+
+
+def logs(
+    processing_id: str, *, offset: int | None = None, limit: int | None = None, tail: int | None = None
+) -> Call[LogPage]:
+    """A page of a job's log: from line `offset` on, or the last `tail` lines. Raises ValueError for both at once."""
+    if offset is not None and tail is not None:
+        raise ValueError("offset and tail exclude each other: the API leaves open what both together give")
+    query: dict[str, str] = {"processingId": processing_id}
+    for name, value in (("offset", offset), ("limit", limit), ("tail", tail)):
+        if value is not None:
+            query[name] = str(value)
+    return Call("processing logs", _get(f"{_PROCESS}/logs", query), _read_log_page)
+
+
+def download(processing_id: str) -> Call[Reply]:
+    """The whole log: a ZIP, or JSON with `logFilePaths`. Content tells which, so the reply itself is given back."""
+    request = _get(
+        f"{_PROCESS}/logs/download", {"processingId": processing_id}, accept="application/zip, application/json"
+    )
+    return Call("log download", request, _whole)
+
+
+def log_file(path: str) -> Call[Reply]:
+    """One file that the JSON answer of `download` names; `path` has its query and is on the instance's own origin."""
+    return Call("log file", HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*"}), _whole)
+
+
+def cancel(processing_id: str) -> Call[None]:
+    """Ask to cancel a job."""
+    return Call("cancel processing", _post(f"{_PROCESS}/cancel", {"processingId": processing_id}), _nothing)
+
+
+def resume(processing_id: str) -> Call[str]:
+    """Resume a job from its checkpoint. Reads the id it goes on under, which is another one if the answer has one."""
+
+    def read(reply: Reply) -> str:
+        try:
+            return _read_processing_id(reply)
+        except ShapeError:
+            return processing_id
+
+    return Call(
+        "resume processing", _post(f"{_PROCESS}/resume", {"processingId": processing_id}), read, repeatable=False
+    )
+
+
+def history() -> Call[History]:
+    """The window: the last jobs, whoever started them."""
+    return Call("processing history", _get(f"{_PROCESS}/history"), _read_history)
+
+
+def system_status() -> Call[SystemStatus]:
+    """Whether the instance is fit for work."""
+    return Call("system status", _get(f"{_BASE}/system/status"), _read_system_status)
+
+
+def start_asset_status(paths: tuple[str, ...], excluded_paths: tuple[str, ...] = ()) -> Call[str]:
+    """Ask for the state of every asset below the paths. Reads the id of the question."""
+    body: JsonObject = {"paths": list(paths)}
+    if excluded_paths:
+        body["excludedPaths"] = list(excluded_paths)
+
+    def read(reply: Reply) -> str:
+        job_id = text(_json_object(reply).get("jobId"))
+        if job_id is None:
+            raise ShapeError("jobId is missing")
+        return job_id
+
+    return Call("start asset status", _post(f"{_BASE}/assets/status", body), read)
+
+
+def asset_status(job_id: str) -> Call[AssetStatusReport]:
+    """The answer to `start_asset_status`, once it is there."""
+    return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _read_asset_status)
+
+
+def csrf_token() -> Call[str]:
+    """A CSRF token, "" where the instance hands out none (its CSRF filter is off)."""
+
+    def read(reply: Reply) -> str:
+        return text(_json_object(reply).get("token")) or ""
+
+    return Call("CSRF token", _get("/libs/granite/csrf/token.json"), read)
+
+
+def instance_time(reply: Reply) -> int | None:
+    """The instance's clock as its `Date` header shows it, in epoch milliseconds (whole seconds); None without one."""
+    try:
+        return round(parsedate_to_datetime(reply.headers["date"]).timestamp() * 1000)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
+
+
+def read_job(data: JsonValue) -> Job:
+    """One job from its JSON. Raises ShapeError without `processingId` or `status`."""
+    return _job(_object(data, "a job"))
+
+
+def _job(entry: Mapping[str, JsonValue]) -> Job:
+    processing_id = text(entry.get("processingId"))
+    word = text(entry.get("status"))
+    if processing_id is None:
+        raise ShapeError("processingId is missing")
+    if word is None:
+        raise ShapeError(f"status of job {processing_id} is missing")
+    migration_set = _mapping(entry.get("migrationSet"))
+    counted = text(migration_set.get("calculationStatus"))
+    excluded = entry.get("excludedPaths")
+    return Job(
+        processing_id=processing_id,
+        state=state_of_word(word),
+        status_word=word,
+        path=text(entry.get("path")),
+        excluded_paths=strings(excluded) if isinstance(excluded, list) else None,
+        triggered_count=number(entry.get("triggeredCount")),
+        started_at=milliseconds(entry.get("startedAt")),
+        completed_at=milliseconds(entry.get("completedAt")),
+        has_logs=flag(entry.get("hasLogs")),
+        created_by=text(entry.get("createdBy")),
+        processing_type=text(entry.get("type")),
+        total_files=number(migration_set.get("totalFiles")),
+        calculation_word=counted,
+        eta_seconds=_eta(entry.get("eta")),
+        comments=text(entry.get("comments")),
+        job_filter=_filter(entry.get("filter")),
+        restartable=flag(entry.get("restartable")),
+        resumable=flag(entry.get("resumable")),
+        cancellable=flag(entry.get("cancellable")),
+    )
+
+
+def _read_job_reply(reply: Reply) -> Job:
+    return _job(_json_object(reply))
+
+
+def _read_processing_id(reply: Reply) -> str:
+    processing_id = text(_json_object(reply).get("processingId"))
+    if processing_id is None:
+        raise ShapeError("processingId is missing")
+    return processing_id
+
+
+def _read_log_page(reply: Reply) -> LogPage:
+    data = _json_object(reply)
+    lines = data.get("lines")
+    if not isinstance(lines, list):
+        raise ShapeError("lines is missing")
+    return LogPage(
+        lines=tuple(line.rstrip("\r\n") if isinstance(line, str) else json.dumps(line) for line in lines),
+        offset=number(data.get("offset")),
+        limit=number(data.get("limit")),
+        has_more=flag(data.get("hasMore")),
+    )
+
+
+def _read_history(reply: Reply) -> History:
+    entries = _json_object(reply).get("executionHistory")
+    if not isinstance(entries, list):
+        raise ShapeError("executionHistory is missing")
+    jobs: list[Job] = []
+    unreadable: list[str] = []
+    for index, entry in enumerate(entries):
+        try:
+            jobs.append(read_job(entry))
+        except ShapeError as error:
+            unreadable.append(f"entry {index}: {error}")
+    return History(tuple(jobs), tuple(unreadable), instance_time(reply))
+
+
+def _read_system_status(reply: Reply) -> SystemStatus:
+    data = _json_object(reply)
+    return SystemStatus(flag(data.get("isDatabase")), text(data.get("databaseConnectionCheck")))
+
+
+def _read_asset_status(reply: Reply) -> AssetStatusReport:
+    data = _json_object(reply)
+    word = text(data.get("status")) or ""
+    entries = data.get("assets")
+    assets = tuple(_read_asset(_mapping(entry)) for entry in entries) if isinstance(entries, list) else None
+    return AssetStatusReport(text(data.get("jobId")) or "", word, assets)
+
+
+def _read_asset(entry: Mapping[str, JsonValue]) -> AssetStatus:
+    word = text(entry.get("status")) or ""
+    state = AssetState(word.upper()) if word.upper() in AssetState.__members__ else AssetState.UNKNOWN
+    reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
+    path = text(entry.get("path")) or ""
+    return AssetStatus(path, state, word, text(entry.get("uuid")), flag(entry.get("exists")), reason)
+
+
+def _eta(value: JsonValue) -> float | None:
+    eta = _mapping(value)
+    amount = number(eta.get("value"))
+    factor = _SECONDS_OF_UNIT.get((text(eta.get("unit")) or "SECONDS").upper())
+    return None if amount is None or factor is None else amount * factor
+
+
+def _filter(value: JsonValue) -> JobFilter | None:
+    if not isinstance(value, dict):
+        return None
+    return JobFilter(
+        strings(value.get("fileTypes")), milliseconds(value.get("startTime")), milliseconds(value.get("endTime"))
+    )
+
+
+def _get(path: str, query: Mapping[str, str] | None = None, accept: str = "application/json") -> HttpRequest:
+    target = f"{path}?{urlencode(query, quote_via=quote, safe='')}" if query else path
+    return HttpRequest("GET", target, {"Accept": accept})
+
+
+def _post(path: str, body: JsonObject) -> HttpRequest:
+    headers = {"Accept": "application/json", "Content-Type": "application/json; charset=utf-8"}
+    return HttpRequest("POST", path, headers, json.dumps(body, ensure_ascii=False).encode())
+
+
+def _json_object(reply: Reply) -> Mapping[str, JsonValue]:
+    try:
+        data: JsonValue = json.loads(reply.body.decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):
+        raise ShapeError("the answer is not JSON") from None
+    return _object(data, "the answer")
+
+
+def _object(data: JsonValue, what: str) -> Mapping[str, JsonValue]:
+    if not isinstance(data, dict):
+        raise ShapeError(f"{what} is not a JSON object")
+    return data
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _whole(reply: Reply) -> Reply:
+    return reply
+
+
+def _nothing(_reply: Reply) -> None:
+    return None

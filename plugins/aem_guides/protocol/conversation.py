@@ -1,0 +1,261 @@
+"""One call from its first try to its answer: login, CSRF, repetition, Retry-After, login pages.
+
+What may be repeated is repeated here. What may not - a POST whose fate is unknown - is raised as the error that
+tells so, and the procedures decide.
+"""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
+from urllib.parse import urlsplit
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.contract import Call, ShapeError
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    AnswerError,
+    AuthenticationError,
+    MalformedAnswerError,
+    NotFoundError,
+    RejectedError,
+    ScopeError,
+    UnavailableError,
+    UnreachableError,
+)
+from aem_guides.protocol.steps import (
+    Authorize,
+    HttpRequest,
+    Mask,
+    Reply,
+    Send,
+    Steps,
+    Surroundings,
+    TransportFailure,
+    Wait,
+)
+
+T = TypeVar("T")
+
+EXCERPT_LENGTH = 500
+_BUSY = frozenset({429, 502, 503, 504})
+_CSRF_HEADER = "CSRF-Token"
+_HIBERNATED = "The sandbox seems to be hibernated: wake it up in the Developer Console."
+
+
+@dataclass(frozen=True)
+class RetrySettings:
+    """How a call is repeated: `attempts` in all, full jitter below `base_seconds`, doubled each time to `cap_seconds`.
+
+    A `Retry-After` is followed up to `retry_after_cap_seconds`.
+    """
+
+    attempts: int = 5
+    base_seconds: float = 1.0
+    cap_seconds: float = 30.0
+    retry_after_cap_seconds: float = 120.0
+
+    def backoff(self, attempt: int, random: float) -> float:
+        """Seconds to wait after the attempt with this number (1 is the first)."""
+        return random * min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt, 30))
+
+
+class Conversation:
+    """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown."""
+
+    def __init__(
+        self, surroundings: Surroundings, *, retries: RetrySettings | None = None, secrets: Iterable[str] = ()
+    ) -> None:
+        self.surroundings = surroundings
+        self.retries = retries or RetrySettings()
+        self._secrets = {secret for secret in secrets if secret}
+        self._csrf_token = ""
+        self._clock_difference = 0.0
+
+    def now(self) -> float:
+        """Our own clock, in seconds since the epoch."""
+        return self.surroundings.now()
+
+    def instance_now(self) -> int:
+        """The instance's clock, as its last `Date` header tells, in epoch milliseconds."""
+        return round((self.now() + self._clock_difference) * 1000)
+
+    def call(self, call: Call[T], *, authorized: bool = True, stream: bool = False) -> Steps[T]:
+        """Carry out a call and read its answer; with `stream`, the reply's body is left to be read block by block.
+
+        Raises UnreachableError, AuthenticationError, ScopeError, RejectedError, NotFoundError, UnavailableError,
+        MalformedAnswerError.
+        """
+        attempt = 0
+        mending = _Mending()
+        authorization = yield from self._authorize(None) if authorized else _no_headers()
+        while True:
+            attempt += 1
+            answer = cast("Reply | TransportFailure", (yield Send(self._dress(call, authorization), stream)))
+            try:
+                return self._read(call, answer, attempt, stream)
+            except AuthenticationError as error:
+                if not authorized:
+                    raise
+                if not isinstance(error, ScopeError) and mending.first("login"):
+                    renewed = yield from self._authorize(authorization)
+                    if renewed != authorization:
+                        authorization = renewed
+                        continue
+                if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
+                    yield from self._fetch_csrf_token()
+                    if self._csrf_token:
+                        continue
+                raise
+            except (UnreachableError, UnavailableError, MalformedAnswerError) as error:
+                if attempt >= self.retries.attempts or not _may_repeat(call, error):
+                    raise
+                yield Wait(self._pause(error, attempt), f"{call.endpoint}: trying again, since {_brief(error)}")
+
+    def redact(self, shown: str) -> str:
+        """The text without any secret that this conversation knows."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            shown = shown.replace(secret, "***")
+        return shown
+
+    def keep_secret(self, secret: str) -> Steps[None]:
+        """Have a secret masked wherever it might be shown."""
+        if secret and secret not in self._secrets:
+            self._secrets.add(secret)
+            yield Mask(secret)
+
+    def _authorize(self, refused: Mapping[str, str] | None) -> Steps[Mapping[str, str]]:
+        headers = cast("Mapping[str, str]", (yield Authorize(refused)))
+        for value in headers.values():
+            yield from self.keep_secret(value.rpartition(" ")[2])
+        return headers
+
+    def _fetch_csrf_token(self) -> Steps[None]:
+        self._csrf_token = ""
+        token = yield from self.call(contract.csrf_token())
+        yield from self.keep_secret(token)
+        self._csrf_token = token
+
+    def _dress(self, call: Call[T], authorization: Mapping[str, str]) -> HttpRequest:
+        headers = {**call.request.headers, **authorization}
+        if call.request.method != "GET" and self._csrf_token:
+            headers[_CSRF_HEADER] = self._csrf_token
+        return replace(call.request, headers=headers)
+
+    def _may_need_csrf(self, call: Call[T], error: AuthenticationError) -> bool:
+        return call.request.method != "GET" and not isinstance(error, ScopeError)
+
+    def _read(self, call: Call[T], answer: Reply | TransportFailure, attempt: int, stream: bool) -> T:
+        label = f"{call.endpoint} ({call.request.label})"
+        if isinstance(answer, TransportFailure):
+            raise UnreachableError(label, self.redact(answer.reason), sent=answer.sent, attempts=attempt)
+        if (difference := contract.instance_time(answer)) is not None:
+            self._clock_difference = difference / 1000 - self.now()
+        excerpt = self._excerpt(answer)
+        if 200 <= answer.status < 300 and not _is_html(answer):
+            try:
+                return call.read(answer)
+            except ShapeError as error:
+                raise MalformedAnswerError(
+                    label, answer.status, excerpt, attempts=attempt, hint=f"It cannot be read: {error}."
+                ) from None
+        raise self._refusal(label, answer, excerpt, attempt)
+
+    def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
+        status = reply.status
+        if "hibernat" in excerpt.lower():
+            return UnavailableError(label, status, excerpt, attempts=attempts, hint=_HIBERNATED)
+        if 300 <= status < 400:
+            where = _without_query(reply.headers.get("location", ""))
+            hint = (
+                f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {AuthenticationError.hint}"
+            )
+            return AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint))
+        if 200 <= status < 300:
+            hint = f"It is a web page, most likely the login page, where JSON is due. {AuthenticationError.hint}"
+            return AuthenticationError(label, status, excerpt, attempts=attempts, hint=hint)
+        if status == 401:
+            return AuthenticationError(label, status, excerpt, attempts=attempts)
+        if status == 403:
+            kind = ScopeError if _speaks_of_scopes(reply) else AuthenticationError
+            return kind(label, status, excerpt, attempts=attempts)
+        if status == 404:
+            return NotFoundError(label, status, excerpt, attempts=attempts)
+        if status == 429 or status >= 500:
+            retry_after = _retry_after(reply, self.now())
+            return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after)
+        return RejectedError(label, status, excerpt, attempts=attempts)
+
+    def _excerpt(self, reply: Reply) -> str:
+        shown = " ".join(reply.body[:100_000].decode("utf-8", errors="replace").split())
+        return self.redact(shown)[:EXCERPT_LENGTH]
+
+    def _pause(self, error: AemGuidesError, attempt: int) -> float:
+        if isinstance(error, AnswerError) and error.retry_after is not None:
+            return min(error.retry_after, self.retries.retry_after_cap_seconds)
+        return self.retries.backoff(attempt, self.surroundings.random())
+
+
+class _Mending:
+    """What has been tried once already in the course of one call."""
+
+    def __init__(self) -> None:
+        self._tried: set[str] = set()
+
+    def first(self, what: str) -> bool:
+        fresh = what not in self._tried
+        self._tried.add(what)
+        return fresh
+
+
+def _may_repeat(call: Call[T], error: AemGuidesError) -> bool:
+    """The one predicate: what is sent again without asking anybody."""
+    if isinstance(error, UnreachableError) and not error.sent:
+        return True
+    if isinstance(error, UnavailableError) and error.status not in _BUSY:
+        return False
+    return call.repeatable
+
+
+def _brief(error: AemGuidesError) -> str:
+    return error.reason if isinstance(error, UnreachableError) else f"it answered {getattr(error, 'status', '')}"
+
+
+def _is_html(reply: Reply) -> bool:
+    declared = "html" in reply.headers.get("content-type", "").lower()
+    return declared or reply.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+
+
+def _speaks_of_scopes(reply: Reply) -> bool:
+    """A 403 about scopes is a wrong credential; no CSRF token helps it."""
+    declared = reply.headers.get("content-type", "").lower()
+    return "problem+json" in declared or b"scope" in reply.body[:10_000].lower()
+
+
+def _retry_after(reply: Reply, now: float) -> float | None:
+    """`Retry-After` in seconds from now; it is a number of seconds or a date (RFC 9110, 10.2.3)."""
+    value = reply.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _without_query(location: str) -> str:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    origin = f"{parts.scheme}://{parts.hostname}" if parts.hostname else ""
+    return origin + parts.path
+
+
+def _no_headers() -> Steps[Mapping[str, str]]:
+    return {}
+    yield  # a generator, so that it stands where `_authorize` does

@@ -1,0 +1,90 @@
+"""Who we are to the instance: basic and bearer credentials, and tokens that are fetched and renewed.
+
+A credential never shows its secrets: their `repr` is hidden, and `secrets` lists them for masking.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from aem_guides.protocol.conversation import Conversation
+    from aem_guides.protocol.steps import Steps
+
+RENEW_AHEAD_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """An access token and when it ends, in seconds since the epoch."""
+
+    value: str = field(repr=False)
+    expires_at: float
+
+    def is_fresh(self, now: float, lifetime_left: float = RENEW_AHEAD_SECONDS) -> bool:
+        """Whether the token lasts long enough to be used: renewed ahead, no request meets its end."""
+        return self.expires_at - now > lifetime_left
+
+
+class StaticCredentials(Protocol):
+    """Credentials that are the same for every request."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
+
+    def headers(self) -> Mapping[str, str]: ...
+
+
+class RenewableCredentials(Protocol):
+    """Credentials that buy an access token; `identity` tells whose tokens may be shared."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def obtain(self, talk: Conversation) -> Steps[AccessToken]: ...
+
+
+Credentials = StaticCredentials | RenewableCredentials
+
+
+@dataclass(frozen=True)
+class BasicCredentials:
+    """User and password: on-premise, Managed Services, the local SDK."""
+
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.password, self._encoded())
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Basic {self._encoded()}"}
+
+    def _encoded(self) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class BearerCredentials:
+    """A pasted token, such as a local development access token of the Cloud Service (it lives 24 hours)."""
+
+    token: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.token,)
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def bearer(token: AccessToken) -> Mapping[str, str]:
+    """The header fields that carry an access token."""
+    return {"Authorization": f"Bearer {token.value}"}

@@ -1,0 +1,224 @@
+"""The errors of this package.
+
+::
+
+    AemGuidesError
+    ├── InvalidInputError            a field that cannot be sent: nothing was
+    ├── ConfigurationError           the connection or a setting is wrong: nothing was sent
+    ├── UnreachableError             no answer: refused, reset, timed out
+    ├── AnswerError                  the instance answered, and not as hoped
+    │   ├── AuthenticationError      not logged in, or a login page instead of an answer
+    │   │   └── ScopeError           logged in, but the credential lacks a scope or permission
+    │   ├── RejectedError            4xx: the request itself is not accepted
+    │   │   └── NotFoundError        404: no such endpoint, job or file
+    │   ├── UnavailableError         429 and 5xx: busy, restarting, broken
+    │   └── MalformedAnswerError     an answer that cannot be what the contract promises
+    ├── ActiveJobError               another job is active on the path
+    ├── DoubtfulStartError           a start may or may not have been accepted, and it cannot be settled
+    ├── JobError                     what became of a job
+    │   ├── JobFailedError
+    │   ├── JobCancelledError
+    │   ├── JobLostError             neither status nor history knows it any more
+    │   └── JobOutcomeUnknownError   it ended in a state that nobody can read
+    ├── DeadlineExceededError        the job was still active when its time was over
+    ├── CancelUnconfirmedError       cancelling was asked for, and its effect could not be seen
+    ├── ArchiveError                 a log archive that is not whole, or could not be stored
+    └── VerificationError            assets of a finished job failed or never finished
+
+Every error tells in `retry` whether a later attempt can mend it; the retry policy of the tasks reads that.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aem_guides.protocol.models import Job
+
+
+class Retry(enum.Enum):
+    """Whether doing the same again later can succeed."""
+
+    USEFUL = "useful"
+    POINTLESS = "pointless"
+
+
+class AemGuidesError(Exception):
+    """Base of all errors of this package."""
+
+    retry: Retry = Retry.USEFUL
+
+
+class InvalidInputError(AemGuidesError, ValueError):
+    """A value that must not be sent. `field`, `value` and `remedy` are attributes and are in the message."""
+
+    retry = Retry.POINTLESS
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        self.field = field
+        self.value = value
+        self.remedy = remedy
+        shown = repr(value)
+        if len(shown) > 200:
+            shown = shown[:200] + "…"
+        super().__init__(f"{field}: {shown} is not valid. {remedy}")
+
+
+class ConfigurationError(AemGuidesError, ValueError):
+    """The connection or a setting is wrong. The message names the field and the remedy, never a secret."""
+
+    retry = Retry.POINTLESS
+
+
+class UnreachableError(AemGuidesError):
+    """No answer came.
+
+    `sent` is False where it is certain that the instance did not get the request (connection refused, name not
+    resolved), True where it may have acted on it.
+    """
+
+    def __init__(self, request: str, reason: str, *, sent: bool, attempts: int) -> None:
+        self.request = request
+        self.reason = reason
+        self.sent = sent
+        self.attempts = attempts
+        super().__init__(f"{request}: no answer after {_times(attempts)}: {reason}")
+
+
+class AnswerError(AemGuidesError):
+    """The instance answered, and not as hoped: `request`, `status`, `excerpt` (at most 500 characters), `attempts`."""
+
+    hint = ""
+
+    def __init__(
+        self,
+        request: str,
+        status: int,
+        excerpt: str,
+        *,
+        attempts: int = 1,
+        hint: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.request = request
+        self.status = status
+        self.excerpt = excerpt
+        self.attempts = attempts
+        self.retry_after = retry_after
+        parts = [f"{request}: HTTP {status} after {_times(attempts)}"]
+        if excerpt:
+            parts.append(f"the answer begins: {excerpt}")
+        if remedy := hint if hint is not None else self.hint:
+            parts.append(remedy)
+        super().__init__(". ".join(parts))
+
+
+class AuthenticationError(AnswerError):
+    """The instance did not accept the credentials, or sent a login page where an answer was due."""
+
+    retry = Retry.POINTLESS
+    hint = "Check the credentials of the Airflow connection."
+
+
+class ScopeError(AuthenticationError):
+    """The credential is known, but lacks a scope or a permission: no repetition and no CSRF token helps."""
+
+    hint = "Give the technical account the scopes and the AEM groups it needs."
+
+
+class RejectedError(AnswerError):
+    """The instance does not accept the request itself."""
+
+    retry = Retry.POINTLESS
+
+
+class NotFoundError(RejectedError):
+    """404: this instance has no such endpoint, job or file."""
+
+
+class UnavailableError(AnswerError):
+    """429 or 5xx: the instance is busy, restarting or broken. `retry_after` is in seconds where it was told."""
+
+    hint = "The instance is busy or restarting; the same request may succeed later."
+
+
+class MalformedAnswerError(AnswerError):
+    """An answer that cannot be what the contract promises: not JSON, or JSON of another shape."""
+
+
+class ActiveJobError(AemGuidesError):
+    """Another job is active on the path: `path`, `processing_id` (None where the history does not show it)."""
+
+    retry = Retry.POINTLESS
+
+    def __init__(self, path: str, processing_id: str | None, remedy: str) -> None:
+        self.path = path
+        self.processing_id = processing_id
+        job = f"job {processing_id}" if processing_id else "a job that the history does not show"
+        super().__init__(f"{path}: {job} is active on this path. {remedy}")
+
+
+class DoubtfulStartError(AemGuidesError):
+    """A start may or may not have been accepted, and the history cannot settle it: nothing was started again."""
+
+    retry = Retry.POINTLESS
+
+
+class JobError(AemGuidesError):
+    """A job did not end well: `job` is what was last known of it."""
+
+    def __init__(self, message: str, job: Job | None = None) -> None:
+        self.job = job
+        super().__init__(message)
+
+
+class JobFailedError(JobError):
+    """The job failed. It can be resumed where `resumable` is true; then, and only then, a retry helps."""
+
+    def __init__(self, message: str, job: Job | None = None, *, resumable: bool = False) -> None:
+        super().__init__(message, job)
+        self.resumable = resumable
+        self.retry = Retry.USEFUL if resumable else Retry.POINTLESS
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled. Nobody resumes it by himself: clear the task to go on from its checkpoint."""
+
+    retry = Retry.POINTLESS
+
+
+class JobLostError(JobError):
+    """Neither status nor history knows the job any more."""
+
+    retry = Retry.POINTLESS
+
+
+class JobOutcomeUnknownError(JobError):
+    """The job ended in a state whose word is unknown and whose other fields do not tell how it ended."""
+
+    retry = Retry.POINTLESS
+
+
+class DeadlineExceededError(JobError):
+    """The job was still active when its time was over."""
+
+    retry = Retry.POINTLESS
+
+
+class CancelUnconfirmedError(JobError):
+    """The job was to be cancelled, and within the time given it was not seen to end."""
+
+
+class ArchiveError(AemGuidesError):
+    """A log archive is not whole, or could not be stored. Nothing partial is left under its name."""
+
+
+class VerificationError(AemGuidesError):
+    """Assets of a finished job failed, or never came to an end."""
+
+    retry = Retry.POINTLESS
+
+
+def _times(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"

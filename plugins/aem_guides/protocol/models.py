@@ -1,0 +1,305 @@
+"""What travels between the layers: requests, jobs, log pages. Frozen, and parsed once, at the boundary.
+
+Times are integers, milliseconds since the Unix epoch, UTC, as the instance gives them; "not yet" is None.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from aem_guides.protocol.states import JobState, Verdict, judge
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+
+ASSET_PROCESSING = "ASSET_PROCESSING"
+FILE_TYPES = ("DITATOPIC", "DITAMAP", "MARKDOWN", "HTML/CSS", "DITAVAL", "OTHERS")
+
+
+class Match(enum.Enum):
+    """Whether a job seen on the instance is one that a request asks for."""
+
+    SAME = "same"
+    OTHER = "other"
+    UNTOLD = "untold"
+
+
+@dataclass(frozen=True)
+class ProcessingRequest:
+    """What a job is asked to do. Build one from outside values with `requests.parse_requests`.
+
+    `path` is absolute and without a trailing slash; `excluded_paths` are absolute and sorted; `created_after`
+    and `created_before` bound the asset's creation time, in epoch milliseconds.
+    """
+
+    path: str
+    excluded_paths: tuple[str, ...] = ()
+    file_types: tuple[str, ...] = ()
+    created_after: int | None = None
+    created_before: int | None = None
+    processing_type: str = ASSET_PROCESSING
+
+    def has_filter(self) -> bool:
+        return bool(self.file_types) or self.created_after is not None or self.created_before is not None
+
+    def to_json(self) -> JsonObject:
+        """The request as plain JSON, for XCom and state stores; `from_json` reads it back."""
+        return {
+            "path": self.path,
+            "excluded_paths": list(self.excluded_paths),
+            "file_types": list(self.file_types),
+            "created_after": self.created_after,
+            "created_before": self.created_before,
+            "processing_type": self.processing_type,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> ProcessingRequest:
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        path = data.get("path")
+        if not isinstance(path, str):
+            raise ValueError(f"a stored request has no path: {sorted(data)}")
+        return cls(
+            path=path,
+            excluded_paths=strings(data.get("excluded_paths")),
+            file_types=strings(data.get("file_types")),
+            created_after=milliseconds(data.get("created_after")),
+            created_before=milliseconds(data.get("created_before")),
+            processing_type=text(data.get("processing_type")) or ASSET_PROCESSING,
+        )
+
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that two requests share exactly when they ask for the same.
+
+        Order and leading slashes of exclusions, order of file types and the Unicode form of names do not count.
+        """
+        canonical = [
+            same_path(self.path),
+            sorted({same_path(path) for path in self.excluded_paths}),
+            sorted(set(self.file_types)),
+            self.created_after,
+            self.created_before,
+            self.processing_type.upper(),
+        ]
+        return hashlib.sha256(json.dumps(canonical, ensure_ascii=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """The filter of a job as the instance tells it; times in epoch milliseconds."""
+
+    file_types: tuple[str, ...] = ()
+    created_after: int | None = None
+    created_before: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the instance tells it. What it does not tell is None.
+
+    `status_word` is the state as spelled by the instance; `total_files` counts the set of assets, and is None
+    until it has been counted; `eta_seconds` is the instance's own estimate of what remains.
+    """
+
+    processing_id: str
+    state: JobState
+    status_word: str
+    path: str | None = None
+    excluded_paths: tuple[str, ...] | None = None
+    triggered_count: int | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    has_logs: bool | None = None
+    created_by: str | None = None
+    processing_type: str | None = None
+    total_files: int | None = None
+    calculation_word: str | None = None
+    eta_seconds: float | None = None
+    comments: str | None = None
+    job_filter: JobFilter | None = None
+    restartable: bool | None = None
+    resumable: bool | None = None
+    cancellable: bool | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        return judge(self)
+
+    @property
+    def is_active(self) -> bool:
+        return self.verdict is Verdict.ACTIVE
+
+    def to_json(self) -> JsonObject:
+        """The job as plain JSON, for events and XCom; `from_json` reads it back."""
+        return cast("JsonObject", json.loads(json.dumps(dataclasses.asdict(self))))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> Job:
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        names = {entry.name for entry in dataclasses.fields(cls)}
+        if not names >= set(data) >= {"processing_id", "state", "status_word"}:
+            raise ValueError(f"not a stored job: it has {sorted(data)}")
+        kept: dict[str, object] = dict(data)
+        kept["state"] = JobState(str(data["state"]))
+        if isinstance(data.get("excluded_paths"), list):
+            kept["excluded_paths"] = strings(data["excluded_paths"])
+        stored = data.get("job_filter")
+        if isinstance(stored, dict):
+            kept["job_filter"] = JobFilter(
+                strings(stored.get("file_types")),
+                milliseconds(stored.get("created_after")),
+                milliseconds(stored.get("created_before")),
+            )
+        return cls(**kept)  # type: ignore[arg-type]  # names are checked above, values are what to_json wrote
+
+    def on_path(self, path: str) -> bool:
+        """Whether the job works on exactly this path."""
+        return self.path is not None and same_path(self.path) == same_path(path)
+
+    def match(self, request: ProcessingRequest) -> Match:
+        """Compare with a request.
+
+        `UNTOLD`: all that the instance tells agrees, but it keeps back a field in which the two could differ.
+        """
+        if not self.on_path(request.path):
+            return Match.OTHER
+        if self.processing_type and self.processing_type.upper() != request.processing_type.upper():
+            return Match.OTHER
+        wanted = {same_path(path) for path in request.excluded_paths}
+        told = {same_path(path) for path in self.excluded_paths or ()}
+        untold = self.excluded_paths is None and bool(wanted)
+        if told != wanted and not untold:
+            return Match.OTHER
+        if self.job_filter is None:
+            untold = untold or request.has_filter()
+        elif not _same_filter(self.job_filter, request):
+            return Match.OTHER
+        return Match.UNTOLD if untold else Match.SAME
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """A page of a job's log. `offset`, `limit` and `has_more` are what the instance said, None where it did not."""
+
+    lines: tuple[str, ...]
+    offset: int | None = None
+    limit: int | None = None
+    has_more: bool | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """The window: the last jobs of the instance, whoever started them, in the order in which it lists them.
+
+    `unreadable` has a description of each entry that could not be read; `read_at` is the instance's own time in
+    epoch milliseconds (its `Date` header), None where it sent none.
+    """
+
+    jobs: tuple[Job, ...]
+    unreadable: tuple[str, ...] = ()
+    read_at: int | None = None
+
+
+@dataclass(frozen=True)
+class SystemStatus:
+    """`is_database` tells database-based from JCR-based processing; `database_check` is "passed" or a complaint."""
+
+    is_database: bool | None
+    database_check: str | None
+
+    @property
+    def is_fit(self) -> bool:
+        """With a database whose check did not pass, Adobe's advice is to stop using the system at once."""
+        return not self.is_database or self.database_check is None or self.database_check.lower() == "passed"
+
+
+class AssetState(enum.StrEnum):
+    """What became of one asset."""
+
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    PROCESSING = "PROCESSING"
+    PENDING = "PENDING"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class AssetStatus:
+    """One asset's state. `reason` is whatever the instance says of a failure, None where it says nothing."""
+
+    path: str
+    state: AssetState
+    status_word: str
+    uuid: str | None = None
+    exists: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AssetStatusReport:
+    """The answer to an asset status question; `assets` is None while it is not there yet."""
+
+    job_id: str
+    status_word: str
+    assets: tuple[AssetStatus, ...] | None
+
+
+def same_path(path: str) -> str:
+    """The form in which two spellings of one repository path are equal: NFC, one leading and no trailing slash."""
+    return "/" + unicodedata.normalize("NFC", path).strip("/")
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether `path` lies below `folder` (and is not the folder itself)."""
+    return same_path(path).startswith(same_path(folder).rstrip("/") + "/")
+
+
+def strings(value: object) -> tuple[str, ...]:
+    """The strings of a JSON list; empty for anything else."""
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list | tuple) else ()
+
+
+def text(value: object) -> str | None:
+    """A JSON string that is not empty, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def number(value: object) -> int | None:
+    """A whole number that is not negative, from a JSON number or a string of digits; else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        value = int(value)
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def milliseconds(value: object) -> int | None:
+    """Epoch milliseconds; `0` and whatever is no number mean "not yet" and give None."""
+    return number(value) or None
+
+
+def flag(value: object) -> bool | None:
+    """A JSON boolean, else None."""
+    return value if isinstance(value, bool) else None
+
+
+def newest_first(jobs: Iterable[Job]) -> list[Job]:
+    """Jobs by start, the newest first; those that have not started yet are newer than all others."""
+    return sorted(jobs, key=lambda job: job.started_at or float("inf"), reverse=True)
+
+
+def _same_filter(told: JobFilter, request: ProcessingRequest) -> bool:
+    return (
+        set(told.file_types) == set(request.file_types)
+        and told.created_after == request.created_after
+        and told.created_before == request.created_before
+    )

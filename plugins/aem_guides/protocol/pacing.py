@@ -1,0 +1,88 @@
+"""When to look again, and how to say what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aem_guides.protocol.models import Job
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """How often a job is looked at: never sooner than `shortest` seconds, never later than `longest`.
+
+    The older the wait, the rarer the looks; the nearer the instance's own estimate of the end, the more often.
+    """
+
+    shortest: float = 2.0
+    longest: float = 60.0
+
+    def next_look(self, *, age: float, eta: float | None, random: float) -> float:
+        """Seconds until the next look, `age` seconds into the wait; spread by a tenth, so that waits drift apart."""
+        pause = age / 10
+        if eta is not None:
+            pause = min(pause, eta / 2)
+        return self._within(pause) * (0.9 + 0.2 * random)
+
+    def after_failures(self, failures: int, random: float) -> float:
+        """Seconds until the next look after so many failed ones in a row."""
+        return self._within(self.shortest * 2.0 ** min(failures, 30)) * (0.9 + 0.2 * random)
+
+    def _within(self, seconds: float) -> float:
+        return min(self.longest, max(self.shortest, seconds))
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: "45 s", "2 min", "3 h 20 min", "2 days 4 h"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"
+
+
+def describe_progress(job: Job, rate: float | None) -> str:
+    """Progress for people, as in "12,340 of 50,000 assets (24.7 %), 310/s, about 2 min left"."""
+    done = job.triggered_count or 0
+    if job.total_files is None:
+        counting = "counting the assets" if not done else f"{done:,} assets so far"
+        return f"{job.status_word}: {counting}"
+    share = f" ({100 * done / job.total_files:.1f} %)" if job.total_files else ""
+    parts = [f"{done:,} of {job.total_files:,} assets{share}"]
+    if rate and done < job.total_files:
+        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+    remaining = _remaining(job, rate)
+    if job.is_active and remaining is not None:
+        parts.append(f"about {in_words(remaining)} left")
+    return ", ".join(parts)
+
+
+def _remaining(job: Job, rate: float | None) -> float | None:
+    if job.eta_seconds is not None:
+        return job.eta_seconds
+    if rate and job.total_files is not None:
+        return max(0.0, (job.total_files - (job.triggered_count or 0)) / rate)
+    return None
+
+
+@dataclass
+class Speedometer:
+    """Assets per second, smoothed over the looks; a resumed job that counts anew starts it afresh."""
+
+    _count: int | None = None
+    _at: float = 0.0
+    rate: float | None = None
+
+    def note(self, count: int, now: float) -> None:
+        if self._count is not None and count < self._count:
+            self.rate = None
+        elif self._count is not None and now > self._at:
+            fresh = (count - self._count) / (now - self._at)
+            self.rate = fresh if self.rate is None else 0.5 * self.rate + 0.5 * fresh
+        self._count, self._at = count, now

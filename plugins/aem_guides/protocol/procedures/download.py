@@ -1,0 +1,122 @@
+"""The whole log of a job, as the instance has it: one ZIP, or JSON that names the files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urljoin, urlsplit
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import ArchiveError, MalformedAnswerError, Retry, UnreachableError
+from aem_guides.protocol.models import strings
+from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.protocol.steps import Emit, Read, Steps, TransportFailure
+
+_ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_LONGEST_LISTING = 16 * 1024 * 1024
+
+
+class ForeignOriginError(ArchiveError):
+    """The instance names a log file on another origin. Credentials do not travel there: nothing was requested."""
+
+    retry = Retry.POINTLESS
+
+
+@dataclass
+class _Body:
+    """The body of the reply that is being streamed, with its first bytes taken out for a look."""
+
+    label: str
+    head: bytes = b""
+    ended: bool = False
+
+    def read(self) -> Steps[bytes]:
+        """The next block, b"" at the end. Raises UnreachableError where the body is cut off."""
+        if self.head:
+            beginning, self.head = self.head, b""
+            return beginning
+        if self.ended:
+            return b""
+        block = cast("bytes | TransportFailure", (yield Read()))
+        if isinstance(block, TransportFailure):
+            raise UnreachableError(self.label, f"the body was cut off: {block.reason}", sent=True, attempts=1)
+        self.ended = not block
+        return block
+
+    def peek(self, size: int) -> Steps[bytes]:
+        """At least `size` bytes from the beginning, fewer only where there are no more."""
+        gathered = yield from self.read()
+        while len(gathered) < size and not self.ended:
+            gathered += yield from self.read()
+        self.head = gathered
+        return gathered
+
+
+def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> Steps[None]:
+    """Emit the log as `ArchivePart`s, block by block. `base_url` is the instance's: its origin is the only one asked.
+
+    Raises MalformedAnswerError for a body that is neither ZIP nor the listing, ForeignOriginError,
+    UnreachableError for a body that is cut off, and what a call raises.
+    """
+    call = contract.download(processing_id)
+    reply = yield from talk.call(call, stream=True)
+    body = _Body(f"{call.endpoint} ({call.request.label})")
+    beginning = yield from body.peek(4)
+    if beginning.startswith(_ZIP_SIGNATURES):
+        yield from _pass_on(body, None)
+        return
+    if not beginning.lstrip().startswith(b"{"):
+        shown = talk.redact(" ".join(beginning[:4000].decode("utf-8", errors="replace").split()))[:200]
+        what = "It is empty" if not beginning else "It is neither a ZIP nor a list of log files"
+        raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
+    for path in _same_origin_paths((yield from _listing(body)), base_url):
+        file_call = contract.log_file(path)
+        yield from talk.call(file_call, stream=True)
+        yield Emit(ArchivePart(path.partition("?")[0], b""))
+        yield from _pass_on(_Body(f"{file_call.endpoint} ({file_call.request.label})"), path.partition("?")[0])
+
+
+def _pass_on(body: _Body, name: str | None) -> Steps[None]:
+    while block := (yield from body.read()):
+        yield Emit(ArchivePart(name, block))
+
+
+def _listing(body: _Body) -> Steps[tuple[str, ...]]:
+    gathered = bytearray()
+    while block := (yield from body.read()):
+        gathered += block
+        if len(gathered) > _LONGEST_LISTING:
+            break
+    try:
+        data = json.loads(gathered.decode("utf-8", errors="replace"))
+    except ValueError:
+        data = None
+    paths = strings(data.get("logFilePaths")) if isinstance(data, dict) else ()
+    if not paths:
+        raise MalformedAnswerError(body.label, 200, "", hint="logFilePaths is missing or empty; a log archive was due.")
+    return paths
+
+
+def _same_origin_paths(paths: tuple[str, ...], base_url: str) -> list[str]:
+    """The paths on the instance's own origin. All are checked before the first is requested."""
+    origin = _origin(base_url)
+    checked: list[str] = []
+    for path in paths:
+        whole = urljoin(base_url.rstrip("/") + "/", path)
+        if _origin(whole) != origin:
+            host = urlsplit(whole).hostname
+            raise ForeignOriginError(
+                f"The instance names a log file on another origin ({host}); it was not requested, and no credentials "
+                "were sent there. Fetch that file by hand, or have the instance list its own paths."
+            )
+        parts = urlsplit(whole)
+        checked.append(parts.path + (f"?{parts.query}" if parts.query else ""))
+    return checked
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default

@@ -1,0 +1,227 @@
+"""Follow a job to its end: look at the right times, tell of progress, hand on its log, notice a standstill."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, RejectedError
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
+from aem_guides.protocol.procedures.events import Level, Notice, Progress
+from aem_guides.protocol.procedures.logs import PageReader, stream_new_lines
+from aem_guides.protocol.states import JobState, Verdict
+from aem_guides.protocol.steps import Emit, Steps, Wait
+
+_TELL_EVERY_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class FollowPlan:
+    """How to follow.
+
+    `deadline_at` is in seconds since the epoch. `log_budget`: how many log lines are handed on at the most, from
+    line `log_offset` on. The patiences say for how many seconds an answer is borne that would mean the end: that
+    the job is not known, that we are not logged in (an instance that starts up says both), and that it ended in
+    a state nobody can read.
+    """
+
+    deadline_at: float
+    stall_seconds: float
+    pacing: Pacing
+    log_budget: int = 0
+    log_offset: int = 0
+    first_look: float = 2.0
+    lost_patience: float = 300.0
+    login_patience: float = 900.0
+    unclear_patience: float = 600.0
+
+
+class FollowEnd(enum.StrEnum):
+    """Why following ended."""
+
+    ENDED = "ended"
+    DEADLINE = "deadline"
+    LOST = "lost"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Why following ended, the job as last seen (None: never seen), and how many log lines were handed on."""
+
+    end: FollowEnd
+    job: Job | None
+    log_lines: int
+
+
+@dataclass
+class _Watch:
+    """What is kept from look to look."""
+
+    plan: FollowPlan
+    began: float
+    reader: PageReader
+    job: Job | None = None
+    speed: Speedometer = field(default_factory=Speedometer)
+    moved_at: float = 0.0
+    stall_told: bool = False
+    failures: int = 0
+    lost_since: float | None = None
+    refused_since: float | None = None
+    unclear_since: float | None = None
+    unknown_words: set[str] = field(default_factory=set)
+    log_trouble_told: bool = False
+    budget_told: bool = False
+
+
+def follow(talk: Conversation, processing_id: str, plan: FollowPlan) -> Steps[Followed]:
+    """Follow a job until it ends, is lost, or its deadline is over.
+
+    Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError is raised,
+    once it has been the answer for `login_patience` seconds.
+    """
+    began = talk.now()
+    watch = _Watch(plan, began, PageReader(plan.log_offset), moved_at=began)
+    yield Wait(plan.first_look, f"first look at job {processing_id}")
+    while True:
+        job = yield from _look(talk, processing_id, watch)
+        if job is not None:
+            yield from _tell(talk, watch, job)
+            yield from _stream_log(talk, processing_id, watch)
+            if (end := _ended(watch, job, talk.now())) is not None:
+                return _followed(watch, end)
+        elif watch.lost_since is not None and talk.now() - watch.lost_since >= plan.lost_patience:
+            return _followed(watch, FollowEnd.LOST)
+        if talk.now() >= plan.deadline_at:
+            return _followed(watch, FollowEnd.DEADLINE)
+        yield Wait(_pause(talk, watch), f"next look at job {processing_id}")
+
+
+def _look(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[Job | None]:
+    """The job, or None where it could not be seen this time."""
+    try:
+        job = yield from find_job(talk, processing_id)
+    except AuthenticationError as error:
+        now = talk.now()
+        watch.refused_since = watch.refused_since or now
+        if now - watch.refused_since >= watch.plan.login_patience:
+            raise
+        yield from _tell_failure(watch, error)
+        return None
+    except AemGuidesError as error:
+        yield from _tell_failure(watch, error)
+        return None
+    watch.refused_since = None
+    if job is None:
+        watch.failures += 1
+        if watch.lost_since is None:
+            watch.lost_since = talk.now()
+            patience = in_words(watch.plan.lost_patience)
+            text = f"Neither status nor history knows job {processing_id}; looking on for {patience}."
+            yield Emit(Notice(Level.WARNING, text))
+        return None
+    if watch.failures:
+        yield Emit(Notice(Level.INFO, f"Job {processing_id} is seen again after {watch.failures} failed looks."))
+    watch.failures = 0
+    watch.lost_since = None
+    return job
+
+
+def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
+    """The job by its status or, where that is refused, from the history; None where neither knows it.
+
+    Raises what a call raises, but no RejectedError.
+    """
+    try:
+        return (yield from talk.call(contract.status(processing_id)))
+    except RejectedError:
+        try:
+            history = yield from talk.call(contract.history())
+        except RejectedError:
+            return None
+        return next((job for job in history.jobs if job.processing_id == processing_id), None)
+
+
+def _tell_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:
+    watch.failures += 1
+    if watch.failures == 1 or watch.failures % _TELL_EVERY_FAILURES == 0:
+        text = f"Look {watch.failures} failed in a row; the job is not affected, looking on. {error}"
+        yield Emit(Notice(Level.WARNING, text))
+
+
+def _tell(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
+    now = talk.now()
+    if job.triggered_count is not None:
+        watch.speed.note(job.triggered_count, now)
+    if job.state is JobState.UNKNOWN and job.status_word not in watch.unknown_words:
+        watch.unknown_words.add(job.status_word)
+        text = f"The state {job.status_word!r} is not known; the job is judged by its other fields: {job.verdict}."
+        yield Emit(Notice(Level.WARNING, text))
+    if watch.job is None or _moved(watch.job, job):
+        watch.moved_at = now
+        watch.stall_told = False
+        yield Emit(Progress(job, describe_progress(job, watch.speed.rate)))
+    elif job.is_active and not watch.stall_told and now - watch.moved_at >= watch.plan.stall_seconds:
+        watch.stall_told = True
+        text = f"No progress for {in_words(now - watch.moved_at)}. Last seen: {describe_progress(job, None)}."
+        yield Emit(Notice(Level.WARNING, text))
+    watch.job = job
+
+
+def _moved(before: Job, now: Job) -> bool:
+    return (before.status_word, before.triggered_count, before.total_files, before.calculation_word) != (
+        now.status_word,
+        now.triggered_count,
+        now.total_files,
+        now.calculation_word,
+    )
+
+
+def _stream_log(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[None]:
+    """Status is read before the log, so that the log of an ended job is read to its end."""
+    plan = watch.plan
+    left = plan.log_budget - (watch.reader.offset - plan.log_offset)
+    if plan.log_budget <= 0:
+        return
+    if left <= 0:
+        if not watch.budget_told:
+            watch.budget_told = True
+            text = f"{plan.log_budget:,} log lines are shown here; all of them come with pull_logs and the archive."
+            yield Emit(Notice(Level.INFO, text))
+        return
+    try:
+        yield from stream_new_lines(talk, processing_id, watch.reader, left)
+    except AemGuidesError as error:
+        if not watch.log_trouble_told:
+            watch.log_trouble_told = True
+            yield Emit(Notice(Level.WARNING, f"The log cannot be read just now; the job is not affected. {error}"))
+    else:
+        watch.log_trouble_told = False
+
+
+def _ended(watch: _Watch, job: Job, now: float) -> FollowEnd | None:
+    if job.verdict is Verdict.ACTIVE:
+        watch.unclear_since = None
+        return None
+    if job.verdict is not Verdict.ENDED_UNCLEAR:
+        return FollowEnd.ENDED
+    watch.unclear_since = watch.unclear_since or now
+    return FollowEnd.UNCLEAR if now - watch.unclear_since >= watch.plan.unclear_patience else None
+
+
+def _pause(talk: Conversation, watch: _Watch) -> float:
+    now = talk.now()
+    random = talk.surroundings.random()
+    if watch.failures:
+        pause = watch.plan.pacing.after_failures(watch.failures, random)
+    else:
+        eta = watch.job.eta_seconds if watch.job else None
+        pause = watch.plan.pacing.next_look(age=now - watch.began, eta=eta, random=random)
+    return max(0.0, min(pause, watch.plan.deadline_at - now))
+
+
+def _followed(watch: _Watch, end: FollowEnd) -> Followed:
+    return Followed(end, watch.job, watch.reader.offset - watch.plan.log_offset)

@@ -1,0 +1,119 @@
+"""What is written down before a request that must not be sent twice, and how its fate is read from the history.
+
+The API has no idempotency key. So before the request, the intent is recorded: what was asked, the instance's
+time, and the jobs that the window showed then. Afterwards a job that asks for the same and was not among those
+is the one the request made. That none was made is certain only while the window still reaches back to a job
+that was in it before: everything newer than that job is then in sight.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from aem_guides.protocol.models import History, Job, JsonObject, JsonValue, Match, ProcessingRequest, newest_first
+
+SMALLEST_WINDOW = 5
+"""The product's own window shows the last five jobs; no instance is known to show fewer."""
+
+CLOCK_TOLERANCE_MS = 300_000
+"""How far the clock of the `Date` header and the clock that stamps jobs may be apart (CDN and cluster nodes)."""
+
+
+class Fate(enum.Enum):
+    """What the history tells of a request whose answer did not come."""
+
+    FOUND = "found"
+    NOT_SEEN = "not seen"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What one look at the history told; `job` is the one found, or the one that leaves it unclear."""
+
+    fate: Fate
+    job: Job | None = None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A request about to be sent.
+
+    `at` is the instance's time in epoch milliseconds; `window` maps each job that the history showed then to its
+    start (None: not yet); `run` names the run and try; `processing_id` is the job it became, once that is known.
+    """
+
+    fingerprint: str
+    at: int
+    window: Mapping[str, int | None]
+    run: str
+    processing_id: str | None = None
+    adopted: bool = False
+
+    @classmethod
+    def before(cls, request: ProcessingRequest, history: History, now: int, run: str) -> Intent:
+        """The intent to send `request`, written right after the history was read."""
+        window = {job.processing_id: job.started_at for job in history.jobs}
+        return cls(request.fingerprint(), now, window, run)
+
+    def settled(self, processing_id: str, *, adopted: bool = False) -> Intent:
+        return replace(self, processing_id=processing_id, adopted=adopted)
+
+    def look(self, request: ProcessingRequest, history: History) -> Sighting:
+        """Look for the job that this intent became."""
+        fresh = [job for job in newest_first(history.jobs) if job.processing_id not in self.window]
+        alike = [job for job in fresh if job.match(request) is not Match.OTHER]
+        if not alike:
+            return Sighting(Fate.NOT_SEEN)
+        alike.sort(key=lambda job: not job.is_active)
+        for job in alike:
+            if job.match(request) is Match.SAME and self._began_after(job):
+                return Sighting(Fate.FOUND, job)
+        return Sighting(Fate.UNCLEAR, alike[0])
+
+    def proves_absence(self, history: History) -> bool:
+        """Whether a job that this history does not show cannot have been started since the intent."""
+        if history.unreadable:
+            return False
+        if not self.window:
+            return len(history.jobs) < SMALLEST_WINDOW
+        return any(self._was_there(job) for job in history.jobs)
+
+    def to_json(self) -> JsonObject:
+        """The intent as plain JSON, for a state store; `from_json` reads it back."""
+        return {
+            "fingerprint": self.fingerprint,
+            "at": self.at,
+            "window": dict(self.window),
+            "run": self.run,
+            "processing_id": self.processing_id,
+            "adopted": self.adopted,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> Intent:
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        match data:
+            case {"fingerprint": str(fingerprint), "at": int(at), "window": dict(window), "run": str(run)}:
+                processing_id = data.get("processing_id")
+                return cls(
+                    fingerprint,
+                    at,
+                    {key: value if isinstance(value, int) else None for key, value in window.items()},
+                    run,
+                    processing_id if isinstance(processing_id, str) else None,
+                    data.get("adopted") is True,
+                )
+        raise ValueError(f"not a stored intent: it has {sorted(data)}")
+
+    def _began_after(self, job: Job) -> bool:
+        return job.started_at is None or job.started_at >= self.at - CLOCK_TOLERANCE_MS
+
+    def _was_there(self, job: Job) -> bool:
+        """A job that was resumed since has a new start and is no mark of how far the window reaches back."""
+        if job.processing_id not in self.window:
+            return False
+        before = self.window[job.processing_id]
+        return before is None or before == job.started_at

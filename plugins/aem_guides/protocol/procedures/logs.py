@@ -1,0 +1,96 @@
+"""The lines of a job's log: each once and in order, whatever the endpoint makes of paging."""
+
+from __future__ import annotations
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import LogPage
+from aem_guides.protocol.procedures.events import LogLines
+from aem_guides.protocol.steps import Emit, Steps, Wait
+
+PAGE_LINES = 500
+"""Lines asked for at once: the product's own log window shows the latest 500."""
+
+_PATIENCE = (1.0, 3.0, 10.0)
+
+
+class LogPageError(AemGuidesError):
+    """The log endpoint gave pages that do not follow each other, several times in a row."""
+
+
+class PageReader:
+    """Turns pages as they come into lines that are new; remembers what the last page held."""
+
+    def __init__(self, offset: int = 0) -> None:
+        self.offset = offset
+        self._last: LogPage | None = None
+
+    def fresh_lines(self, page: LogPage) -> tuple[str, ...] | None:
+        """The lines of a page asked for at `offset` that were not handed on yet; None if it is the wrong page.
+
+        An instance that tells the page's offset is believed: what overlaps is cut off, a gap is a wrong page. One
+        that does not tell is caught at repeating the same page of several lines.
+        """
+        begins = self.offset if page.offset is None else page.offset
+        if begins > self.offset and page.lines:
+            return None
+        if self._repeats(page):
+            return None
+        lines = page.lines[self.offset - begins :] if begins < self.offset else page.lines
+        self.offset += len(lines)
+        if page.lines:
+            self._last = page
+        return lines
+
+    def _repeats(self, page: LogPage) -> bool:
+        last = self._last
+        if last is None or len(page.lines) < 2 or page.lines != last.lines:
+            return False
+        return page.offset is None or page.offset == last.offset
+
+
+def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_lines: int = PAGE_LINES) -> Steps[int]:
+    """Emit all lines from `offset` on as `LogLines` and return the number of the line after the last.
+
+    Raises LogPageError where pages do not follow each other even when asked again, and what a call raises.
+    """
+    reader = PageReader(offset)
+    pauses = iter(_PATIENCE)
+    while True:
+        page = yield from talk.call(contract.logs(processing_id, offset=reader.offset, limit=page_lines))
+        lines = reader.fresh_lines(page)
+        if lines:
+            pauses = iter(_PATIENCE)
+            yield Emit(LogLines(lines, reader.offset))
+            if page.has_more is not False:
+                continue
+        if lines is not None and not page.has_more:
+            return reader.offset
+        pause = next(pauses, None)
+        if pause is None:
+            if lines is None:
+                raise LogPageError(
+                    f"The log of job {processing_id} cannot be read on from line {reader.offset}: asked "
+                    f"{len(_PATIENCE) + 1} times, the instance gave another page. The log archive has all lines."
+                )
+            return reader.offset
+        yield Wait(pause, f"the log of job {processing_id} has more lines, but does not give them yet")
+
+
+def stream_new_lines(talk: Conversation, processing_id: str, reader: PageReader, most: int) -> Steps[None]:
+    """Emit what the log has gained, at most `most` lines and as many pages as that takes, and never wait for it.
+
+    Raises what a call raises.
+    """
+    while most > 0:
+        limit = min(PAGE_LINES, most)
+        before = reader.offset
+        page = yield from talk.call(contract.logs(processing_id, offset=before, limit=limit))
+        lines = reader.fresh_lines(page)
+        if not lines:
+            return
+        most -= len(lines)
+        yield Emit(LogLines(lines, reader.offset))
+        if page.has_more is False or (page.has_more is None and len(lines) < limit):
+            return

@@ -1,0 +1,96 @@
+"""Resume a job from its checkpoint, once, and find the id under which it goes on."""
+
+from __future__ import annotations
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    DoubtfulStartError,
+    JobFailedError,
+    MalformedAnswerError,
+    RejectedError,
+    UnavailableError,
+    UnreachableError,
+)
+from aem_guides.protocol.models import Job, ProcessingRequest
+from aem_guides.protocol.procedures.intent import Fate, Intent
+from aem_guides.protocol.states import Verdict
+from aem_guides.protocol.steps import Emit, Steps, Wait
+
+_PATIENCE = (2.0, 3.0, 5.0, 10.0)
+_ATTEMPTS = 4
+
+
+def resume_once(
+    talk: Conversation, job: Job, request: ProcessingRequest, *, run: str, intent: Intent | None = None
+) -> Steps[str]:
+    """Resume the ended job and return the id it goes on under, which may be another one.
+
+    Emits the `Intent` before the POST, and again with the id after it. `intent` is the one stored by an earlier
+    try that may have been cut short. Raises JobFailedError where the instance does not resume it,
+    DoubtfulStartError where the fate of a resume cannot be settled, and what a call raises.
+    """
+    if intent is not None:
+        found = yield from _settle(talk, job, request, intent, ())
+        if found is not None:
+            yield Emit(intent.settled(found))
+            return found
+    error: AemGuidesError | None = None
+    for attempt in range(1, _ATTEMPTS + 1):
+        history = yield from talk.call(contract.history())
+        intent = Intent.before(request, history, talk.instance_now(), run)
+        yield Emit(intent)
+        try:
+            processing_id = yield from talk.call(contract.resume(job.processing_id))
+        except RejectedError as refusal:
+            found = yield from _settle(talk, job, request, intent, ())
+            if found is None:
+                raise JobFailedError(
+                    f"Job {job.processing_id} cannot be resumed. {refusal}", job, resumable=False
+                ) from refusal
+            processing_id = found
+        except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
+            error = doubt
+            found = yield from _settle(talk, job, request, intent, _PATIENCE)
+            if found is None:
+                yield Wait(talk.retries.backoff(attempt, talk.surroundings.random()), f"not resumed yet: {doubt}")
+                continue
+            processing_id = found
+        yield Emit(intent.settled(processing_id))
+        return processing_id
+    raise error or AssertionError("no attempt was made")
+
+
+def _settle(
+    talk: Conversation, job: Job, request: ProcessingRequest, intent: Intent, patience: tuple[float, ...]
+) -> Steps[str | None]:
+    """The id under which the job goes on, None where it is certain that it was not resumed."""
+    for pause in (0.0, *patience):
+        if pause:
+            yield Wait(pause, f"looking whether job {job.processing_id} was resumed")
+        try:
+            seen = yield from talk.call(contract.status(job.processing_id))
+        except RejectedError:
+            pass
+        else:
+            if _went_on(job, seen):
+                return seen.processing_id
+        history = yield from talk.call(contract.history())
+        sighting = intent.look(request, history)
+        if sighting.fate is Fate.FOUND and sighting.job is not None:
+            return sighting.job.processing_id
+        if sighting.fate is Fate.UNCLEAR and sighting.job is not None:
+            raise DoubtfulStartError(
+                f"Job {job.processing_id} was to be resumed, and job {sighting.job.processing_id} may be what came of "
+                "it, but the instance does not tell enough of it. Nothing was resumed again. Look in the Bulk "
+                "Processor (Tools > Guides > Bulk Processor), then clear this task."
+            )
+    return None
+
+
+def _went_on(before: Job, now: Job) -> bool:
+    """A job that runs again, or that has come to an end other than the one it had."""
+    if now.is_active or now.verdict is Verdict.SUCCEEDED:
+        return True
+    return now.completed_at is not None and now.completed_at != before.completed_at

@@ -1,0 +1,254 @@
+"""Start once: whatever happens on the way, one job comes of one request."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import (
+    ActiveJobError,
+    AemGuidesError,
+    DoubtfulStartError,
+    MalformedAnswerError,
+    RejectedError,
+    UnavailableError,
+    UnreachableError,
+)
+from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
+from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting
+from aem_guides.protocol.steps import Emit, Steps, Wait
+
+
+class OnActiveJob(enum.StrEnum):
+    """What to do where a job is active on the path already."""
+
+    ADOPT = "adopt"
+    QUEUE = "queue"
+    FAIL = "fail"
+
+
+class Origin(enum.StrEnum):
+    """How a job became ours."""
+
+    STARTED = "started"
+    RECOVERED = "recovered"
+    ADOPTED = "adopted"
+
+
+@dataclass(frozen=True)
+class StartPolicy:
+    """How to start.
+
+    `max_active_jobs`: no start while the window shows so many active jobs (None: no limit). `patience`: seconds
+    between the looks at a history that may lag. `attempts`: how often the POST is sent at the most.
+    """
+
+    on_active_job: OnActiveJob = OnActiveJob.ADOPT
+    max_active_jobs: int | None = None
+    patience: tuple[float, ...] = (2.0, 3.0, 5.0, 10.0, 20.0)
+    attempts: int = 4
+
+
+@dataclass(frozen=True)
+class Started:
+    """There is a job for the request, and this is its id."""
+
+    processing_id: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class MustWait:
+    """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen."""
+
+    why: str
+    processing_id: str | None = None
+
+
+StartOutcome = Started | MustWait
+
+
+def start_once(
+    talk: Conversation,
+    request: ProcessingRequest,
+    *,
+    policy: StartPolicy,
+    run: str,
+    intent: Intent | None = None,
+) -> Steps[StartOutcome]:
+    """Start a job for the request, or find the one that an earlier try started.
+
+    Emits every `Intent` that has to be stored before the next step. `intent` is the last one stored by an
+    earlier try, None if there was none. Raises ActiveJobError, DoubtfulStartError, and what a call raises.
+    """
+    if intent is not None and intent.fingerprint == request.fingerprint():
+        if intent.processing_id is not None:
+            return Started(intent.processing_id, Origin.ADOPTED if intent.adopted else Origin.RECOVERED)
+        found = yield from _settle(talk, request, intent, policy)
+        if isinstance(found, Job):
+            return (yield from _take(intent, found, Origin.RECOVERED))
+    attempt = 0
+    while True:
+        attempt += 1
+        history = yield from talk.call(contract.history())
+        obstacle = _obstacle(history, request, policy)
+        intent = Intent.before(request, history, talk.instance_now(), run)
+        if isinstance(obstacle, Job):
+            return (yield from _take(intent, obstacle, Origin.ADOPTED))
+        if obstacle is not None:
+            return obstacle
+        yield Emit(intent)
+        outcome = yield from _post(talk, request, intent, policy)
+        if not isinstance(outcome, _NotAccepted):
+            return outcome
+        if attempt >= policy.attempts:
+            raise outcome.error
+        yield Wait(_pause(talk, outcome.error, attempt), f"the start was not accepted: {outcome.error}")
+
+
+@dataclass(frozen=True)
+class _NotAccepted:
+    """It is certain that no job came of the POST, and another one may be sent."""
+
+    error: AemGuidesError
+
+
+def _post(
+    talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
+) -> Steps[StartOutcome | _NotAccepted]:
+    try:
+        processing_id = yield from talk.call(contract.start(request))
+    except RejectedError as refusal:
+        history = yield from talk.call(contract.history())
+        return (yield from _after_refusal(history, request, intent, policy, refusal))
+    except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
+        if isinstance(doubt, UnreachableError) and not doubt.sent:
+            raise
+        found = yield from _settle(talk, request, intent, policy)
+        if isinstance(found, Job):
+            return (yield from _take(intent, found, Origin.RECOVERED))
+        obstacle = _obstacle(found, request, policy, refused=True)
+        if isinstance(obstacle, Job):
+            return (yield from _take(intent, obstacle, Origin.ADOPTED))
+        return obstacle or _NotAccepted(doubt)
+    yield Emit(intent.settled(processing_id))
+    return Started(processing_id, Origin.STARTED)
+
+
+def _after_refusal(
+    history: History, request: ProcessingRequest, intent: Intent, policy: StartPolicy, refusal: RejectedError
+) -> Steps[StartOutcome]:
+    """A refusal's words are not documented; that a job is in the way shows in the history alone."""
+    obstacle = _obstacle(history, request, policy, refused=True)
+    if isinstance(obstacle, Job):
+        return (yield from _take(intent, obstacle, Origin.ADOPTED))
+    if obstacle is not None:
+        return obstacle
+    if refusal.status == 409:
+        if policy.on_active_job is OnActiveJob.QUEUE:
+            return MustWait(f"{request.path}: the instance says that a job is active; the history does not show it")
+        raise ActiveJobError(request.path, None, _REMEDY) from refusal
+    raise RejectedError(
+        refusal.request,
+        refusal.status,
+        refusal.excerpt,
+        attempts=refusal.attempts,
+        hint=_refusal_remedy(request),
+    ) from refusal
+
+
+def _refusal_remedy(request: ProcessingRequest) -> str:
+    remedy = (
+        f"paths: the instance does not accept {request.path!r}. Check that it exists there and the user may see it."
+    )
+    if request.has_filter():
+        remedy += " If it does: instances before 2026.01 do not know file_types, created_after and created_before."
+    return remedy
+
+
+_REMEDY = "Wait until it has ended, or start with on_active_job = queue."
+
+
+def _obstacle(
+    history: History, request: ProcessingRequest, policy: StartPolicy, *, refused: bool = False
+) -> Job | MustWait | None:
+    """What keeps the request from being started: None nothing, a Job one to adopt.
+
+    Only a job on the very path is known to be in the way; after a refusal, one above or below it is taken for
+    the cause. Raises ActiveJobError where the policy does not let us wait or adopt.
+    """
+    active = [job for job in history.jobs if job.is_active]
+    blocking = [job for job in active if job.on_path(request.path)]
+    if not blocking and refused:
+        blocking = [job for job in active if job.path and _overlap(job.path, request.path)]
+    if not blocking:
+        return _full(active, policy)
+    job = blocking[0]
+    if policy.on_active_job is OnActiveJob.QUEUE:
+        return MustWait(f"{request.path}: job {job.processing_id} is active on {job.path}", job.processing_id)
+    if policy.on_active_job is OnActiveJob.ADOPT:
+        if (match := job.match(request)) is Match.SAME:
+            return job
+        how = "asks for something else" if match is Match.OTHER else "may ask for something else"
+        raise ActiveJobError(request.path, job.processing_id, f"It {how}, so it is not adopted. {_REMEDY}")
+    raise ActiveJobError(request.path, job.processing_id, _REMEDY)
+
+
+def _full(active: list[Job], policy: StartPolicy) -> MustWait | None:
+    limit = policy.max_active_jobs
+    if limit is None or len(active) < limit:
+        return None
+    return MustWait(f"{len(active)} jobs are active on the instance, {limit} are allowed (max_active_jobs)")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return is_below(one, other) or is_below(other, one)
+
+
+def _settle(
+    talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
+) -> Steps[Job | History]:
+    """Find out what came of an intent: the job it became, or the history that proves that it became none.
+
+    Raises DoubtfulStartError where the history can prove neither.
+    """
+    history = yield from talk.call(contract.history())
+    sighting = intent.look(request, history)
+    for pause in policy.patience:
+        if sighting.fate is Fate.FOUND:
+            break
+        yield Wait(pause, f"{request.path}: looking in the history for the job that an unanswered start may have made")
+        history = yield from talk.call(contract.history())
+        sighting = intent.look(request, history)
+    if sighting.fate is Fate.FOUND and sighting.job is not None:
+        return sighting.job
+    if sighting.fate is Fate.NOT_SEEN and intent.proves_absence(history):
+        return history
+    raise DoubtfulStartError(_doubt(request, sighting, history))
+
+
+def _doubt(request: ProcessingRequest, sighting: Sighting, history: History) -> str:
+    if sighting.job is not None:
+        why = f"job {sighting.job.processing_id} may be it, but the instance does not tell enough of it"
+    elif history.unreadable:
+        why = f"the history has what cannot be read ({history.unreadable[0]})"
+    else:
+        why = "the history no longer reaches back to the time of the start, so that the job may have left it"
+    return (
+        f"{request.path}: a start was sent and its answer did not come, and {why}. Nothing was started again. "
+        "Look in the Bulk Processor (Tools > Guides > Bulk Processor) whether a job for this path ran or is running. "
+        "If there is none, clear this task to start one."
+    )
+
+
+def _take(intent: Intent, job: Job, origin: Origin) -> Steps[Started]:
+    yield Emit(intent.settled(job.processing_id, adopted=origin is Origin.ADOPTED))
+    return Started(job.processing_id, origin)
+
+
+def _pause(talk: Conversation, error: AemGuidesError, attempt: int) -> float:
+    if isinstance(error, UnavailableError) and error.retry_after is not None:
+        return min(error.retry_after, talk.retries.retry_after_cap_seconds)
+    return talk.retries.backoff(attempt, talk.surroundings.random())

@@ -1,0 +1,69 @@
+"""Wait for one's turn: until nothing is in the way of a start any more."""
+
+from __future__ import annotations
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import History, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.steps import Emit, Steps, Wait
+
+
+def wait_for_turn(
+    talk: Conversation,
+    request: ProcessingRequest,
+    *,
+    blocking_id: str | None,
+    max_active_jobs: int | None,
+    deadline_at: float,
+    pacing: Pacing,
+) -> Steps[bool]:
+    """Look until the path is free and the instance has room; False where `deadline_at` (epoch seconds) came first.
+
+    `blocking_id` is a job in the way that the window may not show. A failed look is told and repeated.
+    """
+    began = talk.now()
+    told = ""
+    failures = 0
+    while talk.now() < deadline_at:
+        random = talk.surroundings.random()
+        try:
+            reason = yield from _reason_to_wait(talk, request, blocking_id, max_active_jobs)
+        except AemGuidesError as error:
+            failures += 1
+            reason = f"the history cannot be read just now: {error}"
+            pause = pacing.after_failures(failures, random)
+        else:
+            failures = 0
+            pause = pacing.next_look(age=talk.now() - began, eta=None, random=random)
+        if not reason:
+            return True
+        if reason != told:
+            told = reason
+            yield Emit(Notice(Level.INFO, f"{request.path} waits: {reason}"))
+        yield Wait(max(0.0, min(pause, deadline_at - talk.now())), reason)
+    return False
+
+
+def _reason_to_wait(
+    talk: Conversation, request: ProcessingRequest, blocking_id: str | None, max_active_jobs: int | None
+) -> Steps[str]:
+    history = yield from talk.call(contract.history())
+    active = [job for job in history.jobs if job.is_active]
+    for job in active:
+        if job.on_path(request.path) or job.processing_id == blocking_id:
+            return f"job {job.processing_id} is active on {job.path}"
+    if max_active_jobs is not None and len(active) >= max_active_jobs:
+        return f"{len(active)} jobs are active on the instance, {max_active_jobs} are allowed"
+    if blocking_id is not None and not _shows(history, blocking_id):
+        unseen = yield from find_job(talk, blocking_id)
+        if unseen is not None and unseen.is_active:
+            return f"job {blocking_id} is active on {unseen.path}"
+    return ""
+
+
+def _shows(history: History, processing_id: str) -> bool:
+    return any(job.processing_id == processing_id for job in history.jobs)

@@ -1,0 +1,70 @@
+"""What became of every asset: success of a job can mean that all were handed over, not that all are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import NotFoundError, VerificationError
+from aem_guides.protocol.models import AssetState, AssetStatus, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing, in_words
+from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.steps import Emit, Steps, Wait
+
+_AT_WORK = frozenset({AssetState.PROCESSING, AssetState.PENDING})
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The states of all assets below a path; those that failed are listed, the others counted."""
+
+    total: int
+    succeeded: int
+    failed: tuple[AssetStatus, ...]
+    unclear: int
+
+
+def verify_assets(
+    talk: Conversation, request: ProcessingRequest, *, within_seconds: float, pacing: Pacing
+) -> Steps[Verification | None]:
+    """Ask for the state of every asset until none is at work any more; None where the instance cannot be asked.
+
+    Raises VerificationError where some are still at work when the time is over, and what a call raises.
+    """
+    began = talk.now()
+    while True:
+        try:
+            assets = yield from _ask(talk, request, began, within_seconds, pacing)
+        except NotFoundError:
+            return None
+        at_work = sum(asset.state in _AT_WORK for asset in assets)
+        if not at_work:
+            return _sum_up(assets)
+        yield Emit(Notice(Level.INFO, f"{at_work:,} of {len(assets):,} assets below {request.path} are still at work"))
+        yield from _pause(talk, began, within_seconds, pacing, f"{at_work:,} assets below {request.path} still at work")
+
+
+def _ask(
+    talk: Conversation, request: ProcessingRequest, began: float, within: float, pacing: Pacing
+) -> Steps[tuple[AssetStatus, ...]]:
+    job_id = yield from talk.call(contract.start_asset_status((request.path,), request.excluded_paths))
+    while True:
+        report = yield from talk.call(contract.asset_status(job_id))
+        if report.assets is not None and report.status_word.upper() not in ("WAITING", "RUNNING", "IN_PROGRESS"):
+            return report.assets
+        yield from _pause(talk, began, within, pacing, f"the asset status of {request.path} still {report.status_word}")
+
+
+def _pause(talk: Conversation, began: float, within: float, pacing: Pacing, what: str) -> Steps[None]:
+    age = talk.now() - began
+    if age >= within:
+        raise VerificationError(f"After {in_words(age)}: {what}. Clear this task to look again.")
+    pause = pacing.next_look(age=age, eta=None, random=talk.surroundings.random())
+    yield Wait(min(pause, within - age), what)
+
+
+def _sum_up(assets: tuple[AssetStatus, ...]) -> Verification:
+    failed = tuple(asset for asset in assets if asset.state is AssetState.FAILURE)
+    succeeded = sum(asset.state is AssetState.SUCCESS for asset in assets)
+    return Verification(len(assets), succeeded, failed, len(assets) - succeeded - len(failed))

@@ -1,0 +1,99 @@
+"""The states of a job, and what can be said of a job from all that the instance tells of it.
+
+Source: the contract documents the words WAITING and SUCCESS; the product's Bulk Processor shows "In progress",
+"Completed" and "Cancelled"; a failed state exists, since failed jobs can be resumed. Every other word is kept
+as it is and judged by the job's other fields.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aem_guides.protocol.models import Job
+
+
+class JobState(enum.StrEnum):
+    """The state of a job, in AEM's documented spelling."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+
+
+ACTIVE_STATES = frozenset({JobState.WAITING, JobState.RUNNING})
+ENDED_STATES = frozenset({JobState.SUCCESS, JobState.FAILED, JobState.CANCELLED})
+
+_WORDS: dict[str, JobState] = {
+    **dict.fromkeys(("WAITING", "PENDING", "QUEUED", "CREATED", "SCHEDULED", "NEW", "NOTSTARTED"), JobState.WAITING),
+    **dict.fromkeys(
+        (
+            "RUNNING",
+            "INPROGRESS",
+            "PROCESSING",
+            "STARTED",
+            "ACTIVE",
+            "RESUMED",
+            "RESUMING",
+            "EXECUTING",
+            "CANCELLING",
+            "CANCELING",
+        ),
+        JobState.RUNNING,
+    ),
+    **dict.fromkeys(
+        ("SUCCESS", "SUCCESSFUL", "SUCCEEDED", "COMPLETED", "COMPLETE", "DONE", "FINISHED"), JobState.SUCCESS
+    ),
+    **dict.fromkeys(("FAILED", "FAILURE", "ERROR", "ABORTED"), JobState.FAILED),
+    **dict.fromkeys(("CANCELLED", "CANCELED"), JobState.CANCELLED),
+}
+
+
+def state_of_word(word: str) -> JobState:
+    """Map a status word of any spelling and case to a state; an unknown word is `JobState.UNKNOWN`.
+
+    Spaces, hyphens and underscores do not count: "In progress", "IN_PROGRESS" and "in-progress" are one word.
+    """
+    key = "".join(letter for letter in word.upper() if letter not in " _-\t")
+    return _WORDS.get(key, JobState.UNKNOWN)
+
+
+class Verdict(enum.StrEnum):
+    """What a job is held to be, all its fields considered."""
+
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ENDED_UNCLEAR = "ended, unclear how"
+
+
+_VERDICT_OF_STATE = {
+    JobState.WAITING: Verdict.ACTIVE,
+    JobState.RUNNING: Verdict.ACTIVE,
+    JobState.SUCCESS: Verdict.SUCCEEDED,
+    JobState.FAILED: Verdict.FAILED,
+    JobState.CANCELLED: Verdict.CANCELLED,
+}
+
+
+def judge(job: Job) -> Verdict:
+    """Say what a job is held to be.
+
+    A known word decides. Under an unknown word the other fields do: `cancellable` means it runs; `resumable`
+    is documented for cancelled and failed jobs, `restartable` for those that finished well. Success is only
+    what the instance says, never what is left over.
+    """
+    if job.state is not JobState.UNKNOWN:
+        return _VERDICT_OF_STATE[job.state]
+    if job.cancellable:
+        return Verdict.ACTIVE
+    if job.resumable:
+        return Verdict.FAILED
+    if job.completed_at is None:
+        return Verdict.ACTIVE
+    return Verdict.SUCCEEDED if job.restartable else Verdict.ENDED_UNCLEAR

@@ -1,0 +1,106 @@
+"""What a generator of this package can ask of the body that drives it.
+
+A generator yields one `Step` at a time and is sent back what the table says:
+
+==============  ===========================================================================================
+`Send`          a `Reply`, or a `TransportFailure` where no whole answer came
+`Read`          the next block of the reply just received with `stream=True`: bytes, `b""` at its end, or a
+                `TransportFailure`
+`Wait`          None, once the seconds have passed
+`Authorize`     the header fields that authenticate a request
+`Emit`          None, once the consumer has dealt with the item: what is emitted is safe before the generator
+                goes on
+`Mask`          None, once the value is kept out of all logs
+==============  ===========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """One HTTP request.
+
+    `target` is a path with its query, encoded already, or an absolute URL (token endpoints). `body` has its
+    `Content-Type` in `headers`.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    @property
+    def label(self) -> str:
+        """The request as shown to people: without its query, which may hold what is not for logs."""
+        return f"{self.method} {self.target.partition('?')[0]}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One HTTP answer. `headers` has lower-case names. `body` is empty where the answer is streamed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class TransportFailure:
+    """No whole answer came. `sent` is False only where the instance cannot have got the request."""
+
+    reason: str
+    sent: bool
+
+
+@dataclass(frozen=True)
+class Send:
+    request: HttpRequest
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Read:
+    pass
+
+
+@dataclass(frozen=True)
+class Wait:
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Authorize:
+    """Ask for credentials; `refused` are header fields that the instance has just turned down."""
+
+    refused: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Emit:
+    item: object
+
+
+@dataclass(frozen=True)
+class Mask:
+    secret: str
+
+
+Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask
+Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | None"
+Steps: TypeAlias = Generator[Step, Answer, T]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What decisions need of the world: `now` in seconds since the epoch, `random` in [0, 1)."""
+
+    now: Callable[[], float]
+    random: Callable[[], float]

@@ -1,0 +1,64 @@
+"""What Airflow shows of this provider: its connection type and its configuration options."""
+
+from __future__ import annotations
+
+from aem_guides import __version__
+
+
+def get_provider_info() -> dict[str, object]:
+    """Answer the entry point `apache_airflow_provider`."""
+    return {
+        "package-name": "airflow-provider-aem-guides",
+        "name": "AEM Guides",
+        "description": "Bulk processing of DITA content in Adobe Experience Manager Guides.",
+        "versions": [__version__],
+        "connection-types": [
+            {
+                "connection-type": "aem_guides",
+                "hook-class-name": "aem_guides.hook.AemGuidesHook",
+                "hook-name": "AEM Guides",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"host": "Base URL", "login": "User", "password": "Password or access token"},
+                    "placeholders": {"host": "https://author.example.com"},
+                },
+                "conn-fields": _connection_fields(),
+            }
+        ],
+        "config": {"aem_guides": {"description": "Options of the AEM Guides provider.", "options": _options()}},
+    }
+
+
+def _connection_fields() -> dict[str, object]:
+    def field(label: str, description: str, kind: str = "string", **more: object) -> dict[str, object]:
+        return {"label": label, "description": description, "schema": {"type": [kind, "null"], **more}}
+
+    return {
+        "auth": field(
+            "Authentication", "How to log in. Empty: basic with a user, else bearer.", enum=["basic", "bearer", None]
+        ),
+        "verify": field("Verify TLS", "Whether the TLS certificate is checked.", "boolean"),
+        "ca_file": field("CA file", "A PEM file with further trust roots, on every worker and triggerer."),
+        "proxy": field("Proxy", "The URL of an HTTP proxy. Empty: as the environment says."),
+        "connect_timeout": field("Connect time-out", "Seconds until connecting is given up (10).", "number"),
+        "read_timeout": field("Read time-out", "Seconds without an answer until a call is given up (60).", "number"),
+    }
+
+
+def _options() -> dict[str, object]:
+    return {
+        "archive_uri": {
+            "description": "Where log archives are stored: a URI of Airflow's object storage. Empty: below AIRFLOW_HOME.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "example": "s3://aws_default@bucket/aem-guides",
+            "default": "",
+        },
+        "plans_file": {
+            "description": "The file with the scheduled plans. Empty: include/plans.yaml beside the DAG folder.",
+            "version_added": "0.1.0",
+            "type": "string",
+            "example": "/opt/airflow/include/plans.yaml",
+            "default": "",
+        },
+    }

@@ -1,0 +1,133 @@
+"""The report of a run: a row a path, a table for people, and whether the run was a success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.states import JobState
+
+NOT_STARTED = "NOT_STARTED"
+
+
+class RunFailedError(AemGuidesError):
+    """Not every path of a run came to a good end."""
+
+    retry = Retry.POINTLESS
+
+
+@dataclass(frozen=True)
+class PathResults:
+    """What the tasks of one path left behind, None where a task did not get so far."""
+
+    request: Mapping[str, JsonValue]
+    started: Mapping[str, JsonValue] | None = None
+    outcome: Mapping[str, JsonValue] | None = None
+    cancel: str | None = None
+    logs: Mapping[str, JsonValue] | None = None
+    archive: Mapping[str, JsonValue] | None = None
+    verification: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The report of one path. Times are ISO 8601 in UTC; what is not known is None."""
+
+    path: str
+    processing_id: str | None
+    state: str
+    total_files: int | None
+    triggered_count: int | None
+    failed_assets: int | None
+    started_at: str | None
+    completed_at: str | None
+    resumes: int
+    log_lines: int | None
+    archive_uri: str | None
+    sha256: str | None
+
+    def to_json(self) -> JsonObject:
+        return cast("JsonObject", asdict(self))
+
+
+def build_row(results: PathResults) -> Row:
+    """Put one path's results together. What no task said is not assumed to be well."""
+    started, outcome = results.started or {}, results.outcome or {}
+    logs, archive, verification = results.logs or {}, results.archive or {}, results.verification or {}
+    return Row(
+        path=str(results.request.get("path")),
+        processing_id=_text(outcome.get("processing_id")) or _text(started.get("processing_id")),
+        state=_state(results),
+        total_files=_count(outcome.get("total_files")),
+        triggered_count=_count(outcome.get("triggered_count")),
+        failed_assets=_count(verification.get("failed")),
+        started_at=_text(outcome.get("started_at")),
+        completed_at=_text(outcome.get("completed_at")),
+        resumes=_count(outcome.get("resumes")) or 0,
+        log_lines=_count(logs.get("lines")),
+        archive_uri=_text(archive.get("uri")),
+        sha256=_text(archive.get("sha256")),
+    )
+
+
+def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
+    """What keeps the run from being a success, a sentence each."""
+    found = [] if rows else ["nothing was processed: the requests could not be planned"]
+    for row in rows:
+        if row.state != JobState.SUCCESS:
+            found.append(f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else ""))
+            continue
+        if row.log_lines is None:
+            found.append(f"{row.path}: its log was not pulled")
+        if archive_logs and row.archive_uri is None:
+            found.append(f"{row.path}: its log was not archived")
+    return found
+
+
+_COLUMNS = (
+    ("path", "path"),
+    ("state", "state"),
+    ("assets", "triggered_count"),
+    ("of", "total_files"),
+    ("failed", "failed_assets"),
+    ("resumes", "resumes"),
+    ("log lines", "log_lines"),
+    ("started", "started_at"),
+    ("completed", "completed_at"),
+    ("job", "processing_id"),
+)
+
+
+def render_table(rows: Sequence[Row]) -> str:
+    """The rows as a table of text."""
+    cells = [[title for title, _ in _COLUMNS]]
+    cells += [[_shown(getattr(row, name)) for _, name in _COLUMNS] for row in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _state(results: PathResults) -> str:
+    if results.outcome is not None:
+        return _text(results.outcome.get("state")) or str(JobState.UNKNOWN)
+    if results.cancel == "cancelled":
+        return str(JobState.CANCELLED)
+    return str(JobState.UNKNOWN) if results.started is not None else NOT_STARTED
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

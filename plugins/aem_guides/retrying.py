@@ -1,0 +1,31 @@
+"""Which failures of a task Airflow retries, and when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import Context, RetryDecision, RetryPolicy
+
+from aem_guides.protocol.errors import AemGuidesError, AnswerError, Retry
+
+_FIRST_SECONDS = 30.0
+_LONGEST_SECONDS = 600.0
+
+
+class AemGuidesRetryPolicy(RetryPolicy):
+    """Fail at once on what no retry mends; else retry after 30 seconds, growing to ten minutes.
+
+    What no retry mends says so itself (`AemGuidesError.retry`): bad input, a wrong credential, a missing scope, a
+    job that cannot be resumed. A `Retry-After` of the instance is followed where it is longer.
+    """
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Decide by the exception and the number of the try that failed (1 is the first)."""
+        if isinstance(exception, AemGuidesError) and exception.retry is Retry.POINTLESS:
+            return RetryDecision.fail(reason=f"{type(exception).__name__}: a retry cannot mend it")
+        seconds = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** max(0, min(try_number, 30) - 1))
+        if isinstance(exception, AnswerError) and exception.retry_after is not None:
+            seconds = min(_LONGEST_SECONDS, max(seconds, exception.retry_after))
+        return RetryDecision.retry(delay=timedelta(seconds=seconds))

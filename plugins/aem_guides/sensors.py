@@ -1,0 +1,267 @@
+"""The sensor that waits for a job to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from airflow.sdk import BaseSensorOperator, Context
+
+from aem_guides import fields
+from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.memory import WaitMemory, generation, run_label
+from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
+from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.cancel import cancel_and_confirm
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.start import Origin
+from aem_guides.protocol.states import Verdict
+from aem_guides.tasklog import show_event
+from aem_guides.taskstate import TaskKey, task_states_within
+from aem_guides.triggers import (
+    DEADLINE_CANCEL_SECONDS,
+    KILL_CANCEL_SECONDS,
+    KILLED_STATES,
+    AemGuidesJobTrigger,
+)
+
+LIVE_LOG_LINES = 2000
+OUTCOME_KEY = "outcome"
+PROCESSING_ID_KEY = "processing_id"
+
+
+class FollowingFailedError(AemGuidesError):
+    """The trigger could not go on following the job; the job itself is not affected."""
+
+    def __init__(self, message: str, retry: Retry) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+class AemGuidesProcessingSensor(BaseSensorOperator):
+    """Wait until a job has ended; succeed only if it ended well.
+
+    :param job: what `AemGuidesStartProcessingOperator` returned; or give `processing_id` alone.
+    :param deadline_hours: the job's time, from the first try on; kept over retries and restarts.
+    :param on_deadline: `cancel` the job then, or `leave` it.
+    :param max_resumes: how often a job that failed, and that this run started, is resumed by a next try.
+    :param cancel_adopted: cancel also a job that was adopted, not started.
+    :param stall_minutes: warn after so long without progress.
+    :param stream_logs: show the job's log lines as they come (the first 2,000; pull_logs has all).
+    :param longest_look: seconds between two looks at the most.
+    :param deferrable: wait in the triggerer, which costs no worker slot.
+
+    Returns the outcome as `outcome.WaitOutcome.to_json`. The XCom `processing_id` is the id under which the job
+    goes on, `outcome` its outcome also where the task fails. Raises JobFailedError, JobCancelledError,
+    JobLostError, JobOutcomeUnknownError, DeadlineExceededError.
+    """
+
+    template_fields: Sequence[str] = (
+        "aem_guides_conn_id",
+        "job",
+        "processing_id",
+        "deadline_hours",
+        "on_deadline",
+        "max_resumes",
+        "cancel_adopted",
+        "stall_minutes",
+        "stream_logs",
+    )
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        job: Mapping[str, JsonValue] | None = None,
+        processing_id: str | None = None,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        deadline_hours: float | str = 24,
+        on_deadline: str = OnDeadline.CANCEL,
+        max_resumes: int | str = 2,
+        cancel_adopted: bool | str = False,
+        stall_minutes: float | str = 30,
+        stream_logs: bool | str = True,
+        longest_look: float = 15.0,
+        deferrable: bool = True,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.job = job
+        self.processing_id = processing_id
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.deadline_hours = deadline_hours
+        self.on_deadline = on_deadline
+        self.max_resumes = max_resumes
+        self.cancel_adopted = cancel_adopted
+        self.stall_minutes = stall_minutes
+        self.stream_logs = stream_logs
+        self.longest_look = longest_look
+        self.deferrable = deferrable
+        self._waiting_for: tuple[TaskKey, str] | None = None
+
+    def poke(self, context: Context) -> bool:
+        """Look once: whether the job has ended."""
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            return not hook.get_status(self._started()[PROCESSING_ID_KEY]).is_active
+
+    def execute(self, context: Context) -> JsonObject:
+        """Look once, resume where a try is to resume, then wait."""
+        started = self._started()
+        memory = self._memory(context, started[PROCESSING_ID_KEY])
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            job = hook.drive(find_job(hook.talk, memory.processing_id))
+            if job is not None and self._shall_resume(context, memory, job):
+                self._resume(context, hook, memory, job)
+                job = None
+            memory.generation = generation(context)
+            memory.save(context)
+            self._tell_id(context, memory)
+            if job is not None and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
+                return self._finish(context, memory, Followed(FollowEnd.ENDED, job, 0), None)
+            if self.deferrable:
+                self.defer(trigger=self._trigger(memory), method_name="execute_complete")
+            return self._wait_here(context, hook, memory)
+
+    def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
+        """Judge what the trigger saw. Whatever is not plainly a success is none."""
+        memory = self._memory(context, self._started()[PROCESSING_ID_KEY])
+        self._tell_id(context, memory)
+        match event:
+            case {"error": str(error), "retry": str(retry)}:
+                raise FollowingFailedError(error, Retry(retry))
+            case {"end": str(end), "job": dict(job)}:
+                followed = Followed(FollowEnd(end), Job.from_json(job), 0)
+            case {"end": str(end), "job": None}:
+                followed = Followed(FollowEnd(end), None, 0)
+            case _:
+                raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
+        cancel = (event or {}).get("cancel")
+        return self._finish(context, memory, followed, cancel if isinstance(cancel, str) else None)
+
+    def on_kill(self) -> None:
+        """Cancel the job if this task was killed while it waited in a worker; not if the worker goes down."""
+        if self._waiting_for is None or not self._cancels():
+            return
+        key, processing_id = self._waiting_for
+        if not task_states_within(key, 10.0) & KILLED_STATES:
+            return
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            steps = cancel_and_confirm(hook.talk, processing_id, within_seconds=KILL_CANCEL_SECONDS)
+            self.log.warning(hook.drive(steps).in_words(processing_id))
+
+    def _started(self) -> dict[str, str]:
+        """The job's id, path and origin as texts."""
+        job = self.job or {}
+        processing_id = fields.identifier("processing_id", job.get(PROCESSING_ID_KEY) or self.processing_id)
+        return {
+            PROCESSING_ID_KEY: processing_id,
+            "origin": str(job.get("origin") or Origin.STARTED),
+        }
+
+    def _memory(self, context: Context, origin_id: str) -> WaitMemory:
+        hours = fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)
+        resumes = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
+        memory = WaitMemory.load(context, origin_id)
+        if memory is None:
+            return WaitMemory(origin_id, origin_id, generation(context), time.time() + hours * 3600, resumes)
+        if memory.generation != generation(context):
+            memory.deadline_at = time.time() + hours * 3600
+            memory.resumes_left = resumes
+        return memory
+
+    def _shall_resume(self, context: Context, memory: WaitMemory, job: Job) -> bool:
+        """A try after a failure resumes a failed job; only a person's Clear resumes a cancelled one."""
+        if memory.resume_intent is not None:
+            return True
+        if self._started()["origin"] == Origin.ADOPTED or not job.resumable or memory.resumes_left <= 0:
+            return False
+        cleared = memory.generation != generation(context)
+        if job.verdict is Verdict.FAILED:
+            return cleared or context["ti"].try_number > 1
+        return job.verdict is Verdict.CANCELLED and cleared
+
+    def _resume(self, context: Context, hook: AemGuidesHook, memory: WaitMemory, job: Job) -> None:
+        def remember(item: object) -> None:
+            if isinstance(item, Intent):
+                memory.resume_intent = item
+                memory.save(context)
+
+        request = self._request(job)
+        self.log.info("Resuming job %s from its checkpoint (%s resumes left)", job.processing_id, memory.resumes_left)
+        steps = resume_once(hook.talk, job, request, run=run_label(context), intent=memory.resume_intent)
+        memory.processing_id = hook.drive(steps, remember)
+        memory.resumes += 1
+        memory.resumes_left -= 1
+        memory.resume_intent = None
+        self.log.info("The job goes on as %s", memory.processing_id)
+
+    def _request(self, job: Job) -> ProcessingRequest:
+        stored = (self.job or {}).get("request")
+        if isinstance(stored, dict):
+            return ProcessingRequest.from_json(stored)
+        return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
+
+    def _trigger(self, memory: WaitMemory) -> AemGuidesJobTrigger:
+        plan = self._plan(memory)
+        return AemGuidesJobTrigger(
+            aem_guides_conn_id=self.aem_guides_conn_id,
+            processing_id=memory.processing_id,
+            deadline_at=memory.deadline_at,
+            cancel_on_deadline=self._on_deadline() is OnDeadline.CANCEL,
+            cancel_on_kill=self._cancels(),
+            stall_seconds=plan.stall_seconds,
+            log_budget=plan.log_budget,
+            longest_look=self.longest_look,
+        )
+
+    def _wait_here(self, context: Context, hook: AemGuidesHook, memory: WaitMemory) -> JsonObject:
+        ti = context["ti"]
+        index = -1 if ti.map_index is None else ti.map_index
+        self._waiting_for = (TaskKey(ti.dag_id, ti.run_id, ti.task_id, index), memory.processing_id)
+        steps = follow(hook.talk, memory.processing_id, self._plan(memory))
+        followed = hook.drive(steps, lambda event: show_event(self.log, event))
+        cancel: str | None = None
+        if followed.end is FollowEnd.DEADLINE and self._on_deadline() is OnDeadline.CANCEL:
+            outcome = hook.drive(
+                cancel_and_confirm(hook.talk, memory.processing_id, within_seconds=DEADLINE_CANCEL_SECONDS)
+            )
+            self.log.warning(outcome.in_words(memory.processing_id))
+            cancel = outcome.result.value
+        self._waiting_for = None
+        return self._finish(context, memory, followed, cancel)
+
+    def _plan(self, memory: WaitMemory) -> FollowPlan:
+        minutes = fields.positive("stall_minutes", self.stall_minutes, most=60 * 24 * 7)
+        return FollowPlan(
+            deadline_at=memory.deadline_at,
+            stall_seconds=minutes * 60,
+            pacing=Pacing(longest=self.longest_look),
+            log_budget=LIVE_LOG_LINES if fields.flag("stream_logs", self.stream_logs) else 0,
+        )
+
+    def _finish(self, context: Context, memory: WaitMemory, followed: Followed, cancel: str | None) -> JsonObject:
+        ending = Ending(
+            followed=followed,
+            cancel=cancel,
+            processing_id=memory.processing_id,
+            resumes=memory.resumes,
+            resumes_left=0 if self._started()["origin"] == Origin.ADOPTED else memory.resumes_left,
+            hours=fields.positive("deadline_hours", self.deadline_hours, most=24 * 365),
+        )
+        outcome = WaitOutcome.of(ending).to_json()
+        context["ti"].xcom_push(OUTCOME_KEY, outcome)
+        self.log.info(conclude(ending))
+        return outcome
+
+    def _tell_id(self, context: Context, memory: WaitMemory) -> None:
+        context["ti"].xcom_push(PROCESSING_ID_KEY, memory.processing_id)
+
+    def _cancels(self) -> bool:
+        return self._started()["origin"] != Origin.ADOPTED or fields.flag("cancel_adopted", self.cancel_adopted)
+
+    def _on_deadline(self) -> OnDeadline:
+        return fields.choice("on_deadline", self.on_deadline, OnDeadline)

@@ -1,0 +1,226 @@
+"""The operator that starts a job, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from airflow.sdk import BaseOperator, Context
+
+from aem_guides import fields
+from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.memory import StartMemory, run_label
+from aem_guides.protocol.errors import (
+    ActiveJobError,
+    DeadlineExceededError,
+    DoubtfulStartError,
+    RejectedError,
+    UnreachableError,
+)
+from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.start import (
+    MustWait,
+    OnActiveJob,
+    Origin,
+    Started,
+    StartOutcome,
+    StartPolicy,
+    start_once,
+)
+from aem_guides.protocol.procedures.turn import wait_for_turn
+from aem_guides.protocol.requests import parse_requests
+from aem_guides.tasklog import show_event
+from aem_guides.triggers import AemGuidesTurnTrigger
+
+
+class AemGuidesStartProcessingOperator(BaseOperator):
+    """Start processing of one path, once: whatever dies or is lost on the way, one job comes of it.
+
+    :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO
+        8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
+    :param on_active_job: `adopt` a job that is active on the path and asks for the same, `queue` behind it, or `fail`.
+    :param max_active_jobs: start only while fewer jobs are active on the instance; waits in the triggerer.
+    :param queue_hours: how long to wait for one's turn at the most.
+
+    Returns `{"processing_id", "path", "origin", "request", "instance"}`; `origin` is "started", "recovered" (an
+    earlier try had started it) or "adopted". A retry after a crash finds the job that an earlier try started; Clear
+    after the task had done its work starts anew, unless its job is still active. Raises InvalidInputError,
+    ActiveJobError, DoubtfulStartError, RejectedError, and what a call raises.
+    """
+
+    template_fields: Sequence[str] = (
+        "aem_guides_conn_id",
+        "path",
+        "excluded_paths",
+        "file_types",
+        "created_after",
+        "created_before",
+        "processing_type",
+        "request",
+        "on_active_job",
+        "max_active_jobs",
+        "queue_hours",
+    )
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        excluded_paths: Sequence[str] | str | None = None,
+        file_types: Sequence[str] | str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        processing_type: str = ASSET_PROCESSING,
+        request: Mapping[str, JsonValue] | None = None,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        on_active_job: str = OnActiveJob.ADOPT,
+        max_active_jobs: int | str = 4,
+        queue_hours: float | str = 24,
+        longest_look: float = 15.0,
+        deferrable: bool = True,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.path = path
+        self.excluded_paths = excluded_paths
+        self.file_types = file_types
+        self.created_after = created_after
+        self.created_before = created_before
+        self.processing_type = processing_type
+        self.request = request
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.on_active_job = on_active_job
+        self.max_active_jobs = max_active_jobs
+        self.queue_hours = queue_hours
+        self.longest_look = longest_look
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> JsonObject:
+        """Start, or find what an earlier try started."""
+        return self._start(context, may_defer=self.deferrable)
+
+    def execute_after_wait(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
+        """Go on once it is our turn. If another was faster, wait here: deferring twice would cut off the log."""
+        if not event or event.get("free") is not True:
+            raise DeadlineExceededError(
+                f"{self._request().path}: its turn did not come within {self.queue_hours} hours (queue_hours). Look in "
+                "the Bulk Processor for what holds the instance up; clear this task to queue again."
+            )
+        return self._start(context, may_defer=False)
+
+    def _start(self, context: Context, *, may_defer: bool) -> JsonObject:
+        request, policy = self._request(), self._policy()
+        memory = StartMemory.load(context)
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            if memory.was_cleared(context):
+                self._forget_what_was_done(hook, memory)
+            outcome = self._start_once(context, hook, request, policy, memory)
+            while isinstance(outcome, MustWait):
+                self.log.info("Waiting: %s", outcome.why)
+                if may_defer:
+                    self.defer(trigger=self._turn(request, outcome, policy), method_name="execute_after_wait")
+                self._wait_here(hook, request, outcome, policy)
+                outcome = self._start_once(context, hook, request, policy, memory)
+            memory.done, memory.doubtful = True, False
+            memory.save(context)
+            self.log.info("%s: job %s (%s)", request.path, outcome.processing_id, outcome.origin)
+            context["ti"].xcom_push("processing_id", outcome.processing_id)
+            return {
+                "processing_id": outcome.processing_id,
+                "path": request.path,
+                "origin": str(outcome.origin),
+                "request": request.to_json(),
+                "instance": hook.settings.host,
+            }
+
+    def _start_once(
+        self,
+        context: Context,
+        hook: AemGuidesHook,
+        request: ProcessingRequest,
+        policy: StartPolicy,
+        memory: StartMemory,
+    ) -> StartOutcome:
+        def remember(item: object) -> None:
+            if isinstance(item, Intent):
+                memory.intent = item
+                memory.save(context)
+
+        steps = start_once(hook.talk, request, policy=policy, run=run_label(context), intent=memory.intent)
+        try:
+            outcome = hook.drive(steps, remember)
+        except DoubtfulStartError:
+            memory.doubtful = True
+            memory.save(context)
+            raise
+        except (RejectedError, ActiveJobError):
+            memory.intent = None
+            memory.save(context)
+            raise
+        except UnreachableError as error:
+            if not error.sent and not (memory.intent and memory.intent.processing_id):
+                self.log.info("Nothing was sent to the instance.")
+            raise
+        if isinstance(outcome, Started) and memory.done and outcome.origin is Origin.RECOVERED:
+            self.log.info("An earlier try had handed job %s on already.", outcome.processing_id)
+        return outcome
+
+    def _forget_what_was_done(self, hook: AemGuidesHook, memory: StartMemory) -> None:
+        """After Clear: a job that is still active is kept, one that ended is not; doubt was for a person to settle."""
+        intent = memory.intent
+        if memory.doubtful:
+            memory.intent = None
+        elif memory.done and intent is not None and intent.processing_id is not None:
+            job = hook.drive(find_job(hook.talk, intent.processing_id))
+            if job is None or not job.is_active:
+                self.log.info("The task was cleared after job %s: starting anew.", intent.processing_id)
+                memory.intent = None
+        memory.done = memory.doubtful = False
+
+    def _request(self) -> ProcessingRequest:
+        if self.request is not None:
+            return ProcessingRequest.from_json(self.request)
+        requests = parse_requests(
+            [str(self.path)] if self.path is not None else [],
+            excluded_paths=fields.texts("excluded_paths", self.excluded_paths),
+            file_types=fields.texts("file_types", self.file_types),
+            created_after=self.created_after,
+            created_before=self.created_before,
+            processing_type=self.processing_type,
+        )
+        return requests[0]
+
+    def _policy(self) -> StartPolicy:
+        return StartPolicy(
+            on_active_job=fields.choice("on_active_job", self.on_active_job, OnActiveJob),
+            max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
+        )
+
+    def _deadline(self) -> float:
+        return time.time() + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
+
+    def _turn(self, request: ProcessingRequest, wait: MustWait, policy: StartPolicy) -> AemGuidesTurnTrigger:
+        return AemGuidesTurnTrigger(
+            aem_guides_conn_id=self.aem_guides_conn_id,
+            request=request.to_json(),
+            blocking_id=wait.processing_id,
+            max_active_jobs=policy.max_active_jobs,
+            deadline_at=self._deadline(),
+            longest_look=self.longest_look,
+        )
+
+    def _wait_here(self, hook: AemGuidesHook, request: ProcessingRequest, wait: MustWait, policy: StartPolicy) -> None:
+        steps = wait_for_turn(
+            hook.talk,
+            request,
+            blocking_id=wait.processing_id,
+            max_active_jobs=policy.max_active_jobs,
+            deadline_at=self._deadline(),
+            pacing=Pacing(longest=self.longest_look),
+        )
+        if not hook.drive(steps, lambda event: show_event(self.log, event)):
+            raise DeadlineExceededError(f"{request.path}: its turn did not come within {self.queue_hours} hours.")

@@ -1,0 +1,66 @@
+"""What Airflow holds a task instance to be: why a task was stopped can be told from that alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """One task instance; `map_index` is -1 for a task that is not mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+
+def _question(key: TaskKey) -> GetTaskStates:
+    return GetTaskStates(
+        dag_id=key.dag_id,
+        map_index=key.map_index if key.map_index >= 0 else None,
+        task_ids=[key.task_id],
+        run_ids=[key.run_id],
+    )
+
+
+def _states(answer: object) -> frozenset[str]:
+    """The states in `{run id: {task id: state}}`; a cleared task has none."""
+    if not isinstance(answer, TaskStatesResult):
+        return frozenset()
+    return frozenset(_words(answer.task_states))
+
+
+def _words(value: object) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _words(inner)
+    elif value is not None:
+        yield str(getattr(value, "value", value))
+
+
+async def task_states(key: TaskKey) -> frozenset[str]:
+    """The states of a task instance, from within a trigger."""
+    return _states(await task_runner.SUPERVISOR_COMMS.asend(_question(key)))
+
+
+def task_states_within(key: TaskKey, seconds: float) -> frozenset[str]:
+    """The states of a task instance, from a signal handler: none where they cannot be had in time.
+
+    The handler may have interrupted a talk with the supervisor, which no second one can overtake: so it is asked
+    from another thread, and not for ever.
+    """
+    found: list[frozenset[str]] = []
+
+    def ask() -> None:
+        found.append(_states(task_runner.SUPERVISOR_COMMS.send(_question(key))))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] if found else frozenset()

@@ -1,0 +1,231 @@
+"""The triggers: what waits without a worker slot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, cast
+
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
+from aem_guides.protocol.procedures.events import LogLines
+from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
+from aem_guides.protocol.procedures.turn import wait_for_turn
+from aem_guides.tasklog import show_event
+from aem_guides.taskstate import TaskKey, task_states
+
+LIVE_OFFSET_KEY = "aem_guides_live_offset"
+CANCEL_KEY = "aem_guides_cancel"
+DEADLINE_CANCEL_SECONDS = 120.0
+KILL_CANCEL_SECONDS = 20.0
+KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
+
+
+class _TaskInstance(Protocol):
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int | None
+
+
+class _AemGuidesTrigger(BaseTrigger):
+    """What both triggers share: serialisation by keyword, and the hook."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger has no annotations
+        self._kwargs = kwargs
+
+    def serialize(self) -> tuple[str, dict[str, object]]:
+        """The class path and the keyword arguments that make the same trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", self._kwargs
+
+    def _task_key(self) -> TaskKey | None:
+        ti = cast("_TaskInstance | None", self.task_instance)
+        if ti is None:
+            return None
+        return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
+
+class AemGuidesJobTrigger(_AemGuidesTrigger):
+    """Follow one job to its end and fire one event.
+
+    :param aem_guides_conn_id: the Airflow connection.
+    :param processing_id: the job.
+    :param deadline_at: when its time is over, in seconds since the epoch.
+    :param cancel_on_deadline: cancel it then, and confirm that.
+    :param cancel_on_kill: cancel it when the waiting task is marked failed, or its run fails or times out.
+    :param stall_seconds: warn after so long without progress.
+    :param log_budget: show at most so many lines of the job's log as they come.
+    :param longest_look: seconds between two looks at the most.
+
+    The event is `{"end", "job", "log_lines", "cancel"}`, or `{"error", "retry"}` where following failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str,
+        processing_id: str,
+        deadline_at: float,
+        cancel_on_deadline: bool,
+        cancel_on_kill: bool,
+        stall_seconds: float,
+        log_budget: int,
+        longest_look: float,
+    ) -> None:
+        super().__init__(
+            aem_guides_conn_id=aem_guides_conn_id,
+            processing_id=processing_id,
+            deadline_at=deadline_at,
+            cancel_on_deadline=cancel_on_deadline,
+            cancel_on_kill=cancel_on_kill,
+            stall_seconds=stall_seconds,
+            log_budget=log_budget,
+            longest_look=longest_look,
+        )
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.processing_id = processing_id
+        self.deadline_at = deadline_at
+        self.cancel_on_deadline = cancel_on_deadline
+        self.cancel_on_kill = cancel_on_kill
+        self.stall_seconds = stall_seconds
+        self.log_budget = log_budget
+        self.longest_look = longest_look
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Follow the job; a restarted triggerer goes on where the log stood, and says so."""
+        try:
+            event = await self._follow()
+        except AemGuidesError as error:
+            event = {"error": str(error), "kind": type(error).__name__, "retry": error.retry.value}
+        yield _event(event)
+
+    async def on_kill(self) -> None:
+        """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful."""
+        key = self._task_key()
+        states = await task_states(key) if key is not None else frozenset()
+        if not states & KILLED_STATES:
+            self.log.info(
+                "Job %s goes on: the task was not killed (%s)", self.processing_id, ", ".join(states) or "cleared"
+            )
+            return
+        if not self.cancel_on_kill:
+            self.log.info("Job %s goes on: it was adopted, and cancel_adopted is off", self.processing_id)
+            return
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            outcome = await self._cancel(hook, KILL_CANCEL_SECONDS)
+        self.log.warning(outcome.in_words(self.processing_id))
+        if key is not None:
+            await self._remember(key, CANCEL_KEY, outcome.result.value)
+
+    async def _follow(self) -> JsonObject:
+        key = self._task_key()
+        offset = await self._live_offset(key)
+        if offset:
+            self.log.info(
+                "The log of job %s goes on at line %s after a restart of the triggerer.", self.processing_id, offset
+            )
+        plan = FollowPlan(
+            deadline_at=self.deadline_at,
+            stall_seconds=self.stall_seconds,
+            pacing=Pacing(longest=self.longest_look),
+            log_budget=max(0, self.log_budget - offset),
+            log_offset=offset,
+        )
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            followed = await hook.drive(follow(await hook.talk(), self.processing_id, plan), self._consumer(key))
+            cancel: str | None = None
+            if followed.end is FollowEnd.DEADLINE and self.cancel_on_deadline:
+                outcome = await self._cancel(hook, DEADLINE_CANCEL_SECONDS)
+                self.log.warning(outcome.in_words(self.processing_id))
+                cancel = outcome.result.value
+        return {
+            "end": followed.end.value,
+            "job": followed.job.to_json() if followed.job else None,
+            "log_lines": followed.log_lines,
+            "cancel": cancel,
+        }
+
+    def _consumer(self, key: TaskKey | None) -> Callable[[object], Awaitable[None]]:
+        async def consume(event: object) -> None:
+            show_event(self.log, event)
+            if isinstance(event, LogLines) and key is not None:
+                await self._remember(key, LIVE_OFFSET_KEY, event.next_offset)
+
+        return consume
+
+    async def _live_offset(self, key: TaskKey | None) -> int:
+        if key is None or self.log_budget <= 0:
+            return 0
+        kept = await BaseXCom.aget_one(
+            key=LIVE_OFFSET_KEY, dag_id=key.dag_id, task_id=key.task_id, run_id=key.run_id, map_index=key.map_index
+        )
+        return kept if isinstance(kept, int) else 0
+
+    async def _remember(self, key: TaskKey, name: str, value: int | str) -> None:
+        await BaseXCom.aset(
+            name, value, dag_id=key.dag_id, task_id=key.task_id, run_id=key.run_id, map_index=key.map_index
+        )
+
+    async def _cancel(self, hook: AemGuidesAsyncHook, within: float) -> CancelOutcome:
+        return await hook.drive(cancel_and_confirm(await hook.talk(), self.processing_id, within_seconds=within))
+
+
+class AemGuidesTurnTrigger(_AemGuidesTrigger):
+    """Wait until nothing is in the way of a start, and fire `{"free": true}`; `{"free": false}` at the deadline.
+
+    :param request: the request that waits, as `ProcessingRequest.to_json` gives it.
+    :param blocking_id: the job in the way, where it is known.
+    :param max_active_jobs: how many jobs may be active on the instance (None: any number).
+    :param deadline_at: when to stop waiting, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str,
+        request: JsonObject,
+        blocking_id: str | None,
+        max_active_jobs: int | None,
+        deadline_at: float,
+        longest_look: float,
+    ) -> None:
+        super().__init__(
+            aem_guides_conn_id=aem_guides_conn_id,
+            request=request,
+            blocking_id=blocking_id,
+            max_active_jobs=max_active_jobs,
+            deadline_at=deadline_at,
+            longest_look=longest_look,
+        )
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.request = request
+        self.blocking_id = blocking_id
+        self.max_active_jobs = max_active_jobs
+        self.deadline_at = deadline_at
+        self.longest_look = longest_look
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look at the history until it is this request's turn."""
+        began = time.monotonic()
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            steps = wait_for_turn(
+                await hook.talk(),
+                ProcessingRequest.from_json(self.request),
+                blocking_id=self.blocking_id,
+                max_active_jobs=self.max_active_jobs,
+                deadline_at=self.deadline_at,
+                pacing=Pacing(longest=self.longest_look),
+            )
+            free = await hook.drive(steps, lambda event: show_event(self.log, event))
+        yield _event({"free": free, "waited": time.monotonic() - began})
+
+
+def _event(payload: JsonObject) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # TriggerEvent has no annotations
