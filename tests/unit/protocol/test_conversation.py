@@ -1,0 +1,161 @@
+"""One call from its first try to its answer, second by second."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import RetrySettings
+from aem_guides.protocol.errors import (
+    AuthenticationError,
+    MalformedAnswerError,
+    RejectedError,
+    ScopeError,
+    UnavailableError,
+    UnreachableError,
+)
+from aem_guides.protocol.models import History, ProcessingRequest
+from aem_guides.protocol.steps import Reply, TransportFailure
+from tests.unit.protocol.driving import World, in_turn, reply
+
+HISTORY: dict[str, list[object]] = {"executionHistory": []}
+REQUEST = ProcessingRequest("/content/dam/a")
+RESET = TransportFailure("ConnectionResetError", sent=True)
+REFUSED = TransportFailure("ConnectionRefusedError", sent=False)
+
+
+@pytest.mark.parametrize("trouble", [RESET, REFUSED, reply(429), reply(502), reply(503), reply(504), reply(200, b"{")])
+def test_a_get_is_repeated_after_what_passes(trouble: Reply | TransportFailure) -> None:
+    world = World(in_turn([trouble, trouble, reply(200, HISTORY)]))
+    assert world.run(world.conversation().call(contract.history())) == History(())
+    assert len(world.sent) == 3
+    assert len(world.waits) == 2
+
+
+@pytest.mark.parametrize("trouble", [reply(400), reply(404), reply(409), reply(500), reply(501)])
+def test_a_get_is_not_repeated_after_what_stays(trouble: Reply) -> None:
+    world = World(lambda _request: trouble)
+    with pytest.raises((RejectedError, UnavailableError)):
+        world.run(world.conversation().call(contract.history()))
+    assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize("doubt", [RESET, reply(429), reply(500), reply(503), reply(200, b""), reply(200, {})])
+def test_a_start_whose_fate_is_open_is_never_repeated_by_itself(doubt: Reply | TransportFailure) -> None:
+    world = World(lambda _request: doubt)
+    with pytest.raises((UnreachableError, UnavailableError, MalformedAnswerError)):
+        world.run(world.conversation().call(contract.start(REQUEST)))
+    assert len(world.sent) == 1
+
+
+def test_a_start_that_was_certainly_not_sent_is_repeated() -> None:
+    world = World(in_turn([REFUSED, reply(200, {"processingId": "p"})]))
+    assert world.run(world.conversation().call(contract.start(REQUEST))) == "p"
+
+
+def test_attempts_are_counted_and_told() -> None:
+    world = World(lambda _request: REFUSED)
+    with pytest.raises(UnreachableError, match="after 3 attempts") as caught:
+        world.run(world.conversation(attempts=3).call(contract.history()))
+    assert caught.value.attempts == 3
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    ("header", "waited"),
+    [("7", 7.0), ("100000", 120.0), ("Sun, 15 Jun 2025 15:06:50 GMT", 10.0), ("Sun, 15 Jun 2025 15:00:00 GMT", 0.0)],
+)
+def test_retry_after_is_followed_in_seconds_and_as_a_date_and_capped(header: str, waited: float) -> None:
+    world = World(in_turn([reply(503, b"", retry_after=header), reply(200, HISTORY)]))
+    world.run(world.conversation().call(contract.history()))
+    assert [wait.seconds for wait in world.waits] == [waited]
+
+
+@pytest.mark.parametrize("header", ["soon", "-5", "", "1e9", "٣"])
+def test_a_retry_after_that_is_none_is_passed_over(header: str) -> None:
+    world = World(in_turn([reply(429, b"", retry_after=header), reply(200, HISTORY)]))
+    world.run(world.conversation().call(contract.history()))
+    assert [wait.seconds for wait in world.waits] == [1.0]
+
+
+@given(attempt=st.integers(1, 10_000), random=st.floats(0, 1, exclude_max=True))
+def test_backoff_has_full_jitter_below_its_cap(attempt: int, random: float) -> None:
+    pause = RetrySettings().backoff(attempt, random)
+    assert 0 <= pause <= 30
+    assert RetrySettings().backoff(attempt, 0.0) == 0
+
+
+def test_a_401_renews_the_login_once() -> None:
+    world = World(
+        in_turn([reply(401), reply(200, HISTORY)]),
+        logins=[{"Authorization": "Bearer 1"}, {"Authorization": "Bearer 2"}],
+    )
+    world.run(world.conversation().call(contract.history()))
+    assert [request.headers["Authorization"] for request in world.sent] == ["Bearer 1", "Bearer 2"]
+    assert world.masked == ["1", "2"]
+
+
+def test_a_login_that_stays_the_same_is_not_tried_twice() -> None:
+    world = World(lambda _request: reply(401))
+    with pytest.raises(AuthenticationError):
+        world.run(world.conversation().call(contract.history()))
+    assert len(world.sent) == 1
+
+
+def test_a_csrf_token_is_fetched_and_the_post_repeated_once() -> None:
+    answers = [reply(403, b"no token"), reply(200, {"token": "csrf-1"}), reply(200, {"processingId": "p"})]
+    world = World(in_turn(answers))
+    assert world.run(world.conversation().call(contract.start(REQUEST))) == "p"
+    assert world.sent[2].headers["CSRF-Token"] == "csrf-1"
+    assert "csrf-1" in world.masked
+
+
+def test_a_403_that_goes_on_after_the_token_is_an_authentication_error() -> None:
+    world = World(in_turn([reply(403, b"no"), reply(200, {"token": "t"}), reply(403, b"no")]))
+    with pytest.raises(AuthenticationError):
+        world.run(world.conversation().call(contract.start(REQUEST)))
+    assert len(world.sent) == 3
+
+
+def test_a_403_about_scopes_gets_no_token_and_says_so() -> None:
+    world = World(lambda _request: reply(403, b'{"title": "missing scope"}', content_type="application/problem+json"))
+    with pytest.raises(ScopeError, match="scopes"):
+        world.run(world.conversation().call(contract.start(REQUEST)))
+    assert len(world.sent) == 1
+
+
+def test_a_web_page_where_json_is_due_is_an_authentication_error() -> None:
+    world = World(lambda _request: reply(200, b"<html>Sign in</html>", content_type="text/html"))
+    with pytest.raises(AuthenticationError, match="login page"):
+        world.run(world.conversation().call(contract.history()))
+
+
+def test_a_redirect_is_told_without_its_query() -> None:
+    world = World(lambda _request: reply(302, b"", location="https://x.example/login?token=abc"))
+    with pytest.raises(AuthenticationError, match=r"https://x\.example/login") as caught:
+        world.run(world.conversation().call(contract.history()))
+    assert "abc" not in str(caught.value)
+
+
+def test_a_hibernated_sandbox_is_no_wrong_password() -> None:
+    world = World(lambda _request: reply(200, b"<html>Your sandbox is hibernated</html>", content_type="text/html"))
+    with pytest.raises(UnavailableError, match="Developer Console"):
+        world.run(world.conversation(attempts=1).call(contract.history()))
+
+
+def test_an_excerpt_is_short_and_has_no_secret_even_at_its_edge() -> None:
+    body = ("x" * 497 + "s3cret and more " * 50).encode()
+    world = World(lambda _request: reply(400, body))
+    with pytest.raises(RejectedError) as caught:
+        world.run(world.conversation().call(contract.history()))
+    assert len(caught.value.excerpt) == 500
+    assert "s3c" not in caught.value.excerpt
+
+
+def test_the_instances_clock_is_learnt_from_its_date_header() -> None:
+    world = World(lambda _request: reply(200, HISTORY, date="Sun, 15 Jun 2025 16:06:40 GMT"))
+    talk = world.conversation()
+    history = world.run(talk.call(contract.history()))
+    assert talk.instance_now() == history.read_at == 1_750_003_600_000

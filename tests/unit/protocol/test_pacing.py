@@ -1,0 +1,74 @@
+"""When to look again, and how progress is told."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
+
+
+@given(age=st.floats(0, 1e7), eta=st.none() | st.floats(0, 1e7), random=st.floats(0, 1, exclude_max=True))
+def test_looks_are_neither_too_dense_nor_too_rare(age: float, eta: float | None, random: float) -> None:
+    assert 1.8 <= Pacing().next_look(age=age, eta=eta, random=random) <= 66
+
+
+@given(failures=st.integers(1, 10_000), random=st.floats(0, 1, exclude_max=True))
+def test_failed_looks_grow_apart_and_stay_bounded(failures: int, random: float) -> None:
+    assert 1.8 <= Pacing().after_failures(failures, random) <= 66
+
+
+def test_near_the_end_looks_are_denser() -> None:
+    pacing = Pacing()
+    assert pacing.next_look(age=600, eta=10, random=0.5) < pacing.next_look(age=600, eta=1000, random=0.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (45.4, "45 s"),
+        (60, "1 min"),
+        (119, "2 min"),
+        (3600, "1 h"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 days 4 h"),
+    ],
+)
+def test_durations_are_told_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_progress_is_told_with_share_rate_and_what_is_left() -> None:
+    job = read_job(
+        {
+            "processingId": "p",
+            "status": "RUNNING",
+            "triggeredCount": 12340,
+            "migrationSet": {"totalFiles": 50000},
+            "eta": {"value": 121, "unit": "SECONDS"},
+        }
+    )
+    assert describe_progress(job, 310.2) == "12,340 of 50,000 assets (24.7 %), 310/s, about 2 min left"
+
+
+def test_progress_without_a_counted_set_says_so() -> None:
+    assert (
+        describe_progress(read_job({"processingId": "p", "status": "WAITING"}), None) == "WAITING: counting the assets"
+    )
+
+
+def test_an_empty_folder_has_no_share() -> None:
+    job = read_job({"processingId": "p", "status": "SUCCESS", "migrationSet": {"totalFiles": 0}})
+    assert describe_progress(job, None) == "0 of 0 assets"
+
+
+def test_a_count_that_begins_anew_begins_a_new_rate() -> None:
+    speed = Speedometer()
+    for count, at in ((0, 0.0), (100, 10.0), (300, 20.0)):
+        speed.note(count, at)
+    assert speed.rate == 15
+    speed.note(5, 30.0)
+    assert speed.rate is None

@@ -1,0 +1,93 @@
+"""The run's true state: what is not plainly a success is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from aem_guides.outcome import Ending, WaitOutcome, conclude
+from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.errors import (
+    DeadlineExceededError,
+    InvalidInputError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    JobLostError,
+    JobOutcomeUnknownError,
+    Retry,
+    UnavailableError,
+)
+from aem_guides.protocol.models import Job, JsonValue
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd
+from aem_guides.report import PathResults, build_row, problems, render_table
+from aem_guides.retrying import AemGuidesRetryPolicy
+
+
+def a_job(status: str, **told: JsonValue) -> Job:
+    return read_job(
+        {"processingId": "p", "status": status, "path": "/content/a", "completedAt": 61_000, "startedAt": 1000, **told}
+    )
+
+
+def ending(end: FollowEnd, job: Job | None, *, cancel: str | None = None, left: int = 2) -> Ending:
+    return Ending(Followed(end, job, 0), cancel, "p", resumes=0, resumes_left=left, hours=24)
+
+
+def test_a_success_is_told_with_its_duration() -> None:
+    said = conclude(ending(FollowEnd.ENDED, a_job("Completed", triggeredCount=5, migrationSet={"totalFiles": 5})))
+    assert said == "Job p succeeded: 5 of 5 assets (100.0 %), in 1 min"
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "state"),
+    [
+        (ending(FollowEnd.ENDED, a_job("FAILED")), JobFailedError, "FAILED"),
+        (ending(FollowEnd.ENDED, a_job("Cancelled")), JobCancelledError, "CANCELLED"),
+        (ending(FollowEnd.UNCLEAR, a_job("ODD")), JobOutcomeUnknownError, "UNKNOWN"),
+        (ending(FollowEnd.LOST, a_job("RUNNING")), JobLostError, "LOST"),
+        (ending(FollowEnd.LOST, None), JobLostError, "LOST"),
+        (ending(FollowEnd.DEADLINE, a_job("RUNNING")), DeadlineExceededError, "RUNNING"),
+        (ending(FollowEnd.DEADLINE, a_job("RUNNING"), cancel="cancelled"), DeadlineExceededError, "CANCELLED"),
+        (ending(FollowEnd.DEADLINE, None, cancel="unknown"), DeadlineExceededError, "UNKNOWN"),
+    ],
+)
+def test_everything_else_is_an_error(found: Ending, error: type[JobError], state: str) -> None:
+    with pytest.raises(error):
+        conclude(found)
+    assert WaitOutcome.of(found).state == state
+
+
+@pytest.mark.parametrize(
+    ("resumable", "left", "retry"), [(True, 2, Retry.USEFUL), (True, 0, Retry.POINTLESS), (False, 2, Retry.POINTLESS)]
+)
+def test_only_a_resumable_job_with_resumes_left_is_worth_a_retry(resumable: bool, left: int, retry: Retry) -> None:
+    with pytest.raises(JobFailedError) as caught:
+        conclude(ending(FollowEnd.ENDED, a_job("FAILED", resumable=resumable), left=left))
+    assert caught.value.retry is retry
+
+
+def test_a_row_claims_nothing_that_no_task_said() -> None:
+    request: dict[str, JsonValue] = {"path": "/content/a"}
+    assert build_row(PathResults(request)).state == "NOT_STARTED"
+    assert build_row(PathResults(request, started={"processing_id": "p"})).state == "UNKNOWN"
+    assert build_row(PathResults(request, started={"processing_id": "p"}, cancel="cancelled")).state == "CANCELLED"
+    done = build_row(
+        PathResults(request, started={"processing_id": "p"}, outcome={"state": "SUCCESS", "processing_id": "q"})
+    )
+    assert (done.state, done.processing_id) == ("SUCCESS", "q")
+    assert problems([done], archive_logs=True) == [
+        "/content/a: its log was not pulled",
+        "/content/a: its log was not archived",
+    ]
+    assert problems([], archive_logs=False)
+    assert "/content/a" in render_table([done])
+
+
+def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:
+    policy = AemGuidesRetryPolicy()
+    assert policy.evaluate(InvalidInputError("f", "v", "r."), 1, 5).action.value == "fail"
+    delays = [policy.evaluate(ConnectionError(), number, 9).retry_delay for number in (1, 2, 3, 9)]
+    assert [delay.total_seconds() for delay in delays if delay] == [30, 60, 120, 600]
+    told = policy.evaluate(UnavailableError("r", 503, "", retry_after=90), 1, 5)
+    assert told.retry_delay is not None
+    assert told.retry_delay.total_seconds() == 90
