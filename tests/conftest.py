@@ -48,7 +48,7 @@ def live_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, live_emulator: EmulatorProcess) -> Iterator[LiveAirflow]:
+def airflow(live_emulator: EmulatorProcess) -> Iterator[LiveAirflow]:
     """One real Airflow for all tests of a session."""
-    with LiveAirflow(tmp_path_factory.mktemp("airflow"), live_emulator) as running:
+    with LiveAirflow(live_emulator) as running:
         yield running

@@ -20,6 +20,7 @@ from aem_guides.archive import (
     store_archive,
 )
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.killed import settle_killed_wait
 from aem_guides.memory import run_label
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, JobLostError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -31,6 +32,7 @@ from aem_guides.protocol.procedures.verify import verify_assets
 from aem_guides.protocol.requests import parse_path
 from aem_guides.start_operator import AemGuidesStartProcessingOperator
 from aem_guides.tasklog import LogBudget, show_event
+from aem_guides.triggers import CANCEL_KEY
 
 __all__ = [
     "AemGuidesArchiveLogsOperator",
@@ -82,13 +84,17 @@ class _InstanceOperator(BaseOperator):
 
 
 class _JobOperator(_InstanceOperator):
-    """One who deals with one job, by its id. Without an id, in a run where the job never started, it is skipped."""
+    """One who deals with one job, by its id. Without an id, in a run where the job never started, it is skipped.
+
+    `wait_task_id` names the task that waited for the job, in a run where one did.
+    """
 
     template_fields: Sequence[str] = (*_InstanceOperator.template_fields, "processing_id")
 
-    def __init__(self, *, processing_id: str, **kwargs: object) -> None:
+    def __init__(self, *, processing_id: str, wait_task_id: str | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
         self.processing_id = processing_id
+        self.wait_task_id = wait_task_id
 
     def execute(self, context: Context) -> JsonValue:
         """Skip where there is no job."""
@@ -96,6 +102,15 @@ class _JobOperator(_InstanceOperator):
             raise AirflowSkipException("There is no job: it was not started.")
         fields.identifier("processing_id", self.processing_id)
         return super().execute(context)
+
+    def settle(self, hook: AemGuidesHook, context: Context) -> None:
+        """See that a job whose waiting task was killed does not run on."""
+        if self.wait_task_id is None:
+            return
+        outcome = settle_killed_wait(hook, context, self.wait_task_id, self.processing_id)
+        if outcome is not None:
+            self.log.warning(outcome.in_words(self.processing_id))
+            context["ti"].xcom_push(CANCEL_KEY, outcome.result.value)
 
     def find(self, hook: AemGuidesHook) -> Job:
         """The job. Raises JobLostError."""
@@ -162,6 +177,7 @@ class AemGuidesPullLogsOperator(_JobOperator):
         self.max_log_lines = max_log_lines
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
+        self.settle(hook, context)
         most = fields.whole("max_log_lines", self.max_log_lines, least=2, most=10_000_000)
         self.log.info("The log of job %s, from its first line:", self.processing_id)
         budget = LogBudget(self.log, most)
@@ -186,6 +202,7 @@ class AemGuidesArchiveLogsOperator(_JobOperator):
         self.archive_uri = archive_uri
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
+        self.settle(hook, context)
         job = self.find(hook)
         instance = hook.settings.host
         when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)

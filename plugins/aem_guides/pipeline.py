@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import get_current_context, task, task_group
 
+from aem_guides.hook import AemGuidesHook
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesCheckInstanceOperator,
@@ -20,7 +22,10 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
+from aem_guides.outcome import Ending, WaitOutcome
+from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.report import PathResults, RunFailedError, build_row, problems, render_table
 from aem_guides.retrying import AemGuidesRetryPolicy
@@ -100,6 +105,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     pull = AemGuidesPullLogsOperator(
         task_id="pull_logs",
         processing_id=CURRENT_ID,
+        wait_task_id=WAIT,
         max_log_lines="{{ params.max_log_lines }}",
         trigger_rule="all_done",
         request=request,
@@ -109,6 +115,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     archive = AemGuidesArchiveLogsOperator(
         task_id="archive_logs",
         processing_id=CURRENT_ID,
+        wait_task_id=WAIT,
         enabled="{{ params.archive_logs }}",
         trigger_rule="all_done",
         request=request,
@@ -131,13 +138,37 @@ def report() -> list[JsonObject]:
     context = get_current_context()
     ti = cast("RuntimeTaskInstance", context["ti"])
     planned = cast("list[JsonObject] | None", ti.xcom_pull(task_ids="plan_requests")) or []
-    rows = [build_row(_results(ti, index, request)) for index, request in enumerate(planned)]
+    results = [_results(ti, index, request) for index, request in enumerate(planned)]
+    rows = [build_row(result) for result in _with_what_is_seen(results, str(context["params"]["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
     found = [row.to_json() for row in rows]
     ti.xcom_push(RETURN_KEY, found)
     if wrong := problems(rows, archive_logs=bool(context["params"]["archive_logs"])):
         raise RunFailedError(f"{len(wrong)} of {len(rows)} paths did not come to a good end: " + "; ".join(wrong))
     return found
+
+
+def _with_what_is_seen(results: list[PathResults], connection_id: str) -> list[PathResults]:
+    """For paths whose waiting task was killed, so that it left no outcome: what the instance says of the job now."""
+    if all(result.outcome is not None or result.started is None for result in results):
+        return results
+    try:
+        with AemGuidesHook(connection_id) as hook:
+            return [_seen(hook, result) for result in results]
+    except AemGuidesError as error:
+        log.warning("The instance cannot be asked what became of the jobs: %s", error)
+        return results
+
+
+def _seen(hook: AemGuidesHook, result: PathResults) -> PathResults:
+    if result.outcome is not None or result.started is None:
+        return result
+    processing_id = str(result.started[PROCESSING_ID_KEY])
+    job = hook.drive(find_job(hook.talk, processing_id))
+    if job is None:
+        return result
+    ending = Ending(Followed(FollowEnd.ENDED, job, 0), result.cancel, processing_id, resumes=0, resumes_left=0, hours=0)
+    return replace(result, outcome=WaitOutcome.of(ending).to_json())
 
 
 def build_process_tasks() -> None:
@@ -153,12 +184,13 @@ def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathRe
         value = ti.xcom_pull(task_ids=task_id, key=key, map_indexes=index)
         return value if isinstance(value, Mapping) else None
 
-    cancel = ti.xcom_pull(task_ids=WAIT, key=CANCEL_KEY, map_indexes=index)
+    cancels = [ti.xcom_pull(task_ids=t, key=CANCEL_KEY, map_indexes=index) for t in (WAIT, PULL, ARCHIVE)]
+    cancel = next((value for value in cancels if isinstance(value, str)), None)
     return PathResults(
         request=request,
         started=pulled(START),
         outcome=pulled(WAIT, OUTCOME_KEY),
-        cancel=cancel if isinstance(cancel, str) else None,
+        cancel=cancel,
         logs=pulled(PULL),
         archive=pulled(ARCHIVE),
         verification=pulled(VERIFY),

@@ -9,6 +9,7 @@ from airflow.sdk import BaseSensorOperator, Context
 
 from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.memory import WaitMemory, generation, run_label
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.errors import AemGuidesError, Retry
@@ -21,11 +22,11 @@ from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
 from aem_guides.tasklog import show_event
-from aem_guides.taskstate import TaskKey, task_states_within
+from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states_within
 from aem_guides.triggers import (
     DEADLINE_CANCEL_SECONDS,
     KILL_CANCEL_SECONDS,
-    KILLED_STATES,
+    LIVE_OFFSET_KEY,
     AemGuidesJobTrigger,
 )
 
@@ -123,6 +124,9 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             if job is not None and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
                 return self._finish(context, memory, Followed(FollowEnd.ENDED, job, 0), None)
             if self.deferrable:
+                stage = Stage.DEFERRED if self._cancels() else Stage.DEFERRED_KEEP
+                context["ti"].xcom_push(STAGE_KEY, stage.value)
+                context["ti"].xcom_push(LIVE_OFFSET_KEY, 0)
                 self.defer(trigger=self._trigger(memory), method_name="execute_complete")
             return self._wait_here(context, hook, memory)
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 
+KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
+"""The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
+
 
 @dataclass(frozen=True)
 class TaskKey:
@@ -47,6 +50,11 @@ def _words(value: object) -> Iterable[str]:
 async def task_states(key: TaskKey) -> frozenset[str]:
     """The states of a task instance, from within a trigger."""
     return _states(await task_runner.SUPERVISOR_COMMS.asend(_question(key)))
+
+
+def states_in_task(key: TaskKey) -> frozenset[str]:
+    """The states of a task instance, from within another task."""
+    return _states(task_runner.SUPERVISOR_COMMS.send(_question(key)))
 
 
 def task_states_within(key: TaskKey, seconds: float) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, cast
@@ -10,6 +11,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -18,13 +20,13 @@ from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
 from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.tasklog import show_event
-from aem_guides.taskstate import TaskKey, task_states
+from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states
 
 LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"
 DEADLINE_CANCEL_SECONDS = 120.0
 KILL_CANCEL_SECONDS = 20.0
-KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
+_KILLS: set[asyncio.Task[None]] = set()
 
 
 class _TaskInstance(Protocol):
@@ -107,7 +109,17 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
         yield _event(event)
 
     async def on_kill(self) -> None:
-        """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful."""
+        """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful.
+
+        Airflow 3.3.2 cancels this coroutine again at each of its rounds, a second apart, until it has ended. So
+        the work is a task of its own, which that does not reach.
+        """
+        kill = asyncio.create_task(self._kill())
+        _KILLS.add(kill)
+        kill.add_done_callback(_KILLS.discard)
+        await asyncio.shield(kill)
+
+    async def _kill(self) -> None:
         key = self._task_key()
         states = await task_states(key) if key is not None else frozenset()
         if not states & KILLED_STATES:
@@ -126,6 +138,8 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
 
     async def _follow(self) -> JsonObject:
         key = self._task_key()
+        if key is not None:
+            await self._remember(key, STAGE_KEY, Stage.FOLLOWED.value)
         offset = await self._live_offset(key)
         if offset:
             self.log.info(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,8 +29,9 @@ VERIFY = "process_path.verify_assets"
 class LiveAirflow:
     """A running Airflow that works with one emulator, and what tests do with it."""
 
-    def __init__(self, folder: Path, emulator: EmulatorProcess, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, emulator: EmulatorProcess, environment: Mapping[str, str] | None = None) -> None:
         self.emulator = emulator
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="aem-guides-stack-"))
         options = StackOptions(
             folder=folder,
             emulator=False,
@@ -49,6 +52,7 @@ class LiveAirflow:
 
     def __exit__(self, *exception: object) -> None:
         self.stack.__exit__(*exception)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def rest(self) -> AirflowRest:
