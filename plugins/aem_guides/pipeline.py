@@ -66,8 +66,8 @@ def plan_requests() -> list[JsonObject]:
     params = cast("Mapping[str, object]", get_current_context()["params"])
     requests = parse_requests(
         cast("list[str]", params["paths"]),
-        excluded_paths=cast("list[str]", params["excluded_paths"]),
-        file_types=cast("list[str]", params["file_types"]),
+        excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],
+        file_types=cast("list[str] | None", params["file_types"]) or [],
         created_after=cast("str | None", params["created_after"]),
         created_before=cast("str | None", params["created_before"]),
         processing_type=cast("str", params["processing_type"]),
