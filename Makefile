@@ -1,58 +1,80 @@
 # Everything happens in .venv/ and .local/; only Python 3.11 with its venv module is needed.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(name)),$(name))))
+# PYTHON=... chooses the interpreter; else the first of these that runs and is new enough is taken.
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.13 python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-RUN := PYTHONPATH=include $(BIN)/python
+SOURCES := plugins include tests dags
+# From the quickest to the slowest.
+TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration faults e2e))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check lint types format bench soak clean
+.PHONY: help setup demo up test lint types format bench soak clean
 
 help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
-	@echo "make up      the same stack, and stay; Ctrl-C ends it"
+	@echo "make up      the same, and stay; Ctrl-C ends it"
 	@echo "make test    every check and every test"
 	@echo "make bench   the measurements"
 	@echo "make soak    the fault tests, hundreds of times"
+	@echo "make lint    formatting and lint rules;  make types  the types"
 	@echo "make format  format the code;  make clean  remove .venv and .local"
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Error: no python3 was found. Install Python 3.11 or later."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Error: $(PYTHON) is older than 3.11. Set PYTHON to a newer one: make PYTHON=python3.11 setup"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-	  { echo "Error: $(PYTHON) has no venv module. Install it (Debian: apt install python3-venv)."; exit 1; }
-	@test "$$(df -Pk . | awk 'NR==2 {print $$4}')" -gt 2000000 || \
-	  { echo "Error: setting up needs 2 GB of free disk space here."; exit 1; }
-	@echo "Setting up $(VENV) (about two minutes the first time) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[emulator,local,test]"
+	@python=; \
+	for name in $(PYTHONS); do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Error: none of $(PYTHONS) is Python 3.11 or newer. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+	  echo "Error: $$python has no venv module. Install it (Debian, Ubuntu: apt install $$("$$python" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])'))."; exit 1; \
+	fi; \
+	if ! [ -w . ]; then echo "Error: $$(pwd) cannot be written. Give it to your user."; exit 1; fi; \
+	if ! [ -x $(BIN)/pip ] && [ "$$(df -Pk . | awk 'NR == 2 {print $$4}')" -lt 1500000 ]; then \
+	  echo "Error: setting up needs 1.5 GB of free disk space in $$(pwd)."; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) (one to two minutes the first time) ..."; \
+	if ! [ -x $(BIN)/pip ]; then "$$python" -m venv --clear $(VENV) || exit 1; fi; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[emulator,local,test]' || \
+	  { echo "Error: the packages could not be installed; the lines above say why. Mend it, then run make setup again."; exit 1; }
 	@touch $(STAMP)
 
+# The launcher is run without a shell between, so that it hears the signals that end make.
+demo up bench: export PYTHONPATH := include
+
 demo: setup
-	@$(RUN) -m local demo
+	@$(BIN)/python -m local demo
 
 up: setup
-	@$(RUN) -m local up
+	@$(BIN)/python -m local up
 
-check: setup
+lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy plugins include tests dags
 
-lint: check
+types: setup
+	$(BIN)/mypy $(SOURCES)
 
 format: setup
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-test: check
-	$(BIN)/python -m pytest $(foreach part,unit contract dags integration faults e2e,$(wildcard tests/$(part)))
+test: setup
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	$(BIN)/python -m pytest $(TEST_FOLDERS)
 
+# Programs of their own, each with its exit status, and measurements that pytest runs.
 bench: setup
-	$(RUN) -m pytest tests/benchmarks -s
+	@failed=0; for file in tests/benchmarks/bench_*.py; do \
+	  echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || failed=1; \
+	done; \
+	if ls tests/benchmarks/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest -s tests/benchmarks || failed=1; fi; \
+	exit $$failed
 
 soak: setup
 	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest tests/faults

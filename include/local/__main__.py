@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 import threading
 import time
-from types import FrameType
+
+import httpx
 
 from local.demo import run_demo, say
+from local.interruption import Interrupted, Interruption
 from local.problems import StackError
-from local.stack import USERNAME, Stack, StackOptions
+from local.settings import INSTANCE_CONNECTION, USERNAME
+from local.stack import Stack, StackOptions
 
 COMMANDS = ("demo", "up")
-
-
-class Interrupted(BaseException):
-    """A signal asks to end."""
 
 
 def main(arguments: list[str]) -> int:
@@ -25,26 +24,45 @@ def main(arguments: list[str]) -> int:
         say(f"Usage: python -m local {'|'.join(COMMANDS)}")
         return 2
     command = arguments[0]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
-    began = time.monotonic()
-    stack = Stack(StackOptions(tell=say, grace_seconds=3.0 if command == "demo" else 15.0))
+    interruption = Interruption()
+    interruption.listen()
+    stack = Stack(_options(command, interruption))
     try:
-        say("Starting PostgreSQL, the emulator and Airflow on this machine ...")
-        stack.start()
-        say(f"Ready after {time.monotonic() - began:.0f} s.")
-        return run_demo(stack) if command == "demo" else _stay(stack)
+        return _run(stack, command)
     except StackError as error:
         say(f"Error: {error}")
+        return 1
+    except httpx.HTTPError as error:
+        say(f"Error: Airflow's API at {stack.url} did not answer as expected: {error}. See {stack.programs.logs}.")
         return 1
     except Interrupted:
         say("\nEnding ...")
         return 0 if command == "up" else 130
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        stack.stop()
-        say("Everything that was started has ended.")
+        interruption.ignore()
+        if stack.stop():
+            say("Everything that was started has ended.")
+
+
+def _options(command: str, interruption: Interruption) -> StackOptions:
+    """The demo is for our content on our emulator; `up` takes the instance that the environment names."""
+    given = bool(os.environ.get(INSTANCE_CONNECTION))
+    if given and command == "demo":
+        say(f"The demo runs on the emulator. `make up` works with the instance of {INSTANCE_CONNECTION}.")
+    return StackOptions(
+        emulator=command == "demo" or not given,
+        tell=say,
+        grace_seconds=3.0 if command == "demo" else 5.0,
+        uninterrupted=interruption.held,
+    )
+
+
+def _run(stack: Stack, command: str) -> int:
+    began = time.monotonic()
+    say(f"Starting PostgreSQL{', the emulator' if stack.options.emulator else ''} and Airflow on this machine ...")
+    stack.start()
+    say(f"Ready after {time.monotonic() - began:.0f} s.")
+    return run_demo(stack) if command == "demo" else _stay(stack)
 
 
 def _stay(stack: Stack) -> int:
@@ -52,15 +70,23 @@ def _stay(stack: Stack) -> int:
     say(f"\n  Airflow:   {stack.url}\n  User:      {USERNAME}\n  Password:  {stack.password}")
     if stack.emulator_url:
         say(f"  Emulator:  {stack.emulator_url}")
-    say(f"\nThe same is in {file}. Ctrl-C ends everything.")
+    say(f"\nThe same is in {file}. Ctrl-C ends everything.\n")
+    if stack.options.emulator:
+        _run_main_job(stack)
+        say(f"\nAirflow stays at {stack.url} (user {USERNAME}, password {stack.password}). Ctrl-C ends everything.")
     pause = threading.Event()
     while not pause.wait(1.0):
-        stack.programs.check()
+        stack.check()
     return 0
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise Interrupted
+def _run_main_job(stack: Stack) -> None:
+    """What the demo does; its failure is for looking into, so the stack stays."""
+    try:
+        run_demo(stack)
+    except (StackError, httpx.HTTPError) as error:
+        stack.check()
+        say(f"The run could not be followed to its end: {error}")
 
 
 if __name__ == "__main__":

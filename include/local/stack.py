@@ -5,29 +5,37 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
-import fasteners
-from cryptography.fernet import Fernet
+import httpx
 
 from local.database import Database, start_database
 from local.problems import StackError
-from local.processes import Programs, free_port, is_free
+from local.processes import FolderLock, Programs
 from local.rest import AirflowRest
+from local.settings import (
+    ARCHIVE_URI,
+    INSTANCE_CONNECTION,
+    ROOT,
+    USERNAME,
+    airflow_environment,
+    choose_api_port,
+    emulator_connection,
+    kept_secrets,
+    write_private,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-USERNAME = "admin"
-DEFAULT_API_PORT = 8080
 MAIN_DAG = "aem_guides_process_assets"
 CONTENT_MOUNT = "/content/dam/aurora"
-_INSTANCE = "AIRFLOW_CONN_AEM_GUIDES_DEFAULT"
 _LEAST_FREE_BYTES = 500 * 1024 * 1024
 _COMPONENTS = {
     "api-server": ("api-server", "--workers", "1"),
@@ -39,17 +47,22 @@ _COMPONENTS = {
 
 @dataclass
 class StackOptions:
-    """How to start a stack. `environment` is added to that of every program; `contents` are mounted in the emulator."""
+    """How to start a stack. `environment` is added to that of every program; `contents` are mounted in the emulator.
+
+    With `emulator`, Airflow works with an emulator of this stack, whatever connection the environment has.
+    `uninterrupted` surrounds each step after which something runs that has to be ended.
+    """
 
     folder: Path = ROOT / ".local"
     emulator: bool = True
-    emulator_rate: float = 5.0
+    emulator_rate: float = 1.5
     emulator_settings: dict[str, object] = field(default_factory=dict)
     contents: dict[str, Path] = field(default_factory=lambda: {CONTENT_MOUNT: ROOT / "include" / "content"})
     environment: dict[str, str] = field(default_factory=dict)
     dags_folder: Path = ROOT / "dags"
     tell: Callable[[str], None] = print
     grace_seconds: float = 10.0
+    uninterrupted: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class Stack:
@@ -57,15 +70,15 @@ class Stack:
 
     def __init__(self, options: StackOptions | None = None) -> None:
         self.options = options or StackOptions()
-        self.folder = self.options.folder
-        self.programs = Programs(self.folder)
+        self.folder = self.options.folder.absolute()
+        self.programs = Programs(self.folder, self.options.uninterrupted)
         self.emulator_url: str | None = None
         self.environment: dict[str, str] = {}
         self.rest: AirflowRest
         self.url = ""
         self.password = ""
         self._database: Database | None = None
-        self._lock = fasteners.InterProcessLock(self.folder / "stack.lock")
+        self._lock = FolderLock(self.folder / "stack.lock")
 
     def __enter__(self) -> Stack:
         try:
@@ -80,26 +93,20 @@ class Stack:
 
     def start(self) -> None:
         """Start everything, side by side where that is possible. Raises StackError."""
-        self._claim_folder()
-        kept = self._kept_secrets()
-        self.password = kept["password"]
-        self._database = start_database(self.folder / "postgres", kept["database_password"])
-        port = self._api_port()
-        self.url = f"http://127.0.0.1:{port}"
-        if self._uses_emulator():
-            self._start_emulator(kept["emulator_password"])
-        self.environment = self._airflow_environment(port, kept)
-        self._migrate()
-        for name, arguments in _COMPONENTS.items():
-            self.programs.start(name, [*self._airflow(), *arguments], self.environment)
-        self.rest = AirflowRest(self.url, USERNAME, self.password)
-        self._wait(self.rest.healthy, 180, "Airflow is not healthy")
-        self._wait(lambda: self.rest.has_dag(MAIN_DAG), 120, f"DAG {MAIN_DAG} is not there")
+        try:
+            self._claim_folder()
+            self._start_all()
+        except OSError as error:
+            raise StackError(f"The stack cannot start in {self.folder}: {error}.") from error
 
-    def stop(self) -> None:
-        """End everything that was started, the database last; nothing where the folder is another stack's."""
-        if not self._lock.acquired:
-            return
+    def stop(self) -> bool:
+        """End everything that was started, the database last; nothing where the folder is another stack's.
+
+        Tells whether anything was started.
+        """
+        if not self._lock.held:
+            return False
+        started = bool(self.programs.running) or self._database is not None
         with contextlib.suppress(AttributeError):
             self.rest.close()
         self.programs.stop(self.options.grace_seconds)
@@ -108,6 +115,13 @@ class Stack:
             self._database = None
         (self.folder / "up.json").unlink(missing_ok=True)
         self._lock.release()
+        return started
+
+    def check(self) -> None:
+        """Raise StackError if something that was started has ended."""
+        self.programs.check()
+        if self._database is not None:
+            self._database.check()
 
     def write_up_file(self) -> Path:
         """Tell other programs where the stack is; readable by its owner only."""
@@ -115,67 +129,64 @@ class Stack:
         facts = {"url": self.url, "username": USERNAME, "password": self.password, "pid": os.getpid()}
         if self.emulator_url:
             facts["emulator"] = self.emulator_url
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as target:
-            json.dump(facts, target)
+        write_private(file, json.dumps(facts))
         return file
 
     def archive_path(self) -> str:
-        return self.environment["AIRFLOW__AEM_GUIDES__ARCHIVE_URI"]
+        return self.environment[ARCHIVE_URI]
 
     def _claim_folder(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.folder).free
-            if free < _LEAST_FREE_BYTES:
-                raise StackError(
-                    f"There are {free // 1024**2} MiB left on the disk of {self.folder}, and the stack needs "
-                    f"{_LEAST_FREE_BYTES // 1024**2}. Make room, then try again."
-                )
-            claimed = self._lock.acquire(blocking=False)
+            claimed = self._lock.acquire()
         except OSError as error:
             raise StackError(f"{self.folder} cannot be written: {error}. Give it to your user.") from error
         if not claimed:
             raise StackError(f"Another stack runs in {self.folder}: end it first (its `make up` or `make demo`).")
+        (self.folder / "up.json").unlink(missing_ok=True)
+        if free < _LEAST_FREE_BYTES:
+            raise StackError(
+                f"There are {free // 1024**2} MiB left on the disk of {self.folder}, and the stack needs "
+                f"{_LEAST_FREE_BYTES // 1024**2}. Make room, then try again."
+            )
         if ended := self.programs.end_leftovers():
             self.options.tell(f"Ended what an earlier stack left running: {', '.join(ended)}")
-        (self.folder / "up.json").unlink(missing_ok=True)
 
-    def _kept_secrets(self) -> dict[str, str]:
-        """Passwords and keys of this stack, made once."""
-        file = self.folder / "secrets.json"
-        if file.exists():
-            return dict(json.loads(file.read_text()))
-        kept = {
-            "password": secrets.token_urlsafe(12),
-            "database_password": secrets.token_urlsafe(24),
-            "emulator_password": secrets.token_urlsafe(12),
-            "jwt_secret": secrets.token_urlsafe(64),
-            "fernet_key": Fernet.generate_key().decode(),
-        }
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as target:
-            json.dump(kept, target)
-        return kept
+    def _start_all(self) -> None:
+        given = {**os.environ, **self.options.environment}
+        kept = kept_secrets(self.folder)
+        self.password = kept.password
+        port = choose_api_port(given, self.options.tell)
+        self.url = f"http://127.0.0.1:{port}"
+        with self.options.uninterrupted():
+            self._database = start_database(self.folder / "postgres", kept.database_password)
+        if self.options.emulator:
+            self.emulator_url = self._start_emulator(kept.emulator_password)
+            given[INSTANCE_CONNECTION] = emulator_connection(self.emulator_url, kept.emulator_password)
+        (self.folder / "airflow").mkdir(exist_ok=True)
+        write_private(self.folder / "airflow" / "passwords.json", json.dumps({USERNAME: self.password}))
+        self.environment = airflow_environment(
+            given,
+            self.folder,
+            dags_folder=self.options.dags_folder,
+            port=port,
+            kept=kept,
+            airflow_database=self._database.uri("airflow"),
+            ledger_database=self._database.uri("ledger"),
+        )
+        self._migrate(self._database)
+        self._start_airflow()
 
-    def _api_port(self) -> int:
-        wanted = self.options.environment.get("AIRFLOW__API__PORT") or os.environ.get("AIRFLOW__API__PORT")
-        if wanted:
-            if not wanted.isdigit() or not 0 < int(wanted) < 65536:
-                raise StackError(f"AIRFLOW__API__PORT: {wanted!r} is not a port. Give a number from 1 to 65535.")
-            if not is_free(int(wanted)):
-                raise StackError(f"AIRFLOW__API__PORT: port {wanted} is taken. Choose another, or end what holds it.")
-            return int(wanted)
-        if is_free(DEFAULT_API_PORT):
-            return DEFAULT_API_PORT
-        port = free_port()
-        self.options.tell(f"Port {DEFAULT_API_PORT} is taken; Airflow listens on {port}.")
-        return port
+    def _start_airflow(self) -> None:
+        began = datetime.now(UTC)
+        for name, arguments in _COMPONENTS.items():
+            self.programs.start(name, [*self._airflow(), *arguments], self.environment)
+        self.rest = AirflowRest(self.url, USERNAME, self.password)
+        self._wait(self.rest.healthy, 180, "Airflow is not healthy")
+        self._wait(lambda: self._is_parsed(began), 120, f"DAG {MAIN_DAG} is not there")
 
-    def _uses_emulator(self) -> bool:
-        return self.options.emulator and _INSTANCE not in {**os.environ, **self.options.environment}
-
-    def _start_emulator(self, password: str) -> None:
+    def _start_emulator(self, password: str) -> str:
         port_file = self.folder / "emulator.port"
         port_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "emulator", "--port", "0", "--port-file", str(port_file)]
@@ -184,84 +195,40 @@ class Stack:
         for where, content in self.options.contents.items():
             command += ["--content", f"{content}:{where}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "include"), "EMULATOR_PASSWORD": password}
-        program = self.programs.start("emulator", command, environment)
-        deadline = time.monotonic() + 30
-        while not port_file.exists():
-            program.check()
-            if time.monotonic() > deadline:
-                raise StackError(f"The emulator does not answer. The end of its log:\n{program.last_lines()}")
-            time.sleep(0.05)
-        self.emulator_url = f"http://127.0.0.1:{port_file.read_text()}"
-
-    def _airflow_environment(self, port: int, kept: Mapping[str, str]) -> dict[str, str]:
-        assert self._database is not None  # noqa: S101  # start() has just made it
-        home = self.folder / "airflow"
-        home.mkdir(exist_ok=True)
-        passwords = home / "passwords.json"
-        passwords.write_text(json.dumps({USERNAME: kept["password"]}))
-        passwords.chmod(0o600)
-        environment = {
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.options.dags_folder),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "8",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__FERNET_KEY": kept["fernet_key"],
-            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.uri("airflow"),
-            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-            "AIRFLOW__API_AUTH__JWT_SECRET": kept["jwt_secret"],
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "AIRFLOW_CONN_AEM_GUIDES_LEDGER": self._database.uri("ledger"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
-        environment.setdefault("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{self.folder / 'archive'}")
-        if self.emulator_url:
-            environment[_INSTANCE] = json.dumps(
-                {
-                    "conn_type": "aem_guides",
-                    "host": self.emulator_url,
-                    "login": "admin",
-                    "password": kept["emulator_password"],
-                }
-            )
-        return {**environment, **self.options.environment}
+        self.programs.start("emulator", command, environment)
+        self._wait(port_file.exists, 30, "The emulator does not answer", every=0.05)
+        return f"http://127.0.0.1:{port_file.read_text()}"
 
     def _airflow(self) -> list[str]:
         return [sys.executable, "-m", "airflow"]
 
-    def _migrate(self) -> None:
-        """Bring the schema up to date; known to be so already after the first time with one version."""
-        from importlib.metadata import version
-
+    def _migrate(self, database: Database) -> None:
+        """Bring the schema up to date, unless this version of Airflow has left it just so."""
         marker = self.folder / "airflow" / "migrated"
-        wanted = version("apache-airflow-core")
-        if marker.exists() and marker.read_text() == wanted:
+        release = version("apache-airflow-core")
+        if marker.exists() and marker.read_text() == f"{release} {database.schema_revision()}":
             return
+        self.options.tell("Preparing Airflow's database ...")
         done = subprocess.run(
             [*self._airflow(), "db", "migrate"], env=self.environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise StackError(f"Airflow's database could not be prepared:\n{(done.stdout + done.stderr)[-3000:]}")
-        marker.write_text(wanted)
+        marker.write_text(f"{release} {database.schema_revision()}")
 
-    def _wait(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
+    def _is_parsed(self, began: datetime) -> bool:
+        try:
+            for file, trace in self.rest.import_errors_since(began).items():
+                if Path(file).stem == MAIN_DAG:
+                    raise StackError(f"{file} cannot be read:\n{trace}")
+            return self.rest.parsed_since(MAIN_DAG, began)
+        except httpx.TransportError:
+            return False
+
+    def _wait(self, ready: Callable[[], bool], seconds: float, what: str, every: float = 0.25) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
-            self.programs.check()
+            self.check()
             if time.monotonic() > deadline:
                 raise StackError(f"{what} after {seconds:.0f} s. Look into {self.programs.logs}.")
-            time.sleep(0.25)
+            time.sleep(every)

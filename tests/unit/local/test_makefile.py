@@ -1,0 +1,77 @@
+"""`make setup` says what the machine lacks; `make` on its own says what there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+MAKE = shutil.which("make") or "make"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder in which nothing is set up yet, and whose name has a space."""
+    folder = tmp_path / "fresh clone"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def program(file: Path, text: str) -> Path:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return file
+
+
+def make(checkout: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))}
+    if path is not None:
+        environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
+    return subprocess.run(
+        [MAKE, *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def refusal(checkout: Path, *arguments: str, path: Path | None = None) -> str:
+    done = make(checkout, "setup", *arguments, path=path)
+    assert done.returncode != 0
+    assert not (checkout / ".venv").exists()
+    return done.stdout
+
+
+def test_a_python_that_is_too_old_is_told_with_the_remedy(checkout: Path, tmp_path: Path) -> None:
+    old = program(tmp_path / "python", "exit 1")
+    assert "is Python 3.11 or newer. Install it, or name it: make PYTHON=" in refusal(checkout, f"PYTHON={old}")
+
+
+def test_a_missing_venv_module_is_told_with_the_package_that_has_it(checkout: Path, tmp_path: Path) -> None:
+    without = program(tmp_path / "python", f'case "$*" in *ensurepip*) exit 1;; esac; exec "{sys.executable}" "$@"')
+    told = refusal(checkout, f"PYTHON={without}")
+    version = f"python3.{sys.version_info.minor}-venv"
+    assert f"has no venv module. Install it (Debian, Ubuntu: apt install {version})." in told
+
+
+def test_too_little_disk_space_is_told_before_anything_is_written(checkout: Path, tmp_path: Path) -> None:
+    program(tmp_path / "df", "echo Filesystem; echo '/dev/disk 100 90 10 90% /'")
+    told = refusal(checkout, f"PYTHON={sys.executable}", path=tmp_path)
+    assert "setting up needs 1.5 GB of free disk space" in told
+
+
+def test_make_alone_tells_every_target_that_a_user_needs(checkout: Path) -> None:
+    told = make(checkout).stdout
+    for target in ("demo", "up", "test", "bench", "soak", "lint", "types", "format", "clean"):
+        assert re.search(rf"\bmake {target}\b", told), target
+    assert not (checkout / ".venv").exists()
+
+
+def test_every_pinned_version_is_a_plain_one_without_address_or_local_path() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+", line), line
