@@ -140,7 +140,7 @@ class Api:
             {"lines": lines, "limit": limit, "offset": told, "hasMore": more}, ensure_ascii=False
         ).encode()
         if kind == "invalid_utf8":
-            body = body.replace(b"Processed", b"Proc\xff\xfessed", 1)
+            body = body.replace(b"Processed", b"Proc\xff\xfeessed", 1)
         return Response(body, media_type="application/json")
 
     async def download(self, request: Request) -> Response:

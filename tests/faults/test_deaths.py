@@ -19,7 +19,7 @@ from tests.e2e.test_process_assets import pulled_lines
 from tests.support.airflow_stack import DAG, PULL, START, LiveAirflow
 
 FILES = 60
-KILLS = 300 if os.environ.get("AEM_GUIDES_SOAK") else 24
+KILLS = 300 if os.environ.get("AEM_GUIDES_SOAK") else 30
 AT_ONCE = 6
 SEED = 20260
 

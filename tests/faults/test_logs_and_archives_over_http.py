@@ -1,0 +1,214 @@
+"""Log pages and log archives that come wrong over real HTTP: nothing fails that need not, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from aem_guides.archive import Provenance, StoredArchive, archive_folder, find_archive, store_archive
+from aem_guides.hook import AemGuidesHook
+from aem_guides.protocol.conversation import RetrySettings
+from aem_guides.protocol.errors import AemGuidesError, ArchiveError, AuthenticationError
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.events import LogLines
+from aem_guides.protocol.procedures.logs import LogPageError
+from aem_guides.triggers import AemGuidesJobTrigger
+from tests.support.emulator import EmulatorProcess
+
+QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
+LOG_FAULTS = ("repeat_page", "shrink", "ignore_limit", "more_forever", "huge_line", "invalid_utf8", "reset_body")
+
+
+@pytest.fixture(autouse=True)
+def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=10))
+    yield
+    emulator.delete("/emulator/faults")
+
+
+def start(emulator: EmulatorProcess, *, files: int = 120, rate: float = 100_000) -> str:
+    path = f"/content/dam/logs-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, files, rate=rate)
+    with AemGuidesHook(retries=QUICK) as hook:
+        return hook.start_processing(ProcessingRequest(path))
+
+
+def ended(emulator: EmulatorProcess) -> str:
+    """A job that has ended well."""
+    processing_id = start(emulator)
+    deadline = time.monotonic() + 30
+    with AemGuidesHook(retries=QUICK) as hook:
+        while hook.get_status(processing_id).is_active:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    return processing_id
+
+
+def follow(processing_id: str, *, log_budget: int = 0) -> dict[str, object]:
+    """Wait with the trigger, as the triggerer does; the loop must never be blocked."""
+    trigger = AemGuidesJobTrigger(
+        aem_guides_conn_id="aem_guides_default",
+        processing_id=processing_id,
+        deadline_at=2e10,
+        cancel_on_deadline=False,
+        cancel_on_kill=False,
+        stall_seconds=60,
+        log_budget=log_budget,
+        longest_look=2.0,
+    )
+
+    async def first_event() -> TriggerEvent:
+        return await anext(trigger.run())
+
+    return cast("dict[str, object]", asyncio.run(first_event()).payload)
+
+
+@pytest.mark.parametrize("kind", LOG_FAULTS)
+def test_no_log_fault_fails_or_holds_up_the_wait(emulator: EmulatorProcess, kind: str) -> None:
+    processing_id = start(emulator, rate=60)
+    emulator.fault("logs", kind, count=None)
+    event = follow(processing_id, log_budget=1000)
+    assert event["end"] == "ended"
+    assert cast("dict[str, object]", event["job"])["state"] == "SUCCESS"
+
+
+def test_the_trigger_never_blocks_the_loop(emulator: EmulatorProcess, caplog: pytest.LogCaptureFixture) -> None:
+    processing_id = start(emulator, rate=60)
+    caplog.set_level(logging.INFO)
+    with blockbuster_ctx() as blockbuster:
+        _allow_reading_of_files_by_the_logger(blockbuster)
+        assert follow(processing_id, log_budget=1000)["end"] == "ended"
+
+
+def _allow_reading_of_files_by_the_logger(blockbuster: BlockBuster) -> None:
+    """Looking up a connection in the environment and loading a class are Airflow's own, at the first use."""
+    for function in (
+        "io.BufferedReader.read",
+        "io.TextIOWrapper.read",
+        "os.stat",
+        "os.read",
+        "os.scandir",
+        "os.listdir",
+    ):
+        if function in blockbuster.functions:
+            blockbuster.functions[function].deactivate()
+
+
+@pytest.mark.parametrize("kind", ["repeat_page", "shrink", "ignore_limit", "huge_line", "invalid_utf8", "reset_body"])
+def test_a_log_that_comes_wrong_once_is_pulled_whole(emulator: EmulatorProcess, kind: str) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("logs", kind, after=1)
+    pulled = pull(processing_id)
+    logged = emulator.log_lines(processing_id)
+    if kind == "huge_line":
+        pulled = [line.partition(" xxxx")[0] for line in pulled]
+    if kind == "invalid_utf8":
+        pulled = [line.replace("\ufffd", "") for line in pulled]
+    if kind == "shrink":
+        assert pulled == logged[: len(pulled)]
+        pulled = logged
+    assert pulled == logged
+
+
+def test_a_log_that_never_goes_on_ends_in_an_error_that_says_where(emulator: EmulatorProcess) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("logs", "repeat_page", count=None, after=1)
+    with pytest.raises(LogPageError, match="cannot be read on from line 50"):
+        pull(processing_id)
+
+
+def test_a_log_that_claims_more_for_ever_is_pulled_whole_all_the_same(emulator: EmulatorProcess) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("logs", "more_forever", count=None, after=1)
+    assert pull(processing_id) == emulator.log_lines(processing_id)
+
+
+def pull(processing_id: str) -> list[str]:
+    lines: list[str] = []
+
+    def take(page: LogLines) -> None:
+        lines.extend(page.lines)
+
+    with AemGuidesHook(retries=QUICK) as hook:
+        assert hook.read_log(processing_id, take, page_lines=50) == len(lines)
+    return lines
+
+
+def archive(processing_id: str, base: Path) -> StoredArchive:
+    with AemGuidesHook(retries=QUICK) as hook:
+        job = hook.get_status(processing_id)
+        folder = archive_folder(f"file://{base}", "instance", datetime(2026, 1, 2, tzinfo=UTC), processing_id)
+        return store_archive(hook, Provenance("instance", job), folder, wait=lambda _seconds: None)
+
+
+DAMAGES = ("zip_crc", "zip_truncated", "zip_empty", "login_page", "html", "empty_body", "truncated_json", "reset_body")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_archive_that_comes_damaged_once_is_fetched_again(
+    emulator: EmulatorProcess, tmp_path: Path, damage: str
+) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("download", damage)
+    if damage in ("login_page", "html"):
+        with pytest.raises(AuthenticationError):
+            archive(processing_id, tmp_path)
+    archive(processing_id, tmp_path)
+    check_whole(emulator, processing_id, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "zip_traversal", "zip_bomb"])
+def test_an_archive_that_stays_damaged_is_never_visible_and_the_next_try_completes_it(
+    emulator: EmulatorProcess, tmp_path: Path, damage: str
+) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("download", damage, count=None)
+    with pytest.raises(AemGuidesError):
+        archive(processing_id, tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    emulator.delete("/emulator/faults")
+    archive(processing_id, tmp_path)
+    check_whole(emulator, processing_id, tmp_path)
+
+
+def test_an_empty_entry_among_others_is_kept(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("download", "zip_zero_entry")
+    assert sorted(entry.size for entry in archive(processing_id, tmp_path).entries)[0] == 0
+
+
+def test_the_file_form_is_packed_into_one_zip(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    processing_id = ended(emulator)
+    emulator.settings(download_form="json")
+    try:
+        archive(processing_id, tmp_path)
+    finally:
+        emulator.settings(download_form="zip")
+    check_whole(emulator, processing_id, tmp_path)
+
+
+def test_storage_that_cannot_be_written_is_told_and_nothing_is_left(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    processing_id = ended(emulator)
+    (tmp_path / "instance").write_text("a file where a folder is due")
+    with pytest.raises(ArchiveError, match=processing_id):
+        archive(processing_id, tmp_path)
+
+
+def check_whole(emulator: EmulatorProcess, processing_id: str, base: Path) -> None:
+    folder = archive_folder(f"file://{base}", "instance", datetime(2026, 1, 2, tzinfo=UTC), processing_id)
+    assert find_archive(folder) is not None
+    assert sorted(path.name for path in Path(folder.path).iterdir()) == ["logs.zip", "manifest.json"]
+    with zipfile.ZipFile(Path(folder.path) / "logs.zip") as stored:
+        text = b"".join(stored.read(name) for name in stored.namelist()).decode()
+    assert text.split("\n")[:-1] == emulator.log_lines(processing_id)
