@@ -89,6 +89,9 @@ class Programs:
         """End all: ask first, and after the grace make sure. No process of their sessions is left."""
         programs = list(self.running.values())
         end_sessions([program.pid for program in programs], grace_seconds, lambda: _reap(programs))
+        for program in programs:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.process.wait(5)
         self.running.clear()
         self.register.unlink(missing_ok=True)
 

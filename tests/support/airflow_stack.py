@@ -16,7 +16,7 @@ import psutil
 from local.processes import free_port
 from local.rest import AirflowRest
 from local.stack import Stack, StackOptions
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import ROOT, EmulatorProcess
 
 DAG = "aem_guides_process_assets"
 START = "process_path.start_processing"
@@ -32,9 +32,13 @@ class LiveAirflow:
     def __init__(self, emulator: EmulatorProcess, environment: Mapping[str, str] | None = None) -> None:
         self.emulator = emulator
         self.folder = folder = Path(tempfile.mkdtemp(prefix="aem-guides-stack-"))
+        dags = folder / "dags"
+        for source in (ROOT / "dags", ROOT / "tests" / "support" / "dags"):
+            shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         options = StackOptions(
             folder=folder,
             emulator=False,
+            dags_folder=dags,
             environment={
                 "AIRFLOW__API__PORT": str(free_port()),
                 "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
