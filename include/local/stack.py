@@ -55,7 +55,7 @@ class StackOptions:
 
     folder: Path = ROOT / ".local"
     emulator: bool = True
-    emulator_rate: float = 1.5
+    emulator_rate: float = 2.2
     emulator_settings: dict[str, object] = field(default_factory=dict)
     contents: dict[str, Path] = field(default_factory=lambda: {CONTENT_MOUNT: ROOT / "include" / "content"})
     environment: dict[str, str] = field(default_factory=dict)
