@@ -1,0 +1,264 @@
+"""The fault matrix: every endpoint, every fault, once and for ever, through both hooks; each cell has its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation, RetrySettings
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    AnswerError,
+    AuthenticationError,
+    MalformedAnswerError,
+    NotFoundError,
+    RejectedError,
+    ScopeError,
+    UnavailableError,
+    UnreachableError,
+)
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.download import download_log
+from aem_guides.protocol.steps import Steps
+from tests.support.emulator import PASSWORD, EmulatorProcess
+
+ATTEMPTS = 3
+RETRIES = RetrySettings(attempts=ATTEMPTS, base_seconds=0.001, cap_seconds=0.002, retry_after_cap_seconds=0.005)
+READ_TIMEOUT = 0.4
+HTML = f"<html>gateway, you are {PASSWORD}</html>"
+SCOPE = {"status": 403, "body": '{"title": "scope"}', "headers": {"Content-Type": "application/problem+json"}}
+
+FAULTS: dict[str, dict[str, object]] = {
+    "reset before the request is read": {"kind": "reset_before"},
+    "reset after it was accepted": {"kind": "reset_after"},
+    "reset in the body": {"kind": "reset_body"},
+    "time-out": {"kind": "timeout_after"},
+    "400": {"kind": "status", "status": 400, "body": HTML},
+    "401": {"kind": "status", "status": 401, "body": HTML},
+    "403 plain": {"kind": "status", "status": 403, "body": "Forbidden"},
+    "403 scope": {"kind": "status", **SCOPE},
+    "404": {"kind": "status", "status": 404, "body": HTML},
+    "409": {"kind": "status", "status": 409, "body": "active"},
+    "429": {"kind": "status", "status": 429},
+    "429 with Retry-After": {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}},
+    "500": {"kind": "status", "status": 500, "body": HTML},
+    "502": {"kind": "status", "status": 502},
+    "503 with HTML": {"kind": "status", "status": 503, "body": HTML},
+    "redirect to login": {"kind": "redirect_login"},
+    "login page": {"kind": "login_page"},
+    "HTML": {"kind": "html"},
+    "empty body": {"kind": "empty_body"},
+    "truncated JSON": {"kind": "truncated_json"},
+    "JSON of the wrong shape": {"kind": "wrong_shape"},
+}
+CUT_OFF = {"reset before the request is read", "reset after it was accepted", "reset in the body", "time-out"}
+BUSY = {"429", "429 with Retry-After", "502", "503 with HTML"}
+MISSHAPEN = {"empty body", "truncated JSON", "JSON of the wrong shape"}
+PLAIN: dict[str, type[AemGuidesError]] = {
+    "400": RejectedError,
+    "401": AuthenticationError,
+    "403 plain": AuthenticationError,
+    "403 scope": ScopeError,
+    "404": NotFoundError,
+    "409": RejectedError,
+    "500": UnavailableError,
+    "redirect to login": AuthenticationError,
+    "login page": AuthenticationError,
+    "HTML": AuthenticationError,
+}
+ENDPOINTS = (
+    "start",
+    "status",
+    "logs",
+    "download",
+    "cancel",
+    "resume",
+    "history",
+    "system_status",
+    "asset_status_start",
+    "asset_status",
+    "csrf",
+)
+NOT_REPEATED = {"start", "resume"}
+Procedure = Callable[[Conversation], Steps[object]]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What must come out of a cell: a value, or an error after so many attempts."""
+
+    error: type[AemGuidesError] | None
+    attempts: int = 1
+
+
+def expected(endpoint: str, fault: str, *, forever: bool) -> Expected:
+    """The rule behind all cells."""
+    repeated = endpoint not in NOT_REPEATED
+    attempts = ATTEMPTS if repeated else 1
+    if fault in PLAIN:
+        return Expected(PLAIN[fault])
+    if fault in MISSHAPEN:
+        return _misshapen(endpoint, fault, attempts, forever=forever)
+    if endpoint == "download" and fault == "reset in the body":
+        return Expected(UnreachableError)
+    if repeated and not forever:
+        return Expected(None)
+    return Expected(UnreachableError if fault in CUT_OFF else UnavailableError, attempts)
+
+
+def _misshapen(endpoint: str, fault: str, attempts: int, *, forever: bool) -> Expected:
+    if endpoint in ("cancel", "resume"):
+        return Expected(None)  # their answers need no body
+    if endpoint == "download":
+        return Expected(None if fault == "truncated JSON" else MalformedAnswerError)  # half a ZIP is found by its check
+    return Expected(MalformedAnswerError, attempts) if forever or attempts == 1 else Expected(None)
+
+
+@dataclass
+class Jobs:
+    """Jobs in the states that the endpoints need."""
+
+    emulator: EmulatorProcess
+    counter: Iterator[int] = field(default_factory=itertools.count)
+
+    def folder(self, **more: object) -> str:
+        path = f"/content/dam/matrix-{next(self.counter)}-{uuid.uuid4().hex[:6]}"
+        self.emulator.virtual_folder(path, 2, **({"rate": 100_000} | more))
+        return path
+
+    def start(self, path: str) -> str:
+        with AemGuidesHook(retries=RETRIES) as hook:
+            return hook.start_processing(ProcessingRequest(path))
+
+    def wait_for(self, processing_id: str, state: str) -> str:
+        while next(j for j in self.emulator.jobs() if j["processing_id"] == processing_id)["state"] != state:
+            continue
+        return processing_id
+
+    def ended(self) -> str:
+        return self.wait_for(self.start(self.folder()), "SUCCESS")
+
+    def resumable(self) -> str:
+        return self.wait_for(self.start(self.folder(fail_at=0.5)), "FAILED")
+
+    def active(self) -> str:
+        return self.start(self.folder(rate=0.02))
+
+
+@pytest.fixture(scope="module")
+def jobs(emulator: EmulatorProcess) -> Iterator[Jobs]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=READ_TIMEOUT, connect_timeout=5))
+    emulator.settings(waiting_seconds=0.0, cancel_seconds=600.0, asset_status_seconds=0.0)
+    yield Jobs(emulator)
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def ended_id(jobs: Jobs) -> str:
+    return jobs.ended()
+
+
+@pytest.fixture(scope="module")
+def question(jobs: Jobs, ended_id: str) -> str:
+    with AemGuidesHook(retries=RETRIES) as hook:
+        return hook.start_asset_status(ProcessingRequest("/content/dam/aurora/guides"))
+
+
+def procedure(endpoint: str, jobs: Jobs, ended_id: str, question: str) -> Procedure:
+    """One use of the endpoint, on a job in the right state."""
+    match endpoint:
+        case "start":
+            request = ProcessingRequest(jobs.folder())
+            return lambda talk: talk.call(contract.start(request))
+        case "download":
+            return lambda talk: download_log(talk, ended_id, base_url=jobs.emulator.url)
+        case "cancel":
+            active = jobs.active()
+            return lambda talk: talk.call(contract.cancel(active))
+        case "resume":
+            resumable = jobs.resumable()
+            return lambda talk: talk.call(contract.resume(resumable))
+    plain: dict[str, Procedure] = {
+        "status": lambda talk: talk.call(contract.status(ended_id)),
+        "logs": lambda talk: talk.call(contract.logs(ended_id, offset=0, limit=5)),
+        "history": lambda talk: talk.call(contract.history()),
+        "system_status": lambda talk: talk.call(contract.system_status()),
+        "asset_status_start": lambda talk: talk.call(contract.start_asset_status(("/content/dam/aurora",))),
+        "asset_status": lambda talk: talk.call(contract.asset_status(question)),
+        "csrf": lambda talk: talk.call(contract.csrf_token()),
+    }
+    return plain[endpoint]
+
+
+def blocking(wanted: Procedure) -> object:
+    with AemGuidesHook(retries=RETRIES) as hook:
+        return hook.drive(wanted(hook.talk))
+
+
+def asynchronous(wanted: Procedure) -> object:
+    async def run() -> object:
+        async with AemGuidesAsyncHook(retries=RETRIES) as hook:
+            return await asyncio.wait_for(hook.drive(wanted(await hook.talk())), 30)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("body", [blocking, asynchronous])
+def test_a_cell(
+    jobs: Jobs,
+    ended_id: str,
+    question: str,
+    body: Callable[[Procedure], object],
+    endpoint: str,
+    fault: str,
+    forever: bool,
+) -> None:
+    emulator = jobs.emulator
+    wanted = procedure(endpoint, jobs, ended_id, question)
+    before = len(emulator.jobs()) if endpoint in ("start", "resume") else 0
+    cell = expected(endpoint, fault, forever=forever)
+    emulator.post("/emulator/faults", {"endpoint": endpoint, "count": None if forever else 1, **FAULTS[fault]})
+    try:
+        if cell.error is None:
+            body(wanted)
+        else:
+            with pytest.raises(cell.error) as caught:
+                body(wanted)
+            told = caught.value
+            assert type(told) is cell.error
+            assert PASSWORD not in str(told)
+            assert isinstance(told, UnreachableError | AnswerError)
+            assert told.attempts == cell.attempts
+    finally:
+        emulator.delete("/emulator/faults")
+    if endpoint in ("start", "resume"):
+        assert len(emulator.jobs()) <= before + 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("body", [blocking, asynchronous])
+def test_a_refused_connection_was_certainly_not_sent(
+    jobs: Jobs,
+    ended_id: str,
+    question: str,
+    body: Callable[[Procedure], object],
+    endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = procedure(endpoint, jobs, ended_id, question)
+    nobody = jobs.emulator.connection().replace(jobs.emulator.url, "http://127.0.0.1:9")
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", nobody)
+    with pytest.raises(UnreachableError) as caught:
+        body(wanted)
+    assert (caught.value.sent, caught.value.attempts) == (False, ATTEMPTS)
