@@ -132,10 +132,7 @@ def test_what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(a
         assert airflow.rest.wait_for_run(DAG, run_id, 120) == "failed"
         instance = airflow.instance(run_id, "plan_requests")
         assert (instance["state"], instance["try_number"]) == ("failed", 1)
-        log = airflow.rest.request(
-            "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/plan_requests/logs/1", params={"full_content": "true"}
-        )
-        assert said in json.dumps(log, ensure_ascii=False)
+        assert said in task_log(airflow, run_id, "plan_requests")
     assert len(airflow.emulator.requests()) == before
 
 
@@ -148,9 +145,30 @@ def test_a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(airflo
     assert row["state"] == "NOT_STARTED"
 
 
-def test_an_unknown_connection_fails_before_anything_is_started(airflow: LiveAirflow) -> None:
+def test_a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(airflow: LiveAirflow) -> None:
     before = len(airflow.emulator.jobs())
-    run_id, state = airflow.run({"paths": [GUIDES], "connection_id": "nobody_made_this"})
-    assert state == "failed"
-    assert airflow.instance(run_id, "check_instance")["try_number"] == 1
+    cases = {
+        "nobody_made_this": "is not an Airflow connection",
+        "no_host": "field host",
+        "wrong_password": "Check the credentials of the Airflow connection",
+    }
+    runs = {name: airflow.rest.trigger(DAG, {"paths": [GUIDES], "connection_id": name}) for name in cases}
+    for name, run_id in runs.items():
+        assert airflow.rest.wait_for_run(DAG, run_id, 120) == "failed"
+        instance = airflow.instance(run_id, "check_instance")
+        assert (instance["state"], instance["try_number"]) == ("failed", 1)
+        assert cases[name] in task_log(airflow, run_id, "check_instance")
     assert len(airflow.emulator.jobs()) == before
+
+
+def test_an_instance_that_is_down_is_tried_again_and_said_to_be_down(airflow: LiveAirflow) -> None:
+    run_id = airflow.rest.trigger(DAG, {"paths": [GUIDES], "connection_id": "nobody_there"})
+    airflow.wait_until(lambda: airflow.instance(run_id, "check_instance")["try_number"] >= 2, "the second try")
+    assert "no answer after 5 attempts" in task_log(airflow, run_id, "check_instance")
+    airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
+
+
+def task_log(airflow: LiveAirflow, run_id: str, task_id: str) -> str:
+    """The whole log of a task's first try, exceptions and all."""
+    path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
+    return json.dumps(airflow.rest.request("GET", path, params={"full_content": "true"}), ensure_ascii=False)

@@ -16,7 +16,7 @@ import psutil
 from local.processes import free_port
 from local.rest import AirflowRest
 from local.stack import Stack, StackOptions
-from tests.support.emulator import ROOT, EmulatorProcess
+from tests.support.emulator import PASSWORD, ROOT, EmulatorProcess
 
 DAG = "aem_guides_process_assets"
 START = "process_path.start_processing"
@@ -43,6 +43,9 @@ class LiveAirflow:
                 "AIRFLOW__API__PORT": str(free_port()),
                 "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
                 "AIRFLOW__AEM_GUIDES__FIRST_RETRY_SECONDS": "1",
+                "AIRFLOW_CONN_WRONG_PASSWORD": emulator.connection().replace(PASSWORD, "not-the-password"),
+                "AIRFLOW_CONN_NO_HOST": '{"conn_type": "aem_guides", "login": "admin", "password": "x"}',
+                "AIRFLOW_CONN_NOBODY_THERE": emulator.connection().replace(emulator.url, "http://127.0.0.1:9"),
                 "AIRFLOW__AEM_GUIDES__ARCHIVE_URI": f"file://{folder / 'archive'}",
                 **(environment or {}),
             },

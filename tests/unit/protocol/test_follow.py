@@ -1,0 +1,169 @@
+"""Following a job, second by second: what is told, what is borne, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from aem_guides.protocol.errors import AuthenticationError
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
+from aem_guides.protocol.procedures.events import Level, LogLines, Notice, Progress
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
+from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from tests.unit.protocol.driving import World, reply
+
+BEGAN = 1_750_000_000.0
+Answers = Callable[[float], Reply | TransportFailure]
+
+
+def a_job(status: str = "RUNNING", done: int = 0, **told: JsonValue) -> JsonObject:
+    return {"processingId": "p", "status": status, "triggeredCount": done, "migrationSet": {"totalFiles": 100}, **told}
+
+
+class Instance:
+    """Answers status by the seconds that have passed; logs and history as they are set."""
+
+    def __init__(self, status: Answers, *, log: Answers | None = None, history: list[JsonValue] | None = None) -> None:
+        self.world = World(self.respond)
+        self._status = status
+        self._log = log
+        self._history = history or []
+
+    def respond(self, request: HttpRequest) -> Reply | TransportFailure:
+        path = request.target.partition("?")[0].rpartition("/")[2]
+        passed = self.world.clock - BEGAN
+        if path == "logs" and self._log is not None:
+            return self._log(passed)
+        return reply(200, {"executionHistory": self._history}) if path == "history" else self._status(passed)
+
+    def follow(self, **plan: float) -> Followed:
+        settings: dict[str, float] = {"deadline_at": BEGAN + 86_400, "stall_seconds": 600} | plan
+        wanted = FollowPlan(pacing=Pacing(longest=15), **settings)  # type: ignore[arg-type]  # numbers all
+        return self.world.run(follow(self.world.conversation(attempts=1), "p", wanted))
+
+    def notices(self, level: Level) -> list[str]:
+        return [item.text for item in self.world.emitted if isinstance(item, Notice) and item.level is level]
+
+
+def test_progress_is_told_when_it_changes_and_the_end_is_seen() -> None:
+    instance = Instance(lambda s: reply(200, a_job(done=int(s))) if s < 100 else reply(200, a_job("Completed", 100)))
+    followed = instance.follow()
+    assert followed.end is FollowEnd.ENDED
+    assert instance.world.clock - BEGAN < 120
+    told = [item.text for item in instance.world.emitted if isinstance(item, Progress)]
+    assert len(told) == len(set(told))
+    assert told[-1] == "100 of 100 assets (100.0 %)"
+
+
+def test_no_progress_is_a_warning_once_and_the_job_is_waited_for() -> None:
+    instance = Instance(lambda s: reply(200, a_job(done=40)) if s < 5000 else reply(200, a_job("SUCCESS", 100)))
+    assert instance.follow(stall_seconds=1800).end is FollowEnd.ENDED
+    (warning,) = instance.notices(Level.WARNING)
+    assert warning.startswith("No progress for 30 min")
+    assert "40 of 100 assets" in warning
+
+
+def test_the_deadline_is_absolute_and_kept_to_the_second() -> None:
+    instance = Instance(lambda _s: reply(200, a_job()))
+    assert instance.follow(deadline_at=BEGAN + 1000).end is FollowEnd.DEADLINE
+    assert 1000 <= instance.world.clock - BEGAN < 1001
+
+
+@pytest.mark.parametrize("trouble", [reply(503), reply(500), TransportFailure("reset", sent=True), reply(200, b"{")])
+def test_failed_looks_are_no_failed_job(trouble: Reply | TransportFailure) -> None:
+    instance = Instance(lambda s: trouble if 10 < s < 7200 else reply(200, a_job("SUCCESS" if s > 10 else "RUNNING")))
+    assert instance.follow().end is FollowEnd.ENDED
+    assert instance.notices(Level.WARNING)
+    assert len(instance.notices(Level.WARNING)) < 200
+
+
+def test_an_unknown_state_is_told_once_and_polled_on() -> None:
+    instance = Instance(lambda s: reply(200, a_job("REINDEXING", int(s))) if s < 300 else reply(200, a_job("SUCCESS")))
+    assert instance.follow().end is FollowEnd.ENDED
+    assert len([text for text in instance.notices(Level.WARNING) if "REINDEXING" in text]) == 1
+
+
+def test_an_end_that_nobody_can_read_is_borne_for_a_while_and_is_no_success() -> None:
+    instance = Instance(lambda _s: reply(200, a_job("ODD", completedAt=5)))
+    assert instance.follow(unclear_patience=600).end is FollowEnd.UNCLEAR
+    assert instance.world.clock - BEGAN >= 600
+
+
+def test_a_job_that_status_forgets_is_found_in_the_history() -> None:
+    instance = Instance(lambda _s: reply(400), history=[a_job("SUCCESS", 100)])
+    assert instance.follow().end is FollowEnd.ENDED
+
+
+def test_a_job_that_nobody_knows_is_lost_after_patience_and_not_before() -> None:
+    back = Instance(lambda s: reply(404) if 10 < s < 250 else reply(200, a_job("SUCCESS" if s > 250 else "RUNNING")))
+    assert back.follow(lost_patience=300).end is FollowEnd.ENDED
+    gone = Instance(lambda s: reply(404) if s > 10 else reply(200, a_job()))
+    assert gone.follow(lost_patience=300).end is FollowEnd.LOST
+    assert 300 <= gone.world.clock - BEGAN < 360
+
+
+def test_a_login_page_is_borne_while_an_instance_starts_and_not_for_ever() -> None:
+    back = Instance(lambda s: reply(401) if 10 < s < 800 else reply(200, a_job("SUCCESS" if s > 10 else "RUNNING")))
+    assert back.follow(login_patience=900).end is FollowEnd.ENDED
+    gone = Instance(lambda _s: reply(401))
+    with pytest.raises(AuthenticationError):
+        gone.follow(login_patience=900)
+    assert gone.world.clock - BEGAN >= 900
+
+
+@pytest.mark.parametrize(
+    "trouble", [reply(500), reply(400), reply(200, b"no"), reply(200, {"lines": [], "hasMore": True})]
+)
+def test_a_log_that_cannot_be_read_neither_fails_nor_holds_up_the_wait(trouble: Reply) -> None:
+    instance = Instance(lambda s: reply(200, a_job("SUCCESS" if s > 60 else "RUNNING")), log=lambda _s: trouble)
+    assert instance.follow(log_budget=1000).end is FollowEnd.ENDED
+    assert len(instance.notices(Level.WARNING)) <= 1
+
+
+def test_a_page_that_is_repeated_for_ever_is_shown_once() -> None:
+    page = reply(200, {"lines": ["a", "b"], "hasMore": True})
+    instance = Instance(lambda s: reply(200, a_job("SUCCESS" if s > 60 else "RUNNING")), log=lambda _s: page)
+    assert instance.follow(log_budget=1000).end is FollowEnd.ENDED
+    shown = [line for item in instance.world.emitted if isinstance(item, LogLines) for line in item.lines]
+    assert shown == ["a", "b"]
+
+
+def test_the_log_budget_is_kept_and_told() -> None:
+    offset = [0]
+
+    def log(_seconds: float) -> Reply:
+        offset[0] += 10
+        return reply(200, {"lines": [f"{offset[0]}-{n}" for n in range(10)], "offset": offset[0] - 10, "hasMore": True})
+
+    instance = Instance(lambda s: reply(200, a_job("SUCCESS" if s > 600 else "RUNNING", int(s))), log=log)
+    followed = instance.follow(log_budget=50)
+    assert followed.log_lines == 50
+    assert [text for text in instance.notices(Level.INFO) if "pull_logs" in text]
+
+
+def cancel(status: Answers, answers: Callable[[int], Reply | TransportFailure] = lambda _n: reply(200)) -> CancelResult:
+    asked = [0]
+
+    def respond(request: HttpRequest) -> Reply | TransportFailure:
+        if request.method == "POST":
+            asked[0] += 1
+            return answers(asked[0])
+        return status(world.clock - BEGAN)
+
+    world = World(respond)
+    steps = cancel_and_confirm(world.conversation(attempts=1), "p", within_seconds=60)
+    result = world.run(steps).result
+    assert world.clock - BEGAN <= 61
+    return result
+
+
+def test_a_cancel_is_confirmed_repeated_where_it_may_be_lost_and_told_truly() -> None:
+    assert cancel(lambda s: reply(200, a_job("Cancelled" if s > 3 else "RUNNING"))) is CancelResult.CANCELLED
+    assert cancel(lambda _s: reply(200, a_job("SUCCESS"))) is CancelResult.ALREADY_FINISHED
+    assert cancel(lambda _s: reply(200, a_job())) is CancelResult.UNKNOWN
+    assert cancel(lambda _s: reply(503)) is CancelResult.UNKNOWN
+    lost_once = lambda n: TransportFailure("reset", sent=True) if n == 1 else reply(200)  # noqa: E731  # a table entry
+    assert cancel(lambda s: reply(200, a_job("CANCELED" if s > 20 else "RUNNING")), lost_once) is CancelResult.CANCELLED
