@@ -6,14 +6,20 @@ are listed in `EXTRA_FIELDS`; none of them ever becomes a header.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials
 from aem_guides.protocol.errors import ConfigurationError
+from aem_guides.protocol.tokens import (
+    OAUTH_IMS_URL,
+    OAuthCredentials,
+    parse_service_credentials,
+)
 
 EXTRA_FIELDS = (
     "auth",
@@ -184,7 +190,46 @@ def _bearer(connection: ConnectionLike, extras: _Extras) -> Credentials:
     return BearerCredentials(token)
 
 
-CREDENTIAL_KINDS: dict[str, Callable[[ConnectionLike, _Extras], Credentials]] = {"basic": _basic, "bearer": _bearer}
+def _oauth(connection: ConnectionLike, extras: _Extras) -> Credentials:
+    client_id = extras.text("client_id") or connection.login
+    client_secret = extras.text("client_secret") or connection.password
+    if not client_id:
+        raise extras.wrong("client_id", "It is empty. Give the client id of the OAuth server-to-server credential.")
+    if not client_secret:
+        raise extras.wrong("client_secret", "It is empty. Give the client secret of the credential.")
+    scopes = tuple(scope.strip() for scope in (extras.text("scopes") or "").split(",") if scope.strip())
+    if not scopes:
+        raise extras.wrong("scopes", "It is empty. Give the scopes of the credential, separated by commas.")
+    return OAuthCredentials(client_id, client_secret, scopes, _ims_url(extras) or OAUTH_IMS_URL)
+
+
+def _service_credentials(connection: ConnectionLike, extras: _Extras) -> Credentials:
+    pasted = extras.values.get("service_credentials") or connection.password
+    if isinstance(pasted, dict):
+        pasted = json.dumps(pasted)
+    if not isinstance(pasted, str) or not pasted.strip():
+        raise extras.wrong("service_credentials", "It is empty. Paste the JSON document of the Developer Console.")
+    try:
+        credentials = parse_service_credentials(pasted)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Connection {extras.conn_id}, field {error}") from None
+    ims_url = _ims_url(extras)
+    return replace(credentials, ims_url=ims_url) if ims_url else credentials
+
+
+def _ims_url(extras: _Extras) -> str | None:
+    url = extras.text("ims_url")
+    if url is not None and urlsplit(url).scheme not in ("http", "https"):
+        raise extras.wrong("ims_url", f"It must begin with https://, as in {OAUTH_IMS_URL}.")
+    return url.rstrip("/") if url else None
+
+
+CREDENTIAL_KINDS: dict[str, Callable[[ConnectionLike, _Extras], Credentials]] = {
+    "basic": _basic,
+    "bearer": _bearer,
+    "oauth": _oauth,
+    "service_credentials": _service_credentials,
+}
 
 
 def _proxy(extras: _Extras) -> str | None:

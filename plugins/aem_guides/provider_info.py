@@ -35,8 +35,17 @@ def _connection_fields() -> dict[str, object]:
 
     return {
         "auth": field(
-            "Authentication", "How to log in. Empty: basic with a user, else bearer.", enum=["basic", "bearer", None]
+            "Authentication",
+            "How to log in. Empty: basic with a user, else bearer.",
+            enum=["basic", "bearer", "oauth", "service_credentials", None],
         ),
+        "client_id": field("Client id", "OAuth server-to-server: the client id. Empty: the user."),
+        "client_secret": field("Client secret", "OAuth server-to-server: the secret.", format="password"),
+        "scopes": field("Scopes", "OAuth server-to-server: the scopes, separated by commas."),
+        "service_credentials": field(
+            "Service credentials", "The JSON document of the Developer Console, as it is.", format="password"
+        ),
+        "ims_url": field("Identity service", "Its URL, where it is not the usual one."),
         "verify": field("Verify TLS", "Whether the TLS certificate is checked.", "boolean"),
         "ca_file": field("CA file", "A PEM file with further trust roots, on every worker and triggerer."),
         "proxy": field("Proxy", "The URL of an HTTP proxy. Empty: as the environment says."),

@@ -1,0 +1,204 @@
+"""Credentials that buy access tokens from Adobe's identity service (IMS): OAuth server-to-server, and service
+credentials with a signed JWT.
+
+Sources: the OAuth endpoint tells `expires_in` in seconds, the JWT exchange in milliseconds; neither gives a refresh
+token; too many requests are throttled, so that a token is kept and shared until it is about to end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import jwt
+
+from aem_guides.protocol.contract import Call, ShapeError
+from aem_guides.protocol.credentials import AccessToken
+from aem_guides.protocol.errors import AnswerError, AuthenticationError, ConfigurationError, RejectedError, ScopeError
+from aem_guides.protocol.steps import HttpRequest, Reply
+
+if TYPE_CHECKING:
+    from aem_guides.protocol.conversation import Conversation
+    from aem_guides.protocol.steps import Steps
+
+OAUTH_IMS_URL = "https://ims-na1.adobelogin.com"
+LONGEST_LIFE_SECONDS = 7 * 86_400.0
+_JWT_LIFE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class OAuthCredentials:
+    """OAuth server-to-server. `scopes` are sent separated by commas; `ims_url` is the identity service."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    scopes: tuple[str, ...]
+    ims_url: str = OAUTH_IMS_URL
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.client_secret,)
+
+    @property
+    def identity(self) -> str:
+        return f"oauth {self.ims_url} {self.client_id} {','.join(self.scopes)} {self.client_secret}"
+
+    def obtain(self, talk: Conversation) -> Steps[AccessToken]:
+        """Buy a token. Raises AuthenticationError, ScopeError, and what a call raises."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "scope": ",".join(self.scopes),
+        }
+        return (yield from _buy(talk, "OAuth token", f"{self.ims_url}/ims/token/v3", form))
+
+
+@dataclass(frozen=True)
+class ServiceCredentials:
+    """Service credentials: a JWT signed with the private key of a technical account. The certificate lasts a year."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    organisation: str
+    technical_account_id: str
+    private_key: str = field(repr=False)
+    metascopes: tuple[str, ...]
+    ims_url: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.client_secret, self.private_key)
+
+    @property
+    def identity(self) -> str:
+        return f"jwt {self.ims_url} {self.client_id} {self.technical_account_id} {self.client_secret}"
+
+    def obtain(self, talk: Conversation) -> Steps[AccessToken]:
+        """Sign, and buy a token. Raises AuthenticationError, ScopeError, and what a call raises."""
+        claims: dict[str, object] = {
+            "iss": self.organisation,
+            "sub": self.technical_account_id,
+            "exp": int(talk.now()) + _JWT_LIFE_SECONDS,
+            "aud": f"{self.ims_url}/c/{self.client_id}",
+        }
+        claims |= {f"{self.ims_url}/s/{scope}": True for scope in self.metascopes}
+        signed = jwt.encode(claims, self.private_key, algorithm="RS256")
+        yield from talk.keep_secret(signed)
+        form = {"client_id": self.client_id, "client_secret": self.client_secret, "jwt_token": signed}
+        return (yield from _buy(talk, "JWT exchange", f"{self.ims_url}/ims/exchange/jwt", form, unit_seconds=0.001))
+
+
+def parse_service_credentials(text: str) -> ServiceCredentials:
+    """Read the JSON document of the Developer Console as it was pasted. Raises ConfigurationError naming what lacks."""
+    try:
+        document = json.loads(text, strict=False)
+    except ValueError:
+        raise ConfigurationError(
+            "service_credentials: it is not JSON. Paste the whole document of the Developer Console."
+        ) from None
+    found = {name: _entry(document, name) for name in _PLACES}
+    metascopes = tuple(scope.strip() for scope in found["metascopes"].split(",") if scope.strip())
+    _check_key(found["privateKey"])
+    host = found["imsEndpoint"].rstrip("/")
+    return ServiceCredentials(
+        client_id=found["clientId"],
+        client_secret=found["clientSecret"],
+        organisation=found["org"],
+        technical_account_id=found["id"],
+        private_key=found["privateKey"],
+        metascopes=metascopes,
+        ims_url=host if "://" in host else f"https://{host}",
+    )
+
+
+_PLACES = {
+    "imsEndpoint": ("integration",),
+    "metascopes": ("integration",),
+    "org": ("integration",),
+    "id": ("integration",),
+    "privateKey": ("integration",),
+    "clientId": ("integration", "technicalAccount"),
+    "clientSecret": ("integration", "technicalAccount"),
+}
+
+
+def _entry(document: object, name: str) -> str:
+    place = document
+    for step in (*_PLACES[name], name):
+        place = place.get(step) if isinstance(place, Mapping) else None
+    if not isinstance(place, str) or not place.strip():
+        where = ".".join((*_PLACES[name], name))
+        raise ConfigurationError(
+            f"service_credentials: {where} is missing. Paste the whole document of the Developer Console."
+        )
+    return place.strip()
+
+
+def _check_key(private_key: str) -> None:
+    try:
+        jwt.encode({}, private_key, algorithm="RS256")
+    except Exception:  # noqa: BLE001  # the JWT library and its backend raise many kinds for one fact
+        raise ConfigurationError(
+            "service_credentials: integration.privateKey is no RSA private key. Paste it with its line breaks (\\n)."
+        ) from None
+
+
+def _buy(
+    talk: Conversation, endpoint: str, url: str, form: Mapping[str, str], *, unit_seconds: float = 1.0
+) -> Steps[AccessToken]:
+    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+    request = HttpRequest("POST", url, headers, urlencode(form).encode())
+    bought_at = talk.now()
+
+    def read(reply: Reply) -> AccessToken:
+        return _read_token(reply, bought_at, unit_seconds)
+
+    try:
+        token = yield from talk.call(Call(endpoint, request, read), authorized=False)
+    except (AuthenticationError, RejectedError) as refusal:
+        raise _explained(refusal) from None
+    yield from talk.keep_secret(token.value)
+    return token
+
+
+def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessToken:
+    """Read token and life. A life that would be more than a week in its documented unit is in milliseconds."""
+    try:
+        data = json.loads(reply.body)
+    except ValueError:
+        raise ShapeError("the answer is not JSON") from None
+    token = data.get("access_token") if isinstance(data, dict) else None
+    if not isinstance(token, str) or not token:
+        raise ShapeError("access_token is missing")
+    told = data.get("expires_in")
+    if isinstance(told, bool) or not isinstance(told, int | float) or told <= 0:
+        raise ShapeError("expires_in is missing")
+    life = told * unit_seconds
+    if life > LONGEST_LIFE_SECONDS:
+        life = told * 0.001
+    elif unit_seconds < 1 and told <= 2 * 86_400:
+        life = float(told)
+    return AccessToken(token, bought_at + life)
+
+
+def _explained(refusal: AnswerError) -> AnswerError:
+    """Tell apart what the identity service complains of: scope, certificate, client."""
+    said = refusal.excerpt.lower()
+    kind: type[AuthenticationError] = AuthenticationError
+    if "scope" in said:
+        kind, hint = ScopeError, "A scope is missing or not granted: check scopes against the Developer Console."
+    elif "expired" in said:
+        hint = (
+            "The certificate or the JWT has expired: renew the certificate in the Developer Console (it lasts a year)."
+        )
+    elif "signature" in said or "binding" in said:
+        hint = "The private key does not belong to the certificate: paste the current service credentials."
+    elif "client" in said:
+        hint = "The client is not known or its secret is wrong: check client_id and client_secret."
+    else:
+        hint = "The identity service refuses the credentials."
+    return kind(refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=hint)

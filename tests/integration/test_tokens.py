@@ -1,0 +1,228 @@
+"""Access tokens: bought once, shared, renewed, and refusals told apart, through both hooks against the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from aem_guides import hook as hook_module
+from aem_guides.bodies import TokenVault
+from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import RetrySettings
+from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, ScopeError
+from aem_guides.protocol.steps import Reply
+from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
+from tests.support.emulator import EmulatorProcess
+from tests.unit.protocol.driving import World, reply
+
+QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
+SECRET = "canary-client-secret"
+
+
+def pem(key: rsa.RSAPrivateKey) -> tuple[str, str]:
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()
+
+
+PRIVATE, PUBLIC = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+OTHER_PRIVATE, _ = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+def document(ims: str, **changes: object) -> dict[str, object]:
+    integration = {
+        "imsEndpoint": ims,
+        "metascopes": "ent_aem_cloud_api",
+        "technicalAccount": {"clientId": "jwt-client", "clientSecret": SECRET},
+        "email": "x@example.com",
+        "id": "account@techacct.example",
+        "org": "org@example",
+        "privateKey": PRIVATE,
+        "publicKey": PUBLIC,
+    }
+    return {"ok": True, "integration": integration | changes, "statusCode": 200}
+
+
+def jwt_client(emulator: EmulatorProcess) -> dict[str, object]:
+    """What the identity service knows of the technical account."""
+    return {
+        "secret": SECRET,
+        "public_key": PUBLIC,
+        "audience": f"{emulator.url}/c/jwt-client",
+        "org": "org@example",
+        "id": "account@techacct.example",
+        "metascopes": [f"{emulator.url}/s/ent_aem_cloud_api"],
+    }
+
+
+@pytest.fixture(autouse=True)
+def _clients(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(hook_module, "_VAULT", TokenVault())
+    emulator.settings(
+        oauth_clients={"oauth-client": {"secret": SECRET, "scopes": ["openid", "AdobeID"]}},
+        jwt_clients={"jwt-client": jwt_client(emulator)},
+        token_life_seconds=86399.0,
+    )
+    yield
+    emulator.delete("/emulator/faults")
+
+
+def connection(emulator: EmulatorProcess, **extra: object) -> str:
+    return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "extra": {"ims_url": emulator.url} | extra})
+
+
+def oauth(emulator: EmulatorProcess, **changes: object) -> str:
+    told = {"auth": "oauth", "client_id": "oauth-client", "client_secret": SECRET, "scopes": "openid, AdobeID"}
+    return connection(emulator, **(told | changes))
+
+
+def service(emulator: EmulatorProcess, **changes: object) -> str:
+    pasted = json.dumps(document(emulator.url, **changes))
+    return connection(emulator, auth="service_credentials", service_credentials=pasted)
+
+
+def blocking() -> None:
+    with AemGuidesHook(retries=QUICK) as hook:
+        hook.get_history()
+        hook.get_history()
+
+
+def asynchronous() -> None:
+    async def run() -> None:
+        async with AemGuidesAsyncHook(retries=QUICK) as hook:
+            await hook.call(contract.history())
+            await hook.call(contract.history())
+
+    asyncio.run(run())
+
+
+bodies = pytest.mark.parametrize("body", [blocking, asynchronous])
+
+
+@bodies
+@pytest.mark.parametrize(("made", "endpoint"), [(oauth, "token_oauth"), (service, "token_jwt")])
+def test_a_token_is_bought_once_and_kept(
+    emulator: EmulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    body: Callable[[], None],
+    made: Callable[[EmulatorProcess], str],
+    endpoint: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", made(emulator))
+    before = len(emulator.requests(endpoint))
+    body()
+    body()
+    assert len(emulator.requests(endpoint)) == before + 1
+    assert emulator.requests("history")[-1]["user"] == "technical-account"
+
+
+@bodies
+def test_a_refused_token_is_renewed_once(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
+    before = len(emulator.requests("token_oauth"))
+    emulator.fault("history", "status", status=401)
+    body()
+    assert len(emulator.requests("token_oauth")) == before + 2
+
+
+def test_many_who_log_in_at_once_send_one_request(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
+    before = len(emulator.requests("token_oauth"))
+
+    async def one() -> None:
+        async with AemGuidesAsyncHook(retries=QUICK) as hook:
+            await hook.call(contract.history())
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(one() for _ in range(20)))
+
+    asyncio.run(all_at_once())
+    assert len(emulator.requests("token_oauth")) == before + 1
+
+
+@bodies
+@pytest.mark.parametrize(
+    ("made", "error", "hint"),
+    [
+        (lambda e: oauth(e, client_secret="wrong"), AuthenticationError, "client_id and client_secret"),
+        (lambda e: oauth(e, scopes="everything"), ScopeError, "scopes against the Developer Console"),
+        (lambda e: service(e, metascopes="other"), ScopeError, "scopes against the Developer Console"),
+        (lambda e: service(e, privateKey=OTHER_PRIVATE), AuthenticationError, "does not belong to the certificate"),
+        (
+            lambda e: service(e, technicalAccount={"clientId": "nobody", "clientSecret": SECRET}),
+            AuthenticationError,
+            "client_id and client_secret",
+        ),
+    ],
+)
+def test_refusals_are_told_apart_and_tell_no_secret(
+    emulator: EmulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    body: Callable[[], None],
+    made: Callable[[EmulatorProcess], str],
+    error: type[AuthenticationError],
+    hint: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", made(emulator))
+    with pytest.raises(error, match=hint) as caught:
+        body()
+    assert SECRET not in str(caught.value)
+
+
+@bodies
+def test_an_expired_certificate_is_told(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
+) -> None:
+    emulator.settings(jwt_clients={"jwt-client": jwt_client(emulator) | {"certificate_expired": True}})
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", service(emulator))
+    with pytest.raises(AuthenticationError, match="renew the certificate"):
+        body()
+
+
+@pytest.mark.parametrize(
+    ("told", "life"), [(86_399, 86_399.0), (86_399_999, 86_399.999), (3600, 3600.0), (3_600_000, 3600.0)]
+)
+def test_seconds_and_milliseconds_are_told_apart_at_both_endpoints(told: int, life: float) -> None:
+    answer: Reply = reply(200, {"access_token": "t", "expires_in": told})
+    for credentials in (
+        OAuthCredentials("c", "s", ("openid",), "https://ims.example"),
+        ServiceCredentials("c", "s", "o", "i", PRIVATE, ("m",), "https://ims.example"),
+    ):
+        world = World(lambda _request: answer)
+        token = world.run(credentials.obtain(world.conversation()))
+        assert token.expires_at - 1_750_000_000.0 == pytest.approx(life)
+        assert "t" in world.masked
+        assert token.is_fresh(token.expires_at - 301)
+        assert not token.is_fresh(token.expires_at - 299)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "named"),
+    [
+        ("not json", "not JSON"),
+        ("[]", "imsEndpoint"),
+        ("{}", "imsEndpoint"),
+        (json.dumps(document("ims.example", org="")), "integration.org"),
+        (json.dumps(document("ims.example", technicalAccount={"clientId": "c"})), "technicalAccount.clientSecret"),
+        (json.dumps(document("ims.example", privateKey="-----BEGIN")), "privateKey"),
+    ],
+)
+def test_pasted_credentials_that_lack_something_name_it(pasted: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named) as caught:
+        parse_service_credentials(pasted)
+    assert SECRET not in str(caught.value)
+
+
+def test_pasted_line_breaks_in_the_key_are_borne() -> None:
+    pasted = json.dumps(document("ims.example")).replace("\\n", "\n")
+    assert parse_service_credentials(pasted).ims_url == "https://ims.example"
