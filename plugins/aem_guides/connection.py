@@ -21,6 +21,7 @@ from aem_guides.protocol.tokens import (
     parse_service_credentials,
 )
 
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "[::1]")
 EXTRA_FIELDS = (
     "auth",
     "token",
@@ -140,7 +141,7 @@ def _base_url(connection: ConnectionLike) -> str:
     where = f"Connection {connection.conn_id}, field host"
     if not host:
         raise ConfigurationError(f"{where}: it is empty. Give the base URL, such as https://author.example.com.")
-    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    url = host if "://" in host else f"{connection.schema or _usual_scheme(host)}://{host}"
     try:
         parts = urlsplit(url)
         port = parts.port or connection.port
@@ -159,6 +160,11 @@ def _base_url(connection: ConnectionLike) -> str:
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     standard = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{name}" + (f":{port}" if port and port != standard else "")
+
+
+def _usual_scheme(host: str) -> str:
+    """https, except on this machine: the local SDK has no certificate."""
+    return "http" if host.split(":")[0] in LOCAL_HOSTS or host in LOCAL_HOSTS else "https"
 
 
 def _shown(url: str) -> str:
@@ -241,6 +247,6 @@ def _proxy(extras: _Extras) -> str | None:
 
 def _warnings(conn_id: str, base_url: str) -> tuple[str, ...]:
     parts = urlsplit(base_url)
-    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
         return (f"Connection {conn_id} uses http: credentials travel unencrypted. Use https.",)
     return ()

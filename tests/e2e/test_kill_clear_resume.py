@@ -52,6 +52,14 @@ def test_a_kill_before_the_trigger_runs_cancels_the_job_all_the_same(airflow: Li
     assert row["state"] == "CANCELLED"
 
 
+def test_failing_the_run_cancels_the_job(airflow: LiveAirflow, slow_folder: str) -> None:
+    run_id = airflow.rest.trigger(DAG, {"paths": [slow_folder]})
+    airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
+    airflow.wait_until(lambda: " of 150 assets" in "".join(airflow.log(run_id, WAIT, map_index=0)), "progress")
+    airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
+    airflow.wait_until(lambda: airflow.emulator.jobs(slow_folder)[0]["state"] == "CANCELLED", "cancelled")
+
+
 def test_clearing_the_waiting_task_cancels_nothing_and_takes_the_job_up(airflow: LiveAirflow, slow_folder: str) -> None:
     run_id = airflow.rest.trigger(DAG, {"paths": [slow_folder]})
     airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)

@@ -25,6 +25,9 @@ def connection(extra: Mapping[str, object] | None = None, **fields: object) -> C
         ({"host": "a.example.com"}, "https://a.example.com"),
         ({"host": "a.example.com", "schema": "http", "port": 4502}, "http://a.example.com:4502"),
         ({"host": "https://a.example.com:443"}, "https://a.example.com"),
+        ({"host": "localhost", "port": 4502}, "http://localhost:4502"),
+        ({"host": "127.0.0.1:4502"}, "http://127.0.0.1:4502"),
+        ({"host": "http://127.0.0.1", "port": 4502}, "http://127.0.0.1:4502"),
         ({"host": "http://[::1]:4502"}, "http://[::1]:4502"),
     ],
 )
