@@ -7,25 +7,31 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
-import time
+import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
-from emulator.admin import Admin
+from emulator.admin import CREATED, SETTINGS, VIRTUAL, Admin
 from emulator.api import Api
-from emulator.content import Repository, VirtualFolder
+from emulator.archives import clear_temporary
+from emulator.checks import BadInputError
+from emulator.content import Repository
 from emulator.engine import Engine
 from emulator.faults import Faults
 from emulator.login import Gate
 from emulator.settings import Settings
 from emulator.store import Store
-from emulator.transport import OpenProtocol
+from emulator.transport import Dated, OpenProtocol
+from emulator.virtual import VirtualFolder
 
-_VIRTUAL = "virtual.json"
+_GRACE_SECONDS = 1
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,69 +45,115 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--content", action="append", default=[], metavar="FOLDER:/content/dam/NAME", help="mount a folder"
     )
     parser.add_argument("--user", default="admin")
+    parser.add_argument("--password", help="better given as EMULATOR_PASSWORD, which no list of processes shows")
     parser.add_argument("--window", type=int, default=5, help="jobs that the history shows")
     parser.add_argument("--rate", type=float, default=200.0, help="assets a second")
-    parser.add_argument("--settings", type=json.loads, default={}, help="further settings as JSON")
+    parser.add_argument("--settings", default="{}", help="further settings as JSON")
     return parser.parse_args(arguments)
 
 
-def build_api(options: argparse.Namespace) -> Api:
-    """Put the instance together."""
-    base = Settings(window=options.window, rate=options.rate)
-    settings = base.patched(options.settings)
-    repository = Repository()
+def read_settings(options: argparse.Namespace) -> Settings:
+    """The settings of the command line. Raises BadInputError."""
+    try:
+        further = json.loads(options.settings)
+    except ValueError:
+        raise BadInputError("--settings", options.settings, "Give a JSON object.") from None
+    if not isinstance(further, dict):
+        raise BadInputError("--settings", options.settings, "Give a JSON object.")
+    return Settings().patched({"window": options.window, "rate": options.rate, **further})
+
+
+def read_mounts(options: argparse.Namespace) -> dict[str, Path]:
+    """Repository paths and their folders. Raises BadInputError."""
+    mounts = {}
     for mount in options.content:
         folder, _, where = mount.rpartition(":")
-        repository.mounts[where.rstrip("/")] = Path(folder)
-    virtual = options.data / _VIRTUAL
-    engine = Engine(Store(options.data), repository, settings)
-    _restore_virtual(repository, virtual)
-    gate = Gate(settings, {options.user: os.environ.get("EMULATOR_PASSWORD", "admin")})
-    for token in os.environ.get("EMULATOR_TOKENS", "").split(","):
-        if token:
-            gate.tokens[token] = ("technical-account", time.time() + 86_400)
-    return Api(engine, gate, Faults())
+        if not where.startswith("/content/") or not Path(folder).is_dir():
+            raise BadInputError("--content", mount, "Give an existing folder, a colon and a path below /content.")
+        mounts[where.rstrip("/")] = Path(folder).resolve()
+    return mounts
 
 
-def _restore_virtual(repository: Repository, file: Path) -> None:
-    if file.exists():
-        for entry in json.loads(file.read_text()):
-            repository.virtual[entry["path"]] = VirtualFolder(**entry)
+def build_api(options: argparse.Namespace, settings: Settings) -> Api:
+    """Put the instance together, with what an earlier life of it has kept. Raises BadInputError."""
+    mounts = read_mounts(options)
+    store = Store(options.data)
+    clear_temporary(options.data)
+    repository = Repository(mounts)
+    for path, doc in store.kept(VIRTUAL).items():
+        repository.virtual[path] = VirtualFolder(**doc)  # type: ignore[arg-type]  # checked when it was kept
+    repository.set_created({path: int(str(created)) for path, created in store.kept(CREATED).items()})
+    engine = Engine(store, repository, settings.patched(store.kept(SETTINGS)))
+    users = {options.user: options.password or os.environ.get("EMULATOR_PASSWORD") or "admin"}
+    tokens = {token for token in os.environ.get("EMULATOR_TOKENS", "").split(",") if token}
+    return Api(engine, Gate(lambda: engine.settings, users, tokens, store), Faults())
 
 
-def build_app(api: Api, data: Path) -> Starlette:
+def build_app(api: Api, initial: Settings) -> ASGIApp:
     """The web application; its life is the engine's."""
+    engine = api.engine
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        running = asyncio.create_task(api.engine.run())
+        running = asyncio.create_task(engine.run())
         yield
         running.cancel()
-        await api.engine.stop()
+        await engine.stop()
+        engine.store.close()
 
-    return Starlette(routes=[*api.routes(), *Admin(api, data / _VIRTUAL).routes()], lifespan=lifespan)
+    routes = [*api.routes(), *Admin(api, initial).routes()]
+    return Dated(
+        Starlette(routes=routes, lifespan=lifespan), lambda: engine.now() / 1000 + engine.settings.date_skew_seconds
+    )
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Serve until a signal ends it."""
-    listener = socket.create_server((options.host, options.port), reuse_port=False)
+    """Serve until a signal ends it. Raises BadInputError and OSError."""
+    settings = read_settings(options)
+    api = build_api(options, settings)
+    listener = socket.create_server((options.host, options.port))
     config = uvicorn.Config(
-        build_app(build_api(options), options.data),
+        build_app(api, settings),
         http=OpenProtocol,
         log_level="warning",
         date_header=False,
+        server_header=False,
         lifespan="on",
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(_serve(server, listener))
     while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
-    if options.port_file is not None:
+    if options.port_file is not None and server.started:
         beside = options.port_file.with_suffix(".new")
         beside.write_text(str(listener.getsockname()[1]))
         beside.replace(options.port_file)
     await serving
 
 
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Uvicorn raises the signal that ended it once more when all is done."""
+    with contextlib.suppress(SystemExit):
+        await server.serve(sockets=[listener])
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def main() -> int:
+    """Run the emulator; the exit status is 0 after SIGTERM or SIGINT, 2 for what cannot be taken."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    options = parse_arguments()
+    try:
+        asyncio.run(serve(options))
+    except (BadInputError, OSError) as error:
+        sys.stderr.write(f"emulator: {error}\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(parse_arguments()))
+    sys.exit(main())

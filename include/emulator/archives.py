@@ -3,63 +3,101 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import tempfile
 import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from emulator.content import Repository, safe_name
-from emulator.store import JobRecord, Store
+from emulator.content import safe_name
+from emulator.store import read_lines
 
 _BLOCK = 1024 * 1024
+_BOMB_BLOCKS = 300
+_LOCAL_CRC, _CENTRAL_CRC = 14, 16
+_HTML = b"<!DOCTYPE html><html><body>Service is being restored</body></html>"
 
 
-def write_archive(store: Store, repository: Repository, job: JobRecord, damage: str | None) -> Path:
-    """Write the log archive of a job and return its file; who asked removes it."""
-    handle, name = tempfile.mkstemp(suffix=".zip")
+@dataclass(frozen=True)
+class ArchiveOrder:
+    """What to pack: the first `lines` lines of a job's log and `padding` bytes that do not compress."""
+
+    data: Path
+    seq: int
+    processing_id: str
+    lines: int
+    padding: int
+    stamp: int
+    damage: str | None
+
+
+def clear_temporary(data: Path) -> None:
+    """Remove what a death left behind."""
+    shutil.rmtree(_temporary(data), ignore_errors=True)
+
+
+def write_archive(order: ArchiveOrder) -> Path:
+    """Write the log archive of a job, the same bytes each time, and return its file; who asked removes it."""
+    folder = _temporary(order.data)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix=".zip", dir=folder)
     os.close(handle)
     path = Path(name)
-    folder = repository.virtual.get(job.path)
-    if damage == "zip_empty":
-        return path
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open(_entry_name(job, damage), "w", force_zip64=True) as entry:
-            for line in store.all_lines(job):
-                entry.write(line.encode() + b"\n")
-        if folder and folder.zip_padding_bytes:
-            _add_padding(archive, folder.zip_padding_bytes)
-        if damage == "zip_zero_entry":
-            archive.writestr("empty.log", b"")
-        if damage == "zip_bomb":
-            with archive.open("bomb.log", "w", force_zip64=True) as entry:
-                for _ in range(300):
-                    entry.write(bytes(_BLOCK))
-    if damage in ("zip_crc", "zip_truncated"):
-        _damage(path, damage)
+    if order.damage == "zip_html":
+        path.write_bytes(_HTML)
+    elif order.damage != "zip_empty":
+        _pack(path, order)
+        _damage(path, order.damage)
     return path
 
 
-def _entry_name(job: JobRecord, damage: str | None) -> str:
-    return "../../x.log" if damage == "zip_traversal" else f"{safe_name(job.processing_id)}.log"
+def _temporary(data: Path) -> Path:
+    return data / "tmp"
 
 
-def _add_padding(archive: zipfile.ZipFile, size: int) -> None:
-    entry = zipfile.ZipInfo("padding.bin", (2026, 1, 1, 0, 0, 0))
-    with archive.open(entry, "w", force_zip64=True) as padding:
-        for _ in range(0, size, _BLOCK):
-            padding.write(os.urandom(_BLOCK))
+def _pack(path: Path, order: ArchiveOrder) -> None:
+    stamp = datetime.fromtimestamp(max(order.stamp / 1000, 315_619_200), tz=UTC)
+
+    def entry(name: str, compression: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
+        info = zipfile.ZipInfo(name, (stamp.year, stamp.month, stamp.day, stamp.hour, stamp.minute, stamp.second))
+        info.compress_type = compression
+        return info
+
+    log_name = "../../x.log" if order.damage == "zip_traversal" else f"{safe_name(order.processing_id)}.log"
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open(entry(log_name), "w", force_zip64=True) as log:
+            for line in read_lines(order.data, order.seq, order.lines):
+                log.write(line.encode() + b"\n")
+        if order.padding:
+            noise = random.Random(order.seq)  # noqa: S311  # noise that is the same each time
+            with archive.open(entry("padding.bin", zipfile.ZIP_STORED), "w", force_zip64=True) as padding:
+                for written in range(0, order.padding, _BLOCK):
+                    padding.write(noise.randbytes(min(_BLOCK, order.padding - written)))
+        if order.damage == "zip_zero_entry":
+            archive.writestr(entry("empty.log"), b"")
+        if order.damage == "zip_bomb":
+            with archive.open(entry("bomb.log"), "w", force_zip64=True) as bomb:
+                for _ in range(_BOMB_BLOCKS):
+                    bomb.write(bytes(_BLOCK))
 
 
-def _damage(path: Path, damage: str) -> None:
-    """Cut the file short, or flip bits in the compressed data of its first entry."""
+def _damage(path: Path, damage: str | None) -> None:
+    """Cut the file short, blank a part of its middle, or falsify the checksum of its first entry."""
     size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        directory = archive.start_dir
     with path.open("r+b") as file:
-        if damage == "zip_truncated":
-            file.truncate(size // 2)
-            return
-        with zipfile.ZipFile(path) as archive:
-            first = archive.infolist()[0]
-        place = first.header_offset + 30 + len(first.filename.encode()) + 20 + max(1, first.compress_size // 2)
-        file.seek(place)
-        byte = file.read(1)
-        file.seek(place)
-        file.write(bytes([byte[0] ^ 0xFF]))
+        match damage:
+            case "zip_truncated":
+                file.truncate(size // 2)
+            case "zip_torn":
+                file.seek(directory // 2)
+                file.write(bytes(size - directory // 2))
+            case "zip_crc":
+                for place in (_LOCAL_CRC, directory + _CENTRAL_CRC):
+                    file.seek(place)
+                    byte = file.read(1)
+                    file.seek(place)
+                    file.write(bytes([byte[0] ^ 0xFF]))

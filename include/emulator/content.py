@@ -1,24 +1,21 @@
-"""The content of the instance: real folders and virtual ones, and what processing does to an asset."""
+"""The content of the instance: real folders mounted at repository paths, and virtual ones."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from lxml import etree
+from emulator.parsing import Outcome, Reference, classify, file_part, ids_of_file, keys_of_map, process_file
+from emulator.virtual import VirtualFolder
 
 _NAMESPACE = uuid.UUID("6f1b2f0c-6f0e-4a53-9a46-2f2f7d1c3a10")
-_DITA_SUFFIXES = {".dita", ".xml"}
 _MAP_SUFFIXES = {".ditamap", ".bookmap"}
-_REFERENCES = ("href", "conref", "data", "conkeyref")
-_TITLE = "string(descendant::*[local-name()='title' or local-name()='booktitle'][1])"
-_LONGEST_FILE = 50 * 1024 * 1024
+_XML_SUFFIXES = {".dita", ".xml", *_MAP_SUFFIXES}
+_MOST_IDS_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -32,128 +29,166 @@ class Asset:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What processing made of an asset. `details` are lines without prefix that explain a failure."""
-
-    file_type: str
-    title: str = ""
-    failure: str = ""
-    details: tuple[str, ...] = ()
-    dangling: tuple[str, ...] = ()
-    references: int = 0
-
-
-@dataclass(frozen=True)
-class VirtualFolder:
-    """A folder of `files` assets that need no disk.
-
-    `rate` is in assets a second (0: the instance's). The job on it fails once at the share `fail_at` (0: never),
-    resumable or not. The last `failed_assets` assets fail. `log_lines` lines are written for each asset;
-    `zip_padding_bytes` incompressible bytes are added to its log archive. Creation times are spread evenly between
-    `created_from` and `created_to` (epoch milliseconds).
+class Selection:
+    """Which assets are wanted: all below `path` but those excluded, of these types, created from `after` on and
+    ahead of `before` (epoch milliseconds). Exclusions are read with and without leading slash.
     """
 
     path: str
-    files: int
-    rate: float = 0.0
-    fail_at: float = 0.0
-    resumable: bool = True
-    failed_assets: int = 0
-    log_lines: int = 1
-    zip_padding_bytes: int = 0
-    created_from: int = 1_700_000_000_000
-    created_to: int = 1_700_000_000_000
+    excluded: tuple[str, ...] = ()
+    file_types: tuple[str, ...] = ()
+    after: int | None = None
+    before: int | None = None
 
-    def assets(self) -> Iterator[Asset]:
-        span = self.created_to - self.created_from
-        for number in range(self.files):
-            created = self.created_from + span * number // max(1, self.files)
-            yield Asset(f"{self.path}/topic_{number:07}.dita", None, created, number >= self.files - self.failed_assets)
+    def leaves(self, path: str) -> bool:
+        """Whether the exclusions leave a path."""
+        folders = ("/" + entry.strip("/") for entry in self.excluded if entry.strip("/"))
+        return not any(path == folder or is_below(path, folder) for folder in folders)
+
+    def in_time(self, created: int) -> bool:
+        return (self.after is None or created >= self.after) and (self.before is None or created < self.before)
 
 
 @dataclass
 class Repository:
-    """All content: real folders mounted at repository paths, and virtual folders."""
+    """All content. `created` overrides the creation times of real files, by repository path."""
 
     mounts: dict[str, Path] = field(default_factory=dict)
     virtual: dict[str, VirtualFolder] = field(default_factory=dict)
     created: dict[str, int] = field(default_factory=dict)
+    _keys: dict[Path, frozenset[str]] = field(default_factory=dict)
+    _ids: dict[tuple[Path, float], frozenset[str] | None] = field(default_factory=dict)
 
     def exists(self, path: str) -> bool:
-        if any(folder == path or _below(folder, path) for folder in (*self.mounts, *self.virtual)):
+        if path in self.virtual or any(folder == path or is_below(folder, path) for folder in self.mounts):
             return True
-        if any(_below(path, folder) for folder in self.virtual):
-            return any(asset.path == path for asset in self._virtual_assets(path))
+        if any(is_below(folder, path) for folder in self.virtual):
+            return True
+        parent = self.virtual.get(path.rpartition("/")[0])
+        if parent is not None and parent.number_of(path) is not None:
+            return True
         file = self._file(path)
         return file is not None and file.exists()
 
-    def assets(self, path: str, excluded: Iterable[str] = ()) -> list[Asset]:
-        """All assets at and below a path, in the order in which they are processed."""
-        left_out = ["/" + other.strip("/") for other in excluded]
+    def assets(self, path: str, excluded: Iterable[str] = ()) -> Iterator[Asset]:
+        """All assets at and below a path, one folder after the other."""
+        chosen = Selection(path, tuple(excluded))
+        yield from self.real_assets(chosen)
+        for folder, ranges in self.virtual_ranges(chosen):
+            for start, stop in ranges:
+                for number in range(start, stop):
+                    yield self.virtual_asset(folder, number)
+
+    def real_assets(self, chosen: Selection) -> list[Asset]:
+        """The assets with files, by path."""
         found = [
             asset
-            for asset in itertools.chain(self._real_assets(path), self._virtual_assets(path))
-            if not any(asset.path == other or _below(asset.path, other) for other in left_out)
+            for asset in self._walk(chosen.path)
+            if chosen.leaves(asset.path)
+            and chosen.in_time(asset.created)
+            and (not chosen.file_types or self.file_type(asset) in chosen.file_types)
         ]
         return sorted(found, key=lambda asset: asset.path)
 
+    def virtual_ranges(self, chosen: Selection) -> Iterator[tuple[VirtualFolder, list[tuple[int, int]]]]:
+        """The virtual folders and the ranges of their assets, by path: small, however many assets there are."""
+        if chosen.file_types and "DITATOPIC" not in chosen.file_types:
+            return
+        for where in sorted(self.virtual):
+            folder = self.virtual[where]
+            if where == chosen.path or is_below(where, chosen.path):
+                start, stop = folder.created_between(chosen.after, chosen.before)
+                if chosen.leaves(where):
+                    yield folder, _cut(start, stop, _excluded_numbers(folder, chosen.excluded))
+            elif (number := folder.number_of(chosen.path)) is not None and chosen.in_time(folder.created(number)):
+                yield folder, [(number, number + 1)]
+
+    def virtual_asset(self, folder: VirtualFolder, number: int) -> Asset:
+        return Asset(folder.asset_path(number), None, folder.created(number), folder.fails(number))
+
+    def real_asset(self, path: str) -> Asset:
+        """A real asset by its path, also one whose file has gone meanwhile."""
+        file = self._file(path) or Path("/nonexistent") / path.strip("/")
+        return Asset(path, file, self.created.get(path, 0))
+
     def file_type(self, asset: Asset) -> str:
         """The class of an asset, by its content where that is XML."""
-        if asset.file is None:
-            return "DITATOPIC"
-        suffix = asset.file.suffix.lower()
-        if suffix in _MAP_SUFFIXES:
-            return "DITAMAP"
-        if suffix in _DITA_SUFFIXES:
-            return "DITAMAP" if _root_name(asset.file) in ("map", "bookmap") else "DITATOPIC"
-        return {
-            ".md": "MARKDOWN",
-            ".markdown": "MARKDOWN",
-            ".ditaval": "DITAVAL",
-            ".html": "HTML/CSS",
-            ".htm": "HTML/CSS",
-            ".css": "HTML/CSS",
-        }.get(suffix, "OTHERS")
+        return "DITATOPIC" if asset.file is None else classify(asset.file)
 
     def process(self, asset: Asset) -> Outcome:
-        """Parse, validate, take the title, resolve the references. Nothing is fetched and no entity is expanded."""
-        file_type = self.file_type(asset)
+        """Parse, take the title, resolve the references. Nothing is fetched and no entity is expanded."""
         if asset.file is None:
             failure = "Simulated failure" if asset.virtual_failure else ""
-            return Outcome(file_type, title=asset.path.rpartition("/")[2], failure=failure)
-        if file_type == "MARKDOWN":
-            return _process_markdown(asset.file)
-        if file_type in ("DITATOPIC", "DITAMAP", "DITAVAL"):
-            return _process_xml(asset.file, file_type)
-        return Outcome(file_type, title=asset.file.name)
+            details = ("    at virtual.Asset.process(Asset)",) if failure else ()
+            return Outcome("DITATOPIC", title=asset.path.rpartition("/")[2], failure=failure, details=details)
+        return process_file(asset.file, classify(asset.file), self._resolves)
 
-    def _real_assets(self, path: str) -> Iterator[Asset]:
+    def set_created(self, times: Mapping[str, int]) -> None:
+        self.created.update(times)
+
+    def refresh(self) -> None:
+        """Forget what was read of maps: they may have changed."""
+        self._keys.clear()
+        self._ids.clear()
+
+    def _walk(self, path: str) -> Iterator[Asset]:
         for mounted, folder in self.mounts.items():
-            if mounted == path or _below(mounted, path):
+            if mounted == path or is_below(mounted, path):
                 root = folder
-            elif _below(path, mounted):
+            elif is_below(path, mounted):
                 root = folder / path[len(mounted) + 1 :]
             else:
                 continue
-            files = [root] if root.is_file() else root.rglob("*")
-            for file in files:
-                if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            inside = folder.resolve()
+            for file in [root] if root.is_file() else root.rglob("*"):
+                hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+                if not hidden and file.is_file() and file.resolve().is_relative_to(inside):
                     where = f"{mounted}/{file.relative_to(folder).as_posix()}"
                     yield Asset(where, file, self.created.get(where, int(file.stat().st_mtime * 1000)))
 
-    def _virtual_assets(self, path: str) -> Iterator[Asset]:
-        for where, folder in self.virtual.items():
-            if where == path or _below(where, path):
-                yield from folder.assets()
-            elif _below(path, where):
-                yield from (a for a in folder.assets() if a.path == path or _below(a.path, path))
-
     def _file(self, path: str) -> Path | None:
         for mounted, folder in self.mounts.items():
-            if _below(path, mounted):
-                file = (folder / path[len(mounted) + 1 :]).resolve()
-                return file if file.is_relative_to(folder.resolve()) else None
+            if is_below(path, mounted) and "\0" not in path:
+                file = folder / path[len(mounted) + 1 :]
+                try:
+                    return file if file.resolve().is_relative_to(folder.resolve()) else None
+                except OSError:
+                    return None
         return None
+
+    def _resolves(self, file: Path, reference: Reference) -> bool:
+        """Whether a reference leads to a file (and an id in it) or to a key; what leads out of the repository does."""
+        root = next((folder for folder in self.mounts.values() if file.is_relative_to(folder)), file.parent)
+        if reference.is_key:
+            return reference.text.partition("/")[0] in self._keys_below(root)
+        parts = file_part(reference.text)
+        if parts is None:
+            return True
+        path, fragment = parts
+        target = self._file(path) if path.startswith("/content/") else file.parent / path if path else file
+        try:
+            if target is None or not target.exists() or not target.resolve().is_relative_to(root.resolve()):
+                return bool(target and path.startswith("/content/") and target.exists())
+        except (OSError, ValueError):
+            return False
+        return not fragment or self._has_ids(target, fragment)
+
+    def _has_ids(self, target: Path, fragment: str) -> bool:
+        if target.suffix.lower() not in _XML_SUFFIXES:
+            return True
+        key = (target, target.stat().st_mtime)
+        if key not in self._ids:
+            if len(self._ids) >= _MOST_IDS_KEPT:
+                self._ids.clear()
+            self._ids[key] = ids_of_file(target)
+        known = self._ids[key]
+        return known is None or all(part in known for part in fragment.split("/") if part not in ("", "."))
+
+    def _keys_below(self, root: Path) -> frozenset[str]:
+        if root not in self._keys:
+            maps = (file for file in root.rglob("*") if file.suffix.lower() in _MAP_SUFFIXES)
+            self._keys[root] = frozenset().union(*(keys_of_map(file) for file in maps))
+        return self._keys[root]
 
 
 def asset_id(path: str) -> str:
@@ -161,67 +196,24 @@ def asset_id(path: str) -> str:
     return f"GUID-{uuid.uuid5(_NAMESPACE, path)}"
 
 
-def _below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")
 
 
-def _parser() -> etree.XMLParser:
-    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+def _excluded_numbers(folder: VirtualFolder, excluded: Iterable[str]) -> list[int]:
+    numbers = (folder.number_of("/" + entry.strip("/")) for entry in excluded)
+    return sorted({number for number in numbers if number is not None})
 
 
-def _root_name(file: Path) -> str:
-    try:
-        with file.open("rb") as content:
-            for _, element in etree.iterparse(
-                content, events=("start",), resolve_entities=False, no_network=True, load_dtd=False
-            ):
-                return str(etree.QName(element).localname)
-    except (etree.XMLSyntaxError, OSError):
-        return ""
-    return ""
-
-
-def _process_xml(file: Path, file_type: str) -> Outcome:
-    if file.stat().st_size > _LONGEST_FILE:
-        return Outcome(file_type, failure="The file is too large to be parsed")
-    try:
-        root = etree.parse(str(file), _parser()).getroot()
-    except etree.XMLSyntaxError as error:
-        where = f"    at line {error.lineno}, column {error.offset}"
-        return Outcome(file_type, failure="The file is not well-formed XML", details=(f"    {error.msg}", where))
-    title = " ".join(str(root.xpath(_TITLE)).split()) or file.name
-    found = list(_xml_references(root))
-    dangling = tuple(reference for reference in found if not _resolves(file, reference))
-    return Outcome(file_type, title=title, references=len(found), dangling=dangling)
-
-
-def _xml_references(root: etree._Element) -> Iterator[str]:
-    for element in root.iter(etree.Element):
-        if element.get("scope") in ("external", "peer") or element.get("format") == "mailto":
-            continue
-        for name in _REFERENCES:
-            value = element.get(name)
-            if value and name != "conkeyref":
-                yield value
-
-
-def _process_markdown(file: Path) -> Outcome:
-    text = file.read_text(encoding="utf-8", errors="replace")
-    heading = re.search(r"^#\s+(.+?)\s*(?:\{.*\})?$", text, re.MULTILINE)
-    found = re.findall(r"\]\(<?([^)\s>]+)>?[^)]*\)", text)
-    dangling = tuple(reference for reference in found if not _resolves(file, reference))
-    return Outcome("MARKDOWN", heading.group(1) if heading else file.name, references=len(found), dangling=dangling)
-
-
-def _resolves(file: Path, reference: str) -> bool:
-    """Whether a reference leads somewhere; what lies outside the file system counts as resolved."""
-    try:
-        parts = urlsplit(reference)
-    except ValueError:
-        return False
-    if parts.scheme or parts.netloc or not parts.path:
-        return True
-    return (file.parent / unquote(parts.path)).exists()
+def _cut(start: int, stop: int, without: Iterable[int]) -> list[tuple[int, int]]:
+    """The range without some numbers, as ranges."""
+    ranges: list[tuple[int, int]] = []
+    for number in without:
+        if start <= number < stop:
+            ranges.append((start, number))
+            start = number + 1
+    ranges.append((start, stop))
+    return [(first, last) for first, last in ranges if first < last]
 
 
 def safe_name(processing_id: str) -> str:

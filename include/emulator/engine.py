@@ -1,19 +1,27 @@
-"""The instance at work: jobs from start to end, checkpoints, the 15-minute schedule, the clock."""
+"""The instance at work: jobs from start to end, checkpoints, the schedule of its own, the clock."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import logging
 import time
 import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from functools import partial
 
-from emulator.content import Asset, Repository, VirtualFolder, asset_id
+from emulator.content import Repository, Selection
+from emulator.logs import asset_lines, log_line, processed
+from emulator.requests import StartRequest
 from emulator.settings import Settings
 from emulator.store import JobRecord, Processed, Store
+from emulator.working_set import WorkingSet
 
-_SLICE_SECONDS = 0.05
-_LARGEST_SLICE = 2000
+_TICK_SECONDS = 0.05
+_BUSY_TICK_SECONDS = 0.01
+_LONGEST_SLICE_SECONDS = 0.03
+_SCHEDULE_USER = "System"
+_logger = logging.getLogger("emulator")
 
 
 class Refusal(Exception):
@@ -32,10 +40,9 @@ class Engine:
         self.store = store
         self.repository = repository
         self.settings = settings
-        self.asset_questions: dict[str, tuple[float, list[str], list[str]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._late_until: dict[str, float] = {}
-        self._scheduled_at = time.monotonic()
+        self._tails: set[asyncio.Task[None]] = set()
+        self._scheduled_at = self.now()
 
     def now(self) -> int:
         """The instance's clock, in epoch milliseconds."""
@@ -43,36 +50,37 @@ class Engine:
 
     async def run(self) -> None:
         """Take up what a restart interrupted, then keep the instance's own schedule."""
-        for job in list(self.store.jobs.values()):
-            if job.active:
-                self._take_up(job)
+        for job in list(self.store.active.values()):
+            self._take_up(job)
         while True:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_TICK_SECONDS * 2)
             due = self.settings.schedule_seconds
-            if due and time.monotonic() - self._scheduled_at >= due:
-                self._scheduled_at = time.monotonic()
-                try:
-                    self.start({"path": self.settings.schedule_path, "type": "ASSET_PROCESSING"}, "System")
-                except Refusal:
-                    continue
+            if due and abs(self.now() - self._scheduled_at) >= due * 1000:
+                self._scheduled_at = self.now()
+                self._start_scheduled()
 
     async def stop(self) -> None:
-        for task in self._tasks.values():
+        """End all work at once; what is active goes on after the next start."""
+        tasks = [*self._tasks.values(), *self._tails]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
 
-    def start(self, request: Mapping[str, object], user: str) -> JobRecord:
+    def start(self, request: StartRequest, user: str) -> JobRecord:
         """Start a job. Raises Refusal."""
-        path, excluded, chosen = self._checked(request)
-        if self._locked(path):
-            raise Refusal(self.settings.active_status, f"Processing is already in progress for {path}")
+        if request.filter is not None and not self.settings.filters_supported:
+            raise Refusal(400, "Invalid input: unknown property filter")
+        if not self.repository.exists(request.path):
+            raise Refusal(400, f"Invalid input: path {request.path} does not exist")
+        self._check_lock(request.path)
         job = JobRecord(
             seq=self.store.next_seq(),
-            processing_id=self._new_id(path),
-            path=path,
+            processing_id=self._new_id(request.path),
+            path=request.path,
             created_by=user,
-            excluded=excluded,
-            filter=chosen,
+            excluded=list(request.excluded),
+            filter=request.filter,
             started=self.now(),
         )
         self.store.add(job)
@@ -80,41 +88,44 @@ class Engine:
         return job
 
     def cancel(self, processing_id: str) -> None:
+        """Begin to cancel a job. Raises Refusal."""
         job = self.job(processing_id)
         if not job.active:
             raise Refusal(400, f"Job {processing_id} is not running")
         job.cancelling = True
+        self.store.save(job)
 
     def resume(self, processing_id: str) -> JobRecord:
+        """Go on with a job from its last checkpoint; the job may have got a new id. Raises Refusal."""
         job = self.job(processing_id)
         if job.active:
             raise Refusal(400, f"Job {processing_id} is running")
         if not job.resumable:
             raise Refusal(400, f"Job {processing_id} cannot be resumed")
-        if self._locked(job.path):
-            raise Refusal(self.settings.active_status, f"Processing is already in progress for {job.path}")
+        self._check_lock(job.path)
         if not self.settings.resume_keeps_id:
-            job.resumable = False
-            self.store.save(job)
-            follower = JobRecord(**{**job.__dict__, "seq": self.store.next_seq(), "lines": 0})
-            follower.processing_id = self._new_id(job.path)
-            job = follower
-            self.store.add(job)
-        job.state, job.completed, job.resumable, job.cancelling = "RUNNING", 0, False, False
+            job = self._follower(job)
+        job.state, job.completed, job.resumable, job.comments = "RUNNING", 0, False, ""
         job.resumes += 1
-        job.started = self.now() if not self.settings.resume_keeps_id else job.started
-        every = max(1, self.settings.checkpoint_every)
-        job.position = job.position // every * every
+        job.back_to_checkpoint()
         self.store.save(job, [self._line("INFO", f"Resuming bulk processing from checkpoint {job.position}")])
         self._spawn(job)
         return job
 
     def fail(self, processing_id: str, *, resumable: bool) -> None:
-        """Fail an active job from outside."""
+        """Fail an active job from outside. Raises Refusal."""
         job = self.job(processing_id)
-        if (task := self._tasks.get(processing_id)) is not None:
-            task.cancel()
+        if not job.active:
+            raise Refusal(400, f"Job {processing_id} is not running")
+        self._stop_task(job)
         self._end(job, "FAILED", resumable=resumable, why="Failed by the administrator")
+
+    def lose(self, processing_id: str) -> None:
+        """Forget a job: neither its state nor the history tells of it any more. Raises Refusal."""
+        job = self.job(processing_id)
+        self._stop_task(job)
+        job.lost = True
+        self.store.save(job)
 
     def job(self, processing_id: str) -> JobRecord:
         """Raises Refusal for an id that is not known, or is no longer."""
@@ -130,156 +141,205 @@ class Engine:
         last = known[-self.settings.window :] if self.settings.window else []
         return last if self.settings.history_order == "oldest" else last[::-1]
 
-    def assets_of(self, job: JobRecord) -> list[Asset]:
-        """What a job works on: everything below its path that its exclusions and its filter leave."""
-        chosen = job.filter or {}
-        types = chosen.get("fileTypes") or []
-        after, before = chosen.get("startTime"), chosen.get("endTime")
-        return [
-            asset
-            for asset in self.repository.assets(job.path, job.excluded)
-            if (not types or self.repository.file_type(asset) in types)  # type: ignore[operator]  # a JSON list
-            and (not isinstance(after, int) or asset.created >= after)
-            and (not isinstance(before, int) or asset.created < before)
-        ]
-
     def eta_seconds(self, job: JobRecord) -> int:
         """What remains, by the rate of the job."""
-        return round((job.total - job.position) / max(0.001, job.rate or self.settings.rate))
+        return round((job.total - job.position) / max(0.001, job.rate or self._rate(job)))
 
-    def asset_states(self, paths: list[str], excluded: list[str]) -> list[dict[str, object]]:
-        """Every asset below the paths, with its state."""
-        left_out = ["/" + path.strip("/") for path in excluded]
-        states: list[dict[str, object]] = []
+    async def asset_states(self, paths: list[str], excluded: list[str]) -> AsyncIterator[dict[str, object]]:
+        """Every asset below the paths with its state, one after the other, and other work in between."""
         for path in paths:
-            late = self._late_until.get(path, 0.0) > time.monotonic()
-            known = {str(entry["path"]): entry for entry in self.store.assets(path)}
-            for number, asset in enumerate(self.repository.assets(path, left_out)):
-                entry = known.get(asset.path)
-                state = str(entry["state"]) if entry else "PENDING"
+            late = self._is_late(path)
+            for number, asset in enumerate(self.repository.assets(path.rstrip("/"), excluded)):
+                known = self.store.asset(asset.path)
+                state, uid, reason = known or ("PENDING", "", "")
                 if late and number < self.settings.late_assets:
                     state = "PROCESSING"
                 found: dict[str, object] = {"path": asset.path, "status": state, "exists": True}
-                if entry:
-                    found |= {"uuid": entry["uuid"]} | ({"reason": entry["reason"]} if entry["reason"] else {})
-                states.append(found)
-        return states
+                if uid:
+                    found["uuid"] = uid
+                if reason:
+                    found["reason"] = reason
+                yield found
+                if number % 1000 == 999:
+                    await asyncio.sleep(0)
 
-    def _checked(self, request: Mapping[str, object]) -> tuple[str, list[str], dict[str, object] | None]:
-        path = request.get("path")
-        if not isinstance(path, str) or not path.startswith("/content"):
-            raise Refusal(400, "Invalid input: path must be an absolute path below /content")
-        if request.get("type") != "ASSET_PROCESSING":
-            raise Refusal(400, "Invalid input: type must be ASSET_PROCESSING")
-        excluded = request.get("excludedPaths", [])
-        if not isinstance(excluded, list) or not all(isinstance(item, str) for item in excluded):
-            raise Refusal(400, "Invalid input: excludedPaths must be a list of strings")
-        chosen = request.get("filter")
-        if chosen is not None and not self.settings.filters_supported:
-            raise Refusal(400, "Invalid input: unknown property filter")
-        if chosen is not None and not isinstance(chosen, dict):
-            raise Refusal(400, "Invalid input: filter must be an object")
-        path = path.rstrip("/")
-        if not self.repository.exists(path):
-            raise Refusal(400, f"Invalid input: path {path} does not exist")
-        return path, list(excluded), chosen
+    def _is_late(self, path: str) -> bool:
+        now = self.now()
+        covering = (job for job in self.store.jobs.values() if job.late_until > now)
+        return any(job.path == path or path.startswith(job.path + "/") for job in covering)
 
-    def _locked(self, path: str) -> bool:
-        for job in self.store.jobs.values():
-            if not job.active:
-                continue
+    def _check_lock(self, path: str) -> None:
+        for job in self.store.active.values():
             overlaps = path.startswith(job.path + "/") or job.path.startswith(path + "/")
             if job.path == path or (self.settings.lock_includes_overlap and overlaps):
-                return True
-        return False
+                raise Refusal(self.settings.active_status, f"Processing is already in progress for {job.path}")
 
     def _new_id(self, path: str) -> str:
         if self.settings.awkward_ids:
             return f"bulk/{path.rpartition('/')[2]} +é/{uuid.uuid4()}"
         return str(uuid.uuid4())
 
+    def _follower(self, job: JobRecord) -> JobRecord:
+        """The job under a new id, with a log of its own; the old one can no longer be resumed."""
+        job.resumable = False
+        self.store.save(job)
+        follower = dataclasses.replace(
+            job, seq=self.store.next_seq(), processing_id=self._new_id(job.path), lines=0, started=self.now()
+        )
+        if (work := self.store.work(job)) is not None:
+            self.store.set_work(follower, work)
+        self.store.add(follower)
+        return follower
+
+    def _start_scheduled(self) -> None:
+        try:
+            self.start(StartRequest(self.settings.schedule_path.rstrip("/")), _SCHEDULE_USER)
+        except Refusal as refusal:
+            _logger.info("no scheduled run: %s", refusal.message)
+
     def _take_up(self, job: JobRecord) -> None:
+        """Deal with a job that a restart interrupted."""
+        job.back_to_checkpoint()
         if self.settings.on_restart == "lose":
             job.lost = True
             self.store.save(job)
-        elif self.settings.on_restart == "fail":
+        elif self.settings.on_restart == "fail_resumable":
             self._end(job, "FAILED", resumable=True, why="The instance was restarted")
         else:
             self.store.save(job, [self._line("INFO", f"Instance restarted, going on from checkpoint {job.position}")])
             self._spawn(job)
 
     def _spawn(self, job: JobRecord) -> None:
-        self._tasks[job.processing_id] = asyncio.create_task(self._process(job))
+        task = asyncio.create_task(self._process(job))
+        self._tasks[job.processing_id] = task
+        task.add_done_callback(partial(self._task_ended, job))
+
+    def _task_ended(self, job: JobRecord, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(job.processing_id) is task:
+            del self._tasks[job.processing_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("job %s ended in an error", job.processing_id, exc_info=error)
+            self._end(job, "FAILED", resumable=True, why="Internal error")
+
+    def _stop_task(self, job: JobRecord) -> None:
+        if (task := self._tasks.pop(job.processing_id, None)) is not None:
+            task.cancel()
 
     async def _process(self, job: JobRecord) -> None:
+        """Work a job from its checkpoint to its end."""
         if not job.counted:
-            await asyncio.sleep(self.settings.waiting_seconds)
-            begin = [self._line("INFO", f"Bulk processing job {job.processing_id} started for {job.path}")]
-            self.store.save(job, begin)
-        assets = self.assets_of(job)
-        if not job.counted:
-            job.state, job.counted, job.total = "RUNNING", True, len(assets)
-            self.store.save(job, [self._line("INFO", f"Calculated the migration set: {job.total} files")])
-        folder = self.repository.virtual.get(job.path)
-        job.rate = (folder.rate if folder else 0) or self.settings.rate
-        fail_at = int(job.total * folder.fail_at) if folder and folder.fail_at and not job.failed_once else 0
-        began, done_before = time.monotonic(), job.position
-        while job.position < job.total:
-            await asyncio.sleep(_SLICE_SECONDS)
-            if job.cancelling:
-                await asyncio.sleep(self.settings.cancel_seconds)
-                self._end(job, "CANCELLED", resumable=True, why="Cancelled")
-                return
-            due = min(
-                job.total, done_before + int((time.monotonic() - began) * job.rate), job.position + _LARGEST_SLICE
+            self.store.save(
+                job, [self._line("INFO", f"Bulk processing job {job.processing_id} started for {job.path}")]
             )
-            if fail_at:
-                due = min(due, fail_at)
-            self._process_slice(job, assets[job.position : due], folder)
-            if fail_at and job.position >= fail_at:
+            counted_at = time.monotonic() + self.settings.waiting_seconds
+            while (left := counted_at - time.monotonic()) > 0 and not job.cancelling:  # noqa: ASYNC110  # a slice of time
+                await asyncio.sleep(min(_TICK_SECONDS, left))
+            if not job.cancelling:
+                self._count(job)
+        if job.counted:
+            await self._process_all(job, self._work(job))
+        if job.cancelling:
+            await asyncio.sleep(self.settings.cancel_seconds)
+            self._end(job, "CANCELLED", resumable=True, why="Cancelled")
+        elif job.active:
+            self._end(job, "SUCCESS", resumable=False, why="")
+
+    def _work(self, job: JobRecord) -> WorkingSet:
+        kept = self.store.work(job)
+        return WorkingSet.of(self.repository, self._selection(job)) if kept is None else WorkingSet.loads(kept)
+
+    def _count(self, job: JobRecord) -> None:
+        self.repository.refresh()
+        work = WorkingSet.of(self.repository, self._selection(job))
+        self.store.set_work(job, work.dumps())
+        job.state, job.counted, job.total = "RUNNING", True, len(work)
+        self.store.save(job, [self._line("INFO", f"Calculated the migration set: {job.total} files")])
+
+    def _selection(self, job: JobRecord) -> Selection:
+        chosen = job.filter or {}
+        types, after, before = chosen.get("fileTypes"), chosen.get("startTime"), chosen.get("endTime")
+        if isinstance(before, int) and self.settings.filter_end_inclusive:
+            before += 1
+        return Selection(
+            job.path,
+            tuple(job.excluded),
+            tuple(types) if isinstance(types, list) else (),
+            after if isinstance(after, int) else None,
+            before if isinstance(before, int) else None,
+        )
+
+    def _rate(self, job: JobRecord) -> float:
+        folder = self.repository.virtual.get(job.path)
+        return (folder.rate if folder else 0.0) or self.settings.rate
+
+    async def _process_all(self, job: JobRecord, work: WorkingSet) -> None:
+        """Process what is left, at the job's rate, until all is done, or the job is cancelled or fails."""
+        folder = self.repository.virtual.get(job.path)
+        fail_at = int(job.total * folder.fail_at) if folder and folder.fail_at and not job.failed_once else None
+        began, done_before, last, credit, pause = time.monotonic(), job.position, time.monotonic(), 0.0, _TICK_SECONDS
+        while job.position < job.total:
+            await asyncio.sleep(pause)
+            if job.cancelling:
+                return
+            now, before = time.monotonic(), job.position
+            rate = self._rate(job)
+            credit = min(credit + (now - last) * rate, rate + 1)
+            last = now
+            due = min(job.total if fail_at is None else fail_at, before + int(credit))
+            self._process_slice(job, work, due)
+            credit -= job.position - before
+            behind = job.position < due
+            pause = _BUSY_TICK_SECONDS if behind else _TICK_SECONDS
+            if now - began > 1 and job.position > done_before:
+                job.rate = (job.position - done_before) / (now - began)
+            if fail_at is not None and job.position >= fail_at:
                 job.failed_once = True
                 self._end(job, "FAILED", resumable=bool(folder and folder.resumable), why="Simulated failure")
                 return
-        if job.cancelling:
-            self._end(job, "CANCELLED", resumable=True, why="Cancelled")
-            return
-        if self.settings.late_seconds:
-            self._late_until[job.path] = time.monotonic() + self.settings.late_seconds
-        self._end(job, "SUCCESS", resumable=False, why="")
 
-    def _process_slice(self, job: JobRecord, assets: list[Asset], folder: VirtualFolder | None) -> None:
-        if not assets:
-            return
-        lines: list[str] = []
-        processed: list[Processed] = []
-        for asset in assets:
-            outcome = self.repository.process(asset)
-            state = "FAILURE" if outcome.failure else "SUCCESS"
-            processed.append(
-                Processed(asset.path, asset_id(asset.path), outcome.title, outcome.file_type, state, outcome.failure)
-            )
-            for part in range(folder.log_lines if folder else 1):
-                note = f"Processed {asset.path} [{outcome.file_type}] id={asset_id(asset.path)}"
-                note += f" title={outcome.title!r} references={outcome.references}" if not part else f" part {part + 1}"
-                if not outcome.failure:
-                    lines.append(self._line("INFO", note))
-            if outcome.failure:
-                job.failed_assets += 1
-                lines += [self._line("ERROR", f"Failed to process {asset.path}: {outcome.failure}"), *outcome.details]
-            lines += [self._line("WARN", f"{asset.path}: link to {target} is broken") for target in outcome.dangling]
-        job.position += len(assets)
-        self.store.save(job, lines, processed)
+    def _process_slice(self, job: JobRecord, work: WorkingSet, due: int) -> None:
+        """Process up to `due`, for no longer than a moment. Each checkpoint is written with what it covers."""
+        every = self.settings.checkpoint_every
+        ends = time.monotonic() + _LONGEST_SLICE_SECONDS
+        while job.position < due and time.monotonic() < ends:
+            boundary = due if every == 1 else min(due, (job.position // every + 1) * every)
+            position = job.position
+            lines: list[str] = []
+            done: list[Processed] = []
+            virtual = self.repository.virtual
+            for asset in work.take(self.repository, position, boundary):
+                outcome = self.repository.process(asset)
+                done.append(processed(asset, outcome))
+                job.failed_assets += bool(outcome.failure)
+                folder = virtual.get(asset.path.rpartition("/")[0]) if asset.file is None else None
+                lines += asset_lines(self.now(), asset, outcome, folder.log_lines if folder else 1)
+                if time.monotonic() >= ends:
+                    break
+            if not done:
+                raise RuntimeError(f"the content of {job.path} has gone")
+            job.position += len(done)
+            if every == 1 or job.position % every == 0 or job.position == job.total:
+                job.checkpoint, job.checkpoint_failed = job.position, job.failed_assets
+            self.store.save(job, lines, done)
 
     def _end(self, job: JobRecord, state: str, *, resumable: bool, why: str) -> None:
         job.state, job.resumable, job.completed, job.cancelling = state, resumable, self.now(), False
         job.comments = why
-        level = "ERROR" if state == "FAILED" else "INFO"
-        lines = [self._line(level, why)] if why else []
+        lines = [self._line("ERROR" if state == "FAILED" else "INFO", why)] if why else []
         lines.append(self._line("INFO", f"Bulk processing job completed [status={state}]. Exiting..."))
-        if state == "SUCCESS" and self.settings.late_seconds:
-            lines.append(self._line("INFO", f"Waiting for remaining assets: {self.settings.late_assets}"))
+        late = state == "SUCCESS" and self.settings.late_seconds > 0
+        if late:
+            job.late_until = job.completed + int(self.settings.late_seconds * 1000)
         self.store.save(job, lines)
+        if late:
+            tail = asyncio.create_task(self._write_tail(job))
+            self._tails.add(tail)
+            tail.add_done_callback(self._tails.discard)
+
+    async def _write_tail(self, job: JobRecord) -> None:
+        """Log after the end that some assets are still at work, as the product was seen to."""
+        await asyncio.sleep(self.settings.late_line_seconds)
+        self.store.save(job, [self._line("INFO", f"Waiting for remaining assets: {self.settings.late_assets}")])
 
     def _line(self, level: str, text: str) -> str:
-        stamp = datetime.fromtimestamp(self.now() / 1000, tz=UTC)
-        return f"{stamp:%Y-%m-%d %H:%M:%S}:{stamp.microsecond // 1000:03}: {level}: [BASELINE_MIGRATION] {text}"
+        return log_line(self.now(), level, text)

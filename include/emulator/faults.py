@@ -7,12 +7,12 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from emulator.transport import ResetResponse, TornResponse, until_client_leaves
+from emulator.checks import BadInputError, check_choice, check_kind, check_least, check_names
+from emulator.transport import ResetResponse, TornResponse, clean_up, until_client_leaves, whole_body
 
 ENDPOINTS = (
     "start",
@@ -30,10 +30,7 @@ ENDPOINTS = (
     "token_oauth",
     "token_jwt",
 )
-LOG_FAULTS = ("shrink", "repeat_page", "ignore_limit", "more_forever", "huge_line", "invalid_utf8")
-ZIP_FAULTS = ("zip_crc", "zip_truncated", "zip_empty", "zip_traversal", "zip_zero_entry", "zip_bomb")
-CONTENT_FAULTS = ("unknown_state", "lose_job", "missing_id", "history_lag", "history_bad_entry")
-KINDS = (
+ANSWER_FAULTS = (
     "reset_before",
     "reset_after",
     "reset_body",
@@ -46,22 +43,43 @@ KINDS = (
     "empty_body",
     "truncated_json",
     "wrong_shape",
-    *LOG_FAULTS,
-    *ZIP_FAULTS,
-    *CONTENT_FAULTS,
 )
+LOG_FAULTS = ("shrink", "repeat_page", "ignore_limit", "more_forever", "huge_line", "invalid_utf8")
+ZIP_MODES = {
+    "wrong_crc": "zip_crc",
+    "truncated": "zip_truncated",
+    "torn": "zip_torn",
+    "empty": "zip_empty",
+    "html": "zip_html",
+    "traversal": "zip_traversal",
+    "zero_byte_entry": "zip_zero_entry",
+    "bomb": "zip_bomb",
+}
+ZIP_FAULTS = tuple(ZIP_MODES.values())
+_CONTENT_FAULTS = {
+    "unknown_state": ("status", "history"),
+    "lose_job": ("status", "history"),
+    "missing_id": ("start",),
+    "history_lag": ("history",),
+    "history_bad_entry": ("history",),
+}
+_PLACES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(ANSWER_FAULTS, ENDPOINTS),
+    **dict.fromkeys(LOG_FAULTS, ("logs",)),
+    **dict.fromkeys(ZIP_FAULTS, ("download",)),
+    **_CONTENT_FAULTS,
+}
+KINDS = tuple(_PLACES)
+LOGIN = "/libs/granite/core/content/login.html"
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>AEM Sign In</title></head><body><form>User name</form></body></html>"
+_HTML = "<html><body>Hello</body></html>"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class FaultError(ValueError):
-    """A fault that cannot be set; the text names field, value and remedy."""
-
-
 @dataclass
 class Fault:
-    """One fault. `count` is how often it strikes (None: for ever), `after` how many calls it lets pass first.
+    """One fault. `count` is how often it still strikes (None: for ever), `after` how many calls it lets pass first.
 
     `acted` tells for `status` whether the request is carried out before the answer; `status`, `body` and `headers`
     are that answer; `seconds` belongs to `delay` and `history_lag`, `word` to `unknown_state`.
@@ -81,15 +99,30 @@ class Fault:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Fault:
-        """Read a fault. Raises FaultError."""
-        names = {entry.name for entry in dataclasses.fields(cls)} - {"struck"}
-        for name in data:
-            if name not in names:
-                raise FaultError(f"{name}: {data[name]!r} is not known. Use {', '.join(sorted(names))}.")
-        for name, allowed in (("endpoint", (*ENDPOINTS, "*")), ("kind", KINDS)):
-            if data.get(name) not in allowed:
-                raise FaultError(f"{name}: {data.get(name)!r} is not known. Use one of {', '.join(allowed)}.")
-        return cls(**data)  # type: ignore[arg-type]  # the names are checked, and a test sets the values
+        """Read a fault; `bad_zip` with a `mode` and `has_more_forever` are read too. Raises BadInputError."""
+        given = dict(data)
+        if given.get("kind") == "bad_zip":
+            mode = given.pop("mode", None)
+            check_choice("mode", mode, ZIP_MODES)
+            given["kind"] = ZIP_MODES[str(mode)]
+        if given.get("kind") == "has_more_forever":
+            given["kind"] = "more_forever"
+        sample = cls("*", "delay")
+        check_names(list(given), {entry.name for entry in dataclasses.fields(cls)} - {"struck"}, "field of a fault")
+        check_choice("kind", given.get("kind"), KINDS)
+        check_choice("endpoint", given.get("endpoint"), (*_PLACES[str(given["kind"])], "*"))
+        for name, value in given.items():
+            if name == "count" and value is None:
+                continue
+            check_kind(name, value, getattr(sample, name))
+            if isinstance(value, (int, float)):
+                check_least(name, value, 1 if name == "count" else 200 if name == "status" else 0)
+        fault = cls(**given)  # type: ignore[arg-type]  # names and kinds are checked above
+        if fault.status > 599:
+            raise BadInputError("status", fault.status, "Give a status between 200 and 599.")
+        if not all(isinstance(value, str) and value.isascii() for value in (*fault.headers, *fault.headers.values())):
+            raise BadInputError("headers", fault.headers, "Give names and values as ASCII strings.")
+        return fault
 
     def strikes(self, endpoint: str) -> bool:
         """Whether it strikes this call; counts it."""
@@ -102,6 +135,9 @@ class Fault:
             self.count -= 1
         self.struck += 1
         return True
+
+    def shown(self) -> dict[str, object]:
+        return dataclasses.asdict(self) | {"remaining": self.count}
 
 
 class Faults:
@@ -116,8 +152,7 @@ class Faults:
 
     async def serve(self, endpoint: str, request: Request, handler: Handler) -> Response:
         """Answer a request, with whatever fault strikes it."""
-        kinds = tuple(kind for kind in KINDS if kind not in (*LOG_FAULTS, *ZIP_FAULTS, *CONTENT_FAULTS))
-        fault = self.striking(endpoint, kinds)
+        fault = self.striking(endpoint, ANSWER_FAULTS)
         if fault is None:
             return await handler(request)
         match fault.kind:
@@ -127,43 +162,38 @@ class Faults:
                 await asyncio.sleep(fault.seconds)
                 return await handler(request)
             case "redirect_login":
-                return RedirectResponse("/libs/granite/core/content/login.html?resource=secret", status_code=302)
-            case "login_page" | "html":
-                return HTMLResponse(LOGIN_PAGE if fault.kind == "login_page" else "<html><body>Hello</body></html>")
+                return RedirectResponse(LOGIN, status_code=302)
+            case "login_page":
+                return HTMLResponse(LOGIN_PAGE)
+            case "html":
+                return HTMLResponse(_HTML)
             case "status" if not fault.acted:
-                return Response(fault.body, fault.status, fault.headers, media_type=_media_type(fault))
-        real = await handler(request)
-        return await _spoil(fault, real, request)
+                return _told(fault)
+        return await _spoil(fault, await handler(request), request)
 
 
 async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
     """The request was acted on; what comes back is spoilt."""
-    body = await _whole_body(real)
+    if fault.kind == "reset_body":
+        return TornResponse(real)
+    if fault.kind == "truncated_json":
+        body = await whole_body(real, request)
+        return Response(body[: max(1, len(body) // 2)], media_type=real.headers.get("content-type"))
+    await clean_up(real)
     match fault.kind:
-        case "reset_after":
-            return ResetResponse()
         case "timeout_after":
             await until_client_leaves(request)
-            return ResetResponse()
         case "status":
-            return Response(fault.body, fault.status, fault.headers, media_type=_media_type(fault))
-        case "reset_body":
-            return TornResponse(body + b" " * 64, real.media_type)
+            return _told(fault)
         case "empty_body":
-            return Response(b"", media_type=real.media_type)
-        case "truncated_json":
-            return Response(body[: max(1, len(body) // 2)], media_type=real.media_type)
+            return Response(b"", media_type=real.headers.get("content-type"))
         case "wrong_shape":
             return Response(json.dumps([{"unexpected": True}]), media_type="application/json")
-    return PlainTextResponse("unreachable", status_code=500)
+    return ResetResponse()
 
 
-async def _whole_body(response: Response) -> bytes:
-    if hasattr(response, "path"):
-        return await asyncio.to_thread(Path(response.path).read_bytes)
-    return bytes(response.body)
-
-
-def _media_type(fault: Fault) -> str | None:
+def _told(fault: Fault) -> Response:
+    """The answer that the fault gives in its own words."""
     named = any(name.lower() == "content-type" for name in fault.headers)
-    return None if named else ("text/html" if fault.body.lstrip().startswith("<") else "text/plain")
+    kind = "text/html" if fault.body.lstrip().startswith("<") else "text/plain"
+    return Response(fault.body, fault.status, fault.headers, media_type=None if named else kind)

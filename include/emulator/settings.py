@@ -6,9 +6,20 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emulator.checks import check_choice, check_fields, check_least
 
-class SettingError(ValueError):
-    """A setting that is not known or has a wrong value; the text names field, value and remedy."""
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "history_order": ("newest", "oldest"),
+    "refusal_style": ("401", "403", "redirect", "login_page"),
+    "csrf_refusal": ("text", "html"),
+    "active_status": (400, 409, 500),
+    "state_style": ("documented", "window"),
+    "on_restart": ("continue", "fail_resumable", "lose"),
+    "download_form": ("zip", "json", "json_foreign"),
+}
+_LEAST: dict[str, float] = {"rate": 0.001, "checkpoint_every": 1, "default_log_limit": 1, "max_log_limit": 1}
+_ANY_NUMBER = ("date_skew_seconds", "clock_offset_seconds")
+_MASK = "***"
 
 
 @dataclass(frozen=True)
@@ -17,12 +28,24 @@ class Settings:
 
     Instance: `window` jobs in the history, listed `history_order` (newest, oldest); `date_skew_seconds` moves the
     `Date` header against the clock that stamps jobs; `clock_offset_seconds` moves both; `schedule_seconds` and
-    `schedule_path` make the instance start runs of its own (0: none). Login: how who is not logged in is answered
-    (`refusal_style`: 401, 403, redirect, login_page), whether POSTs need a CSRF token, and its life.
-    Jobs: `rate` assets a second, a checkpoint every so many assets, how a second job on an active folder is
-    refused, the spelling of states (documented, window), whether a resumed job keeps its id, what a restart does to
-    active jobs (continue, fail, lose), how long a cancel takes. Endpoints: the longest log page, what a download
-    answers (zip, json, json_foreign), whether filters, asset status and system status exist.
+    `schedule_path` make the instance start runs of its own (0: none), as the user System.
+
+    Login: how who is not logged in is answered (`refusal_style`: 401, 403, redirect, login_page), whether POSTs need
+    a CSRF token, how its lack is answered (`csrf_refusal`: text, html), and its life. `oauth_clients` maps an id to
+    `{"secret", "scopes"}`, `jwt_clients` to `{"secret", "public_key", "org", "id", "audience", "metascopes",
+    "certificate_expired"}`; `token_life_seconds` is the life of the tokens they get.
+
+    Jobs: `rate` assets a second, a checkpoint every `checkpoint_every` assets, how a second job on an active folder
+    is refused (`active_status`: 400, 409, 500) and whether parent and child folders count (`lock_includes_overlap`);
+    the spelling of states (`state_style`: documented, window), `running_word` in place of the word for running
+    ("": none); whether a resumed job keeps its id; what a restart does to active jobs (`on_restart`: continue,
+    fail_resumable, lose); how long waiting and cancelling take; whether jobs out of the window are forgotten.
+    After a success, the first `late_assets` assets are still at work for `late_seconds`, and the log says so
+    `late_line_seconds` after its last line.
+
+    Endpoints: the log page (`default_log_limit`, `max_log_limit` lines), what a download answers (`download_form`:
+    zip, json, json_foreign, whose files are on `foreign_origin`), whether filters (and whether their end is
+    inclusive), asset status and system status exist, and what the latter says.
     """
 
     window: int = 5
@@ -33,6 +56,7 @@ class Settings:
     schedule_path: str = "/content/dam"
     refusal_style: str = "401"
     csrf: bool = False
+    csrf_refusal: str = "text"
     csrf_life_seconds: float = 600.0
     token_life_seconds: float = 86_399.0
     rate: float = 200.0
@@ -42,17 +66,21 @@ class Settings:
     active_status: int = 400
     lock_includes_overlap: bool = False
     state_style: str = "documented"
+    running_word: str = ""
     resume_keeps_id: bool = True
     on_restart: str = "continue"
     forget_outside_window: bool = False
     default_log_limit: int = 500
     max_log_limit: int = 2000
     download_form: str = "zip"
+    foreign_origin: str = "http://127.0.0.2:1"
     filters_supported: bool = True
+    filter_end_inclusive: bool = False
     asset_status: bool = True
     asset_status_seconds: float = 0.1
     late_assets: int = 0
     late_seconds: float = 0.0
+    late_line_seconds: float = 0.0
     system_status: bool = True
     is_database: bool = True
     database_check: str = "passed"
@@ -61,14 +89,21 @@ class Settings:
     jwt_clients: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def patched(self, changes: Mapping[str, object]) -> Settings:
-        """These settings with the changes. Raises SettingError for an unknown name or a value of another kind."""
-        known = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        """These settings with the changes. Raises BadInputError for an unknown name or a value that does not fit."""
+        check_fields(self, changes)
         for name, value in changes.items():
-            if name not in known:
-                raise SettingError(f"{name}: {value!r} is not a setting. Use one of {', '.join(sorted(known))}.")
-            kinds: tuple[type, ...] = (type(known[name]),)
-            if isinstance(known[name], float):
-                kinds = (int, float)
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise SettingError(f"{name}: {value!r} is of the wrong kind. Give a {type(known[name]).__name__}.")
+            if name in _CHOICES:
+                check_choice(name, value, _CHOICES[name])
+            elif isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _ANY_NUMBER:
+                check_least(name, value, _LEAST.get(name, 0))
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names and kinds are checked above
+
+    def shown(self) -> dict[str, object]:
+        """All settings, with the secrets of registered clients masked."""
+        values = dataclasses.asdict(self)
+        for name in ("oauth_clients", "jwt_clients"):
+            values[name] = {
+                client: {key: _MASK if key == "secret" else value for key, value in facts.items()}
+                for client, facts in getattr(self, name).items()
+            }
+        return values

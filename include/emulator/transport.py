@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TRANSPORT = "emulator_transport"
+_MISSING_BYTES = 64
+_LONGEST_DRAIN_SECONDS = 5.0
+_MOMENT_SECONDS = 0.05
 
 
 class OpenProtocol(H11Protocol):
@@ -21,38 +27,109 @@ class OpenProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, _TRANSPORT: transport}
+        # asyncio does not do it for a listener that was made by hand: every answer would wait 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def reset(scope: Scope) -> None:
+class Dated:
+    """Puts a `Date` header on every answer; `now` gives seconds since the epoch."""
+
+    def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
+        self.app = app
+        self.now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["date"] = formatdate(self.now(), usegmt=True)
+            await send(message)
+
+        await self.app(scope, receive, send_dated)
+
+
+async def reset(scope: Scope) -> None:
     """Reset the connection: the peer sees it end without a word."""
     transport: asyncio.Transport = scope["state"][_TRANSPORT]
     connection = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+    await asyncio.sleep(_MOMENT_SECONDS)  # the server must learn of the end ahead of that of the application's call
 
 
 class ResetResponse(Response):
-    """No answer: the connection is reset."""
+    """No answer: the connection is reset. Its status is 0."""
+
+    def __init__(self) -> None:
+        super().__init__(status_code=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reset(scope)
+        await reset(scope)
+
+
+class _CutError(Exception):
+    """Ends an answer in the middle."""
 
 
 class TornResponse(Response):
-    """An answer whose body ends in the middle, with the connection."""
+    """An answer that announces more than it sends: it ends in the middle of its body with a reset."""
 
-    def __init__(self, whole: bytes, media_type: str | None) -> None:
-        super().__init__(whole, media_type=media_type)
+    def __init__(self, whole: Response) -> None:
+        super().__init__(status_code=whole.status_code)
+        self._whole = whole
+        self._left = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytes(self.body)
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-        await asyncio.sleep(0.05)
-        scope["state"][_TRANSPORT].abort()
+        async def cut(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                size = int(headers.get("content-length", "0"))
+                self._left = size // 2
+                headers["content-length"] = str(size + _MISSING_BYTES)
+                await send(message)
+                return
+            block = bytes(message.get("body", b""))[: self._left]
+            self._left -= len(block)
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+            if self._left <= 0:
+                raise _CutError
+
+        try:
+            await self._whole(scope, receive, cut)
+        except _CutError:
+            await _drain(scope["state"][_TRANSPORT])
+            await reset(scope)
+        finally:
+            await clean_up(self._whole)
+
+
+async def _drain(transport: asyncio.Transport) -> None:
+    """Wait until what was written has left: a reset discards what has not."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + _LONGEST_DRAIN_SECONDS
+    while transport.get_write_buffer_size() and loop.time() < ends:  # noqa: ASYNC110  # a transport has no event for it
+        await asyncio.sleep(_MOMENT_SECONDS)
+    await asyncio.sleep(_MOMENT_SECONDS)
+
+
+async def clean_up(response: Response) -> None:
+    """Do what an answer would do after it was sent, for one that is not."""
+    if response.background is not None:
+        background, response.background = response.background, None
+        await background()
+
+
+async def whole_body(response: Response, request: Request) -> bytes:
+    """The body that an answer would send."""
+    blocks: list[bytes] = []
+
+    async def collect(message: Message) -> None:
+        blocks.append(bytes(message.get("body", b"")))
+
+    await response(request.scope, request.receive, collect)
+    return b"".join(blocks)
 
 
 async def until_client_leaves(request: Request) -> None:
     """Wait until the client has closed the connection."""
     while not await request.is_disconnected():  # noqa: ASYNC110  # Starlette has no event for it
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(_MOMENT_SECONDS)

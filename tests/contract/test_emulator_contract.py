@@ -27,6 +27,7 @@ CHECKS = [
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_schema_conformance,
+    checks.ignored_auth,
 ]
 
 

@@ -40,7 +40,11 @@ class EmulatorProcess:
         self.port = 0
 
     def __enter__(self) -> EmulatorProcess:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -50,6 +54,12 @@ class EmulatorProcess:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin(self) -> httpx.Client:
+        """A client of the admin routes. It serves until a restart and after it."""
+        self._client.base_url = httpx.URL(self.url)
+        return self._client
 
     @property
     def pid(self) -> int:
@@ -90,7 +100,8 @@ class EmulatorProcess:
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Start it again on what its data folder holds."""
+        """Start it again on what its data folder holds, on the same port; kill it first if it still runs."""
+        self.kill()
         self.start()
 
     def get(self, route: str, **query: str) -> Any:
@@ -136,7 +147,8 @@ class EmulatorProcess:
 
     def requests(self, endpoint: str | None = None) -> list[dict[str, Any]]:
         """The API requests that came, or those to one endpoint."""
-        return [entry for entry in self.get("/emulator/requests") if endpoint in (None, entry["endpoint"])]
+        query = {} if endpoint is None else {"endpoint": endpoint}
+        return list(self.get("/emulator/requests", **query))
 
     def connection(self, **extra: object) -> str:
         """The Airflow connection to this instance, as JSON for an environment variable."""
