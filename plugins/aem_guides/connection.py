@@ -198,12 +198,17 @@ def _bearer(connection: ConnectionLike, extras: _Extras) -> Credentials:
 
 def _oauth(connection: ConnectionLike, extras: _Extras) -> Credentials:
     client_id = extras.text("client_id") or connection.login
-    client_secret = extras.text("client_secret") or connection.password
+    client_secret = extras.text("client_secret") or (connection.password or "").strip()
     if not client_id:
         raise extras.wrong("client_id", "It is empty. Give the client id of the OAuth server-to-server credential.")
     if not client_secret:
         raise extras.wrong("client_secret", "It is empty. Give the client secret of the credential.")
+    for name, value in (("client_id", client_id), ("client_secret", client_secret)):
+        if any(letter.isspace() for letter in value):
+            raise extras.wrong(name, "It has white space or line breaks in it. Paste it as one line.")
     scopes = tuple(scope.strip() for scope in (extras.text("scopes") or "").split(",") if scope.strip())
+    if any(letter.isspace() for scope in scopes for letter in scope):
+        raise extras.wrong("scopes", "Separate the scopes by commas, without line breaks.")
     if not scopes:
         raise extras.wrong("scopes", "It is empty. Give the scopes of the credential, separated by commas.")
     return OAuthCredentials(client_id, client_secret, scopes, _ims_url(extras) or OAUTH_IMS_URL)

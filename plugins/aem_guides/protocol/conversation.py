@@ -140,7 +140,8 @@ class Conversation:
 
     def _dress(self, call: Call[T], authorization: Mapping[str, str]) -> HttpRequest:
         headers = {**call.request.headers, **authorization}
-        if call.request.method != "GET" and self._csrf_token:
+        elsewhere = "://" in call.request.target  # the instance's CSRF token is no business of another origin
+        if call.request.method != "GET" and self._csrf_token and not elsewhere:
             headers[_CSRF_HEADER] = self._csrf_token
         return replace(call.request, headers=headers)
 

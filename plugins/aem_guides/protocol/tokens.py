@@ -8,6 +8,7 @@ token; too many requests are throttled, so that a token is kept and shared until
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +18,14 @@ import jwt
 
 from aem_guides.protocol.contract import Call, ShapeError
 from aem_guides.protocol.credentials import AccessToken
-from aem_guides.protocol.errors import AnswerError, AuthenticationError, ConfigurationError, RejectedError, ScopeError
+from aem_guides.protocol.errors import (
+    AnswerError,
+    AuthenticationError,
+    ConfigurationError,
+    MalformedAnswerError,
+    RejectedError,
+    ScopeError,
+)
 from aem_guides.protocol.steps import HttpRequest, Reply
 
 if TYPE_CHECKING:
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 OAUTH_IMS_URL = "https://ims-na1.adobelogin.com"
 LONGEST_LIFE_SECONDS = 7 * 86_400.0
 _JWT_LIFE_SECONDS = 3600
+_UNREADABLE = "The identity service's answer holds no access token with a life."
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,12 @@ class ServiceCredentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (self.client_secret, self.private_key)
+        return (self.client_secret, self.private_key, json.dumps(self.private_key)[1:-1])
 
     @property
     def identity(self) -> str:
-        return f"jwt {self.ims_url} {self.client_id} {self.technical_account_id} {self.client_secret}"
+        login = f"jwt {self.ims_url} {self.client_id} {self.technical_account_id} {self.client_secret}"
+        return f"{login} {','.join(self.metascopes)} {self.private_key}"
 
     def obtain(self, talk: Conversation) -> Steps[AccessToken]:
         """Sign, and buy a token. Raises AuthenticationError, ScopeError, and what a call raises."""
@@ -161,6 +171,9 @@ def _buy(
         token = yield from talk.call(Call(endpoint, request, read), authorized=False)
     except (AuthenticationError, RejectedError) as refusal:
         raise _explained(refusal) from None
+    except MalformedAnswerError as error:
+        # The excerpt may hold a token that could not be read, and so is not masked.
+        raise MalformedAnswerError(error.request, error.status, "", attempts=error.attempts, hint=_UNREADABLE) from None
     yield from talk.keep_secret(token.value)
     return token
 
@@ -175,7 +188,9 @@ def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessTo
     if not isinstance(token, str) or not token:
         raise ShapeError("access_token is missing")
     told = data.get("expires_in")
-    if isinstance(told, bool) or not isinstance(told, int | float) or told <= 0:
+    if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 20:
+        told = int(told)
+    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told <= 0:
         raise ShapeError("expires_in is missing")
     life = told * unit_seconds
     if life > LONGEST_LIFE_SECONDS:
