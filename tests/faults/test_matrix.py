@@ -31,7 +31,7 @@ from tests.support.emulator import PASSWORD, EmulatorProcess
 
 ATTEMPTS = 3
 RETRIES = RetrySettings(attempts=ATTEMPTS, base_seconds=0.001, cap_seconds=0.002, retry_after_cap_seconds=0.005)
-READ_TIMEOUT = 0.4
+READ_TIMEOUT = 0.8
 HTML = f"<html>gateway, you are {PASSWORD}</html>"
 SCOPE = {"status": 403, "body": '{"title": "scope"}', "headers": {"Content-Type": "application/problem+json"}}
 
