@@ -11,10 +11,15 @@ from tests.support.airflow_stack import DAG, START, WAIT, LiveAirflow
 
 @pytest.fixture
 def slow_folder(airflow: LiveAirflow) -> str:
-    """A folder that takes half a minute."""
+    """A folder that takes five minutes, unless it is hastened."""
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(path, 150, rate=5)
+    airflow.emulator.virtual_folder(path, 150, rate=0.5)
     return path
+
+
+def hasten(airflow: LiveAirflow, path: str) -> None:
+    """Let the job on a slow folder, and the next ones, end soon: the test has seen what it waited for."""
+    airflow.emulator.virtual_folder(path, 150, rate=50)
 
 
 def processed_once(airflow: LiveAirflow, path: str, files: int) -> bool:
@@ -34,6 +39,7 @@ def test_marking_the_waiting_task_failed_cancels_the_job_and_clear_resumes_it(
     (row,) = airflow.rest.xcom(DAG, run_id, "report")
     assert row["state"] == "CANCELLED"
     assert row["archive_uri"]
+    hasten(airflow, slow_folder)
     airflow.clear(run_id, WAIT)
     assert airflow.rest.wait_for_run(DAG, run_id, 150) == "success"
     (row,) = airflow.rest.xcom(DAG, run_id, "report")
@@ -65,6 +71,7 @@ def test_clearing_the_waiting_task_cancels_nothing_and_takes_the_job_up(airflow:
     airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
     airflow.clear(run_id, WAIT)
     airflow.wait_until(lambda: airflow.instance(run_id, WAIT, 0)["try_number"] == 2, "the second try")
+    hasten(airflow, slow_folder)
     assert airflow.rest.wait_for_run(DAG, run_id, 150) == "success"
     (job,) = airflow.emulator.jobs(slow_folder)
     assert (job["state"], job["resumes"]) == ("SUCCESS", 0)
@@ -77,6 +84,8 @@ def test_clearing_a_start_that_had_done_its_work_starts_anew_unless_its_job_is_a
     airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
     airflow.clear(run_id, START)
     airflow.wait_until(lambda: airflow.instance(run_id, START, 0)["try_number"] == 2, "the second try of the start")
+    airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
+    hasten(airflow, slow_folder)
     assert airflow.rest.wait_for_run(DAG, run_id, 150) == "success"
     assert len(airflow.emulator.jobs(slow_folder)) == 1
     airflow.clear(run_id, START)
@@ -136,14 +145,16 @@ def test_a_deadline_cancels_the_job_and_says_so_in_words(airflow: LiveAirflow, s
 
 def test_queue_waits_for_the_active_job_and_then_starts(airflow: LiveAirflow) -> None:
     path = f"/content/dam/queued-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(path, 60, rate=5)
+    airflow.emulator.virtual_folder(path, 150, rate=0.5)
     first = airflow.rest.trigger(DAG, {"paths": [path]})
     airflow.wait_for_state(first, WAIT, "deferred", map_index=0)
     second = airflow.rest.trigger(DAG, {"paths": [path], "on_active_job": "queue"})
     airflow.wait_for_state(second, START, "deferred", map_index=0)
     adopting = airflow.rest.trigger(DAG, {"paths": [path], "on_active_job": "adopt"})
     refusing = airflow.rest.trigger(DAG, {"paths": [path], "on_active_job": "fail"})
-    assert airflow.rest.wait_for_run(DAG, refusing, 60) == "failed"
+    assert airflow.rest.wait_for_run(DAG, refusing, 120) == "failed"
+    airflow.wait_for_state(adopting, WAIT, "deferred", map_index=0)
+    hasten(airflow, path)
     for run_id in (first, adopting, second):
         assert airflow.rest.wait_for_run(DAG, run_id, 150) == "success"
     assert len(airflow.emulator.jobs(path)) == 2

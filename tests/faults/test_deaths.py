@@ -107,12 +107,15 @@ def test_a_start_that_is_killed_makes_one_job(airflow: LiveAirflow, endpoint: st
 
 
 def test_a_triggerer_that_dies_while_waiting_is_replaced_without_repeating_the_log(airflow: LiveAirflow) -> None:
-    run = begin(airflow, rate=3)
+    run = begin(airflow, rate=0.5)
     wait = "process_path.wait_for_processing"
     airflow.wait_for_state(run.run_id, wait, "deferred", map_index=0)
     airflow.wait_until(lambda: "of 60 assets" in "".join(airflow.log(run.run_id, wait, map_index=0)), "progress")
     airflow.kill("triggerer")
     airflow.restart("triggerer")
+    shown_before = len(airflow.log(run.run_id, wait, map_index=0))
+    airflow.wait_until(lambda: len(airflow.log(run.run_id, wait, map_index=0)) > shown_before, "the new triggerer")
+    airflow.emulator.virtual_folder(run.path, FILES, rate=20)
     check_that_nothing_was_lost_or_doubled(airflow, run)
     shown = "\n".join(airflow.log(run.run_id, wait, map_index=0))
     assert "after a restart of the triggerer" in shown
@@ -122,7 +125,7 @@ def test_a_triggerer_that_dies_while_waiting_is_replaced_without_repeating_the_l
 
 
 def test_a_scheduler_that_dies_loses_nothing(airflow: LiveAirflow) -> None:
-    run = begin(airflow, rate=5)
+    run = begin(airflow, rate=3)
     airflow.wait_until(lambda: airflow.emulator.jobs(run.path), "the job")
     airflow.kill("scheduler")
     airflow.restart("scheduler")
@@ -130,7 +133,7 @@ def test_a_scheduler_that_dies_loses_nothing(airflow: LiveAirflow) -> None:
 
 
 def test_an_instance_that_dies_in_the_middle_of_a_job_is_waited_for(airflow: LiveAirflow) -> None:
-    run = begin(airflow, rate=5)
+    run = begin(airflow, rate=3)
     airflow.wait_until(
         lambda: airflow.emulator.jobs(run.path) and airflow.emulator.jobs(run.path)[0]["position"], "work"
     )
