@@ -75,6 +75,12 @@ class InstanceSettings:
         """The host name: names the instance in the archive."""
         return urlsplit(self.base_url).hostname or ""
 
+    @property
+    def instance(self) -> str:
+        """Host name, and port where it is not the usual one: names the instance in the ledger."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+
 
 class _Extras:
     """The extra fields of one connection, read with errors that name them."""

@@ -202,3 +202,61 @@ def _after() -> dict[str, Param]:
             section=_AFTER,
         ),
     }
+
+
+_JOB = "The job"
+_LOOK = "What is reconciled"
+
+
+def control_params() -> dict[str, Param]:
+    """The parameters of `aem_guides_control_job`."""
+    return {
+        "processing_id": Param(
+            "",
+            title="Execution ID",
+            description_md="The `processingId` of the job: the execution ID in the Bulk Processor.",
+            type="string",
+            minLength=1,
+            maxLength=1000,
+            section=_JOB,
+        ),
+        "action": Param(
+            "inspect",
+            title="Action",
+            description_md="**inspect**: show what is known of it. **cancel**: stop it. **resume**: go on from its "
+            "checkpoint. **archive**: store its log.",
+            type="string",
+            enum=["inspect", "cancel", "resume", "archive"],
+            section=_JOB,
+        ),
+        "connection_id": Param(
+            DEFAULT_CONNECTION,
+            title="Connection",
+            description_md="The Airflow connection (type *AEM Guides*) of the instance.",
+            type="string",
+            minLength=1,
+            maxLength=250,
+            section=_JOB,
+        ),
+    }
+
+
+def reconcile_params() -> dict[str, Param]:
+    """The parameters of `aem_guides_reconcile_history`."""
+    return {
+        "dry_run": Param(
+            False,
+            title="Dry run",
+            description_md="Only look and report: nothing is written to the ledger, nothing is mended.",
+            type="boolean",
+            section=_LOOK,
+        ),
+        "connection_ids": Param(
+            None,
+            title="Connections",
+            description_md="The instances, one connection a line; empty: as `[aem_guides] reconcile_connections` says.",
+            type=["array", "null"],
+            items={"type": "string", "minLength": 1, "maxLength": 250},
+            section=_LOOK,
+        ),
+    }

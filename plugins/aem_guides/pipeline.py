@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from airflow.sdk import get_current_context, task, task_group
 
 from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesCheckInstanceOperator,
@@ -143,6 +144,7 @@ def report() -> list[JsonObject]:
     log.info("Outcome:\n%s", render_table(rows))
     found = [row.to_json() for row in rows]
     ti.xcom_push(RETURN_KEY, found)
+    note_outcomes(context, str(context["params"]["connection_id"]), START, [r.started for r in results], found)
     if wrong := problems(rows, archive_logs=bool(context["params"]["archive_logs"])):
         raise RunFailedError(f"{len(wrong)} of {len(rows)} paths did not come to a good end: " + "; ".join(wrong))
     return found

@@ -77,4 +77,52 @@ def _options() -> dict[str, object]:
             "example": "/opt/airflow/include/plans.yaml",
             "default": "",
         },
+        **_reconcile_options(),
+    }
+
+
+def _reconcile_options() -> dict[str, object]:
+    def option(description: str, default: str, example: str, kind: str = "string") -> dict[str, object]:
+        return {
+            "description": description,
+            "version_added": "0.1.0",
+            "type": kind,
+            "example": example,
+            "default": default,
+        }
+
+    return {
+        "reconcile_schedule": option(
+            "When the history is reconciled: a cron expression, a preset, or `never`.", "*/5 * * * *", "*/10 * * * *"
+        ),
+        "reconcile_connections": option(
+            "The connections whose instances are reconciled, separated by commas.",
+            "aem_guides_default",
+            "aem_guides_default, aem_guides_stage",
+        ),
+        "reconcile_remedies": option(
+            "What the reconciliation mends by itself: some of `archive`, `resume`, `adopt`, `alert`, or `none`.",
+            "archive, adopt, alert",
+            "archive, resume, adopt, alert",
+        ),
+        "reconcile_archive": option(
+            "Whose logs the reconciliation archives: `ours`, or those of `all` jobs it sees.", "ours", "all"
+        ),
+        "reconcile_stall_minutes": option(
+            "Minutes without progress after which an active job is reported.", "60", "30", "integer"
+        ),
+        "reconcile_max_resumes": option("How often the reconciliation resumes one job.", "2", "1", "integer"),
+        "ledger_retention_days": option(
+            "Days after which the ledger forgets a job that has ended; 0: never. Archives stay.",
+            "730",
+            "365",
+            "integer",
+        ),
+        "alert_notifier": option(
+            "Notifiers for the findings of the reconciliation, as JSON: one, or a list, of `class` and `kwargs`. Their "
+            "templates have the text as `aem_guides_alert`. Empty: none.",
+            "",
+            '{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", '
+            '"kwargs": {"to": "docs@example.com", "subject": "AEM Guides", "html_content": "{{ aem_guides_alert }}"}}',
+        ),
     }

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator, Context
 
 from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.ledger.recorder import note_start
 from aem_guides.memory import StartMemory, run_label
 from aem_guides.protocol.errors import (
     ActiveJobError,
@@ -129,13 +130,15 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             memory.save(context)
             self.log.info("%s: job %s (%s)", request.path, outcome.processing_id, outcome.origin)
             context["ti"].xcom_push("processing_id", outcome.processing_id)
-            return {
+            started: JsonObject = {
                 "processing_id": outcome.processing_id,
                 "path": request.path,
                 "origin": str(outcome.origin),
                 "request": request.to_json(),
-                "instance": hook.settings.host,
+                "instance": hook.settings.instance,
             }
+        note_start(context, self.aem_guides_conn_id, started)
+        return started
 
     def _start_once(
         self,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
+from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
+from airflow.sdk.execution_time.comms import DagRunStateResult, GetDagRunState, GetTaskStates, TaskStatesResult
 
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
@@ -72,3 +74,14 @@ def task_states_within(key: TaskKey, seconds: float) -> frozenset[str]:
     thread.start()
     thread.join(seconds)
     return found[0] if found else frozenset()
+
+
+def run_state(dag_id: str, run_id: str) -> str | None:
+    """The state of a DAG run, from within a task; None where Airflow does not know the run any more."""
+    try:
+        answer = task_runner.SUPERVISOR_COMMS.send(GetDagRunState(dag_id=dag_id, run_id=run_id))
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return str(answer.state) if isinstance(answer, DagRunStateResult) else None

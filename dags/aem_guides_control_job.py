@@ -1,0 +1,33 @@
+"""### Control one job in AEM Guides
+
+Cancels, resumes, archives or inspects one job by its id, whoever started it.
+
+**When to run it**: when a job has to be dealt with that no run of Airflow waits for, such as one that an author started
+in the Bulk Processor. A job of a run that still waits is better dealt with there: mark its `wait_for_processing`
+failed to cancel it, clear it to resume.
+
+**Parameters**: `processing_id` is the execution ID in the Bulk Processor; `action` says what to do.
+
+**If it fails**: the message says why the action is not possible, and what is.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+
+from aem_guides.control import build_control_tasks
+from aem_guides.params import control_params
+from aem_guides.pipeline import default_args
+
+with DAG(
+    dag_id="aem_guides_control_job",
+    dag_display_name="AEM Guides: control a job",
+    description="Cancel, resume, archive or inspect one job of an AEM Guides instance",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    params=control_params(),
+    default_args={**default_args(), "retries": 2},
+    tags=["aem-guides"],
+):
+    build_control_tasks()

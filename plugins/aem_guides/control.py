@@ -1,0 +1,231 @@
+"""Cancel, resume, archive or inspect one job, whoever started it."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow.sdk import Context, get_current_context, task
+
+from aem_guides import fields
+from aem_guides.archive import iso_time
+from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.records import LedgerJob
+from aem_guides.memory import run_label
+from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry
+from aem_guides.protocol.models import Job, JsonObject
+from aem_guides.protocol.pacing import describe_progress
+from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.states import Verdict
+
+if TYPE_CHECKING:
+    from aem_guides.ledger.store import Ledger
+
+T = TypeVar("T")
+TAIL_LINES = 50
+CANCEL_SECONDS = 120.0
+_INTENT_KEY = "aem_guides_control_resume"
+
+log = logging.getLogger(__name__)
+
+
+class Action(enum.StrEnum):
+    """What to do with a job."""
+
+    INSPECT = "inspect"
+    CANCEL = "cancel"
+    RESUME = "resume"
+    ARCHIVE = "archive"
+
+
+class ActionNotPossibleError(AemGuidesError):
+    """The job is not in a state in which this can be done."""
+
+    retry = Retry.POINTLESS
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The job, with what the ledger has of it: None where it does not know it, or cannot be asked."""
+
+    hook: AemGuidesHook
+    job: Job
+    entry: LedgerJob | None
+    context: Context
+
+
+@task
+def control_job() -> JsonObject:
+    """Do it, and return what the job is afterwards. Raises ActionNotPossibleError, and what a call raises."""
+    context = get_current_context()
+    params = context["params"]
+    processing_id = fields.identifier("processing_id", params["processing_id"]).strip()
+    action = fields.choice("action", params["action"], Action)
+    connection_id = str(params["connection_id"])
+    with AemGuidesHook(connection_id) as hook:
+        job = hook.drive(find_job(hook.talk, processing_id))
+        if job is None:
+            raise JobLostError(
+                f"processing_id: {processing_id!r} is known neither to status nor to history of "
+                f"{hook.settings.base_url}. Check the id, and that connection_id is the instance it ran on; "
+                + _in_ledger(_from_ledger(hook.settings.instance, processing_id))
+            )
+        subject = Subject(hook, job, _from_ledger(hook.settings.instance, processing_id), context)
+        done = _ACTIONS[action](subject)
+    return {"action": str(action), "processing_id": processing_id, **done}
+
+
+def build_control_tasks() -> None:
+    """Put the task into the DAG that is being built."""
+    control_job()
+
+
+def _inspect(subject: Subject) -> JsonObject:
+    log.info("%s", _facts(subject.job))
+    log.info("%s", _in_ledger(subject.entry).capitalize())
+    page = subject.hook.get_logs(subject.job.processing_id, tail=TAIL_LINES)
+    log.info("The last %s lines of its log:\n%s", len(page.lines), "\n".join(page.lines))
+    return {"job": subject.job.to_json(), "ledger": subject.entry.to_json() if subject.entry else None}
+
+
+def _cancel(subject: Subject) -> JsonObject:
+    job = subject.job
+    if not job.is_active:
+        when = iso_time(job.completed_at) or "time unknown"
+        raise ActionNotPossibleError(
+            f"Job {job.processing_id} has ended already ({job.status_word}, {when}): there is nothing to cancel."
+        )
+    outcome = subject.hook.cancel_processing(job.processing_id, within_seconds=CANCEL_SECONDS)
+    said = outcome.in_words(job.processing_id)
+    if outcome.result is CancelResult.UNKNOWN:
+        raise CancelUnconfirmedError(said, outcome.job)
+    log.info("%s", said)
+    return {"result": outcome.result.value}
+
+
+def _resume(subject: Subject) -> JsonObject:
+    from aem_guides.reconciling import request_to_resume
+
+    job = subject.job
+    intent = _stored_intent(subject.context)
+    if intent is None:
+        _check_resumable(job)
+    request = request_to_resume(job, subject.entry)
+
+    def keep(item: object) -> None:
+        if isinstance(item, Intent):
+            subject.context["task_state_store"].set(_INTENT_KEY, item.to_json())
+
+    steps = resume_once(subject.hook.talk, job, request, run=run_label(subject.context), intent=intent)
+    goes_on_as = subject.hook.drive(steps, keep)
+    log.info(
+        "Job %s goes on as %s; nobody waits for it here: the reconciliation sees its end.",
+        job.processing_id,
+        goes_on_as,
+    )
+    return {"goes_on_as": goes_on_as}
+
+
+def _check_resumable(job: Job) -> None:
+    if job.is_active:
+        raise ActionNotPossibleError(
+            f"Job {job.processing_id} is active ({job.status_word}): there is nothing to resume."
+        )
+    if job.verdict is Verdict.SUCCEEDED:
+        raise ActionNotPossibleError(
+            f"Job {job.processing_id} has succeeded: there is nothing to resume. To process again, start a new run."
+        )
+    if not job.resumable:
+        raise ActionNotPossibleError(
+            f"Job {job.processing_id} ended as {job.status_word}, and the instance does not offer to resume it. Start "
+            "a new run for its path."
+        )
+
+
+def _archive(subject: Subject) -> JsonObject:
+    from aem_guides.ledger.recorder import now_ms
+    from aem_guides.reconciling import archive_job
+
+    job, entry = subject.job, subject.entry
+    if job.is_active:
+        raise ActionNotPossibleError(
+            f"Job {job.processing_id} is active ({job.status_word}): its log is not whole yet. Archive it when it has "
+            "ended."
+        )
+    request = entry.request if entry else None
+    first_seen = entry.first_seen_at if entry else now_ms()
+    archive = archive_job(subject.hook, job, request, run_label(subject.context), first_seen)
+    log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
+    if entry is not None:
+        instance, name = subject.hook.settings.instance, job.processing_id
+        _with_ledger(lambda ledger: ledger.archived(instance, name, archive.uri, archive.sha256, now_ms()))
+    return {"archive_uri": archive.uri, "sha256": archive.sha256}
+
+
+_ACTIONS: dict[Action, Callable[[Subject], JsonObject]] = {
+    Action.INSPECT: _inspect,
+    Action.CANCEL: _cancel,
+    Action.RESUME: _resume,
+    Action.ARCHIVE: _archive,
+}
+
+
+def _stored_intent(context: Context) -> Intent | None:
+    """The intent of an earlier try of this very task that was cut short; Clear counts as such, since it asks again."""
+    stored = context["task_state_store"].get(_INTENT_KEY)
+    return Intent.from_json(stored) if isinstance(stored, dict) else None
+
+
+def _from_ledger(instance: str, processing_id: str) -> LedgerJob | None:
+    return _with_ledger(lambda ledger: ledger.find(instance, processing_id))
+
+
+def _with_ledger(ask: Callable[[Ledger], T]) -> T | None:
+    """What the ledger says; None where it cannot be used, which keeps nobody from controlling a job."""
+    from aem_guides.ledger.store import Ledger
+
+    try:
+        with Ledger() as ledger:
+            return ask(ledger)
+    except AemGuidesError as error:
+        log.warning("%s", error)
+        return None
+
+
+def _facts(job: Job) -> str:
+    facts = {
+        "job": job.processing_id,
+        "path": job.path,
+        "state": job.status_word,
+        "by": job.created_by,
+        "started": iso_time(job.started_at),
+        "completed": iso_time(job.completed_at),
+        "progress": describe_progress(job, None),
+        "comments": job.comments,
+        "can be": ", ".join(
+            word
+            for word, possible in (
+                ("cancelled", job.cancellable),
+                ("resumed", job.resumable),
+                ("started again", job.restartable),
+            )
+            if possible
+        )
+        or None,
+    }
+    width = max(map(len, facts))
+    return "\n".join(f"{name.ljust(width)}  {value if value is not None else '-'}" for name, value in facts.items())
+
+
+def _in_ledger(entry: LedgerJob | None) -> str:
+    if entry is None:
+        return "the ledger does not know it."
+    whose = f"run {entry.run.run_id} of {entry.run.dag_id} started it" if entry.run else "it was not started by Airflow"
+    archive = f"its log is {entry.archive_uri}" if entry.archive_uri else "its log is not archived"
+    return f"the ledger has it as {entry.state} on {entry.path}; {whose}, {archive}."

@@ -1,0 +1,177 @@
+"""Open the ledger: the database behind connection `aem_guides_ledger`, at the schema of this version.
+
+Without that connection it is a SQLite file below AIRFLOW_HOME, which suits one machine only.
+
+::
+
+    LedgerError
+    ├── LedgerUnavailableError   cannot be reached, is locked, is full
+    └── LedgerVersionError       was made by a newer version of this package
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow.sdk import BaseHook
+from airflow.sdk.definitions.connection import Connection as AirflowConnection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from aem_guides.ledger.tables import VERSION_TABLE
+from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
+
+LEDGER_CONNECTION = "aem_guides_ledger"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_CONNECT_SECONDS = 5
+_LOCK_SECONDS = 15
+_MIGRATION_LOCK = 4_870_211_093
+_DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2", "sqlite": "sqlite"}
+
+
+class LedgerError(AemGuidesError):
+    """Something is wrong with the ledger."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger cannot be reached, is locked, or is full."""
+
+
+class LedgerVersionError(LedgerError):
+    """The ledger's schema is of a newer version of this package."""
+
+    retry = Retry.POINTLESS
+
+
+def ledger_url() -> URL:
+    """The address of the ledger. Raises ConfigurationError for a connection that is no database."""
+    try:
+        connection = BaseHook.get_connection(LEDGER_CONNECTION)
+    except AirflowNotFoundException:
+        home = Path(os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")).expanduser()
+        return URL.create("sqlite", database=str(home / "aem_guides" / "ledger.db"))
+    return _url_of(connection)
+
+
+def _url_of(connection: AirflowConnection) -> URL:
+    kind = (connection.conn_type or "").replace("_", "+")
+    driver = _DRIVERS.get(kind, kind)
+    if driver.partition("+")[0] not in ("postgresql", "sqlite"):
+        raise ConfigurationError(
+            f"Connection {LEDGER_CONNECTION}: type {connection.conn_type!r} is not a database that the ledger can use. "
+            "Give a PostgreSQL or SQLite connection."
+        )
+    if driver.startswith("sqlite"):
+        path = f"{connection.host or ''}/{connection.schema or ''}".rstrip("/")
+        return URL.create(driver, database=path or None)
+    return URL.create(
+        driver,
+        username=connection.login,
+        password=connection.password,
+        host=connection.host or None,
+        port=connection.port,
+        database=connection.schema,
+        query={name: str(value) for name, value in connection.extra_dejson.items()},
+    )
+
+
+@contextlib.contextmanager
+def ledger_errors(what: str) -> Iterator[None]:
+    """Turn what the database raises into errors that say what to do; they never name its address."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None)
+        said = " ".join(str(cause or type(error).__name__).split())[:300]
+        raise LedgerUnavailableError(
+            f"{what}: the ledger (connection {LEDGER_CONNECTION}) cannot be used: {said}. See that its database is up, "
+            "not locked, and has room."
+        ) from None
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine without kept connections: tasks are short, and come in many processes."""
+    if url.get_backend_name() == "sqlite":
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _LOCK_SECONDS})
+        _begin_sqlite_as_told(engine)
+        return engine
+    options = f"-c lock_timeout={_LOCK_SECONDS}s -c statement_timeout=120s"
+    return create_engine(
+        url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options}
+    )
+
+
+def _begin_sqlite_as_told(engine: Engine) -> None:
+    """Take SQLite's write lock when a transaction begins: who reads in order to write must not be overtaken."""
+
+    @event.listens_for(engine, "connect")
+    def _leave_beginning_to_us(connection: object, _record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own attribute
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def open_engine(url: URL | None = None) -> Engine:
+    """The ledger's engine, its schema brought up to date. Safe when several processes do so at once.
+
+    Raises LedgerUnavailableError, LedgerVersionError, ConfigurationError.
+    """
+    with ledger_errors("Opening"):
+        engine = make_engine(url or ledger_url())
+        try:
+            _migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+    return engine
+
+
+def _migrate(engine: Engine) -> None:
+    with engine.begin() as connection:
+        if _is_current(connection):
+            return
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise LedgerVersionError(
+                f"The ledger (connection {LEDGER_CONNECTION}) has a schema that this version does not know ({error}). "
+                "Install the version of airflow-provider-aem-guides that wrote it, or a newer one, everywhere."
+            ) from None
+
+
+def _is_current(connection: Connection) -> bool:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return False
+    version = Table(VERSION_TABLE, MetaData(), Column("version_num", String))
+    return connection.execute(select(version)).scalar() == ScriptDirectory(str(_MIGRATIONS)).get_current_head()

@@ -1,0 +1,115 @@
+"""What a reconciliation finds, how serious it is, and what can be done about it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class FindingKind(enum.StrEnum):
+    """What was found.
+
+    new_external: somebody else's job. state_changed: a job is in another state than when last seen.
+    missed_completion: our job ended, and its run is not there to say so. disagreement: our run says one thing, the
+    instance another. lost: our job, which neither history nor status knows. stalled: no progress for too long.
+    failed_resumable: our job failed, can be resumed, and nobody will. log_not_archived: an ended job's log is to be
+    archived and is not. archive_missing: a recorded archive is gone or is not what was stored. window_gap: nothing
+    of the last window is in this one. duplicate: two jobs did the same at the same time. unknown_state: a state
+    word that nobody knows. unreadable_entry: an entry of the history that cannot be read.
+    """
+
+    NEW_EXTERNAL = "new_external"
+    STATE_CHANGED = "state_changed"
+    MISSED_COMPLETION = "missed_completion"
+    DISAGREEMENT = "disagreement"
+    LOST = "lost"
+    STALLED = "stalled"
+    FAILED_RESUMABLE = "failed_resumable"
+    LOG_NOT_ARCHIVED = "log_not_archived"
+    ARCHIVE_MISSING = "archive_missing"
+    WINDOW_GAP = "window_gap"
+    DUPLICATE = "duplicate"
+    UNKNOWN_STATE = "unknown_state"
+    UNREADABLE_ENTRY = "unreadable_entry"
+
+
+class Severity(enum.StrEnum):
+    """How serious a finding is: `info` is not alerted."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Remedy(enum.StrEnum):
+    """What is done about findings.
+
+    archive: fetch and store the log. resume: go on from the checkpoint. adopt: take the instance's word and look
+    after the job from now on. alert: tell people through Airflow's notifiers.
+    """
+
+    ARCHIVE = "archive"
+    RESUME = "resume"
+    ADOPT = "adopt"
+    ALERT = "alert"
+
+
+EVENTS = frozenset(
+    {
+        FindingKind.NEW_EXTERNAL,
+        FindingKind.STATE_CHANGED,
+        FindingKind.MISSED_COMPLETION,
+        FindingKind.WINDOW_GAP,
+        FindingKind.DUPLICATE,
+    }
+)
+"""What happened once, and is over when it is reported; all others last until they are gone."""
+
+SEVERITY: dict[FindingKind, Severity] = {
+    FindingKind.NEW_EXTERNAL: Severity.INFO,
+    FindingKind.STATE_CHANGED: Severity.INFO,
+    FindingKind.MISSED_COMPLETION: Severity.WARNING,
+    FindingKind.DISAGREEMENT: Severity.ERROR,
+    FindingKind.LOST: Severity.ERROR,
+    FindingKind.STALLED: Severity.WARNING,
+    FindingKind.FAILED_RESUMABLE: Severity.ERROR,
+    FindingKind.LOG_NOT_ARCHIVED: Severity.WARNING,
+    FindingKind.ARCHIVE_MISSING: Severity.ERROR,
+    FindingKind.WINDOW_GAP: Severity.WARNING,
+    FindingKind.DUPLICATE: Severity.WARNING,
+    FindingKind.UNKNOWN_STATE: Severity.WARNING,
+    FindingKind.UNREADABLE_ENTRY: Severity.WARNING,
+}
+
+REMEDY: dict[FindingKind, Remedy] = {
+    FindingKind.LOG_NOT_ARCHIVED: Remedy.ARCHIVE,
+    FindingKind.ARCHIVE_MISSING: Remedy.ARCHIVE,
+    FindingKind.FAILED_RESUMABLE: Remedy.RESUME,
+    FindingKind.DISAGREEMENT: Remedy.ADOPT,
+}
+"""What mends a finding; the others can only be told."""
+
+
+@dataclass(frozen=True, order=True)
+class FindingKey:
+    """What makes two findings one: their kind, and the job, pair of jobs, or entry that they are about."""
+
+    kind: FindingKind
+    subject: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding, in a sentence for people; `processing_id` is the job that it is about, if it is about one."""
+
+    key: FindingKey
+    text: str
+    processing_id: str | None = None
+
+    @property
+    def severity(self) -> Severity:
+        return SEVERITY[self.key.kind]
+
+    @property
+    def is_event(self) -> bool:
+        return self.key.kind in EVENTS

@@ -1,0 +1,122 @@
+"""What a run of ours notes in the ledger of its own jobs, and how that goes together with what is there. Pure.
+
+A note may come late, twice, or after a later one: it waits in the archive while the ledger is down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from aem_guides.ledger.records import LedgerJob, RunKey
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.states import ACTIVE_STATES, JobState
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run saw of its job in the end. Times in epoch milliseconds; what is not known is None."""
+
+    state: str
+    total_files: int | None = None
+    triggered_count: int | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    resumes: int = 0
+    archive_uri: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a run notes: of a start where `outcome` is None, else of the end.
+
+    `at` is when, by our clock, in epoch milliseconds; `adopted`: somebody else had started the job; `continues`: the
+    id that it had before a resume.
+    """
+
+    instance: str
+    connection_id: str
+    processing_id: str
+    request: JsonObject
+    run: RunKey
+    task_id: str
+    map_index: int
+    at: int
+    adopted: bool = False
+    wants_archive: bool = True
+    continues: str | None = None
+    outcome: Outcome | None = None
+
+    def to_json(self) -> JsonObject:
+        """The note as plain JSON; `from_json` reads it back."""
+        return cast("JsonObject", dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> Note:
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        try:
+            run, outcome = data["run"], data["outcome"]
+            kept: dict[str, object] = dict(data)
+            kept["run"] = RunKey(**run)  # type: ignore[arg-type]  # what to_json wrote, else TypeError
+            kept["outcome"] = Outcome(**outcome) if isinstance(outcome, dict) else None  # type: ignore[arg-type]
+            return cls(**kept)  # type: ignore[arg-type]  # likewise
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a stored note: {error}") from None
+
+
+def noted(note: Note, known: LedgerJob | None) -> LedgerJob:
+    """The ledger's entry with the note taken in. What was seen later than the note stands."""
+    entry = known or _fresh(note)
+    if not note.adopted:
+        entry = dataclasses.replace(entry, run=note.run, task_id=note.task_id, map_index=note.map_index)
+    request = ProcessingRequest.from_json(note.request)
+    entry = dataclasses.replace(
+        entry,
+        connection_id=note.connection_id,
+        path=entry.path or request.path,
+        request=note.request,
+        fingerprint=request.fingerprint(),
+        wants_archive=note.wants_archive or (note.adopted and entry.wants_archive),
+        continues=note.continues or entry.continues,
+        first_seen_at=min(entry.first_seen_at, note.at),
+    )
+    return entry if note.outcome is None else _with_outcome(entry, note, note.outcome)
+
+
+def _fresh(note: Note) -> LedgerJob:
+    return LedgerJob(
+        processing_id=note.processing_id,
+        state=JobState.WAITING,
+        active=True,
+        first_seen_at=note.at,
+        last_seen_at=note.at,
+        progress_at=note.at,
+    )
+
+
+def _with_outcome(entry: LedgerJob, note: Note, outcome: Outcome) -> LedgerJob:
+    entry = dataclasses.replace(
+        entry,
+        reported_state=outcome.state if not note.adopted else entry.reported_state,
+        resumes=max(entry.resumes, outcome.resumes),
+        archive_uri=outcome.archive_uri or entry.archive_uri,
+        sha256=outcome.sha256 or entry.sha256,
+        archive_checked_at=note.at if outcome.archive_uri else entry.archive_checked_at,
+    )
+    if note.at < entry.last_seen_at:
+        return entry
+    active = outcome.state in ACTIVE_STATES or (outcome.state == JobState.UNKNOWN and entry.active)
+    return dataclasses.replace(
+        entry,
+        state=outcome.state,
+        active=active,
+        last_seen_at=note.at,
+        progress_at=note.at if outcome.state != entry.state else entry.progress_at,
+        total_files=outcome.total_files if outcome.total_files is not None else entry.total_files,
+        triggered_count=outcome.triggered_count if outcome.triggered_count is not None else entry.triggered_count,
+        started_at=outcome.started_at or entry.started_at,
+        completed_at=None if active else outcome.completed_at or entry.completed_at,
+    )

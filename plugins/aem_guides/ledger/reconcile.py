@@ -1,0 +1,330 @@
+"""Compare what an instance shows with what the ledger holds: findings, and the ledger as it is to be. Pure.
+
+The window is taken as a set: its order tells nothing. Times of the instance are compared with times of the instance
+only, and ours with ours, so that a difference between the two clocks does not matter. Applied twice with the same
+snapshot, nothing is found the second time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from aem_guides.archive import ArchiveCondition, iso_time
+from aem_guides.ledger.findings import Finding, FindingKey, FindingKind
+from aem_guides.ledger.records import LOST, LedgerJob, RunKey, Snapshot, observed
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.pacing import in_words
+from aem_guides.protocol.states import ENDED_STATES, JobState
+
+GRACE_MS = 120_000
+"""How long a start, an end or a first look may be ago before its absence elsewhere means anything."""
+
+OVER_RUN_STATES = frozenset({"success", "failed", None})
+"""The states of a run of ours that does nothing any more; None: Airflow does not know it any more."""
+
+
+@dataclass(frozen=True)
+class ReconcilePolicy:
+    """What is worth a finding. `archive_foreign`: the logs of somebody else's jobs are to be archived too."""
+
+    stall_minutes: float = 60
+    archive_foreign: bool = False
+
+
+@dataclass(frozen=True)
+class LedgerView:
+    """The part of the ledger that a snapshot concerns.
+
+    `jobs`: those in the window, those thought active, and those with something left to do. `open_findings`: what
+    lasts from before; `told`: events reported before. `last_window` maps the jobs of the last window to their
+    starts (empty: none was seen yet), read at `last_taken_at`.
+    """
+
+    jobs: Mapping[str, LedgerJob] = field(default_factory=dict)
+    open_findings: frozenset[FindingKey] = frozenset()
+    told: frozenset[FindingKey] = frozenset()
+    last_window: Mapping[str, int | None] = field(default_factory=dict)
+    last_taken_at: int | None = None
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """A job was seen in another state than before; `before` is None for one that was not known."""
+
+    processing_id: str
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What is to be written. `jobs` are whole new entries, of those that changed only."""
+
+    jobs: tuple[LedgerJob, ...]
+    changes: tuple[StateChange, ...]
+    opened: tuple[Finding, ...]
+    closed: tuple[FindingKey, ...]
+    window: Mapping[str, int | None]
+
+
+def reconcile(snapshot: Snapshot, ledger: LedgerView, policy: ReconcilePolicy) -> Reconciliation:
+    """Say what the snapshot means for the ledger."""
+    return _Comparison(snapshot, ledger, policy).result()
+
+
+class _Comparison:
+    """One snapshot against one view of the ledger."""
+
+    def __init__(self, snapshot: Snapshot, ledger: LedgerView, policy: ReconcilePolicy) -> None:
+        self.snapshot = snapshot
+        self.ledger = ledger
+        self.policy = policy
+        self.seen: dict[str, Job] = {job.processing_id: job for job in snapshot.window}
+        self.seen.update((name, job) for name, job in snapshot.statuses.items() if job is not None)
+        self.jobs: dict[str, LedgerJob] = dict(ledger.jobs)
+        self.changes: list[StateChange] = []
+        self.found: list[Finding] = []
+        self.latest: dict[str, int] = {}
+        self.continued: set[str | None] = set()
+
+    def result(self) -> Reconciliation:
+        self._take_in_what_is_seen()
+        self._take_in_what_is_missing()
+        for job in self.jobs.values():
+            self.latest[job.fingerprint or ""] = max(self.latest.get(job.fingerprint or "", 0), job.started_at or 0)
+        self.continued = {job.continues for job in self.jobs.values()}
+        for name in sorted(self.jobs):
+            self._examine(name)
+        self._find_gap()
+        self._find_duplicates()
+        self._find_unreadable()
+        return Reconciliation(
+            jobs=tuple(job for name, job in sorted(self.jobs.items()) if job != self.ledger.jobs.get(name)),
+            changes=tuple(self.changes),
+            opened=tuple(self._opened()),
+            closed=tuple(sorted(self.ledger.open_findings - {finding.key for finding in self.found})),
+            window={job.processing_id: job.started_at for job in self.snapshot.window},
+        )
+
+    def _opened(self) -> Iterator[Finding]:
+        for finding in self.found:
+            if finding.key not in self.ledger.open_findings and finding.key not in self.ledger.told:
+                yield finding
+
+    def _take_in_what_is_seen(self) -> None:
+        for name, job in self.seen.items():
+            known = self.jobs.get(name)
+            entry = observed(job, known, self.snapshot.taken_at)
+            if known is None:
+                entry = dataclasses.replace(
+                    entry, connection_id=self.snapshot.connection_id, wants_archive=self.policy.archive_foreign
+                )
+            self.jobs[name] = entry
+            if known is None or known.state != entry.state:
+                self.changes.append(StateChange(name, known.state if known else None, entry.state))
+            if known is not None and known.state != entry.state:
+                self._add(
+                    FindingKind.STATE_CHANGED,
+                    f"{name}: {known.state} -> {entry.state} @{entry.completed_at or entry.started_at or 0}",
+                    f"Job {name} on {entry.path} went from {known.state} to {entry.state}.",
+                    name,
+                )
+
+    def _take_in_what_is_missing(self) -> None:
+        for name, job in self.snapshot.statuses.items():
+            known = self.jobs.get(name)
+            if job is not None or known is None or name in self.seen or known.state == LOST or not known.active:
+                continue
+            since = known.missing_since or self.snapshot.taken_at
+            entry = dataclasses.replace(known, missing_since=since)
+            if self.snapshot.taken_at - known.first_seen_at >= GRACE_MS:
+                entry = dataclasses.replace(entry, state=LOST, active=False)
+                self.changes.append(StateChange(name, known.state, LOST))
+            self.jobs[name] = entry
+
+    def _examine(self, name: str) -> None:
+        job, before = self.jobs[name], self.ledger.jobs.get(name)
+        self._find_external(job)
+        self._find_missed(job, before)
+        self._find_disagreement(job)
+        self._find_lost(job)
+        self._find_stalled(job)
+        self._find_failed_resumable(job)
+        self._find_log_not_archived(job)
+        self._find_archive_missing(job)
+        if job.state == JobState.UNKNOWN:
+            self._add(
+                FindingKind.UNKNOWN_STATE,
+                name,
+                f"Job {name} on {job.path} is in state {job.status_word!r}, which is not known.",
+            )
+
+    def _find_external(self, job: LedgerJob) -> None:
+        if job.ours or job.announced or self._age(job) < GRACE_MS:
+            return
+        self.jobs[job.processing_id] = dataclasses.replace(job, announced=True)
+        self._add(
+            FindingKind.NEW_EXTERNAL,
+            job.processing_id,
+            f"{job.created_by or 'Somebody'} started job {job.processing_id} on {job.path} at "
+            f"{iso_time(job.started_at) or 'an unknown time'}; it is {job.state}.",
+        )
+
+    def _find_missed(self, job: LedgerJob, before: LedgerJob | None) -> None:
+        if before is None or not before.active or job.active or job.state == LOST or not self._run_is_over(job):
+            return
+        if before.reported_state in (None, JobState.RUNNING, JobState.WAITING, JobState.UNKNOWN):
+            self._add(
+                FindingKind.MISSED_COMPLETION,
+                f"{job.processing_id} @{job.completed_at or 0}",
+                f"Job {job.processing_id} on {job.path} ended as {job.state} at "
+                f"{iso_time(job.completed_at) or 'an unknown time'}; its run {_run_name(job.run)} was over by then.",
+                job.processing_id,
+            )
+
+    def _find_disagreement(self, job: LedgerJob) -> None:
+        if job.kept or not self._run_is_over(job) or job.state in (LOST, JobState.UNKNOWN):
+            return
+        run = f"Run {_run_name(job.run)} ({self._run_state(job) or 'gone'})"
+        said = job.reported_state
+        if job.active:
+            text = f"{run} is over, and its job {job.processing_id} on {job.path} goes on ({job.state})."
+        elif said in ENDED_STATES | {LOST} and said != job.state:
+            text = f"{run} said {said} of job {job.processing_id} on {job.path}; the instance says {job.state}."
+        else:
+            return
+        self._add(FindingKind.DISAGREEMENT, job.processing_id, text)
+
+    def _find_lost(self, job: LedgerJob) -> None:
+        if job.ours and job.state == LOST:
+            self._add(
+                FindingKind.LOST,
+                job.processing_id,
+                f"Job {job.processing_id} on {job.path} is known neither to history nor to status since "
+                f"{iso_time(job.missing_since)}. Look in the Bulk Processor whether it ran.",
+            )
+
+    def _find_stalled(self, job: LedgerJob) -> None:
+        quiet = self.snapshot.taken_at - job.progress_at
+        if job.active and quiet >= self.policy.stall_minutes * 60_000:
+            self._add(
+                FindingKind.STALLED,
+                job.processing_id,
+                f"Job {job.processing_id} on {job.path} made no progress for {in_words(quiet / 1000)}; it stands at "
+                f"{job.triggered_count if job.triggered_count is not None else 'an unknown number'} of "
+                f"{job.total_files if job.total_files is not None else 'unknown'} assets.",
+            )
+
+    def _find_failed_resumable(self, job: LedgerJob) -> None:
+        if job.state != JobState.FAILED or not job.resumable or not self._run_is_over(job):
+            return
+        if self._is_superseded(job):
+            return
+        self._add(
+            FindingKind.FAILED_RESUMABLE,
+            job.processing_id,
+            f"Job {job.processing_id} on {job.path} failed at {job.triggered_count} of {job.total_files} assets and "
+            f"can be resumed; its run {_run_name(job.run)} does not do so.",
+        )
+
+    def _find_log_not_archived(self, job: LedgerJob) -> None:
+        if not job.wants_archive or job.active or job.archive_uri or job.state == LOST:
+            return
+        since_end = self.snapshot.instance_now - (job.completed_at or job.started_at or 0)
+        if not self._run_is_over(job) if job.ours else since_end < GRACE_MS:
+            return
+        seen = self.seen.get(job.processing_id)
+        if seen is not None and seen.has_logs is False:
+            return
+        self._add(
+            FindingKind.LOG_NOT_ARCHIVED,
+            job.processing_id,
+            f"The log of job {job.processing_id} on {job.path} ({job.state}) is not archived.",
+        )
+
+    def _find_archive_missing(self, job: LedgerJob) -> None:
+        key = FindingKey(FindingKind.ARCHIVE_MISSING, job.processing_id)
+        condition = self.snapshot.archives.get(job.processing_id)
+        if job.archive_uri is None:
+            return
+        if condition is not None:
+            current = self.jobs[job.processing_id]
+            self.jobs[job.processing_id] = dataclasses.replace(current, archive_checked_at=self.snapshot.taken_at)
+        if condition is ArchiveCondition.OK or (condition is None and key not in self.ledger.open_findings):
+            return
+        what = "differs from what was stored" if condition is ArchiveCondition.DIFFERENT else "is gone"
+        self._add(key.kind, key.subject, f"The archive {job.archive_uri} of job {job.processing_id} {what}.")
+
+    def _find_gap(self) -> None:
+        before = self.ledger.last_window
+        if not before or any(before.get(job.processing_id, -1) == job.started_at for job in self.snapshot.window):
+            return
+        if any(before.get(job.processing_id, -1) is None for job in self.snapshot.window):
+            return
+        since = iso_time(self.ledger.last_taken_at)
+        self._add(
+            FindingKind.WINDOW_GAP,
+            f"{since} to {iso_time(self.snapshot.taken_at)}",
+            f"None of the {len(before)} jobs that the window showed at {since} is in it any more "
+            f"({len(self.snapshot.window)} others are): jobs may have passed unseen in between.",
+        )
+
+    def _find_duplicates(self) -> None:
+        alike: dict[str, list[LedgerJob]] = {}
+        for job in self.jobs.values():
+            if job.fingerprint and job.started_at and job.state != LOST and not job.resumes:
+                alike.setdefault(job.fingerprint, []).append(job)
+        for group in alike.values():
+            running: list[LedgerJob] = []
+            for job in sorted(group, key=lambda job: (job.started_at or 0, job.processing_id)):
+                running = [other for other in running if _runs_beyond(other, job.started_at or 0)]
+                for other in running:
+                    self._add_duplicate(other, job)
+                running.append(job)
+
+    def _add_duplicate(self, one: LedgerJob, other: LedgerJob) -> None:
+        names = (one.processing_id, other.processing_id)
+        if one.continues in names or other.continues in names or not self.seen.keys() & set(names):
+            return
+        self._add(
+            FindingKind.DUPLICATE,
+            " + ".join(names),
+            f"Jobs {names[0]} (by {one.created_by}) and {names[1]} (by {other.created_by}) did the same on {one.path} "
+            "at the same time.",
+            names[0],
+        )
+
+    def _find_unreadable(self) -> None:
+        for entry in self.snapshot.unreadable:
+            said = entry.partition(": ")[2] or entry
+            self._add(FindingKind.UNREADABLE_ENTRY, said, f"The history has an entry that cannot be read: {said}.")
+
+    def _is_superseded(self, job: LedgerJob) -> bool:
+        """Whether a later job did the same, or goes on from this one."""
+        return job.processing_id in self.continued or self.latest.get(job.fingerprint or "", 0) > (job.started_at or 0)
+
+    def _run_is_over(self, job: LedgerJob) -> bool:
+        """Whether our run that started the job does nothing any more; never so for somebody else's job."""
+        return job.run is not None and job.run in self.snapshot.runs and self._run_state(job) in OVER_RUN_STATES
+
+    def _run_state(self, job: LedgerJob) -> str | None:
+        return self.snapshot.runs.get(job.run) if job.run else None
+
+    def _age(self, job: LedgerJob) -> int:
+        seen_for = self.snapshot.taken_at - job.first_seen_at
+        return max(seen_for, self.snapshot.instance_now - job.started_at) if job.started_at else seen_for
+
+    def _add(self, kind: FindingKind, subject: str, text: str, processing_id: str | None = None) -> None:
+        name = processing_id or (subject if subject in self.jobs else None)
+        self.found.append(Finding(FindingKey(kind, subject), text, name))
+
+
+def _runs_beyond(job: LedgerJob, at: int) -> bool:
+    """Whether the job still ran after that time; one that ended just then did not."""
+    return job.active or (job.completed_at is not None and job.completed_at > at)
+
+
+def _run_name(run: RunKey | None) -> str:
+    return f"{run.dag_id} / {run.run_id}" if run else "(none)"

@@ -1,0 +1,222 @@
+"""What the ledger holds of a job, and what a reconciliation was told. Plain values without I/O.
+
+Times are whole milliseconds since the Unix epoch, UTC: those that end in `_seen_at`, `progress_at`, `missing_since`
+and `taken_at` by our clock, `started_at`, `completed_at` and `instance_now` by the instance's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from aem_guides.archive import ArchiveCondition
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.states import JobState, Verdict
+
+LOST = "LOST"
+"""The state of a job that neither history nor status knows any more; all others are those of `JobState`."""
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """A DAG run of this Airflow."""
+
+    dag_id: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class LedgerJob:
+    """A job as the ledger holds it.
+
+    `run` is our run that started it, None for a job of somebody else; `reported_state` what that run said of it in
+    the end. `wants_archive`: its log is to be archived. `kept`: its run is over, and the reconciliation looks after
+    it. `announced`: that somebody else started it was reported. `continues` is the id that it had before a resume.
+    """
+
+    processing_id: str
+    state: str
+    active: bool
+    path: str | None = None
+    request: JsonObject | None = None
+    fingerprint: str | None = None
+    created_by: str | None = None
+    connection_id: str | None = None
+    run: RunKey | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    status_word: str = ""
+    total_files: int | None = None
+    triggered_count: int | None = None
+    started_at: int | None = None
+    completed_at: int | None = None
+    resumable: bool = False
+    resumes: int = 0
+    continues: str | None = None
+    reported_state: str | None = None
+    first_seen_at: int = 0
+    last_seen_at: int = 0
+    progress_at: int = 0
+    missing_since: int | None = None
+    wants_archive: bool = False
+    archive_uri: str | None = None
+    sha256: str | None = None
+    archive_checked_at: int | None = None
+    kept: bool = False
+    announced: bool = False
+
+    @property
+    def ours(self) -> bool:
+        return self.run is not None
+
+    def to_json(self) -> JsonObject:
+        """The job as plain JSON, for XCom and for what waits to be written."""
+        return cast("JsonObject", dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> LedgerJob:
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        names = {entry.name for entry in dataclasses.fields(cls)}
+        if not names >= set(data) >= {"processing_id", "state", "active"}:
+            raise ValueError(f"not a stored ledger entry: it has {sorted(data)}")
+        kept: dict[str, object] = dict(data)
+        run = data.get("run")
+        kept["run"] = RunKey(str(run["dag_id"]), str(run["run_id"])) if isinstance(run, dict) else None
+        return cls(**kept)  # type: ignore[arg-type]  # names are checked above, values are what to_json wrote
+
+
+def request_of(job: Job) -> ProcessingRequest | None:
+    """What the job was asked to do, as far as the instance tells; None where it tells no path."""
+    if job.path is None:
+        return None
+    chosen = job.job_filter
+    return ProcessingRequest(
+        path=job.path,
+        excluded_paths=tuple(sorted(job.excluded_paths or ())),
+        file_types=chosen.file_types if chosen else (),
+        created_after=chosen.created_after if chosen else None,
+        created_before=chosen.created_before if chosen else None,
+        **({"processing_type": job.processing_type} if job.processing_type else {}),
+    )
+
+
+_STATES = {
+    Verdict.SUCCEEDED: JobState.SUCCESS,
+    Verdict.FAILED: JobState.FAILED,
+    Verdict.CANCELLED: JobState.CANCELLED,
+}
+
+
+def observed(job: Job, known: LedgerJob | None, taken_at: int) -> LedgerJob:
+    """The ledger's entry after the job was seen as it is now. What the instance does not tell is kept."""
+    state = str(job.state if job.state is not JobState.UNKNOWN else _STATES.get(job.verdict, JobState.UNKNOWN))
+    before = known or _unknown(job, taken_at)
+    moved = known is None or state != before.state or (job.triggered_count or 0) > (before.triggered_count or 0)
+    back = known is not None and not known.active and known.state != LOST and job.is_active
+    redone = known is not None and not known.active and not job.is_active and _ended_anew(job, known)
+    return dataclasses.replace(
+        before,
+        state=state,
+        active=job.is_active,
+        status_word=job.status_word,
+        path=job.path or before.path,
+        created_by=job.created_by or before.created_by,
+        total_files=job.total_files if job.total_files is not None else before.total_files,
+        triggered_count=job.triggered_count if job.triggered_count is not None else before.triggered_count,
+        started_at=job.started_at or before.started_at,
+        completed_at=None if job.is_active else job.completed_at or before.completed_at,
+        resumable=bool(job.resumable),
+        resumes=before.resumes + (1 if back or redone else 0),
+        last_seen_at=taken_at,
+        progress_at=taken_at if moved else before.progress_at,
+        missing_since=None,
+        archive_uri=None if back or redone else before.archive_uri,
+        sha256=None if back or redone else before.sha256,
+    )
+
+
+def _unknown(job: Job, taken_at: int) -> LedgerJob:
+    request = request_of(job)
+    return LedgerJob(
+        processing_id=job.processing_id,
+        state=str(job.state),
+        active=job.is_active,
+        request=request.to_json() if request else None,
+        fingerprint=request.fingerprint() if request else None,
+        first_seen_at=taken_at,
+        last_seen_at=taken_at,
+        progress_at=taken_at,
+    )
+
+
+def _ended_anew(job: Job, known: LedgerJob) -> bool:
+    return None not in (job.completed_at, known.completed_at) and job.completed_at != known.completed_at
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one instance showed at one time, and what Airflow and the archive say of its jobs.
+
+    `window` is in the instance's order. `statuses` has what `status` said of jobs that the window does not show:
+    None where it does not know the job, and no entry where it could not be asked. `runs` maps our runs to their
+    states, None for a run that Airflow does not know any more. `archives` has the archives that were read again.
+    """
+
+    instance: str
+    connection_id: str
+    taken_at: int
+    instance_now: int
+    window: tuple[Job, ...]
+    unreadable: tuple[str, ...] = ()
+    statuses: Mapping[str, Job | None] = field(default_factory=dict)
+    runs: Mapping[RunKey, str | None] = field(default_factory=dict)
+    archives: Mapping[str, ArchiveCondition] = field(default_factory=dict)
+
+    def to_json(self) -> JsonObject:
+        """The snapshot as plain JSON, for XCom; `from_json` reads it back."""
+        return {
+            "instance": self.instance,
+            "connection_id": self.connection_id,
+            "taken_at": self.taken_at,
+            "instance_now": self.instance_now,
+            "window": [job.to_json() for job in self.window],
+            "unreadable": list(self.unreadable),
+            "statuses": {name: job.to_json() if job else None for name, job in self.statuses.items()},
+            "runs": [[key.dag_id, key.run_id, state] for key, state in self.runs.items()],
+            "archives": {name: str(condition) for name, condition in self.archives.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> Snapshot:
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        match data:
+            case {
+                "instance": str(instance),
+                "connection_id": str(connection_id),
+                "taken_at": int(taken_at),
+                "instance_now": int(instance_now),
+                "window": list(window),
+                "unreadable": list(unreadable),
+                "statuses": dict(statuses),
+                "runs": list(runs),
+                "archives": dict(archives),
+            }:
+                return cls(
+                    instance=instance,
+                    connection_id=connection_id,
+                    taken_at=taken_at,
+                    instance_now=instance_now,
+                    window=tuple(Job.from_json(job) for job in window if isinstance(job, dict)),
+                    unreadable=tuple(str(entry) for entry in unreadable),
+                    statuses={k: Job.from_json(v) if isinstance(v, dict) else None for k, v in statuses.items()},
+                    runs=dict(_run(entry) for entry in runs if isinstance(entry, list)),
+                    archives={name: ArchiveCondition(str(value)) for name, value in archives.items()},
+                )
+        raise ValueError(f"not a stored snapshot: it has {sorted(data)}")
+
+
+def _run(entry: list[JsonValue]) -> tuple[RunKey, str | None]:
+    dag_id, run_id, state = entry
+    return RunKey(str(dag_id), str(run_id)), None if state is None else str(state)

@@ -1,0 +1,289 @@
+"""Read and write the ledger. What belongs together is one transaction, and one instance has one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from sqlalchemy import Connection, Engine, delete, select, update
+
+from aem_guides.ledger.database import ledger_errors, open_engine
+from aem_guides.ledger.findings import FindingKind, Remedy
+from aem_guides.ledger.notes import Note, noted
+from aem_guides.ledger.queries import (
+    BEGUN,
+    DONE,
+    FAILED,
+    WANTED,
+    OpenFinding,
+    chunks,
+    jobs_by_id,
+    lock,
+    open_finding,
+    view,
+    write,
+    write_changes,
+    write_jobs,
+)
+from aem_guides.ledger.reconcile import LedgerView, ReconcilePolicy, Reconciliation, StateChange, reconcile
+from aem_guides.ledger.records import LedgerJob, Snapshot
+from aem_guides.ledger.tables import findings, jobs, reconciliations, state_changes
+from aem_guides.protocol.models import JsonObject
+from aem_guides.protocol.states import JobState
+
+
+@dataclass(frozen=True)
+class ArchiveToCheck:
+    """An archive as the ledger has it."""
+
+    processing_id: str
+    archive_uri: str
+    sha256: str | None
+
+
+class SupersededError(Exception):
+    """A later snapshot of the instance was written already."""
+
+
+class Ledger:
+    """The ledger. Use it as a context manager; every method is one transaction.
+
+    Every method raises LedgerUnavailableError; opening also LedgerVersionError and ConfigurationError.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or open_engine()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def begin(self, what: str) -> Iterator[Connection]:
+        """A transaction, committed at the end."""
+        with ledger_errors(what), self._engine.begin() as connection:
+            yield connection
+
+    def take_note(self, note: Note) -> LedgerJob:
+        """Write down what a run of ours knows of its job."""
+        with self.begin("Noting a job") as connection:
+            lock(connection, note.instance)
+            known = jobs_by_id(connection, note.instance, [note.processing_id]).get(note.processing_id)
+            entry = noted(note, known)
+            write_jobs(connection, note.instance, [entry])
+            if known is None or known.state != entry.state:
+                change = StateChange(note.processing_id, known.state if known else None, entry.state)
+                write_changes(connection, note.instance, [change], note.at, "run")
+            return entry
+
+    def find(self, instance: str, processing_id: str) -> LedgerJob | None:
+        """One job, None where the ledger does not have it."""
+        with self.begin("Looking for a job") as connection:
+            return jobs_by_id(connection, instance, [processing_id]).get(processing_id)
+
+    def succeeded(self, instance: str, fingerprints: Iterable[str]) -> frozenset[str]:
+        """Those of the fingerprints for which a job has succeeded."""
+        found: set[str] = set()
+        with self.begin("Looking for what is done") as connection:
+            for part in chunks(sorted(set(fingerprints))):
+                query = select(jobs.c.fingerprint).where(
+                    jobs.c.instance == instance, jobs.c.fingerprint.in_(part), jobs.c.state == "SUCCESS"
+                )
+                found.update(row.fingerprint for row in connection.execute(query))
+        return frozenset(found)
+
+    def view(self, instance: str, window: Sequence[str], now: int) -> LedgerView:
+        """The part of the ledger that a snapshot with this window concerns."""
+        with self.begin("Reading") as connection:
+            return view(connection, instance, window, now)
+
+    def archives_to_check(self, instance: str, before: int, most: int) -> list[ArchiveToCheck]:
+        """Archives not read again since `before` (epoch milliseconds), the longest first, and those found missing."""
+        columns = (jobs.c.processing_id, jobs.c.archive_uri, jobs.c.sha256)
+        with self.begin("Reading") as connection:
+            missing = select(findings.c.processing_id).where(
+                findings.c.instance == instance,
+                findings.c.kind == FindingKind.ARCHIVE_MISSING,
+                findings.c.closed_at.is_(None),
+            )
+            known = [row.processing_id for row in connection.execute(missing)]
+            here = (jobs.c.instance == instance, jobs.c.archive_uri.is_not(None))
+            due = (
+                select(*columns)
+                .where(*here, jobs.c.archive_checked_at < before)
+                .order_by(jobs.c.archive_checked_at)
+                .limit(most)
+            )
+            rows = [*connection.execute(select(*columns).where(*here, jobs.c.processing_id.in_(known)))]
+            rows += connection.execute(due)
+            return list({row.processing_id: ArchiveToCheck(*row) for row in rows}.values())
+
+    def reconcile(
+        self,
+        snapshot: Snapshot,
+        policy: ReconcilePolicy,
+        remedies: frozenset[Remedy],
+        *,
+        run_id: str,
+        dry_run: bool,
+    ) -> Reconciliation:
+        """Reconcile a snapshot with the ledger and write the result; with `dry_run`, write nothing.
+
+        Raises SupersededError where a later snapshot was written already.
+        """
+        with self.begin("Reconciling") as connection:
+            taken_at = lock(connection, snapshot.instance)
+            if taken_at is not None and taken_at > snapshot.taken_at:
+                raise SupersededError(f"{snapshot.instance}: a later reconciliation has been there")
+            window = [job.processing_id for job in snapshot.window]
+            known = view(connection, snapshot.instance, window, snapshot.taken_at)
+            result = reconcile(snapshot, known, policy)
+            if not dry_run:
+                write(connection, snapshot, known, result, remedies, run_id)
+            else:
+                connection.rollback()
+            return result
+
+    def open_findings(self, instance: str) -> list[OpenFinding]:
+        """What lasts, the oldest first."""
+        query = select(findings).where(findings.c.instance == instance, findings.c.closed_at.is_(None))
+        with self.begin("Reading findings") as connection:
+            return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
+
+    def unalerted(self, instance: str) -> list[OpenFinding]:
+        """Findings, open or over, of which people are still to be told."""
+        query = select(findings).where(findings.c.instance == instance, findings.c.alert_state == WANTED)
+        with self.begin("Reading findings") as connection:
+            return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
+
+    def finding(self, finding_id: int) -> OpenFinding | None:
+        """One finding, None where it is closed."""
+        query = select(findings).where(findings.c.id == finding_id, findings.c.closed_at.is_(None))
+        with self.begin("Reading a finding") as connection:
+            row = connection.execute(query).one_or_none()
+            return open_finding(row) if row else None
+
+    def begin_remedy(self, finding_id: int, *, by: str, now: int) -> None:
+        """Note that a remedy is under way, before anything is done."""
+        self._set_remedy(finding_id, remedy_state=BEGUN, remedy_by=by, remedy_at=now)
+
+    def keep_intent(self, finding_id: int, intent: JsonObject) -> None:
+        """Keep the intent of a resume, before it is sent."""
+        self._set_remedy(finding_id, intent=intent)
+
+    def end_remedy(self, finding_id: int, *, succeeded: bool, note: str, now: int) -> None:
+        """Note how a remedy ended."""
+        with self.begin("Noting a remedy") as connection:
+            connection.execute(
+                update(findings)
+                .where(findings.c.id == finding_id)
+                .values(
+                    remedy_state=DONE if succeeded else FAILED,
+                    remedy_note=note[:2000],
+                    remedy_at=now,
+                    remedy_attempts=findings.c.remedy_attempts + 1,
+                    intent=None,
+                )
+            )
+
+    def claim_alert(self, finding_ids: Sequence[int], now: int) -> list[int]:
+        """Take findings to tell of: those that nobody else took before. A claim is not given back."""
+        with self.begin("Claiming an alert") as connection:
+            done = connection.execute(
+                update(findings)
+                .where(findings.c.id.in_(finding_ids), findings.c.alert_state == WANTED)
+                .values(alert_state=BEGUN, alerted_at=now)
+                .returning(findings.c.id)
+            )
+            return sorted(row.id for row in done)
+
+    def end_alert(self, finding_ids: Sequence[int], *, succeeded: bool) -> None:
+        """Note that people were told, or that the notifier said it could not."""
+        with self.begin("Noting an alert") as connection:
+            connection.execute(
+                update(findings).where(findings.c.id.in_(finding_ids)).values(alert_state=DONE if succeeded else WANTED)
+            )
+
+    def archived(self, instance: str, processing_id: str, uri: str, sha256: str, now: int) -> None:
+        """Note where a job's log is stored."""
+        self._set_job(instance, processing_id, archive_uri=uri, sha256=sha256, archive_checked_at=now)
+
+    def keep(self, instance: str, processing_id: str) -> None:
+        """Note that the reconciliation looks after a job from now on."""
+        self._set_job(instance, processing_id, kept=True)
+
+    def resumed(self, finding_id: int, instance: str, entry: LedgerJob, goes_on_as: str, now: int) -> None:
+        """Note that a job was resumed by the reconciliation, which looks after it from now on: once for a finding."""
+        with self.begin("Noting a resume") as connection:
+            lock(connection, instance)
+            known = jobs_by_id(connection, instance, [goes_on_as]).get(goes_on_as)
+            base = known or dataclasses.replace(entry, processing_id=goes_on_as, first_seen_at=now)
+            same = goes_on_as == entry.processing_id
+            fresh = dataclasses.replace(
+                base,
+                state=JobState.RUNNING,
+                active=True,
+                run=entry.run,
+                request=entry.request,
+                fingerprint=entry.fingerprint,
+                continues=entry.continues if same else entry.processing_id,
+                resumes=entry.resumes + 1,
+                wants_archive=entry.wants_archive,
+                kept=True,
+                announced=True,
+                archive_uri=None,
+                sha256=None,
+                completed_at=None,
+                last_seen_at=now,
+                progress_at=now,
+            )
+            write_jobs(connection, instance, [fresh])
+            before = entry.state if same else None
+            write_changes(connection, instance, [StateChange(goes_on_as, before, fresh.state)], now, "resume")
+            done = update(findings).where(findings.c.id == finding_id)
+            connection.execute(done.values(remedy_state=DONE, intent=None))
+
+    def prune(self, instance: str, before: int, most: int = 1000) -> int:
+        """Forget ended jobs last seen before then (epoch milliseconds), with all that is noted of them.
+
+        Archives stay. At most `most` at once; returns how many.
+        """
+        with self.begin("Pruning") as connection:
+            lock(connection, instance)
+            old = (
+                select(jobs.c.processing_id)
+                .where(jobs.c.instance == instance, jobs.c.last_seen_at < before, jobs.c.active.is_(False))
+                .order_by(jobs.c.last_seen_at)
+                .limit(most)
+            )
+            names = [row.processing_id for row in connection.execute(old)]
+            for part in chunks(names):
+                for table in (findings, state_changes, jobs):
+                    connection.execute(
+                        delete(table).where(table.c.instance == instance, table.c.processing_id.in_(part))
+                    )
+            over = (findings.c.instance == instance, findings.c.opened_at < before, findings.c.closed_at.is_not(None))
+            connection.execute(delete(findings).where(*over))
+            connection.execute(
+                delete(reconciliations).where(
+                    reconciliations.c.instance == instance, reconciliations.c.taken_at < before
+                )
+            )
+            return len(names)
+
+    def _set_job(self, instance: str, processing_id: str, **values: object) -> None:
+        with self.begin("Changing a job") as connection:
+            lock(connection, instance)
+            where = (jobs.c.instance == instance, jobs.c.processing_id == processing_id)
+            connection.execute(update(jobs).where(*where).values(**values))
+
+    def _set_remedy(self, finding_id: int, **values: object) -> None:
+        with self.begin("Noting a remedy") as connection:
+            connection.execute(update(findings).where(findings.c.id == finding_id).values(**values))

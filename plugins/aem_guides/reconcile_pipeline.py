@@ -1,0 +1,251 @@
+"""The tasks of the reconciliation.
+
+`list_instances` → for each connection `instance` (`read_window` → `reconcile_window`) → `plan_remedies` →
+`carry_out_remedy`, mapped → `write_report` → `confirm`. An instance that is down fails its own branch; the others go
+on, the report is written, and `confirm` fails the run.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, cast
+
+from airflow.sdk import Asset, get_current_context, task, task_group
+
+from aem_guides import alerting
+from aem_guides.fields import flag, texts
+from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.findings import Finding, Remedy
+from aem_guides.ledger.reconcile import Reconciliation
+from aem_guides.ledger.recorder import now_ms
+from aem_guides.ledger.records import Snapshot
+from aem_guides.ledger.settings import ReconcileSettings, read_settings, reconcile_connections
+from aem_guides.memory import run_label
+from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.reconcile_report import InstanceReport, as_text, counts, now_utc, store
+from aem_guides.taskstate import run_state
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    from aem_guides.ledger.store import Ledger
+
+log = logging.getLogger(__name__)
+
+GROUP = "instance"
+READ, RECONCILE = f"{GROUP}.read_window", f"{GROUP}.reconcile_window"
+CARRY_OUT = "carry_out_remedy"
+RECONCILIATION = Asset(name="aem_guides_reconciliation", uri="x-aem-guides://reconciliation")
+"""Updated by every reconciliation; its event has the counts of `reconcile_report.counts`."""
+
+_DAY_MS = 24 * 3600 * 1000
+
+
+class ReconciliationIncompleteError(AemGuidesError):
+    """An instance could not be reconciled, or a remedy failed."""
+
+    retry = Retry.POINTLESS
+
+
+@task
+def list_instances() -> list[str]:
+    """The connections whose instances are reconciled. Raises ConfigurationError where there is none."""
+    params = get_current_context()["params"]
+    chosen = list(texts("connection_ids", params.get("connection_ids"))) or reconcile_connections()
+    if not chosen:
+        raise ConfigurationError("[aem_guides] reconcile_connections names no connection. Give at least one.")
+    read_settings()
+    return list(dict.fromkeys(chosen))
+
+
+@task_group(group_id=GROUP)
+def reconcile_instance(connection_id: str) -> None:
+    """One instance: what it shows, against what the ledger holds."""
+    reconcile_window(cast("JsonObject", read_window(connection_id)))
+
+
+@task(map_index_template="{{ aem_guides_label }}")
+def read_window(connection_id: str) -> JsonObject:
+    """Read the window, the status of every job that is thought active, and what our runs and the archive say."""
+    from aem_guides.ledger.store import Ledger  # heavy, and not needed to parse the DAG
+    from aem_guides.reconciling import take_in_waiting_notes, take_snapshot
+
+    get_current_context()["aem_guides_label"] = connection_id  # type: ignore[typeddict-unknown-key]  # for the label
+    with Ledger() as ledger, AemGuidesHook(connection_id) as hook:
+        if taken := take_in_waiting_notes(ledger):
+            log.info("%s notes that had waited for the ledger are taken in", taken)
+        snapshot = take_snapshot(hook, ledger, connection_id, lambda run: run_state(run.dag_id, run.run_id))
+    log.info(
+        "%s shows %s jobs; %s more were asked for by their ids",
+        snapshot.instance,
+        len(snapshot.window),
+        len(snapshot.statuses),
+    )
+    return snapshot.to_json()
+
+
+@task(map_index_template="{{ aem_guides_label }}")
+def reconcile_window(shown: JsonObject) -> JsonObject:
+    """Compare what was read with the ledger, and write what is new."""
+    from aem_guides.ledger.store import Ledger, SupersededError
+    from aem_guides.reconciling import findings_of
+
+    context = get_current_context()
+    snapshot, settings, dry_run = Snapshot.from_json(shown), read_settings(), _is_dry_run()
+    context["aem_guides_label"] = snapshot.connection_id  # type: ignore[typeddict-unknown-key]  # for the label
+    base: JsonObject = {
+        "instance": snapshot.instance,
+        "connection_id": snapshot.connection_id,
+        "window": len(snapshot.window),
+        "dry_run": dry_run,
+    }
+    with Ledger() as ledger:
+        before = {(f["kind"], f["text"]) for f in findings_of(ledger, snapshot.instance)}
+        try:
+            result = ledger.reconcile(
+                snapshot, settings.policy, _remedies(settings), run_id=str(context["ti"].run_id), dry_run=dry_run
+            )
+        except SupersededError as error:
+            log.warning("%s", error)
+            return {**base, "superseded": True}
+        if settings.retention_days and not dry_run:
+            ledger.prune(snapshot.instance, now_ms() - settings.retention_days * _DAY_MS)
+        lasting = [f for f in findings_of(ledger, snapshot.instance) if (f["kind"], f["text"]) in before]
+    return {**base, **_found(result, snapshot.taken_at), "lasting": cast("JsonValue", lasting)}
+
+
+@task(trigger_rule="all_done")
+def plan_remedies() -> list[JsonObject]:
+    """The remedies to carry out, of all instances; none in a dry run."""
+    from aem_guides.ledger.store import Ledger
+    from aem_guides.reconciling import Assignment, assignments
+
+    if _is_dry_run():
+        return []
+    settings, planned = read_settings(), list[JsonObject]()
+    with Ledger() as ledger:
+        for result in _results():
+            if result is None:
+                continue
+            instance, connection_id = str(result["instance"]), str(result["connection_id"])
+            planned += [a.to_json() for a in assignments(ledger, instance, connection_id, settings)]
+            if Remedy.ALERT in _remedies(settings) and ledger.unalerted(instance):
+                planned.append(Assignment(instance, connection_id, Remedy.ALERT).to_json())
+    return planned
+
+
+@task(task_id=CARRY_OUT, map_index_template="{{ aem_guides_label }}")
+def carry_out_remedy(assignment: JsonObject) -> JsonObject:
+    """Carry out one remedy, once."""
+    from aem_guides.ledger.store import Ledger
+    from aem_guides.reconciling import Assignment, RemedyResult, carry_out
+
+    context = get_current_context()
+    planned = Assignment.from_json(assignment)
+    context["aem_guides_label"] = planned.label  # type: ignore[typeddict-unknown-key]  # for the label
+    with Ledger() as ledger:
+        if planned.remedy is Remedy.ALERT:
+            result = RemedyResult(planned, succeeded=True, note=_alert(ledger, planned.instance))
+        else:
+            result = carry_out(planned, ledger, read_settings(), by=run_label(context))
+    log.log(logging.INFO if result.succeeded else logging.ERROR, "%s: %s", planned.label, result.note)
+    return result.to_json()
+
+
+@task(trigger_rule="all_done", outlets=[RECONCILIATION])
+def write_report() -> JsonObject:
+    """Show the report, store it, and tell other DAGs by an asset event."""
+    context = get_current_context()
+    ti = cast("RuntimeTaskInstance", context["ti"])
+    connections = cast("list[str] | None", ti.xcom_pull(task_ids="list_instances")) or []
+    done = [entry for entry in cast("list[object]", ti.xcom_pull(task_ids=CARRY_OUT) or []) if isinstance(entry, dict)]
+    reports = []
+    for connection_id, result in zip(connections, _results(), strict=True):
+        mine = [entry for entry in done if entry.get("connection_id") == connection_id]
+        reports.append(InstanceReport(connection_id, result, mine))
+    for report in reports:
+        log.log(logging.INFO if report.result else logging.ERROR, "%s", as_text(report))
+    found = counts(reports)
+    for uri in store(reports, now_utc(), str(ti.run_id)):
+        log.info("Stored %s", uri)
+    context["outlet_events"][RECONCILIATION].extra = found
+    return found
+
+
+@task
+def confirm(found: JsonObject) -> None:
+    """Fail the run where something could not be done; the report has been written by then."""
+    failed = found.get("failed_instances")
+    wrong = [f"{name} could not be reconciled" for name in failed] if isinstance(failed, list) else []
+    if found.get("failed_remedies"):
+        wrong.append(f"{found['failed_remedies']} remedies failed")
+    if not found.get("instances"):
+        wrong.append("the instances could not be listed")
+    ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
+    planned = cast("list[object] | None", ti.xcom_pull(task_ids="plan_remedies"))
+    if planned is None:
+        wrong.append("the remedies could not be planned")
+    elif len(planned) > int(str(found.get("remedies") or 0)):
+        wrong.append("a remedy did not come to its end")
+    if wrong:
+        raise ReconciliationIncompleteError("; ".join(wrong) + ". The report and the log of those tasks say why.")
+
+
+def build_reconcile_tasks() -> None:
+    """Put the tasks into the DAG that is being built."""
+    groups = reconcile_instance.expand(connection_id=list_instances())
+    planned = plan_remedies()
+    done = carry_out_remedy.expand(assignment=planned)
+    found = write_report()
+    groups >> planned >> done >> found
+    confirm(cast("JsonObject", found))
+
+
+def _alert(ledger: Ledger, instance: str) -> str:
+    """Tell people of what they were not told yet; what was told is not told again, even after a crash."""
+    items = {item.id: item for item in ledger.unalerted(instance)}
+    claimed = ledger.claim_alert(list(items), now_ms())
+    sentences = [items[name].finding.text for name in claimed]
+    if sentences:
+        text = f"AEM Guides {instance}: {len(sentences)} findings\n" + "\n".join(f"- {s}" for s in sentences)
+        try:
+            alerting.tell(get_current_context(), text, sentences)
+        except Exception:
+            ledger.end_alert(claimed, succeeded=False)
+            raise
+        ledger.end_alert(claimed, succeeded=True)
+    return f"{len(sentences)} findings were told."
+
+
+def _found(result: Reconciliation, at: int) -> JsonObject:
+    def shown(finding: Finding) -> JsonObject:
+        return {
+            "kind": str(finding.key.kind),
+            "severity": str(finding.severity),
+            "processing_id": finding.processing_id,
+            "text": finding.text,
+            "opened_at": at,
+        }
+
+    return {
+        "new_jobs": sum(change.before is None for change in result.changes),
+        "opened": [cast("JsonValue", shown(finding)) for finding in result.opened],
+        "closed": [{"kind": str(key.kind), "text": key.subject} for key in result.closed],
+    }
+
+
+def _remedies(settings: ReconcileSettings) -> frozenset[Remedy]:
+    return settings.remedies if alerting.is_configured() else settings.remedies - {Remedy.ALERT}
+
+
+def _is_dry_run() -> bool:
+    return flag("dry_run", get_current_context()["params"].get("dry_run", False))
+
+
+def _results() -> list[JsonObject | None]:
+    """What `reconcile_window` returned for each instance, None where it failed."""
+    ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
+    connections = cast("list[str] | None", ti.xcom_pull(task_ids="list_instances")) or []
+    found = [ti.xcom_pull(task_ids=RECONCILE, map_indexes=index) for index in range(len(connections))]
+    return [entry if isinstance(entry, dict) else None for entry in found]

@@ -1,0 +1,187 @@
+"""The report of a reconciliation: tables for the task log, Markdown and CSV for the archive, counts for other DAGs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from airflow.sdk import ObjectStoragePath
+
+from aem_guides.archive import default_archive_uri, iso_time
+from aem_guides.archive_storage import Content, beside, move, storage_errors
+from aem_guides.protocol.models import JsonObject, JsonValue, number
+
+FOLDER = "reconciliations"
+_FINDING_COLUMNS = ("severity", "kind", "processing_id", "text", "since", "remedy")
+
+
+@dataclass(frozen=True)
+class InstanceReport:
+    """What was found on one instance: as `reconcile_window` returns it, or None where that failed."""
+
+    connection_id: str
+    result: Mapping[str, JsonValue] | None
+    remedies: Sequence[Mapping[str, JsonValue]]
+
+    @property
+    def name(self) -> str:
+        return str(self.result["instance"]) if self.result else self.connection_id
+
+    def count(self, name: str) -> int:
+        return number((self.result or {}).get(name)) or 0
+
+    def findings(self, name: str) -> list[Mapping[str, JsonValue]]:
+        found = (self.result or {}).get(name)
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+    @property
+    def has_news(self) -> bool:
+        return self.result is None or bool(self.findings("opened") or self.findings("closed") or self.remedies)
+
+    def headline(self) -> str:
+        """The instance in a sentence."""
+        if self.result is None:
+            return f"Reconciliation of {self.name} failed: see the log of its tasks. Nothing was changed."
+        dry = " (dry run: nothing was written)" if self.result.get("dry_run") else ""
+        if self.result.get("superseded"):
+            return f"Reconciliation of {self.name}: a later one was faster; there was nothing left to do."
+        remedied = sum(bool(entry.get("succeeded")) for entry in self.remedies)
+        return (
+            f"Reconciliation of {self.name}{dry}: {self.count('window')} jobs in the window, {self.count('new_jobs')} "
+            f"of them new; {len(self.findings('opened'))} findings opened, {len(self.findings('closed'))} closed, "
+            f"{len(self.findings('lasting'))} last; {remedied} of {len(self.remedies)} remedies worked."
+        )
+
+
+def counts(reports: Sequence[InstanceReport]) -> JsonObject:
+    """For the asset event: totals, and the findings opened by kind."""
+    kinds: dict[str, JsonValue] = {}
+    for report in reports:
+        for finding in report.findings("opened"):
+            kind = str(finding.get("kind"))
+            kinds[kind] = (number(kinds.get(kind)) or 0) + 1
+    return {
+        "instances": len(reports),
+        "failed_instances": [report.name for report in reports if report.result is None],
+        "new_jobs": sum(report.count("new_jobs") for report in reports),
+        "opened": sum(len(report.findings("opened")) for report in reports),
+        "closed": sum(len(report.findings("closed")) for report in reports),
+        "lasting": sum(len(report.findings("lasting")) for report in reports),
+        "remedies": sum(len(report.remedies) for report in reports),
+        "failed_remedies": sum(not entry.get("succeeded") for report in reports for entry in report.remedies),
+        "opened_by_kind": kinds,
+    }
+
+
+def as_text(report: InstanceReport) -> str:
+    """One instance for the task log: the headline, and tables of what is new, what lasts, and what was done."""
+    parts = [report.headline()]
+    for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
+        rows = [_finding_row(entry) for entry in report.findings(name)]
+        if rows:
+            parts.append(f"{title}:\n{_table(_FINDING_COLUMNS, rows)}")
+    if report.remedies:
+        parts.append(f"Remedies:\n{_table(('remedy', 'job', 'result'), [_remedy_row(r) for r in report.remedies])}")
+    return "\n".join(parts)
+
+
+def as_markdown(reports: Iterable[InstanceReport], at: datetime) -> str:
+    """All instances as a Markdown document."""
+    parts = [f"# Reconciliation of {at:%Y-%m-%d %H:%M:%S} UTC"]
+    for report in reports:
+        parts += [f"## {_cell(report.name)}", _cell(report.headline())]
+        for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
+            rows = [_finding_row(entry) for entry in report.findings(name)]
+            if rows:
+                parts += [f"### {title}", _markdown_table(_FINDING_COLUMNS, rows)]
+        if report.remedies:
+            rows = [_remedy_row(entry) for entry in report.remedies]
+            parts += ["### Remedies", _markdown_table(("remedy", "job", "result"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_csv(reports: Iterable[InstanceReport]) -> str:
+    """All findings, opened, lasting and gone, a row each."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\r\n")
+    writer.writerow(("instance", "status", *_FINDING_COLUMNS))
+    for report in reports:
+        for status, name in (("opened", "opened"), ("lasting", "lasting"), ("closed", "closed")):
+            for entry in report.findings(name):
+                writer.writerow((report.name, status, *(_harmless(cell) for cell in _finding_row(entry))))
+    return target.getvalue()
+
+
+def store(reports: Sequence[InstanceReport], at: datetime, run_id: str) -> list[str]:
+    """Write Markdown and CSV below the archive: `latest.*` always, a dated pair where there is news.
+
+    Returns the URIs. Raises ArchiveError.
+    """
+    base = ObjectStoragePath(default_archive_uri()) / FOLDER
+    texts = {"md": as_markdown(reports, at), "csv": as_csv(reports)}
+    places = [base / f"latest.{ending}" for ending in texts]
+    if any(report.has_news for report in reports):
+        day = base / f"{at:%Y}" / f"{at:%m}" / f"{at:%d}"
+        name = f"{at:%H%M%S}-{re.sub(r'[^A-Za-z0-9._-]+', '_', run_id)[:80]}"
+        places += [day / f"{name}.{ending}" for ending in texts]
+    for place in places:
+        _write(place, texts[place.suffix.lstrip(".")])
+    return [str(place) for place in places]
+
+
+def _write(place: ObjectStoragePath, text: str) -> None:
+    data = text.encode()
+    with storage_errors("Storing a reconciliation's report", place):
+        place.fs.makedirs(place.parent.path, exist_ok=True)
+        content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
+        with beside(place, content) as part:
+            move(part, place, len(data))
+
+
+def _finding_row(entry: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    remedy = " ".join(str(entry[name]) for name in ("remedy", "remedy_state") if entry.get(name))
+    return (
+        str(entry.get("severity") or ""),
+        str(entry.get("kind") or ""),
+        str(entry.get("processing_id") or ""),
+        str(entry.get("text") or ""),
+        iso_time(number(entry.get("opened_at"))) or "",
+        remedy,
+    )
+
+
+def _remedy_row(entry: Mapping[str, JsonValue]) -> tuple[str, ...]:
+    result = "done" if entry.get("succeeded") else "failed"
+    return str(entry.get("remedy")), str(entry.get("processing_id") or ""), f"{result}: {entry.get('note')}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [titles, *rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(titles))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Names come from the instance: they must not end a cell or begin markup."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _harmless(cell: str) -> str:
+    """A spreadsheet takes some beginnings for formulas."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t")) else cell
+
+
+def now_utc() -> datetime:
+    """The present time."""
+    return datetime.now(tz=UTC)

@@ -1,0 +1,275 @@
+"""Read what one instance shows, reconcile it with the ledger, and carry out remedies: what the tasks of the DAG do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from aem_guides.archive import (
+    ArchiveCondition,
+    Provenance,
+    StoredArchive,
+    archive_folder,
+    default_archive_uri,
+    store_archive,
+    verify_archive,
+)
+from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.findings import FindingKind, Remedy
+from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
+from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
+from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
+from aem_guides.ledger.settings import ReconcileSettings
+from aem_guides.ledger.store import Ledger
+from aem_guides.protocol.errors import AemGuidesError, JobLostError, NotFoundError
+from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.resume import resume_once
+
+ARCHIVES_AT_ONCE = 5
+ARCHIVE_CHECK_EVERY_MS = 24 * 3600 * 1000
+MOST_ATTEMPTS = 5
+"""How often a remedy that fails is tried, once in a reconciliation."""
+
+RunState = Callable[[RunKey], "str | None"]
+
+log = logging.getLogger(__name__)
+
+
+def take_in_waiting_notes(ledger: Ledger) -> int:
+    """Write the notes that waited for the ledger; returns how many."""
+    taken = 0
+    with waiting_notes() as waiting:
+        for note, place in waiting:
+            if isinstance(note, str):
+                log.error("A note for the ledger cannot be read, and stays: %s", note)
+                continue
+            ledger.take_note(note)
+            forget(place)
+            taken += 1
+    return taken
+
+
+def take_snapshot(hook: AemGuidesHook, ledger: Ledger, connection_id: str, run_state: RunState) -> Snapshot:
+    """Read the window, the status of every job that is thought active, our runs' states, and some archives again.
+
+    Raises what a call raises, and the errors of the ledger.
+    """
+    instance = hook.settings.instance
+    history = hook.get_history()
+    taken_at = now_ms()
+    shown = [job.processing_id for job in history.jobs]
+    known = ledger.view(instance, shown, taken_at)
+    asked = {f.subject for f in known.open_findings if f.kind is FindingKind.FAILED_RESUMABLE}
+    asked |= {name for name, job in known.jobs.items() if job.active or job.missing_since is not None}
+    statuses = dict(_statuses(hook, sorted(asked - set(shown))))
+    runs = {job.run for job in known.jobs.values() if job.run is not None}
+    return Snapshot(
+        instance=instance,
+        connection_id=connection_id,
+        taken_at=taken_at,
+        instance_now=hook.talk.instance_now(),
+        window=history.jobs,
+        unreadable=history.unreadable,
+        statuses=statuses,
+        runs={run: run_state(run) for run in sorted(runs)},
+        archives=_check_archives(ledger, instance, taken_at),
+    )
+
+
+def _statuses(hook: AemGuidesHook, names: Iterable[str]) -> Iterable[tuple[str, Job | None]]:
+    for name in names:
+        try:
+            yield name, hook.get_status(name)
+        except NotFoundError:
+            yield name, None
+        except AemGuidesError as error:
+            log.warning("The status of job %s cannot be had this time: %s", name, error)
+
+
+def _check_archives(ledger: Ledger, instance: str, now: int) -> dict[str, ArchiveCondition]:
+    found: dict[str, ArchiveCondition] = {}
+    for archive in ledger.archives_to_check(instance, now - ARCHIVE_CHECK_EVERY_MS, ARCHIVES_AT_ONCE):
+        try:
+            found[archive.processing_id] = verify_archive(archive.archive_uri, sha256=archive.sha256)
+        except AemGuidesError as error:
+            log.warning("Archive %s cannot be read again this time: %s", archive.archive_uri, error)
+    return found
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A remedy for one finding, as a task of its own; an alert is for all findings of an instance together."""
+
+    instance: str
+    connection_id: str
+    remedy: Remedy
+    finding_id: int = 0
+    processing_id: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.remedy} {self.processing_id or self.instance}"
+
+    def to_json(self) -> JsonObject:
+        """As plain JSON, for XCom; `from_json` reads it back."""
+        return {
+            "instance": self.instance,
+            "connection_id": self.connection_id,
+            "remedy": str(self.remedy),
+            "finding_id": self.finding_id,
+            "processing_id": self.processing_id,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Assignment:
+        """Read what `to_json` wrote."""
+        return cls(
+            instance=str(data["instance"]),
+            connection_id=str(data["connection_id"]),
+            remedy=Remedy(str(data["remedy"])),
+            finding_id=int(str(data["finding_id"])),
+            processing_id=str(data["processing_id"]),
+        )
+
+
+def assignments(ledger: Ledger, instance: str, connection_id: str, settings: ReconcileSettings) -> list[Assignment]:
+    """The remedies to carry out now, for findings that last: those not done yet and not tried too often."""
+    found = []
+    for item in ledger.open_findings(instance):
+        remedy = Remedy(item.remedy) if item.remedy else None
+        if remedy is None or remedy not in settings.remedies or item.finding.processing_id is None:
+            continue
+        if item.remedy_state not in (None, WANTED, BEGUN, FAILED) or item.remedy_attempts >= MOST_ATTEMPTS:
+            continue
+        found.append(Assignment(instance, connection_id, remedy, item.id, item.finding.processing_id))
+    return found
+
+
+@dataclass(frozen=True)
+class RemedyResult:
+    """What a remedy came to, in a sentence."""
+
+    assignment: Assignment
+    succeeded: bool
+    note: str
+
+    def to_json(self) -> JsonObject:
+        """As plain JSON, for XCom."""
+        return {**self.assignment.to_json(), "succeeded": self.succeeded, "note": self.note}
+
+
+def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSettings, *, by: str) -> RemedyResult:
+    """Carry out one remedy, and note how it ended. Doing it again after a crash in between does nothing twice."""
+    item = ledger.finding(assignment.finding_id)
+    if item is None:
+        return _result(assignment, succeeded=True, note="The finding is gone.")
+    if item.remedy_state == DONE:
+        return _result(assignment, succeeded=True, note=item.remedy_note or "It was done already.")
+    ledger.begin_remedy(item.id, by=by, now=now_ms())
+    act = {Remedy.ARCHIVE: _archive, Remedy.RESUME: _resume, Remedy.ADOPT: _adopt}[assignment.remedy]
+    try:
+        with AemGuidesHook(assignment.connection_id) as hook:
+            result = act(assignment, item, hook, ledger, settings, by)
+    except AemGuidesError as error:
+        result = _result(assignment, succeeded=False, note=str(error))
+    ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms())
+    return result
+
+
+def archive_job(hook: AemGuidesHook, job: Job, request: JsonObject | None, run: str, first_seen: int) -> StoredArchive:
+    """Store the log of a job, whoever started it. `first_seen` dates a job that has no time of its own."""
+    at = job.started_at or job.completed_at or first_seen
+    when = datetime.fromtimestamp(at / 1000, tz=UTC)
+    folder = archive_folder(default_archive_uri(), hook.settings.host, when, job.processing_id)
+    return store_archive(hook, Provenance(hook.settings.host, job, run, request), folder, wait=time.sleep)
+
+
+def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:
+    """What a job was asked to do, from the ledger where that has it."""
+    if entry is not None and entry.request is not None:
+        return ProcessingRequest.from_json(entry.request)
+    return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
+
+
+def _find(hook: AemGuidesHook, processing_id: str) -> Job:
+    job = hook.drive(find_job(hook.talk, processing_id))
+    if job is None:
+        raise JobLostError(f"Job {processing_id} is known neither to status nor to history any more.")
+    return job
+
+
+def _archive(
+    assignment: Assignment, item: OpenFinding, hook: AemGuidesHook, ledger: Ledger, _: ReconcileSettings, by: str
+) -> RemedyResult:
+    job = _find(hook, assignment.processing_id)
+    entry = ledger.find(item.instance, assignment.processing_id)
+    request = entry.request if entry else None
+    archive = archive_job(hook, job, request, by, entry.first_seen_at if entry else now_ms())
+    ledger.archived(item.instance, job.processing_id, archive.uri, archive.sha256, now_ms())
+    return _result(assignment, succeeded=True, note=f"Archived as {archive.uri} (SHA-256 {archive.sha256}).")
+
+
+def _resume(
+    assignment: Assignment,
+    item: OpenFinding,
+    hook: AemGuidesHook,
+    ledger: Ledger,
+    settings: ReconcileSettings,
+    by: str,
+) -> RemedyResult:
+    job = _find(hook, assignment.processing_id)
+    entry = ledger.find(item.instance, assignment.processing_id)
+    if entry is not None and entry.resumes >= settings.max_resumes and item.intent is None:
+        note = f"Not resumed: it was resumed {entry.resumes} times already (reconcile_max_resumes)."
+        return _result(assignment, succeeded=False, note=note)
+    if job.is_active and item.intent is None:
+        return _result(assignment, succeeded=True, note="It goes on already.")
+
+    def keep(intent: object) -> None:
+        if isinstance(intent, Intent):
+            ledger.keep_intent(item.id, intent.to_json())
+
+    intent = Intent.from_json(item.intent) if item.intent else None
+    request = request_to_resume(job, entry)
+    goes_on_as = hook.drive(resume_once(hook.talk, job, request, run=by, intent=intent), keep)
+    if entry is not None:
+        ledger.resumed(item.id, item.instance, entry, goes_on_as, now_ms())
+    return _result(assignment, succeeded=True, note=f"Resumed from its checkpoint; it goes on as {goes_on_as}.")
+
+
+def _adopt(
+    assignment: Assignment, item: OpenFinding, _: AemGuidesHook, ledger: Ledger, __: ReconcileSettings, ___: str
+) -> RemedyResult:
+    ledger.keep(item.instance, assignment.processing_id)
+    note = "The instance's word is taken; from now on the reconciliation looks after the job."
+    return _result(assignment, succeeded=True, note=note)
+
+
+def _result(assignment: Assignment, *, succeeded: bool, note: str) -> RemedyResult:
+    return RemedyResult(assignment, succeeded, note)
+
+
+def findings_of(ledger: Ledger, instance: str) -> list[JsonObject]:
+    """What lasts, for the report."""
+    return [
+        cast(
+            "JsonObject",
+            {
+                "kind": str(item.finding.key.kind),
+                "severity": str(item.finding.severity),
+                "processing_id": item.finding.processing_id,
+                "text": item.finding.text,
+                "opened_at": item.opened_at,
+                "remedy": item.remedy,
+                "remedy_state": item.remedy_state,
+                "remedy_note": item.remedy_note,
+            },
+        )
+        for item in ledger.open_findings(instance)
+    ]

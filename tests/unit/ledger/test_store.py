@@ -1,0 +1,282 @@
+"""The ledger on SQLite and PostgreSQL: what is written is read, what is done is done once, and faults are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, text
+
+from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
+from aem_guides.ledger.findings import Remedy
+from aem_guides.ledger.notes import Note, Outcome
+from aem_guides.ledger.records import Snapshot
+from aem_guides.ledger.store import Ledger, SupersededError
+from aem_guides.ledger.tables import LEFT_TO_DO, jobs, metadata
+from aem_guides.protocol.models import ProcessingRequest
+from tests.unit.ledger.worlds import INSTANCE, MINUTE, NOW, POLICY, RUN, job, snapshot
+
+ALL = frozenset(Remedy)
+
+
+def apply(ledger: Ledger, shown: Snapshot, remedies: frozenset[Remedy] = ALL) -> set[str]:
+    """Reconcile; the kinds of what was opened."""
+    result = ledger.reconcile(shown, POLICY, remedies, run_id="r", dry_run=False)
+    return {str(finding.key.kind) for finding in result.opened}
+
+
+def note(name: str, *, at: int = NOW - 10 * MINUTE, outcome: Outcome | None = None, **more: object) -> Note:
+    request = ProcessingRequest(f"/content/dam/{name}").to_json()
+    made = Note(INSTANCE, "aem_guides_default", name, request, RUN, "process_path.start_processing", 0, at)
+    return dataclasses.replace(made, outcome=outcome, **more)  # type: ignore[arg-type]
+
+
+def test_the_migrated_schema_is_that_of_the_tables(address: URL) -> None:
+    engine = open_engine(address)
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            found = connection.execute(text(f"SELECT * FROM {table.name}"))  # noqa: S608  # a name of ours
+            assert list(found.keys()) == [column.name for column in table.columns]
+
+
+def test_what_was_reconciled_is_read_again_and_nothing_is_found_twice(ledger: Ledger) -> None:
+    shown = snapshot(job("a"), job("b", "RUNNING"))
+    assert apply(ledger, shown) == {"new_external"}
+    assert apply(ledger, snapshot(job("b", "RUNNING"), job("a"), at=NOW + MINUTE)) == set()
+    kept = ledger.find(INSTANCE, "a")
+    assert kept is not None
+    assert (kept.state, kept.started_at, kept.completed_at) == ("SUCCESS", NOW - 30 * MINUTE, NOW - 20 * MINUTE)
+    assert kept.request == ProcessingRequest("/content/dam/a").to_json()
+
+
+def test_a_dry_run_writes_nothing(ledger: Ledger) -> None:
+    result = ledger.reconcile(snapshot(job("a")), POLICY, ALL, run_id="r", dry_run=True)
+    assert [str(finding.key.kind) for finding in result.opened] == ["new_external"]
+    assert ledger.find(INSTANCE, "a") is None
+    assert apply(ledger, snapshot(job("a"))) == {"new_external"}
+
+
+def test_a_snapshot_that_was_overtaken_is_refused(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a"), at=NOW))
+    with pytest.raises(SupersededError):
+        apply(ledger, snapshot(job("a", "RUNNING"), at=NOW - 1))
+    assert ledger.find(INSTANCE, "a").state == "SUCCESS"  # type: ignore[union-attr]
+
+
+def test_a_finding_that_lasts_is_open_once_closed_when_gone_and_opened_anew(ledger: Ledger) -> None:
+    odd = job("a", "Paused")
+    assert "unknown_state" in apply(ledger, snapshot(odd))
+    assert apply(ledger, snapshot(odd, at=NOW + 1)) == set()
+    assert [str(f.finding.key.kind) for f in ledger.open_findings(INSTANCE)] == ["unknown_state"]
+    assert apply(ledger, snapshot(job("a", "RUNNING"), at=NOW + 2)) == {"state_changed"}
+    assert not ledger.open_findings(INSTANCE)
+    assert "unknown_state" in apply(ledger, snapshot(odd, at=NOW + 3))
+
+
+def test_a_note_before_the_window_makes_the_job_ours(ledger: Ledger) -> None:
+    ledger.take_note(note("a"))
+    assert apply(ledger, snapshot(job("a"), runs={RUN: "running"})) == {"state_changed"}
+    kept = ledger.find(INSTANCE, "a")
+    assert kept is not None
+    assert (kept.run, kept.wants_archive, kept.state) == (RUN, True, "SUCCESS")
+
+
+def test_notes_that_come_late_twice_or_in_the_wrong_order_end_in_the_same(ledger: Ledger) -> None:
+    start = note("a", at=NOW - 9 * MINUTE)
+    end = note(
+        "a",
+        at=NOW - MINUTE,
+        outcome=Outcome("SUCCESS", 20, 20, NOW - 9 * MINUTE, NOW - 2 * MINUTE, 1, "file:///a/logs.zip", "ab"),
+    )
+    entries = []
+    for number, order in enumerate([(start, end), (end, start), (start, end, start, end)]):
+        for one in order:
+            ledger.take_note(dataclasses.replace(one, instance=f"host-{number}"))
+        entries.append(ledger.find(f"host-{number}", "a"))
+    assert entries[0] == entries[1] == entries[2]
+    assert entries[0] is not None
+    assert (entries[0].state, entries[0].reported_state, entries[0].resumes) == ("SUCCESS", "SUCCESS", 1)
+    assert entries[0].archive_uri == "file:///a/logs.zip"
+
+
+def test_a_late_note_does_not_undo_what_was_seen_since(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a", "CANCELLED"), at=NOW))
+    ledger.take_note(note("a", at=NOW - MINUTE, outcome=Outcome("RUNNING")))
+    kept = ledger.find(INSTANCE, "a")
+    assert kept is not None
+    assert (kept.state, kept.active, kept.reported_state, kept.run) == ("CANCELLED", False, "RUNNING", RUN)
+
+
+def test_every_change_of_state_is_kept(ledger: Ledger) -> None:
+    ledger.take_note(note("a"))
+    apply(ledger, snapshot(job("a", "RUNNING"), at=NOW))
+    apply(ledger, snapshot(job("a"), at=NOW + 1))
+    with ledger.begin("test") as connection:
+        rows = connection.execute(text("SELECT before, after, seen_by FROM aem_guides_state_change ORDER BY id")).all()
+    assert [tuple(row) for row in rows] == [
+        (None, "WAITING", "run"),
+        ("WAITING", "RUNNING", "instance"),
+        ("RUNNING", "SUCCESS", "instance"),
+    ]
+
+
+def test_a_remedy_is_wanted_only_where_it_is_switched_on(ledger: Ledger) -> None:
+    ledger.take_note(note("a"))
+    over = {RUN: "failed"}
+    assert "log_not_archived" in apply(ledger, snapshot(job("a"), runs=over), frozenset())
+    (item,) = ledger.open_findings(INSTANCE)
+    assert (item.remedy, item.remedy_state) == ("archive", None)
+
+
+def test_an_alert_is_claimed_once_and_given_back_only_where_the_notifier_failed(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a", "Paused")))
+    names = [item.id for item in ledger.unalerted(INSTANCE)]
+    assert ledger.claim_alert(names, NOW) == names
+    assert ledger.claim_alert(names, NOW) == []
+    ledger.end_alert(names, succeeded=False)
+    assert ledger.claim_alert(names, NOW) == names
+    ledger.end_alert(names, succeeded=True)
+    assert ledger.unalerted(INSTANCE) == []
+
+
+def test_pruning_forgets_what_is_old_and_over_and_nothing_else(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("old", start=NOW - 900 * MINUTE), job("busy", "RUNNING"), at=NOW - 800 * MINUTE))
+    apply(ledger, snapshot(job("new"), at=NOW))
+    assert ledger.prune(INSTANCE, NOW - 400 * MINUTE) == 1
+    assert [ledger.find(INSTANCE, name) is not None for name in ("old", "busy", "new")] == [False, True, True]
+
+
+def test_the_fingerprints_that_succeeded_are_known(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a"), job("b", "FAILED")))
+    wanted = {name: ProcessingRequest(f"/content/dam/{name}").fingerprint() for name in "abc"}
+    assert ledger.succeeded(INSTANCE, wanted.values()) == {wanted["a"]}
+
+
+def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(ledger: Ledger) -> None:
+    ledger.take_note(note("a"))
+    apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c"), runs={RUN: "running"}))
+    with ledger.begin("test") as connection:
+
+        def rows(view: str, columns: str) -> list[tuple[object, ...]]:
+            query = text(f"SELECT {columns} FROM aem_guides_{view} ORDER BY 1")  # noqa: S608  # constants
+            return [tuple(row) for row in connection.execute(query)]
+
+        assert rows("jobs_a_day", "jobs, success, failed, by_airflow, assets") == [(3, 2, 1, 1, 30)]
+        assert [(p, n, round(float(s)), round(float(r), 4)) for p, n, s, r in _numbers(rows)] == [
+            ("/content/dam/a", 1, 600, 0.0167),
+            ("/content/dam/c", 1, 600, 0.0167),
+        ]
+        assert rows("failures", "processing_id, started_by, state") == [("b", "author", "FAILED")]
+        assert rows("starters", "started_by, jobs") == [("Airflow: aem_guides_process_assets", 1), ("author", 2)]
+
+
+def _numbers(rows: object) -> list[tuple[str, int, float, float]]:
+    return rows("folder_throughput", "path, jobs, average_seconds, assets_a_second")  # type: ignore[operator,no-any-return]
+
+
+def test_ten_thousand_jobs_in_one_window_are_taken_in(ledger: Ledger) -> None:
+    window = [job(f"j{n}", start=NOW - (40_000 - n) * 1000) for n in range(10_000)]
+    apply(ledger, snapshot(*window))
+    assert apply(ledger, snapshot(*window, at=NOW + 1)) == set()
+    with ledger.begin("test") as connection:
+        assert connection.execute(text("SELECT COUNT(*) FROM aem_guides_job")).scalar() == 10_000
+
+
+def test_two_reconciliations_at_once_find_each_thing_once(ledger: Ledger, address: URL) -> None:
+    found: list[set[str]] = []
+
+    def work(at: int) -> None:
+        with Ledger(open_engine(address)) as own:
+            try:
+                found.append(apply(own, snapshot(job("a"), job("b", "Paused"), at=at)))
+            except SupersededError:
+                found.append(set())
+
+    threads = [threading.Thread(target=work, args=(NOW + n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(sorted, found))[-1] == ["new_external", "unknown_state"]
+    assert sum(map(len, found)) == 2
+
+
+def _open_it(address: str, barrier: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's barrier
+    from sqlalchemy import make_url
+
+    open_engine(make_url(address)).dispose()
+
+
+def test_processes_that_start_at_once_migrate_once(address: URL) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(4)
+    where = address.render_as_string(hide_password=False)
+    processes = [context.Process(target=_open_it, args=(where, barrier)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    with Ledger(open_engine(address)) as ledger:
+        assert apply(ledger, snapshot(job("a"))) == {"new_external"}
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(address: URL) -> None:
+    engine = open_engine(address)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE aem_guides_ledger_version SET version_num = '9999'"))
+    with pytest.raises(LedgerVersionError, match="schema that this version does not know"):
+        open_engine(address)
+
+
+def test_what_is_read_at_every_reconciliation_is_read_by_index(ledger: Ledger) -> None:
+    with ledger.begin("test") as connection:
+        dialect = connection.dialect.name
+        for name, condition in LEFT_TO_DO[dialect].items():
+            query = f"SELECT * FROM {jobs.name} WHERE instance = 'x' AND {condition}"  # noqa: S608  # constants
+            if dialect == "postgresql":
+                connection.execute(text("SET LOCAL enable_seqscan = off"))
+                plan = connection.execute(text(f"EXPLAIN {query}")).all()
+            else:
+                plan = connection.execute(text(f"EXPLAIN QUERY PLAN {query}")).all()
+            assert f"aem_guides_job_{name}" in str(plan)
+
+
+def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+    nowhere = URL.create("postgresql+psycopg2", "me", "s3cret-canary", "127.0.0.1", 9, "ledger")
+    with pytest.raises(LedgerUnavailableError, match="aem_guides_ledger") as caught:
+        open_engine(nowhere)
+    assert "s3cret-canary" not in str(caught.value)
+
+
+def test_a_ledger_that_is_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aem_guides.ledger.database._LOCK_SECONDS", 0)
+    address = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
+    holder = open_engine(address)
+    with holder.begin(), pytest.raises(LedgerUnavailableError, match="locked"):
+        open_engine(address)
+
+
+def test_a_ledger_that_is_full_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:
+    engine = open_engine(URL.create("sqlite", database=str(tmp_path / "ledger.db")))
+    ledger = Ledger(engine)
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def _limit(connection: object, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]  # sqlite3's
+
+    with pytest.raises(LedgerUnavailableError, match="full"):
+        apply(ledger, snapshot(*(job(f"j{n}") for n in range(2000))))
+    with Ledger(make_engine(engine.url)) as other:
+        assert other.find(INSTANCE, "j0") is None
+
+
+def test_a_run_of_another_instance_is_left_alone(ledger: Ledger) -> None:
+    ledger.take_note(dataclasses.replace(note("a"), instance="other"))
+    assert apply(ledger, snapshot(job("b"))) == {"new_external"}
+    assert ledger.find(INSTANCE, "a") is None
