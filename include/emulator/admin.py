@@ -59,7 +59,7 @@ class Admin:
     async def jobs(self, _request: Request) -> Response:
         engine = self.api.engine
         window = {job.processing_id for job in engine.window()}
-        jobs = engine.store.jobs.values()
+        jobs = list(engine.store.jobs.values())  # more may begin while these are sent
         return array(dataclasses.asdict(job) | {"in_window": job.processing_id in window} for job in jobs)
 
     async def fail(self, request: Request) -> Response:

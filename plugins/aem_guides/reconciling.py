@@ -25,7 +25,7 @@ from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
-from aem_guides.protocol.errors import AemGuidesError, JobLostError, NotFoundError
+from aem_guides.protocol.errors import AemGuidesError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
@@ -86,7 +86,7 @@ def _statuses(hook: AemGuidesHook, names: Iterable[str]) -> Iterable[tuple[str, 
     for name in names:
         try:
             yield name, hook.get_status(name)
-        except NotFoundError:
+        except RejectedError:  # 400 and 404 alike: find_job takes them so, too
             yield name, None
         except AemGuidesError as error:
             log.warning("The status of job %s cannot be had this time: %s", name, error)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +161,10 @@ class EmulatorProcess:
             self._process.send_signal(number)
             self._process.wait(15)
             self._process = None
+
+    def wait_until(self, met: Callable[[], object], what: str = "what is awaited", within: float = 60) -> None:
+        """Await a condition."""
+        deadline = time.monotonic() + within
+        while not met():
+            assert time.monotonic() < deadline, f"not within {within} s: {what}"
+            time.sleep(0.02)

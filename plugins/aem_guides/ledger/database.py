@@ -121,7 +121,10 @@ def make_engine(url: URL) -> Engine:
         return engine
     options = f"-c lock_timeout={_LOCK_SECONDS}s -c statement_timeout=120s"
     return create_engine(
-        url, poolclass=NullPool, connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options}
+        url,
+        poolclass=NullPool,
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options},
+        **({"executemany_mode": "values_plus_batch"} if url.get_driver_name() == "psycopg2" else {}),
     )
 
 

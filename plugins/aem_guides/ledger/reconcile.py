@@ -16,7 +16,7 @@ from aem_guides.ledger.findings import Finding, FindingKey, FindingKind
 from aem_guides.ledger.records import LOST, LedgerJob, RunKey, Snapshot, observed
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import in_words
-from aem_guides.protocol.states import ENDED_STATES, JobState
+from aem_guides.protocol.states import ENDED_STATES, JobState, state_of_word
 
 GRACE_MS = 120_000
 """How long a start, an end or a first look may be ago before its absence elsewhere means anything."""
@@ -154,12 +154,7 @@ class _Comparison:
         self._find_failed_resumable(job)
         self._find_log_not_archived(job)
         self._find_archive_missing(job)
-        if job.state == JobState.UNKNOWN:
-            self._add(
-                FindingKind.UNKNOWN_STATE,
-                name,
-                f"Job {name} on {job.path} is in state {job.status_word!r}, which is not known.",
-            )
+        self._find_unknown_state(job)
 
     def _find_external(self, job: LedgerJob) -> None:
         if job.ours or job.announced or self._age(job) < GRACE_MS:
@@ -256,6 +251,17 @@ class _Comparison:
             return
         what = "differs from what was stored" if condition is ArchiveCondition.DIFFERENT else "is gone"
         self._add(key.kind, key.subject, f"The archive {job.archive_uri} of job {job.processing_id} {what}.")
+
+    def _find_unknown_state(self, job: LedgerJob) -> None:
+        """An unknown word lasts while the job can be seen; what else the instance says decides what the job is."""
+        shown = job.active or job.processing_id in self.seen
+        if shown and job.status_word and state_of_word(job.status_word) is JobState.UNKNOWN:
+            self._add(
+                FindingKind.UNKNOWN_STATE,
+                job.processing_id,
+                f"Job {job.processing_id} on {job.path} is in state {job.status_word!r}, which is not known; by its "
+                f"other fields it is {'active' if job.active else job.state}.",
+            )
 
     def _find_gap(self) -> None:
         before = self.ledger.last_window

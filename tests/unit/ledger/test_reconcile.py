@@ -201,6 +201,8 @@ def test_an_unknown_state_is_found_and_polled_on() -> None:
     result = reconcile(snapshot(odd), LedgerView(), POLICY)
     assert "'Paused', which is not known" in found(result)["unknown_state"]
     assert result.jobs[0].active
+    judged = reconcile(snapshot(job("a", "Archived", restartable=True, cancellable=False)), LedgerView(), POLICY)
+    assert "by its other fields it is UNKNOWN" not in found(judged)["unknown_state"]
 
 
 def test_an_entry_that_cannot_be_read_is_reported_and_the_others_are_used() -> None:

@@ -1,0 +1,268 @@
+"""The reconciliation against a real instance: what it reads, what it finds, what it mends."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import URL
+
+from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.database import open_engine
+from aem_guides.ledger.findings import Remedy
+from aem_guides.ledger.notes import Note
+from aem_guides.ledger.reconcile import ReconcilePolicy, Reconciliation
+from aem_guides.ledger.recorder import now_ms, record
+from aem_guides.ledger.records import LedgerJob, RunKey
+from aem_guides.ledger.settings import ReconcileSettings
+from aem_guides.ledger.store import Ledger
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.reconciling import RemedyResult, assignments, carry_out, take_in_waiting_notes, take_snapshot
+from tests.support.emulator import PASSWORD, EmulatorProcess
+
+CONNECTION = "aem_guides_default"
+RUN = RunKey("aem_guides_process_assets", "manual__1")
+EVERYTHING = frozenset({Remedy.ARCHIVE, Remedy.RESUME, Remedy.ADOPT})
+
+
+@dataclass
+class World:
+    """An instance, a ledger, an archive, and our runs."""
+
+    emulator: EmulatorProcess
+    ledger: Ledger
+    archive: Path
+    runs: dict[RunKey, str | None] = field(default_factory=dict)
+    archive_foreign: bool = False
+    shown: set[str] = field(default_factory=set)
+    windows: list[set[str]] = field(default_factory=list)
+
+    @property
+    def settings(self) -> ReconcileSettings:
+        return ReconcileSettings(ReconcilePolicy(archive_foreign=self.archive_foreign), EVERYTHING, 2, 0)
+
+    @property
+    def instance(self) -> str:
+        return f"127.0.0.1:{self.emulator.port}"
+
+    def reconcile(self) -> Reconciliation:
+        take_in_waiting_notes(self.ledger)
+        with AemGuidesHook(CONNECTION) as hook:
+            shown = take_snapshot(hook, self.ledger, CONNECTION, self.runs.get)
+        names = {job.processing_id for job in shown.window}
+        self.shown |= names
+        self.windows.append(names)
+        return self.ledger.reconcile(shown, self.settings.policy, EVERYTHING, run_id="r", dry_run=False)
+
+    def mend(self) -> list[RemedyResult]:
+        planned = assignments(self.ledger, self.instance, CONNECTION, self.settings)
+        return [carry_out(one, self.ledger, self.settings, by="test") for one in planned]
+
+    def found(self) -> set[str]:
+        return {str(finding.key.kind) for finding in self.reconcile().opened}
+
+    def entry(self, name: str) -> LedgerJob:
+        entry = self.ledger.find(self.instance, name)
+        assert entry is not None
+        return entry
+
+    def start_ours(self, path: str, run: RunKey = RUN, state: str | None = "running") -> str:
+        request = ProcessingRequest(path)
+        with AemGuidesHook(CONNECTION) as hook:
+            name = hook.start_processing(request)
+        self.runs[run] = state
+        note = Note(self.instance, CONNECTION, name, request.to_json(), run, "start_processing", 0, now_ms())
+        self.ledger.take_note(note)
+        return name
+
+    def start_foreign(self, path: str) -> str:
+        """As a person with curl."""
+        answer = httpx.post(
+            f"{self.emulator.url}/bin/guides/v1/assets/process",
+            json={"path": path, "type": "ASSET_PROCESSING"},
+            auth=("admin", PASSWORD),
+            trust_env=False,
+        )
+        return str(answer.raise_for_status().json()["processingId"])
+
+    def wait(self, met: Callable[[], object]) -> None:
+        self.emulator.wait_until(met)
+
+    def wait_for_more_than(self, jobs: int) -> None:
+        self.wait(lambda: len(self.emulator.jobs()) > jobs)
+
+    def settle(self) -> None:
+        """Wait until the instance does nothing."""
+        self.wait(lambda: self.emulator.get("/emulator/health")["active"] == 0)
+
+    def state(self, name: str) -> str:
+        (job,) = (job for job in self.emulator.jobs() if job["processing_id"] == name)
+        return str(job["state"])
+
+    def advance(self, seconds: float) -> None:
+        self.emulator.post("/emulator/clock", {"advance_seconds": seconds})
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    archive = tmp_path / "archive"
+    database = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
+    monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{archive}")
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    with EmulatorProcess(tmp_path / "emulator") as emulator, Ledger(open_engine(database)) as ledger:
+        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
+        yield World(emulator, ledger, archive)
+
+
+def test_a_job_whose_run_was_killed_for_good_is_adopted_followed_and_archived(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 100, rate=0.1)
+    name = world.start_ours("/content/dam/x", state="failed")
+    assert "disagreement" in world.found()
+    assert [(r.assignment.remedy, r.succeeded) for r in world.mend()] == [(Remedy.ADOPT, True)]
+    assert world.entry(name).kept
+    assert [str(key.kind) for key in world.reconcile().closed] == ["disagreement"]
+    world.emulator.virtual_folder("/content/dam/x", 100, rate=1000)
+    world.settle()
+    assert world.found() == {"state_changed", "missed_completion", "log_not_archived"}
+    assert [(r.assignment.remedy, r.succeeded) for r in world.mend()] == [(Remedy.ARCHIVE, True)]
+    entry = world.entry(name)
+    assert entry.archive_uri
+    with zipfile.ZipFile(entry.archive_uri.removeprefix("file://")) as archive:
+        stored = b"".join(archive.read(member) for member in archive.namelist()).decode().split("\n")[:-1]
+    assert stored == world.emulator.log_lines(name)
+    assert [str(key.kind) for key in world.reconcile().closed] == ["log_not_archived"]
+    assert world.mend() == []
+
+
+def test_a_job_that_failed_when_nobody_was_there_is_resumed_once_even_after_a_crash(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 40, rate=400, fail_at=0.5)
+    name = world.start_ours("/content/dam/x", state="failed")
+    world.settle()
+    assert "failed_resumable" in world.found()
+    planned = assignments(world.ledger, world.instance, CONNECTION, world.settings)
+    (resume,) = (one for one in planned if one.remedy is Remedy.RESUME)
+    with monkeypatch.context() as dying:
+        dying.setattr(world.ledger, "resumed", _crash)  # after the POST, before that is written down
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(resume, world.ledger, world.settings, by="test")
+    world.settle()
+    assert carry_out(resume, world.ledger, world.settings, by="test").succeeded
+    assert carry_out(resume, world.ledger, world.settings, by="test").succeeded
+    world.settle()
+    world.reconcile()
+    assert len(world.emulator.requests("resume")) == 1
+    assert [asset["times_processed"] for asset in world.emulator.assets("/content/dam/x")] == [1] * 40
+    assert (world.entry(name).state, world.entry(name).resumes) == ("SUCCESS", 1)
+
+
+def _crash(*_arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_resume_is_given_up_after_as_many_as_are_allowed(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 40, rate=400, fail_at=0.5)
+    name = world.start_ours("/content/dam/x", state="failed")
+    world.settle()
+    world.reconcile()
+    with world.ledger.begin("test") as connection:
+        connection.exec_driver_sql("UPDATE aem_guides_job SET resumes = 2")
+    (result,) = (r for r in world.mend() if r.assignment.remedy is Remedy.RESUME)
+    assert (result.succeeded, "reconcile_max_resumes" in result.note) == (False, True)
+    assert world.state(name) == "FAILED"
+
+
+def test_an_archive_that_was_damaged_or_removed_is_found_and_fetched_again(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 5)
+    name = world.start_ours("/content/dam/x", state="success")
+    world.settle()
+    world.reconcile()
+    world.mend()
+    place = Path(str(world.entry(name).archive_uri).removeprefix("file://"))
+    for damage in (lambda: place.write_bytes(b"not what was stored"), place.unlink):
+        damage()
+        with world.ledger.begin("test") as connection:
+            connection.exec_driver_sql("UPDATE aem_guides_job SET archive_checked_at = '2020-01-01'")
+        assert world.found() == {"archive_missing"}
+        assert [(r.assignment.remedy, r.succeeded) for r in world.mend()] == [(Remedy.ARCHIVE, True)]
+        assert [str(key.kind) for key in world.reconcile().closed] == ["archive_missing"]
+
+
+def test_a_job_that_the_instance_forgot_is_lost(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 100, rate=0.1)
+    name = world.start_ours("/content/dam/x")
+    with world.ledger.begin("test") as connection:
+        connection.exec_driver_sql("UPDATE aem_guides_job SET first_seen_at = '2020-01-01'")
+    world.emulator.post("/emulator/jobs/lose", {"processingId": name})
+    assert "lost" in world.found()
+    assert world.entry(name).state == "LOST"
+
+
+def test_an_unreadable_entry_is_reported_and_an_unknown_state_survived(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 5)
+    name = world.start_foreign("/content/dam/x")
+    world.settle()
+    world.emulator.fault("history", "history_bad_entry")
+    assert "unreadable_entry" in world.found()
+    assert world.entry(name).state == "SUCCESS"
+    world.emulator.fault("history", "unknown_state")
+    assert "unknown_state" in world.found()
+
+
+def test_notes_wait_in_the_archive_while_the_ledger_is_down_and_none_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 5)
+    request = ProcessingRequest("/content/dam/x")
+    with AemGuidesHook(CONNECTION) as hook:
+        name = hook.start_processing(request)
+    note = Note(world.instance, CONNECTION, name, request.to_json(), RUN, "start_processing", 0, now_ms())
+    with monkeypatch.context() as broken:
+        broken.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", "postgresql://nobody:canary-5e@127.0.0.1:9/none")
+        record([note])
+    assert len(list((world.archive / "ledger-notes").glob("*.json"))) == 1
+    world.runs[RUN] = "running"
+    assert "new_external" not in world.found()
+    assert world.entry(name).run == RUN
+    assert not list((world.archive / "ledger-notes").glob("*.json"))
+
+
+def test_hours_with_ours_others_and_the_instances_own_jobs_leave_nothing_out(world: World) -> None:
+    world.archive_foreign = True
+    world.emulator.settings(window=5, schedule_seconds=900.0, schedule_path="/content/dam/system")
+    world.emulator.virtual_folder("/content/dam/system", 3)
+    ours: set[str] = set()
+    for quarter in range(24):
+        before = len(world.emulator.jobs())
+        world.advance(900)
+        world.wait_for_more_than(before)
+        if quarter % 3 == 0:
+            world.emulator.virtual_folder(f"/content/dam/ours-{quarter}", 4)
+            ours.add(world.start_ours(f"/content/dam/ours-{quarter}", RunKey("d", f"r{quarter}"), "success"))
+        for number in range(7 if quarter in (8, 17) else quarter % 2):
+            world.emulator.virtual_folder(f"/content/dam/theirs-{quarter}-{number}", 2)
+            world.start_foreign(f"/content/dam/theirs-{quarter}-{number}")
+            world.settle()
+        world.reconcile()
+        world.mend()
+    world.settle()
+    world.advance(200)
+    world.reconcile()
+    world.mend()
+    world.reconcile()
+    assert ours
+    for name in world.shown | ours:
+        assert world.entry(name).state == world.state(name)
+        assert world.entry(name).archive_uri
+        assert Path(str(world.entry(name).archive_uri).removeprefix("file://")).exists()
+    with world.ledger.begin("test") as connection:
+        gaps = connection.exec_driver_sql("SELECT COUNT(*) FROM aem_guides_finding WHERE kind = 'window_gap'").scalar()
+        count = connection.exec_driver_sql("SELECT COUNT(*) FROM aem_guides_job").scalar()
+    pairs = zip(world.windows, world.windows[1:], strict=False)
+    assert gaps == sum(not before & after for before, after in pairs) == 2
+    assert count == len(world.shown | ours)
