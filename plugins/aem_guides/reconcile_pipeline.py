@@ -89,7 +89,7 @@ def read_window(connection_id: str) -> JsonObject:
 def reconcile_window(shown: JsonObject) -> JsonObject:
     """Compare what was read with the ledger, and write what is new."""
     from aem_guides.ledger.store import Ledger, SupersededError
-    from aem_guides.reconciling import findings_of
+    from aem_guides.reconciling import findings_of, jobs_of
 
     context = get_current_context()
     snapshot, settings, dry_run = Snapshot.from_json(shown), read_settings(), _is_dry_run()
@@ -112,7 +112,9 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
         if settings.retention_days and not dry_run:
             ledger.prune(snapshot.instance, now_ms() - settings.retention_days * _DAY_MS)
         lasting = [f for f in findings_of(ledger, snapshot.instance) if (f["kind"], f["text"]) in before]
-    return {**base, **_found(result, snapshot.taken_at), "lasting": cast("JsonValue", lasting)}
+        shown_jobs = jobs_of(ledger, snapshot)
+    found = _found(result, snapshot.taken_at)
+    return {**base, **found, "lasting": cast("JsonValue", lasting), "jobs": cast("JsonValue", shown_jobs)}
 
 
 @task(trigger_rule="all_done")

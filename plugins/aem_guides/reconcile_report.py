@@ -17,6 +17,7 @@ from aem_guides.archive_storage import Content, beside, move, storage_errors
 from aem_guides.protocol.models import JsonObject, JsonValue, number
 
 FOLDER = "reconciliations"
+_JOB_COLUMNS = ("job", "path", "state", "assets", "started by", "log archived")
 _FINDING_COLUMNS = ("severity", "kind", "processing_id", "text", "since", "remedy")
 
 
@@ -34,6 +35,16 @@ class InstanceReport:
 
     def count(self, name: str) -> int:
         return number((self.result or {}).get(name)) or 0
+
+    def jobs(self) -> list[tuple[str, ...]]:
+        """The jobs in the window, a row each."""
+        return [
+            tuple(
+                _said(entry.get(name))
+                for name in ("processing_id", "path", "state", "assets", "started_by", "archived")
+            )
+            for entry in self.findings("jobs")
+        ]
 
     def findings(self, name: str) -> list[Mapping[str, JsonValue]]:
         found = (self.result or {}).get(name)
@@ -81,6 +92,8 @@ def counts(reports: Sequence[InstanceReport]) -> JsonObject:
 def as_text(report: InstanceReport) -> str:
     """One instance for the task log: the headline, and tables of what is new, what lasts, and what was done."""
     parts = [report.headline()]
+    if report.jobs():
+        parts.append(f"Jobs in the window:\n{_table(_JOB_COLUMNS, report.jobs())}")
     for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
         rows = [_finding_row(entry) for entry in report.findings(name)]
         if rows:
@@ -95,6 +108,8 @@ def as_markdown(reports: Iterable[InstanceReport], at: datetime) -> str:
     parts = [f"# Reconciliation of {at:%Y-%m-%d %H:%M:%S} UTC"]
     for report in reports:
         parts += [f"## {_cell(report.name)}", _cell(report.headline())]
+        if report.jobs():
+            parts += ["### Jobs in the window", _markdown_table(_JOB_COLUMNS, report.jobs())]
         for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
             rows = [_finding_row(entry) for entry in report.findings(name)]
             if rows:
@@ -141,6 +156,12 @@ def _write(place: ObjectStoragePath, text: str) -> None:
         content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
         with beside(place, content) as part:
             move(part, place, len(data))
+
+
+def _said(value: JsonValue) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def _finding_row(entry: Mapping[str, JsonValue]) -> tuple[str, ...]:

@@ -26,13 +26,14 @@ from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.errors import AemGuidesError, JobLostError, RejectedError
-from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
+from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 
 ARCHIVES_AT_ONCE = 5
 ARCHIVE_CHECK_EVERY_MS = 24 * 3600 * 1000
+LISTED_JOBS = 50
 MOST_ATTEMPTS = 5
 """How often a remedy that fails is tried, once in a reconciliation."""
 
@@ -273,3 +274,21 @@ def findings_of(ledger: Ledger, instance: str) -> list[JsonObject]:
         )
         for item in ledger.open_findings(instance)
     ]
+
+
+def jobs_of(ledger: Ledger, snapshot: Snapshot) -> list[JsonObject]:
+    """The jobs in the window for the report, the newest first, as the ledger has them; the first 50 of them."""
+    newest = [job.processing_id for job in newest_first(snapshot.window)[:LISTED_JOBS]]
+    known = ledger.view(snapshot.instance, newest, snapshot.taken_at).jobs
+    return [_shown(known[name]) for name in newest if name in known]
+
+
+def _shown(entry: LedgerJob) -> JsonObject:
+    return {
+        "processing_id": entry.processing_id,
+        "path": entry.path,
+        "state": entry.state,
+        "assets": entry.triggered_count,
+        "started_by": f"{entry.run.dag_id} / {entry.run.run_id}" if entry.run else entry.created_by,
+        "archived": entry.archive_uri is not None,
+    }

@@ -84,4 +84,4 @@ def run_state(dag_id: str, run_id: str) -> str | None:
         if (error.error.detail or {}).get("status_code") == HTTPStatus.NOT_FOUND:
             return None
         raise
-    return str(answer.state) if isinstance(answer, DagRunStateResult) else None
+    return str(answer.state.value) if isinstance(answer, DagRunStateResult) else None

@@ -215,7 +215,8 @@ def test_the_archive_holds_the_log_and_is_the_same_each_time(instance: Instance)
         assert archive.read(log).decode().splitlines() == instance.emulator.log_lines(processing_id)
     assert padding.file_size == 3_000_001
     assert len(answer.content) > 3_000_000
-    assert not list((instance.emulator.folder / "data" / "tmp").iterdir())
+    leftovers = instance.emulator.folder / "data" / "tmp"
+    instance.emulator.wait_until(lambda: not list(leftovers.iterdir()), "the temporary files to go")
 
 
 def test_the_log_may_be_told_by_paths_which_need_a_login(instance: Instance) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -43,6 +44,15 @@ class LiveAirflow:
                 "AIRFLOW__API__PORT": str(free_port()),
                 "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
                 "AIRFLOW__AEM_GUIDES__FIRST_RETRY_SECONDS": "1",
+                # Tests count requests: the reconciliation runs when they say.
+                "AIRFLOW__AEM_GUIDES__RECONCILE_SCHEDULE": "never",
+                "AIRFLOW__AEM_GUIDES__RECONCILE_REMEDIES": "archive, resume, adopt, alert",
+                "AIRFLOW__AEM_GUIDES__ALERT_NOTIFIER": json.dumps(
+                    {
+                        "class": "file_notifier.FileNotifier",
+                        "kwargs": {"file": str(folder / "alerts.txt"), "text": "{{ aem_guides_alert }}"},
+                    }
+                ),
                 "AIRFLOW_CONN_WRONG_PASSWORD": emulator.connection().replace(PASSWORD, "not-the-password"),
                 "AIRFLOW_CONN_NO_HOST": '{"conn_type": "aem_guides", "login": "admin", "password": "x"}',
                 "AIRFLOW_CONN_NOBODY_THERE": emulator.connection().replace(emulator.url, "http://127.0.0.1:9"),
@@ -64,6 +74,11 @@ class LiveAirflow:
     @property
     def rest(self) -> AirflowRest:
         return self.stack.rest
+
+    def run_dag(self, dag_id: str, conf: Mapping[str, object], within: float = 180) -> tuple[str, str]:
+        """Start a run of any DAG, wait for its end; its id and state."""
+        run_id = self.rest.trigger(dag_id, conf)
+        return run_id, self.rest.wait_for_run(dag_id, run_id, within)
 
     def run(self, conf: Mapping[str, object], within: float = 180) -> tuple[str, str]:
         """Start a run of the main DAG, wait for its end; its id and state."""

@@ -98,17 +98,19 @@ def _fresh(note: Note) -> LedgerJob:
 
 
 def _with_outcome(entry: LedgerJob, note: Note, outcome: Outcome) -> LedgerJob:
+    active = outcome.state in ACTIVE_STATES or (outcome.state == JobState.UNKNOWN and entry.active)
+    # The log of a job that goes on has grown since: what was archived of it does not count.
+    archived = outcome.archive_uri is not None and not active
     entry = dataclasses.replace(
         entry,
         reported_state=outcome.state if not note.adopted else entry.reported_state,
         resumes=max(entry.resumes, outcome.resumes),
-        archive_uri=outcome.archive_uri or entry.archive_uri,
-        sha256=outcome.sha256 or entry.sha256,
-        archive_checked_at=note.at if outcome.archive_uri else entry.archive_checked_at,
+        archive_uri=outcome.archive_uri if archived else entry.archive_uri,
+        sha256=outcome.sha256 if archived else entry.sha256,
+        archive_checked_at=note.at if archived else entry.archive_checked_at,
     )
     if note.at < entry.last_seen_at:
         return entry
-    active = outcome.state in ACTIVE_STATES or (outcome.state == JobState.UNKNOWN and entry.active)
     return dataclasses.replace(
         entry,
         state=outcome.state,

@@ -110,6 +110,12 @@ def test_a_late_note_does_not_undo_what_was_seen_since(ledger: Ledger) -> None:
     assert (kept.state, kept.active, kept.reported_state, kept.run) == ("CANCELLED", False, "RUNNING", RUN)
 
 
+def test_an_archive_of_a_job_that_goes_on_does_not_count(ledger: Ledger) -> None:
+    ledger.take_note(note("a", at=NOW - MINUTE, outcome=Outcome("RUNNING", archive_uri="file:///a", sha256="ab")))
+    found = apply(ledger, snapshot(job("a"), runs={RUN: "failed"}))
+    assert {"missed_completion", "log_not_archived"} <= found
+
+
 def test_every_change_of_state_is_kept(ledger: Ledger) -> None:
     ledger.take_note(note("a"))
     apply(ledger, snapshot(job("a", "RUNNING"), at=NOW))
