@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import httpx
+import psycopg2
 import pytest
 
 from tests.support.airflow_stack import DAG, LiveAirflow
@@ -145,6 +146,26 @@ def test_a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id(airflow: L
     assert result["archive_uri"].startswith("file://")
     state, _, log = control(airflow, "inspect", "no-such-job")
     assert (state, "is known neither to status nor to history" in log) == ("failed", True)
+
+
+def test_a_ledger_that_is_locked_delays_no_job_and_loses_nothing(airflow: LiveAirflow) -> None:
+    path, notes = folder(airflow), airflow.folder / "archive" / "ledger-notes"
+    address = airflow.stack.environment["AIRFLOW_CONN_AEM_GUIDES_LEDGER"].replace("+psycopg2", "")
+    holder = psycopg2.connect(address)
+    try:
+        with holder.cursor() as cursor:
+            cursor.execute("LOCK TABLE aem_guides_instance IN ACCESS EXCLUSIVE MODE")
+        run_id, state = airflow.run({"paths": [path]})
+        assert state == "success"
+        assert len(list(notes.glob("*.json"))) == 2
+    finally:
+        holder.close()
+    (row,) = airflow.rest.xcom(DAG, run_id, "report")
+    assert reconcile(airflow)[1] == "success"
+    assert not list(notes.glob("*.json"))
+    _, inspected, _ = control(airflow, "inspect", row["processing_id"])
+    assert inspected["ledger"]["run"] == {"dag_id": DAG, "run_id": run_id}
+    assert inspected["ledger"]["sha256"] == row["sha256"]
 
 
 def test_an_action_that_does_not_exist_is_refused_at_the_rest_call(airflow: LiveAirflow) -> None:

@@ -46,7 +46,7 @@ from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
 LEDGER_CONNECTION = "aem_guides_ledger"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _CONNECT_SECONDS = 5
-_LOCK_SECONDS = 15
+LOCK_SECONDS = 15
 _MIGRATION_LOCK = 4_870_211_093
 _DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2", "sqlite": "sqlite"}
 
@@ -111,15 +111,15 @@ def ledger_errors(what: str) -> Iterator[None]:
         ) from None
 
 
-def make_engine(url: URL) -> Engine:
+def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
     """An engine without kept connections: tasks are short, and come in many processes."""
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _LOCK_SECONDS})
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_seconds})
         _begin_sqlite_as_told(engine)
         return engine
-    options = f"-c lock_timeout={_LOCK_SECONDS}s -c statement_timeout=120s"
+    options = f"-c lock_timeout={lock_seconds}s -c statement_timeout=120s"
     return create_engine(
         url,
         poolclass=NullPool,
@@ -140,13 +140,14 @@ def _begin_sqlite_as_told(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def open_engine(url: URL | None = None) -> Engine:
+def open_engine(url: URL | None = None, *, lock_seconds: int = LOCK_SECONDS) -> Engine:
     """The ledger's engine, its schema brought up to date. Safe when several processes do so at once.
 
-    Raises LedgerUnavailableError, LedgerVersionError, ConfigurationError.
+    `lock_seconds` is how long a statement waits for another writer. Raises LedgerUnavailableError, LedgerVersionError,
+    ConfigurationError.
     """
     with ledger_errors("Opening"):
-        engine = make_engine(url or ledger_url())
+        engine = make_engine(url or ledger_url(), lock_seconds)
         try:
             _migrate(engine)
         except BaseException:

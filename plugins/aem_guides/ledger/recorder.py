@@ -26,6 +26,8 @@ from aem_guides.protocol.models import JsonObject, JsonValue, number, text
 from aem_guides.protocol.procedures.start import Origin
 
 WAITING_FOLDER = "ledger-notes"
+LOCK_SECONDS = 3
+"""A run does not wait longer for the ledger: its note can wait instead."""
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +102,12 @@ def _outcome_of(row: Mapping[str, JsonValue]) -> Outcome:
 
 def record(notes: Sequence[Note]) -> None:
     """Write notes to the ledger, or where they wait for it. Never raises: what a job comes to does not hang on it."""
-    from aem_guides.ledger.store import Ledger  # a task that starts a job waits for no database library
+    from aem_guides.ledger.database import open_engine  # a task that starts a job waits for no database library
+    from aem_guides.ledger.store import Ledger
 
     left = list(notes)
     try:
-        with Ledger() as ledger:
+        with Ledger(open_engine(lock_seconds=LOCK_SECONDS)) as ledger:
             while left:
                 ledger.take_note(left[0])
                 left.pop(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import re
 import threading
 from pathlib import Path
 
@@ -179,6 +180,16 @@ def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(led
         assert rows("starters", "started_by, jobs") == [("Airflow: aem_guides_process_assets", 1), ("author", 2)]
 
 
+def test_the_questions_in_the_readme_are_answered(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c", "Paused")))
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    questions = [q for block in re.findall(r"```sql\n(.*?)```", readme, re.DOTALL) for q in block.split(";\n") if q]
+    assert len(questions) == 5
+    with ledger.begin("test") as connection:
+        for question in questions:
+            assert connection.execute(text(question)).all()
+
+
 def _numbers(rows: object) -> list[tuple[str, int, float, float]]:
     return rows("folder_throughput", "path, jobs, average_seconds, assets_a_second")  # type: ignore[operator,no-any-return]
 
@@ -259,12 +270,11 @@ def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
     assert "s3cret-canary" not in str(caught.value)
 
 
-def test_a_ledger_that_is_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aem_guides.ledger.database._LOCK_SECONDS", 0)
+def test_a_ledger_that_is_locked_is_told(tmp_path: Path) -> None:
     address = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
     holder = open_engine(address)
     with holder.begin(), pytest.raises(LedgerUnavailableError, match="locked"):
-        open_engine(address)
+        open_engine(address, lock_seconds=0)
 
 
 def test_a_ledger_that_is_full_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:
