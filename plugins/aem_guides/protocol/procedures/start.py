@@ -108,6 +108,21 @@ def start_once(
         yield Wait(_pause(talk, outcome.error, attempt), f"the start was not accepted: {outcome.error}")
 
 
+def find_started(
+    talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
+) -> Steps[Started | None]:
+    """What came of a start that an earlier try was about to send: its job, or None where it is certain that none did.
+
+    Starts nothing. Emits the settled `Intent`. Raises DoubtfulStartError, and what a call raises.
+    """
+    if intent.processing_id is not None:
+        return Started(intent.processing_id, Origin.ADOPTED if intent.adopted else Origin.RECOVERED)
+    found = yield from _settle(talk, request, intent, policy)
+    if isinstance(found, Job):
+        return (yield from _take(intent, found, Origin.RECOVERED))
+    return None
+
+
 @dataclass(frozen=True)
 class _NotAccepted:
     """It is certain that no job came of the POST, and another one may be sent."""
