@@ -25,6 +25,7 @@ from aem_guides.turns import coordinator_for
 
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
 _FIRST_LOOK_SECONDS = 3.0
+_TELL_EVERY_SECONDS = 30.0
 
 
 class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
@@ -51,7 +52,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, tell, wait."""
         plan = await self._plan()
-        speed, told, pause = BatchSpeed(), "", _FIRST_LOOK_SECONDS
+        speed, told, told_at, pause = BatchSpeed(), "", -_TELL_EVERY_SECONDS, _FIRST_LOOK_SECONDS
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
                 await asyncio.sleep(pause)
@@ -62,8 +63,9 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
                     self.log.warning("Progress cannot be told just now: %s", error)
                     continue
                 said = counts.in_words(speed.seconds_left(counts, time.time()))
-                if said != told:
-                    told = said
+                now = time.monotonic()
+                if said != told and (over or now - told_at >= _TELL_EVERY_SECONDS):
+                    told, told_at = said, now
                     self.log.info(said)
                 if over:
                     break

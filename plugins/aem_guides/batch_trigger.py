@@ -160,7 +160,10 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
                 if wait is None:
                     return True
                 self.log.info("Waiting: %s", wait.why)
-                coordinator.put_back(ticket, Pacing().shortest, wait.processing_id)
+                if wait.lacks_room:
+                    coordinator.put_back_for_room(ticket)
+                else:
+                    coordinator.put_back(ticket, Pacing().shortest, wait.processing_id)
         return False
 
     async def _act(self, hook: AemGuidesAsyncHook, coordinator: Coordinator, ticket: Ticket) -> MustWait | None:

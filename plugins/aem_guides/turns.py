@@ -21,7 +21,7 @@ from aem_guides.notes import Notes, lease_key
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
 from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
-from aem_guides.protocol.models import History, Job
+from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.steps import Steps
@@ -119,9 +119,10 @@ class Coordinator:
         self._stirred = asyncio.Event()
         self._looker: Ticket | None = None
         self._quiet_since = time.time()
+        self._full_until = 0.0
         self._failures = 0
         self._refused_since: float | None = None
-        self._reading: History | None = None
+        self._seen: dict[str, Job] | None = None
         self._read_at = 0.0
 
     @contextlib.asynccontextmanager
@@ -151,7 +152,7 @@ class Coordinator:
             now = time.time()
             if now >= deadline_at:
                 return False
-            if self._reading is not None and now - told_at >= TELL_EVERY_SECONDS:
+            if self._seen is not None and now - told_at >= TELL_EVERY_SECONDS:
                 told_at = now
                 tell(f"{ticket.path} waits: {self.turns.why(ticket)}")
             if self._looker in (None, ticket):
@@ -173,8 +174,14 @@ class Coordinator:
             raise LeaseLostError("Another triggerer starts jobs on this instance now; waiting for the next turn.")
 
     def put_back(self, ticket: Ticket, seconds: float, blocked_by: str | None = None) -> None:
-        """A start that could not be: try again after so many seconds, at the same place in the line."""
+        """A start that could not be: try again after so many seconds, and let others go first until then."""
         self.turns.put_back(ticket, not_before=time.time() + seconds, blocked_by=blocked_by)
+        self._stirred.set()
+
+    def put_back_for_room(self, ticket: Ticket) -> None:
+        """A start for which there was no room after all: there is none for others either, until the next look."""
+        self.turns.put_back(ticket, not_before=0.0)
+        self._full_until = time.time() + self._pacing.shortest / 2
         self._stirred.set()
 
     @contextlib.contextmanager
@@ -193,10 +200,9 @@ class Coordinator:
 
     def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
         """The job from what was read for all just now or, where that does not show it, by its status."""
-        if self._reading is not None and talk.now() - self._read_at < self._pacing.shortest:
-            for job in self._reading.jobs:
-                if job.processing_id == processing_id:
-                    return job
+        fresh = talk.now() - self._read_at < self._pacing.shortest
+        if fresh and self._seen is not None and (job := self._seen.get(processing_id)) is not None:
+            return job
         return (yield from find_job(talk, processing_id))
 
     async def _look(self, hook: AemGuidesAsyncHook, tell: Tell) -> float:
@@ -205,12 +211,14 @@ class Coordinator:
             return self._pacing.longest
         talk = await hook.talk()
         random = talk.surroundings.random()
+        if (left := self._full_until - talk.now()) > 0:
+            return left
         try:
             if not await self._lease.hold(self.turns):
                 return self._pacing.shortest * (0.9 + 0.2 * random)
             if talk.now() - self._read_at >= self._pacing.shortest / 2:
                 self.looks += 1
-                self._reading = await hook.drive(take_a_look(talk, self.turns))
+                self._seen = await hook.drive(take_a_look(talk, self.turns))
                 self._read_at = talk.now()
         except (AemGuidesError, AirflowRuntimeError) as error:
             return self._after_failure(error, random, tell)

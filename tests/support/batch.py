@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -19,6 +16,7 @@ from tests.support.emulator import PASSWORD, EmulatorProcess
 
 BATCH = "aem_guides_process_batch"
 PATHS = "process_path"
+START = "/bin/guides/v1/assets/process"
 
 
 def virtual_folders(emulator: EmulatorProcess, root: str, count: int, *, files: int, rate: float) -> list[str]:
@@ -44,9 +42,7 @@ def a_stranger_starting_jobs(emulator: EmulatorProcess, *, every: float, files: 
                 try:
                     emulator_folder = {"path": path, "files": files, "rate": rate}
                     client.post("/emulator/virtual-folders", json=emulator_folder).raise_for_status()
-                    client.post(
-                        "/bin/guides/v1/assets/process", json={"path": path, "type": "ASSET_PROCESSING"}
-                    ).raise_for_status()
+                    client.post(START, json={"path": path, "type": "ASSET_PROCESSING"}).raise_for_status()
                 except httpx.HTTPError as error:
                     failures.append(error)
                 number += 1
@@ -61,44 +57,44 @@ def a_stranger_starting_jobs(emulator: EmulatorProcess, *, every: float, files: 
     assert not failures, failures
 
 
+def start_as_stranger(emulator: EmulatorProcess, path: str) -> None:
+    """Start a job as somebody else does."""
+    body = {"path": path, "type": "ASSET_PROCESSING"}
+    answer = httpx.post(f"{emulator.url}{START}", json=body, auth=("admin", PASSWORD), trust_env=False)
+    answer.raise_for_status()
+
+
+def states_of_paths(airflow: LiveAirflow, run_id: str, *states: str) -> int:
+    """How many path tasks of a run are in one of the states."""
+    where = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/{PATHS}/listMapped"
+    answer = airflow.rest.request("GET", where, params={"limit": 1, "state": list(states)})
+    return int(answer["total_entries"])
+
+
 @dataclass
 class Watcher:
-    """What the machine shows while a batch runs: task processes, memory of the triggerer and the scheduler."""
+    """The memory of triggerer and scheduler while a batch runs, in bytes."""
 
     airflow: LiveAirflow
-    run_id: str
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    samples: dict[str, list[int]] = field(default_factory=lambda: {"triggerer": [], "scheduler": []})
 
     def look(self) -> None:
         """Take one sample."""
-        states: dict[str, int] = {}
-        for state in ("running", "queued", "deferred"):
-            states[state] = self._count(state)
-        self.samples.append(
-            {
-                "at": time.time(),
-                **states,
-                "triggerer": memory_of(self.airflow, "triggerer"),
-                "scheduler": memory_of(self.airflow, "scheduler"),
-            }
-        )
+        for component, sizes in self.samples.items():
+            sizes.append(memory_of(self.airflow, component))
 
-    def _count(self, state: str) -> int:
-        query = {"limit": 1, "state": [state], "task_id_pattern": PATHS}
-        answer = self.airflow.rest.request("GET", f"/dags/{BATCH}/dagRuns/{self.run_id}/taskInstances", params=query)
-        return int(answer["total_entries"])
+    def late_growth(self, component: str) -> float:
+        """The most of the last third of the samples, as a share of the most of the second third."""
+        sizes = self.samples[component]
+        third = max(1, len(sizes) // 3)
+        return max(sizes[-third:]) / max(sizes[third : 2 * third] or sizes)
 
 
 def memory_of(airflow: LiveAirflow, component: str) -> int:
-    """Unshared memory of a component and all of its children, in bytes."""
+    """Unshared memory of a component, in bytes: of the triggerer with what runs the triggers, of others alone."""
     process = psutil.Process(airflow.stack.programs.running[component].pid)
-    total = 0
-    for member in [process, *process.children(recursive=True)]:
-        try:
-            total += int(member.memory_full_info().uss)
-        except psutil.Error:
-            continue
-    return total
+    members = [process, *(process.children() if component == "triggerer" else [])]
+    return sum(int(member.memory_full_info().uss) for member in members)
 
 
 def starts_beyond(emulator: EmulatorProcess, root: str, limit: int) -> list[str]:
@@ -121,8 +117,3 @@ def starts_beyond(emulator: EmulatorProcess, root: str, limit: int) -> list[str]
         if len(active) >= limit:
             beyond.append(f"{job['path']}: {[(other['path'], other['started']) for other in active]}")
     return beyond
-
-
-def archives(folder: Path) -> int:
-    """How many whole archives lie below a folder."""
-    return len(list(folder.rglob("manifest.json")))

@@ -118,10 +118,9 @@ def next_act(note: PathNote, job: Job | None, *, cleared: bool, later_try: bool,
     verdict = job.verdict if job is not None else None
     if verdict in (Verdict.ACTIVE, Verdict.SUCCEEDED, Verdict.ENDED_UNCLEAR):
         return Act.FOLLOW
-    if job is not None and job.resumable and note.is_ours and resumes_left > 0:
-        if cleared or (verdict is Verdict.FAILED and later_try):
-            return Act.RESUME
-        return Act.FOLLOW
+    if job is not None and job.resumable and note.is_ours:
+        again = verdict is Verdict.FAILED and later_try and resumes_left > 0
+        return Act.RESUME if cleared or again else Act.FOLLOW
     return Act.START if cleared else Act.FOLLOW
 
 

@@ -152,8 +152,14 @@ class Turns:
 
     @property
     def to_ask(self) -> list[str]:
-        """The active jobs whose end only their own status can tell."""
-        return sorted(self._active.keys() - self._window - self._followed)
+        """The active jobs whose end only their own status can tell.
+
+        Those that are followed are asked for only where they keep others waiting: a short job may leave the window
+        before it was seen there, and long before its follower looks.
+        """
+        unseen = self._active.keys() - self._window
+        crowded = self.first is not None and len(self._active) >= self.first.limit
+        return sorted(unseen if crowded else unseen - self._followed)
 
     def grant(self, now: float) -> Ticket | None:
         """Give the turn to the first in the line who may start; None while one is starting, or nobody may."""
@@ -199,13 +205,14 @@ class Turns:
         self._active.pop(job.processing_id, None)
 
 
-def take_a_look(talk: Conversation, turns: Turns) -> Steps[History]:
-    """Read the window, and the status of those active jobs that it does not show.
+def take_a_look(talk: Conversation, turns: Turns) -> Steps[dict[str, Job]]:
+    """Read the window, and the status of active jobs that it does not show; the jobs seen, by their ids.
 
     A status that cannot be had changes nothing: the job goes on to count. Raises what reading the history raises.
     """
     history = yield from talk.call(contract.history())
     turns.see(history, talk.now())
+    seen = {job.processing_id: job for job in history.jobs}
     for processing_id in turns.to_ask:
         try:
             job = yield from talk.call(contract.status(processing_id))
@@ -214,5 +221,6 @@ def take_a_look(talk: Conversation, turns: Turns) -> Steps[History]:
         except AemGuidesError:
             continue
         else:
+            seen[processing_id] = job
             turns.see_status(processing_id, job, talk.now())
-    return history
+    return seen

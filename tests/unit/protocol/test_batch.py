@@ -82,11 +82,12 @@ def test_what_the_next_try_does(seen: Job | None, tried: tuple[bool, bool], act:
     assert next_act(STARTED, seen, cleared=cleared, later_try=later_try, resumes_left=2) is act
 
 
-def test_an_adopted_job_is_never_resumed_and_none_beyond_the_limit() -> None:
+def test_an_adopted_job_is_never_resumed_and_none_beyond_the_limit_but_by_a_person() -> None:
     adopted = PathNote(REQUEST.fingerprint()).started("x", Origin.ADOPTED, 5.0)
     assert next_act(adopted, FAILED, cleared=False, later_try=True, resumes_left=2) is Act.FOLLOW
     assert next_act(adopted, FAILED, cleared=True, later_try=False, resumes_left=2) is Act.START
     assert next_act(STARTED, FAILED, cleared=False, later_try=True, resumes_left=0) is Act.FOLLOW
+    assert next_act(STARTED, FAILED, cleared=True, later_try=False, resumes_left=0) is Act.RESUME
 
 
 def test_a_first_try_starts_and_an_interrupted_resume_is_taken_up() -> None:

@@ -61,10 +61,14 @@ class Started:
 
 @dataclass(frozen=True)
 class MustWait:
-    """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen."""
+    """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen.
+
+    `lacks_room`: nothing is in the way on its path, but as many jobs are active as are allowed.
+    """
 
     why: str
     processing_id: str | None = None
+    lacks_room: bool = False
 
 
 StartOutcome = Started | MustWait
@@ -213,7 +217,8 @@ def _full(active: list[Job], policy: StartPolicy) -> MustWait | None:
     limit = policy.max_active_jobs
     if limit is None or len(active) < limit:
         return None
-    return MustWait(f"{len(active)} jobs are active on the instance, {limit} are allowed (max_active_jobs)")
+    why = f"{len(active)} jobs are active on the instance, {limit} are allowed (max_active_jobs)"
+    return MustWait(why, lacks_room=True)
 
 
 def _overlap(one: str, other: str) -> bool:
