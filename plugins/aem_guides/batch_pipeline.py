@@ -19,6 +19,7 @@ from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, chec
 from aem_guides.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, store_outcome, summary
 from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.memory import StateStore
 from aem_guides.notes import NOTES, AirflowNotes, path_key
 from aem_guides.operators import AemGuidesCheckInstanceOperator
@@ -107,7 +108,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore]):  # type: ignore[no-unt
         params = cast("Mapping[str, JsonValue]", context["params"])
         requests = _requests(params)
         with AemGuidesHook(str(params["connection_id"])) as hook:
-            instance = hook.settings.host
+            instance = hook.settings.instance
         done = set() if params["reprocess"] else _done(context, params, instance, requests, done_before)
         left = [request for request in requests if request.fingerprint() not in done]
         check_size(left)
@@ -173,6 +174,9 @@ def report() -> JsonObject:
     pulled = ti.xcom_pull(task_ids=[PATHS], key=ROW_KEY) or []
     found = [BatchRow.from_json(row) for row in pulled if isinstance(row, dict)]
     rows = _complete(context, plan, {row.fingerprint: row for row in found}, str(params["connection_id"]))
+    note_outcomes(
+        context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
+    )
     archived = bool(params["archive_logs"])
     log.info("%s; %s were processed well before\n", summary(rows, archived=archived), f"{plan.done_before:,}")
     uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
@@ -191,6 +195,25 @@ def report() -> JsonObject:
         more = f"; and {len(wrong) - _LISTED_PROBLEMS:,} more" if len(wrong) > _LISTED_PROBLEMS else ""
         raise RunFailedError(f"{len(wrong):,} of {len(rows):,} paths did not come to a good end: {named}{more}")
     return result
+
+
+def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[BatchRow]) -> list[JsonObject | None]:
+    """What the ledger wants to know of each start; None for a path that has no job."""
+    requests: list[JsonValue] = []
+    for block in range(plan.blocks):
+        requests.extend(ti.xcom_pull(task_ids=PLAN, key=block_key(block), map_indexes=-1) or [])
+    return [
+        {
+            "processing_id": row.processing_id,
+            "path": row.path,
+            "origin": row.origin,
+            "request": request,
+            "instance": plan.instance,
+        }
+        if row.processing_id
+        else None
+        for row, request in zip(rows, requests, strict=True)
+    ]
 
 
 def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow], connection_id: str) -> list[BatchRow]:

@@ -26,21 +26,23 @@ ROW_KEY = "row"
 _FOLDER = "batches"
 
 DoneBefore = Callable[[str, Collection[str]], set[str]]
-"""`done_before(instance, fingerprints)`: which requests were processed well on this instance (its host) before."""
+"""`done_before(instance, fingerprints)`: which requests were processed well on this instance (host and port) before."""
 
 
 @dataclass(frozen=True)
 class BatchRow:
     """What came of one path.
 
-    `fingerprint` is the request's. `state` is a `JobState`, "LOST" or "NOT_STARTED"; times are ISO 8601 in UTC;
-    `error` says why the path did not come to a good end. What is not known is None.
+    `fingerprint` is the request's; `origin` tells how the job became ours (`start.Origin`). `state` is a `JobState`,
+    "LOST" or "NOT_STARTED"; times are ISO 8601 in UTC; `error` says why the path did not come to a good end. What is
+    not known is None.
     """
 
     path: str
     state: str
     fingerprint: str
     processing_id: str | None = None
+    origin: str | None = None
     total_files: int | None = None
     triggered_count: int | None = None
     failed_assets: int | None = None
@@ -66,6 +68,7 @@ class BatchRow:
             state=str(data.get("state")),
             fingerprint=str(data.get("fingerprint")),
             processing_id=text(data.get("processing_id")),
+            origin=text(data.get("origin")),
             total_files=number(data.get("total_files")),
             triggered_count=number(data.get("triggered_count")),
             failed_assets=number(data.get("failed_assets")),
@@ -93,6 +96,7 @@ def row_of(
         state=outcome.state,
         fingerprint=request.fingerprint(),
         processing_id=outcome.processing_id or None,
+        origin=str(note.origin) if note.origin else None,
         total_files=outcome.total_files,
         triggered_count=outcome.triggered_count,
         started_at=outcome.started_at,
