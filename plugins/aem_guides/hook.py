@@ -326,7 +326,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
             settings = await self.settings()
             context: ssl.SSLContext | bool = False
             if settings.verify:
-                context = await asyncio.to_thread(ssl.create_default_context, cafile=settings.ca_file)
+                context = await asyncio.to_thread(bodies.trust, settings.ca_file)
             self._kept = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context),
                 timeout=aiohttp.ClientTimeout(

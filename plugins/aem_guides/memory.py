@@ -20,7 +20,7 @@ _START_KEY = "aem_guides_start"
 _WAIT_KEY = "aem_guides_wait"
 
 
-class _Store(Protocol):
+class StateStore(Protocol):
     def get(self, key: str, default: JsonValue = None) -> JsonValue: ...
 
     def set(self, key: str, value: JsonValue, *, retention: object = None) -> None: ...
@@ -132,8 +132,8 @@ class WaitMemory:
         )
 
 
-def _store(context: Context) -> _Store:
-    return cast("_Store", context["task_state_store"])
+def _store(context: Context) -> StateStore:
+    return cast("StateStore", context["task_state_store"])
 
 
 def _load(context: Context, key: str) -> Mapping[str, JsonValue] | None:

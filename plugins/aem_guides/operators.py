@@ -19,6 +19,7 @@ from aem_guides.archive import (
     iso_time,
     store_archive,
 )
+from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
 from aem_guides.memory import run_label
@@ -39,6 +40,7 @@ __all__ = [
     "AemGuidesCancelProcessingOperator",
     "AemGuidesCheckInstanceOperator",
     "AemGuidesHistoryOperator",
+    "AemGuidesProcessAssetsOperator",
     "AemGuidesPullLogsOperator",
     "AemGuidesResumeProcessingOperator",
     "AemGuidesStartProcessingOperator",

@@ -30,7 +30,10 @@ class OnDeadline(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """How waiting for a job ended. `cancel` is the result of cancelling it, None where that was not tried."""
+    """How waiting for a job ended. `cancel` is the result of cancelling it, None where that was not tried.
+
+    `starter` names the task that starts it anew when it is cleared.
+    """
 
     followed: Followed
     cancel: str | None
@@ -38,6 +41,7 @@ class Ending:
     resumes: int
     resumes_left: int
     hours: float
+    starter: str = "start_processing"
 
 
 _STATE_OF_VERDICT = {
@@ -102,7 +106,7 @@ def conclude(ending: Ending) -> str:
         case FollowEnd.LOST:
             raise JobLostError(
                 f"{name} is lost: neither status nor history knows it any more. Look in the Bulk Processor whether it "
-                "ran; clear start_processing to start it anew.",
+                f"ran; clear {ending.starter} to start it anew.",
                 job,
             )
     if job is None:
@@ -129,7 +133,7 @@ def _failed(ending: Ending, job: Job, name: str) -> JobError:
     why = f" ({job.comments})" if job.comments else ""
     said = f"{name} failed at {describe_progress(job, None)}{why}."
     if not job.resumable:
-        return JobFailedError(f"{said} It cannot be resumed: clear start_processing to start anew.", job)
+        return JobFailedError(f"{said} It cannot be resumed: clear {ending.starter} to start anew.", job)
     if ending.resumes_left <= 0:
         return JobFailedError(
             f"{said} It was resumed {ending.resumes} times and is not resumed by itself again. Clear this task to "

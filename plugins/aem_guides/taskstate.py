@@ -9,7 +9,14 @@ from http import HTTPStatus
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import DagRunStateResult, GetDagRunState, GetTaskStates, TaskStatesResult
+from airflow.sdk.execution_time.comms import (
+    DagRunStateResult,
+    GetDagRunState,
+    GetTaskStates,
+    GetTICount,
+    TaskStatesResult,
+    TICount,
+)
 
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
@@ -85,3 +92,10 @@ def run_state(dag_id: str, run_id: str) -> str | None:
             return None
         raise
     return str(answer.state.value) if isinstance(answer, DagRunStateResult) else None
+
+
+async def count_instances(dag_id: str, run_id: str, task_id: str, states: Iterable[str]) -> int:
+    """How many instances of a mapped task are in one of the states, from within a trigger."""
+    question = GetTICount(dag_id=dag_id, run_ids=[run_id], task_ids=[task_id], states=list(states))
+    answer = await task_runner.SUPERVISOR_COMMS.asend(question)
+    return answer.count if isinstance(answer, TICount) else 0

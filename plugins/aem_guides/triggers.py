@@ -36,8 +36,8 @@ class _TaskInstance(Protocol):
     map_index: int | None
 
 
-class _AemGuidesTrigger(BaseTrigger):
-    """What both triggers share: serialisation by keyword, and the hook."""
+class AemGuidesTrigger(BaseTrigger):
+    """What all triggers share: serialisation by keyword, and the hook."""
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger has no annotations
@@ -54,7 +54,7 @@ class _AemGuidesTrigger(BaseTrigger):
         return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
 
-class AemGuidesJobTrigger(_AemGuidesTrigger):
+class AemGuidesJobTrigger(AemGuidesTrigger):
     """Follow one job to its end and fire one event.
 
     :param aem_guides_conn_id: the Airflow connection.
@@ -106,7 +106,7 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
             event = await self._follow()
         except AemGuidesError as error:
             event = {"error": str(error), "kind": type(error).__name__, "retry": error.retry.value}
-        yield _event(event)
+        yield event_of(event)
 
     async def on_kill(self) -> None:
         """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful.
@@ -191,7 +191,7 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
         return await hook.drive(cancel_and_confirm(await hook.talk(), self.processing_id, within_seconds=within))
 
 
-class AemGuidesTurnTrigger(_AemGuidesTrigger):
+class AemGuidesTurnTrigger(AemGuidesTrigger):
     """Wait until nothing is in the way of a start, and fire `{"free": true}`; `{"free": false}` at the deadline.
 
     :param request: the request that waits, as `ProcessingRequest.to_json` gives it.
@@ -238,8 +238,9 @@ class AemGuidesTurnTrigger(_AemGuidesTrigger):
                 pacing=Pacing(longest=self.longest_look),
             )
             free = await hook.drive(steps, lambda event: show_event(self.log, event))
-        yield _event({"free": free, "waited": time.monotonic() - began})
+        yield event_of({"free": free, "waited": time.monotonic() - began})
 
 
-def _event(payload: JsonObject) -> TriggerEvent:
+def event_of(payload: JsonObject) -> TriggerEvent:
+    """The event with this payload."""
     return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # TriggerEvent has no annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aem_guides.protocol import contract
@@ -77,8 +78,26 @@ class _Watch:
     budget_told: bool = False
 
 
-def follow(talk: Conversation, processing_id: str, plan: FollowPlan) -> Steps[Followed]:
-    """Follow a job until it ends, is lost, or its deadline is over.
+def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
+    """The job by its status or, where that is refused, from the history; None where neither knows it.
+
+    Raises what a call raises, but no RejectedError.
+    """
+    try:
+        return (yield from talk.call(contract.status(processing_id)))
+    except RejectedError:
+        try:
+            history = yield from talk.call(contract.history())
+        except RejectedError:
+            return None
+        return next((job for job in history.jobs if job.processing_id == processing_id), None)
+
+
+FindJob = Callable[[Conversation, str], Steps[Job | None]]
+
+
+def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJob = find_job) -> Steps[Followed]:
+    """Follow a job until it ends, is lost, or its deadline is over; `find` is how it is looked at.
 
     Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError is raised,
     once it has been the answer for `login_patience` seconds.
@@ -87,7 +106,7 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan) -> Steps[Fo
     watch = _Watch(plan, began, PageReader(plan.log_offset), moved_at=began)
     yield Wait(plan.first_look, f"first look at job {processing_id}")
     while True:
-        job = yield from _look(talk, processing_id, watch)
+        job = yield from _look(talk, processing_id, watch, find)
         if job is not None:
             yield from _tell(talk, watch, job)
             yield from _stream_log(talk, processing_id, watch)
@@ -100,10 +119,10 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan) -> Steps[Fo
         yield Wait(_pause(talk, watch), f"next look at job {processing_id}")
 
 
-def _look(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[Job | None]:
+def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) -> Steps[Job | None]:
     """The job, or None where it could not be seen this time."""
     try:
-        job = yield from find_job(talk, processing_id)
+        job = yield from find(talk, processing_id)
     except AuthenticationError as error:
         now = talk.now()
         watch.refused_since = watch.refused_since or now
@@ -128,21 +147,6 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[Job | 
     watch.failures = 0
     watch.lost_since = None
     return job
-
-
-def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
-    """The job by its status or, where that is refused, from the history; None where neither knows it.
-
-    Raises what a call raises, but no RejectedError.
-    """
-    try:
-        return (yield from talk.call(contract.status(processing_id)))
-    except RejectedError:
-        try:
-            history = yield from talk.call(contract.history())
-        except RejectedError:
-            return None
-        return next((job for job in history.jobs if job.processing_id == processing_id), None)
 
 
 def _tell_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:

@@ -61,10 +61,14 @@ class Started:
 
 @dataclass(frozen=True)
 class MustWait:
-    """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen."""
+    """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen.
+
+    `lacks_room`: nothing is in the way on its path, but as many jobs are active as are allowed.
+    """
 
     why: str
     processing_id: str | None = None
+    lacks_room: bool = False
 
 
 StartOutcome = Started | MustWait
@@ -106,6 +110,21 @@ def start_once(
         if attempt >= policy.attempts:
             raise outcome.error
         yield Wait(_pause(talk, outcome.error, attempt), f"the start was not accepted: {outcome.error}")
+
+
+def find_started(
+    talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
+) -> Steps[Started | None]:
+    """What came of a start that an earlier try was about to send: its job, or None where it is certain that none did.
+
+    Starts nothing. Emits the settled `Intent`. Raises DoubtfulStartError, and what a call raises.
+    """
+    if intent.processing_id is not None:
+        return Started(intent.processing_id, Origin.ADOPTED if intent.adopted else Origin.RECOVERED)
+    found = yield from _settle(talk, request, intent, policy)
+    if isinstance(found, Job):
+        return (yield from _take(intent, found, Origin.RECOVERED))
+    return None
 
 
 @dataclass(frozen=True)
@@ -198,7 +217,8 @@ def _full(active: list[Job], policy: StartPolicy) -> MustWait | None:
     limit = policy.max_active_jobs
     if limit is None or len(active) < limit:
         return None
-    return MustWait(f"{len(active)} jobs are active on the instance, {limit} are allowed (max_active_jobs)")
+    why = f"{len(active)} jobs are active on the instance, {limit} are allowed (max_active_jobs)"
+    return MustWait(why, lacks_room=True)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -1,0 +1,348 @@
+"""The operator that brings one path from start to archive: one task a path, for batches of many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import cast
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+from aem_guides import fields
+from aem_guides.archive import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
+from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
+from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
+from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.memory import StateStore, generation, run_label
+from aem_guides.notes import NOTES, AirflowNotes, path_key
+from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
+from aem_guides.protocol.batch import Act, PathNote, next_act
+from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
+from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
+from aem_guides.protocol.procedures.start import OnActiveJob
+from aem_guides.protocol.procedures.verify import Verification, verify_assets
+from aem_guides.protocol.requests import parse_requests
+from aem_guides.protocol.states import Verdict
+from aem_guides.sensors import FollowingFailedError
+from aem_guides.tasklog import show_event
+
+_MEMORY_KEY = "aem_guides_path"
+
+
+@dataclass
+class _Memory:
+    """What the task remembers over its tries: its note, and the row of a path that came to a good end."""
+
+    note: PathNote
+    generation: int
+    resumes_before: int = 0
+    row: JsonObject | None = None
+
+    @classmethod
+    def load(cls, store: StateStore, request: ProcessingRequest, now: int) -> _Memory:
+        stored = store.get(_MEMORY_KEY)
+        known = stored if isinstance(stored, dict) else {}
+        note = PathNote.read(known.get("note"), request)
+        if note is None:
+            return cls(PathNote(request.fingerprint()), now)
+        row, before, kept = known.get("row"), known.get("resumes_before"), known.get("generation")
+        return cls(
+            note,
+            kept if isinstance(kept, int) else now,
+            before if isinstance(before, int) else 0,
+            row if isinstance(row, dict) else None,
+        )
+
+    def save(self, store: StateStore) -> None:
+        value: JsonObject = {
+            "note": self.note.to_json(),
+            "generation": self.generation,
+            "resumes_before": self.resumes_before,
+            "row": self.row,
+        }
+        store.set(_MEMORY_KEY, value, retention=NEVER_EXPIRE)
+
+
+class AemGuidesProcessAssetsOperator(BaseOperator):
+    """Process one path from start to archive, as one of many: start once, follow, archive, verify.
+
+    It waits for its turn and for the job in the triggerer, deferring once a try. All such tasks, of whatever run,
+    keep to `max_active_jobs` against what the instance itself shows as active, and start in the order in which
+    their runs came and of their map index.
+
+    :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO
+        8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
+    :param on_active_job: `adopt` a job that is active on the path and asks for the same, `queue` behind it, or `fail`.
+    :param max_active_jobs: start only while fewer jobs are active on the instance, whoever started them.
+    :param queue_hours: how long to wait for the turn at the most.
+    :param max_resumes: how often a job that failed, and that this task started, is resumed by a next try.
+    :param deadline_hours: the job's time, from its start on.
+    :param on_deadline: `cancel` the job then, or `leave` it.
+    :param cancel_adopted: cancel also a job that was adopted, not started.
+    :param stall_minutes: warn after so long without progress.
+    :param archive_logs: store the log ZIP, also of a job that failed.
+    :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
+    :param verify_assets: ask for the state of every asset after a success.
+    :param verify_minutes: how long to wait for assets that are still at work; this holds a worker.
+    :param reprocess: process again when cleared after a success, rather than return what came of it.
+
+    Returns the path's row, which the XCom `row` has also where the task fails: see `batch_rows.BatchRow`. Clear goes
+    on from the checkpoint of a job that failed or was cancelled, and starts anew where there is none. Raises
+    InvalidInputError, ActiveJobError, DoubtfulStartError, RejectedError, JobFailedError, JobCancelledError,
+    JobLostError, JobOutcomeUnknownError, DeadlineExceededError, ArchiveError, VerificationError.
+    """
+
+    template_fields: Sequence[str] = (
+        "aem_guides_conn_id",
+        "path",
+        "excluded_paths",
+        "file_types",
+        "created_after",
+        "created_before",
+        "processing_type",
+        "request",
+        "on_active_job",
+        "max_active_jobs",
+        "queue_hours",
+        "max_resumes",
+        "deadline_hours",
+        "on_deadline",
+        "cancel_adopted",
+        "stall_minutes",
+        "archive_logs",
+        "archive_uri",
+        "verify_assets",
+        "verify_minutes",
+        "reprocess",
+    )
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        excluded_paths: Sequence[str] | str | None = None,
+        file_types: Sequence[str] | str | None = None,
+        created_after: str | None = None,
+        created_before: str | None = None,
+        processing_type: str = ASSET_PROCESSING,
+        request: Mapping[str, JsonValue] | None = None,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        on_active_job: str = OnActiveJob.ADOPT,
+        max_active_jobs: int | str = 4,
+        queue_hours: float | str = 168,
+        max_resumes: int | str = 2,
+        deadline_hours: float | str = 24,
+        on_deadline: str = OnDeadline.CANCEL,
+        cancel_adopted: bool | str = False,
+        stall_minutes: float | str = 30,
+        archive_logs: bool | str = True,
+        archive_uri: str = "",
+        verify_assets: bool | str = True,
+        verify_minutes: float | str = 10,
+        reprocess: bool | str = False,
+        longest_look: float = 15.0,
+        **kwargs: object,
+    ) -> None:
+        kwargs.setdefault("inlets", [NOTES])
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.path = path
+        self.excluded_paths = excluded_paths
+        self.file_types = file_types
+        self.created_after = created_after
+        self.created_before = created_before
+        self.processing_type = processing_type
+        self.request = request
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.on_active_job = on_active_job
+        self.max_active_jobs = max_active_jobs
+        self.queue_hours = queue_hours
+        self.max_resumes = max_resumes
+        self.deadline_hours = deadline_hours
+        self.on_deadline = on_deadline
+        self.cancel_adopted = cancel_adopted
+        self.stall_minutes = stall_minutes
+        self.archive_logs = archive_logs
+        self.archive_uri = archive_uri
+        self.verify_assets = verify_assets
+        self.verify_minutes = verify_minutes
+        self.reprocess = reprocess
+        self.longest_look = longest_look
+
+    def execute(self, context: Context) -> JsonObject:
+        """Take up what earlier tries did, and defer; a job that has ended is dealt with here and now."""
+        request = self.asked(context)
+        store = cast("StateStore", context["task_state_store"])
+        memory = _Memory.load(store, request, generation(context))
+        cleared = memory.generation != generation(context)
+        if memory.row is not None and not (cleared and fields.flag("reprocess", self.reprocess)):
+            self.log.info("%s was processed before (job %s)", request.path, memory.note.processing_id)
+            return self._hand_on(context, memory.row)
+        noted = PathNote.read(AirflowNotes().get(self._key(context, request)), request)
+        memory.note = noted or memory.note
+        if memory.row is not None:
+            memory.note, memory.row = PathNote(request.fingerprint()), None
+        if cleared:
+            self._after_clear(memory)
+        memory.generation = generation(context)
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            job = self._job(hook, memory.note)
+            act = next_act(
+                memory.note,
+                job,
+                cleared=cleared,
+                later_try=context["ti"].try_number > 1,
+                resumes_left=self._resumes_left(memory),
+            )
+            if act is Act.START and not memory.note.unsettled:
+                memory.note = PathNote(request.fingerprint())
+            elif act is Act.RESUME:
+                memory.note = replace(memory.note, resume_from=memory.note.resume_from or memory.note.processing_id)
+            elif job is not None and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
+                return self._finish(context, hook, memory, Followed(FollowEnd.ENDED, job, 0), None)
+        memory.save(store)
+        if noted is not None:
+            AirflowNotes().delete(self._key(context, request))
+        self.defer(trigger=self._trigger(context, request, memory), method_name="execute_complete")
+
+    def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
+        """Judge what the trigger saw, archive and verify. Whatever is not plainly a success is none."""
+        request = self.asked(context)
+        memory = _Memory.load(cast("StateStore", context["task_state_store"]), request, generation(context))
+        told = event or {}
+        memory.note = PathNote.read(told.get("note"), request) or memory.note
+        memory.save(cast("StateStore", context["task_state_store"]))
+        match told:
+            case {"error": str(error), "retry": str(retry)}:
+                self._hand_on(context, row_of(request, memory.note, error=error).to_json())
+                raise FollowingFailedError(error, Retry(retry))
+            case {"end": "no turn"}:
+                said = (
+                    f"{request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Clear this "
+                    "task to queue again."
+                )
+                self._hand_on(context, row_of(request, memory.note, error=said).to_json())
+                raise DeadlineExceededError(said)
+            case {"end": str(end), "job": dict(job)}:
+                followed = Followed(FollowEnd(end), Job.from_json(job), 0)
+            case {"end": str(end), "job": None}:
+                followed = Followed(FollowEnd(end), None, 0)
+            case _:
+                raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
+        cancel = told.get("cancel")
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            return self._finish(context, hook, memory, followed, cancel if isinstance(cancel, str) else None)
+
+    def asked(self, context: Context) -> ProcessingRequest:
+        """The request of this task. Raises InvalidInputError."""
+        if self.request is not None:
+            return ProcessingRequest.from_json(self.request)
+        return parse_requests(
+            [str(self.path)] if self.path is not None else [],
+            excluded_paths=fields.texts("excluded_paths", self.excluded_paths),
+            file_types=fields.texts("file_types", self.file_types),
+            created_after=self.created_after,
+            created_before=self.created_before,
+            processing_type=self.processing_type,
+        )[0]
+
+    def _finish(
+        self, context: Context, hook: AemGuidesHook, memory: _Memory, followed: Followed, cancel: str | None
+    ) -> JsonObject:
+        """Archive, verify, remember, tell. Raises the error of a job that did not end well."""
+        note, request = memory.note, self.asked(context)
+        ending = Ending(
+            followed=followed,
+            cancel=cancel,
+            processing_id=note.processing_id or "",
+            resumes=note.resumes,
+            resumes_left=self._resumes_left(memory) if note.is_ours else 0,
+            hours=self._deadline_hours(),
+            starter="this task",
+        )
+        row = row_of(request, note, WaitOutcome.of(ending))
+        try:
+            if followed.job is not None and fields.flag("archive_logs", self.archive_logs):
+                archive = self._archive(context, hook, followed.job, request)
+                row = replace(row, archive_uri=archive.uri, sha256=archive.sha256)
+            said = conclude(ending)
+            if fields.flag("verify_assets", self.verify_assets):
+                row = self._verified(hook, request, row)
+        except AemGuidesError as error:
+            self._hand_on(context, replace(row, error=str(error)).to_json())
+            raise
+        self.log.info(said)
+        memory.row = row.to_json()
+        memory.save(cast("StateStore", context["task_state_store"]))
+        AirflowNotes().delete(self._key(context, request))
+        return self._hand_on(context, memory.row)
+
+    def _archive(self, context: Context, hook: AemGuidesHook, job: Job, request: ProcessingRequest) -> StoredArchive:
+        instance = hook.settings.host
+        when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
+        folder = archive_folder(self.archive_uri or default_archive_uri(), instance, when, job.processing_id)
+        provenance = Provenance(instance, job, run_label(context), request.to_json())
+        return store_archive(hook, provenance, folder, wait=time.sleep)
+
+    def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, row: BatchRow) -> BatchRow:
+        within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
+        steps = verify_assets(hook.talk, request, within_seconds=within, pacing=Pacing(shortest=0.2))
+        found: Verification | None = hook.drive(steps, lambda event: show_event(self.log, event))
+        if found is None:
+            self.log.info("This instance has no asset status: what became of each asset is not known.")
+            return row
+        for asset in found.failed[:20]:
+            self.log.error("Not processed: %s (%s)", asset.path, asset.reason or asset.status_word)
+        return replace(row, failed_assets=len(found.failed))
+
+    def _hand_on(self, context: Context, row: JsonObject) -> JsonObject:
+        context["ti"].xcom_push(ROW_KEY, row)
+        return row
+
+    def _after_clear(self, memory: _Memory) -> None:
+        """Clear gives new resumes and new time; doubt was for a person to settle."""
+        memory.resumes_before = memory.note.resumes
+        memory.note = replace(memory.note, deadline_at=None)
+        if memory.note.doubtful:
+            memory.note = PathNote(memory.note.fingerprint)
+
+    def _job(self, hook: AemGuidesHook, note: PathNote) -> Job | None:
+        return hook.drive(find_job(hook.talk, note.processing_id)) if note.processing_id else None
+
+    def _resumes_left(self, memory: _Memory) -> int:
+        most = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
+        return max(0, most - (memory.note.resumes - memory.resumes_before))
+
+    def _deadline_hours(self) -> float:
+        return fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)
+
+    def _key(self, context: Context, request: ProcessingRequest) -> str:
+        ti = context["ti"]
+        return path_key(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint())
+
+    def _trigger(self, context: Context, request: ProcessingRequest, memory: _Memory) -> AemGuidesPathTrigger:
+        ti, came_at = context["ti"], context["dag_run"].run_after
+        queue_hours = fields.positive("queue_hours", self.queue_hours, most=24 * 365)
+        plan = PathPlan(
+            request=request.to_json(),
+            note=memory.note.to_json(),
+            note_key=self._key(context, request),
+            label=run_label(context),
+            came_at=came_at.timestamp() if came_at else time.time(),
+            run=f"{ti.dag_id} / {ti.run_id}",
+            index=-1 if ti.map_index is None else ti.map_index,
+            on_active_job=str(fields.choice("on_active_job", self.on_active_job, OnActiveJob)),
+            max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
+            queue_until=time.time() + queue_hours * 3600,
+            job_seconds=self._deadline_hours() * 3600,
+            cancel_on_deadline=fields.choice("on_deadline", self.on_deadline, OnDeadline) is OnDeadline.CANCEL,
+            cancel_adopted=fields.flag("cancel_adopted", self.cancel_adopted),
+            stall_seconds=fields.positive("stall_minutes", self.stall_minutes, most=60 * 24 * 7) * 60,
+            longest_look=self.longest_look,
+        )
+        return AemGuidesPathTrigger(aem_guides_conn_id=self.aem_guides_conn_id, plan=asdict(plan))

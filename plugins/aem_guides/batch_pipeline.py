@@ -1,0 +1,247 @@
+"""The tasks of a batch, for every DAG that has them.
+
+`plan_batch` → `check_instance` → `process_path` (one deferrable task a path), `batch_progress` → `report`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from airflow.sdk import Context, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
+from aem_guides.batch_paths import PathList, read_paths
+from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
+from aem_guides.batch_progress import AemGuidesBatchProgressOperator
+from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, store_outcome, summary
+from aem_guides.hook import AemGuidesHook
+from aem_guides.ledger.recorder import note_outcomes
+from aem_guides.memory import StateStore
+from aem_guides.notes import NOTES, AirflowNotes, path_key
+from aem_guides.operators import AemGuidesCheckInstanceOperator
+from aem_guides.pipeline import CONNECTION
+from aem_guides.protocol.batch import PathNote
+from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.requests import parse_requests
+from aem_guides.protocol.states import JobState
+from aem_guides.report import NOT_STARTED, RunFailedError
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+log = logging.getLogger(__name__)
+
+PLAN, PATHS = "plan_batch", "process_path"
+
+IN_FLIGHT = 128
+"""Paths of one run that are with the triggerer at the same time: more than may ever be active, and few enough to
+leave room for the triggers of others (a triggerer holds 1,000)."""
+
+_PLAN_MEMORY = "aem_guides_plan"
+_LISTED_PROBLEMS = 10
+
+
+class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
+    """One path of a planned batch: the one at `position` in `block`."""
+
+    def __init__(self, *, block: int, position: int, plan_task_id: str = PLAN, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # the operator's own arguments
+        self.block = block
+        self.position = position
+        self.plan_task_id = plan_task_id
+
+    def asked(self, context: Context) -> ProcessingRequest:
+        """The request at this place. Raises AirflowSkipException where the last block has none."""
+        if self.request is None:
+            pulled = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=block_key(self.block), map_indexes=-1)
+            requests = cast("Sequence[Mapping[str, JsonValue]]", pulled or [])
+            if self.position >= len(requests):
+                raise AirflowSkipException("The last block has no path at this place.")
+            self.request = requests[self.position]
+        return super().asked(context)
+
+
+def build_batch_tasks(done_before: Callable[[str], DoneBefore] = done_in_outcomes) -> None:
+    """Put the tasks into the DAG that is being built; its parameters are those of `process_batch_params`.
+
+    :param done_before: gives, for the name of a batch, the function that tells what was processed well before.
+    """
+    planned = _plan_task(done_before)
+    check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
+    paths = _PlannedPathOperator.partial(
+        task_id=PATHS,
+        aem_guides_conn_id=CONNECTION,
+        on_active_job="{{ params.on_active_job }}",
+        max_active_jobs="{{ params.max_active_jobs }}",
+        queue_hours="{{ params.queue_hours }}",
+        max_resumes="{{ params.max_resumes }}",
+        deadline_hours="{{ params.deadline_hours }}",
+        on_deadline="{{ params.on_deadline }}",
+        cancel_adopted="{{ params.cancel_adopted }}",
+        stall_minutes="{{ params.stall_minutes }}",
+        archive_logs="{{ params.archive_logs }}",
+        verify_assets="{{ params.verify_assets }}",
+        reprocess="{{ params.reprocess }}",
+        inlets=[NOTES],
+        retries=12,
+        max_active_tis_per_dagrun=IN_FLIGHT,
+        map_index_template="{{ task.request['path'] if task.request else '' }}",
+    ).expand(block=planned, position=list(range(BLOCK)))
+    progress = AemGuidesBatchProgressOperator(
+        task_id="batch_progress", plan_task_id=PLAN, path_task_id=PATHS, aem_guides_conn_id=CONNECTION
+    )
+    planned >> check >> [paths, progress] >> report()
+
+
+def _plan_task(done_before: Callable[[str], DoneBefore]):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
+    @task(task_id=PLAN)
+    def plan_batch() -> list[int]:
+        """Check all paths as a whole, leave out what was done before, and cut the rest into blocks."""
+        context = get_current_context()
+        params = cast("Mapping[str, JsonValue]", context["params"])
+        requests = _requests(params)
+        with AemGuidesHook(str(params["connection_id"])) as hook:
+            instance = hook.settings.instance
+        done = set() if params["reprocess"] else _done(context, params, instance, requests, done_before)
+        left = [request for request in requests if request.fingerprint() not in done]
+        check_size(left)
+        name = str(params["batch_name"] or context["ti"].dag_id)
+        pairs = tuple((request.path, request.fingerprint()) for request in left)
+        plan = BatchPlan(instance, name, pairs, len(requests) - len(left))
+        log.info("%s paths to process, %s processed well before", f"{len(left):,}", f"{plan.done_before:,}")
+        ti = cast("RuntimeTaskInstance", context["ti"])
+        ti.xcom_push(PLANNED_KEY, plan.to_json())
+        for number, block in enumerate(cut(left)):
+            ti.xcom_push(block_key(number), block)
+        return list(range(plan.blocks))
+
+    return plan_batch()
+
+
+def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
+    """One request a path, from the parameter and the file. Raises InvalidInputError, before anything is sent."""
+    paths, file = cast("list[str]", params["paths"] or []), params["paths_file"]
+    listed = read_paths(str(file)) if file else PathList(())
+    if not paths and not listed.paths:
+        raise InvalidInputError("paths", paths, "Give paths, or a file that has some (paths_file).")
+    return parse_requests(
+        [*paths, *listed.paths],
+        excluded_paths=[*cast("list[str]", params["excluded_paths"] or []), *listed.excluded_paths],
+        file_types=cast("list[str]", params["file_types"] or []),
+        created_after=cast("str | None", params["created_after"]),
+        created_before=cast("str | None", params["created_before"]),
+        processing_type=cast("str", params["processing_type"]),
+    )
+
+
+def _done(
+    context: Context,
+    params: Mapping[str, JsonValue],
+    instance: str,
+    requests: Sequence[ProcessingRequest],
+    done_before: Callable[[str], DoneBefore],
+) -> set[str]:
+    """What earlier runs of this name processed well. A cleared run keeps the answer that it had: its paths stay put."""
+    name = params["batch_name"]
+    if not name:
+        return set()
+    store, asked = cast("StateStore", context["task_state_store"]), digest(requests)
+    match store.get(_PLAN_MEMORY):
+        case {"digest": str(known), "done": list(indexes)} if known == asked:
+            return {requests[int(str(index))].fingerprint() for index in indexes}
+    found = done_before(str(name))(instance, [request.fingerprint() for request in requests])
+    indexes = [index for index, request in enumerate(requests) if request.fingerprint() in found]
+    store.set(_PLAN_MEMORY, {"digest": asked, "done": cast("JsonValue", indexes)}, retention=NEVER_EXPIRE)
+    return found
+
+
+@task(trigger_rule="all_done", retries=2)
+def report() -> JsonObject:
+    """Show the outcome, store it as CSV, and fail if any path did not come to a good end."""
+    context = get_current_context()
+    params = cast("Mapping[str, JsonValue]", context["params"])
+    ti = cast("RuntimeTaskInstance", context["ti"])
+    plan = BatchPlan.from_json(ti.xcom_pull(task_ids=PLAN, key=PLANNED_KEY, map_indexes=-1))
+    if not plan.instance:
+        raise RunFailedError("Nothing was processed: the batch could not be planned.")
+    pulled = ti.xcom_pull(task_ids=[PATHS], key=ROW_KEY) or []
+    found = [BatchRow.from_json(row) for row in pulled if isinstance(row, dict)]
+    rows = _complete(context, plan, {row.fingerprint: row for row in found}, str(params["connection_id"]))
+    note_outcomes(
+        context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
+    )
+    archived = bool(params["archive_logs"])
+    log.info("%s; %s were processed well before\n", summary(rows, archived=archived), f"{plan.done_before:,}")
+    uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
+    log.info("The whole outcome is in %s", uri)
+    wrong = [row for row in rows if not row.is_success(archived=archived)]
+    result: JsonObject = {
+        "paths": len(rows),
+        "succeeded": len(rows) - len(wrong),
+        "failed": len(wrong),
+        "done_before": plan.done_before,
+        "outcome_uri": uri,
+    }
+    ti.xcom_push("return_value", result)
+    if wrong:
+        named = "; ".join(f"{row.path}: {row.state}" for row in wrong[:_LISTED_PROBLEMS])
+        more = f"; and {len(wrong) - _LISTED_PROBLEMS:,} more" if len(wrong) > _LISTED_PROBLEMS else ""
+        raise RunFailedError(f"{len(wrong):,} of {len(rows):,} paths did not come to a good end: {named}{more}")
+    return result
+
+
+def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[BatchRow]) -> list[JsonObject | None]:
+    """What the ledger wants to know of each start; None for a path that has no job."""
+    requests: list[JsonValue] = []
+    for block in range(plan.blocks):
+        requests.extend(ti.xcom_pull(task_ids=PLAN, key=block_key(block), map_indexes=-1) or [])
+    return [
+        {
+            "processing_id": row.processing_id,
+            "path": row.path,
+            "origin": row.origin,
+            "request": request,
+            "instance": plan.instance,
+        }
+        if row.processing_id
+        else None
+        for row, request in zip(rows, requests, strict=True)
+    ]
+
+
+def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow], connection_id: str) -> list[BatchRow]:
+    """All rows, in the order of the plan; of paths whose task left none, what was noted of them."""
+    if all(fingerprint in rows for _, fingerprint in plan.paths):
+        return [rows[fingerprint] for _, fingerprint in plan.paths]
+    with AemGuidesHook(connection_id) as hook:
+        return [
+            rows.get(fingerprint) or _killed_row(context, hook, path, fingerprint) for path, fingerprint in plan.paths
+        ]
+
+
+def _killed_row(context: Context, hook: AemGuidesHook, path: str, fingerprint: str) -> BatchRow:
+    """A path whose task was killed before its trigger ran; a job of it that is still active is cancelled now."""
+    ti = context["ti"]
+    stored = AirflowNotes().get(path_key(ti.dag_id, ti.run_id, PATHS, fingerprint))
+    note = PathNote.from_json(stored) if isinstance(stored, dict) else PathNote(fingerprint)
+    error = "Its task did not come to an end of its own."
+    if note.processing_id is None:
+        return BatchRow(path, NOT_STARTED, fingerprint, error=error)
+    row = BatchRow(path, str(JobState.UNKNOWN), fingerprint, note.processing_id, error=error)
+    try:
+        job = hook.drive(find_job(hook.talk, note.processing_id))
+        if job is None or not job.is_active or not note.is_ours:
+            return row
+        outcome = hook.cancel_processing(note.processing_id, within_seconds=60.0)
+    except AemGuidesError as trouble:
+        return BatchRow(path, row.state, fingerprint, note.processing_id, error=f"{error} {trouble}")
+    log.warning(outcome.in_words(note.processing_id))
+    state = JobState.CANCELLED if outcome.result is CancelResult.CANCELLED else JobState.UNKNOWN
+    return BatchRow(path, str(state), fingerprint, note.processing_id, error=error)

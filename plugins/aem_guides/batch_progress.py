@@ -1,0 +1,149 @@
+"""The task whose log tells how far a whole batch is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.triggers.base import TriggerEvent
+
+from aem_guides.batch_plan import PLANNED_KEY, BatchPlan
+from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook
+from aem_guides.notes import NOTES, AirflowNotes
+from aem_guides.protocol import contract
+from aem_guides.protocol.batch import BatchCounts, BatchSpeed
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import JsonObject, JsonValue, same_path
+from aem_guides.taskstate import count_instances
+from aem_guides.triggers import AemGuidesTrigger, event_of
+from aem_guides.turns import coordinator_for
+
+_DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
+_FIRST_LOOK_SECONDS = 3.0
+_TELL_EVERY_SECONDS = 30.0
+
+
+class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
+    """Tell how far a batch is whenever that changes, until all of its paths have come to an end.
+
+    :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
+    :param look_every: seconds between two looks.
+
+    The event is `{"text"}`, the last line of progress. Trouble with looking is told, and nothing else comes of it.
+    """
+
+    def __init__(self, *, aem_guides_conn_id: str, plan_task_id: str, path_task_id: str, look_every: float) -> None:
+        super().__init__(
+            aem_guides_conn_id=aem_guides_conn_id,
+            plan_task_id=plan_task_id,
+            path_task_id=path_task_id,
+            look_every=look_every,
+        )
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.plan_task_id = plan_task_id
+        self.path_task_id = path_task_id
+        self.look_every = look_every
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, tell, wait."""
+        plan = await self._plan()
+        speed, told, told_at, pause = BatchSpeed(), "", -_TELL_EVERY_SECONDS, _FIRST_LOOK_SECONDS
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            while True:
+                await asyncio.sleep(pause)
+                pause = self.look_every
+                try:
+                    counts, over = await self._count(hook, plan)
+                except AirflowRuntimeError as error:
+                    self.log.warning("Progress cannot be told just now: %s", error)
+                    continue
+                said = counts.in_words(speed.seconds_left(counts, time.time()))
+                now = time.monotonic()
+                if said != told and (over or now - told_at >= _TELL_EVERY_SECONDS):
+                    told, told_at = said, now
+                    self.log.info(said)
+                if over:
+                    break
+        yield event_of({"text": told})
+
+    async def _plan(self) -> BatchPlan:
+        key = self._task_key()
+        stored = None
+        if key is not None:
+            stored = await BaseXCom.aget_one(
+                key=PLANNED_KEY, dag_id=key.dag_id, task_id=self.plan_task_id, run_id=key.run_id, map_index=-1
+            )
+        return BatchPlan.from_json(cast("JsonValue", stored))
+
+    async def _count(self, hook: AemGuidesAsyncHook, plan: BatchPlan) -> tuple[BatchCounts, bool]:
+        """The counts, and whether all have come to an end."""
+        key = self._task_key()
+        if key is None:
+            return BatchCounts(len(plan.paths), 0, 0, None), True
+        found = [
+            await count_instances(key.dag_id, key.run_id, self.path_task_id, states)
+            for states in (_DONE, _FAILED, _OVER)
+        ]
+        counts = BatchCounts(len(plan.paths), found[0], found[1], await self._running(hook, plan))
+        return counts, sum(found) >= plan.tasks
+
+    async def _running(self, hook: AemGuidesAsyncHook, plan: BatchPlan) -> int | None:
+        """Jobs on paths of the batch: those the window shows, and those followed here that it does not show."""
+        try:
+            coordinator = await coordinator_for(hook, AirflowNotes(), self.look_every)
+            history = await hook.call(contract.history())
+        except AemGuidesError:
+            return None
+        ended = {job.processing_id for job in history.jobs if not job.is_active}
+        seen = {job.processing_id: job.path for job in history.jobs if job.is_active}
+        active = {**coordinator.turns.followed, **seen}
+        paths = {same_path(path) for path, _ in plan.paths}
+        return sum(bool(path) and same_path(path or "") in paths for i, path in active.items() if i not in ended)
+
+
+class AemGuidesBatchProgressOperator(BaseOperator):
+    """Tell how far a batch is, in its log and from the triggerer, until all of its paths have come to an end.
+
+    :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
+    :param look_every: seconds between two looks.
+
+    Returns the last line of progress.
+    """
+
+    template_fields = ("aem_guides_conn_id",)
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        plan_task_id: str,
+        path_task_id: str,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        look_every: float = 5.0,
+        **kwargs: object,
+    ) -> None:
+        kwargs.setdefault("inlets", [NOTES])
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.plan_task_id = plan_task_id
+        self.path_task_id = path_task_id
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.look_every = look_every
+
+    def execute(self, context: Context) -> None:
+        """Go to the triggerer at once."""
+        trigger = AemGuidesBatchProgressTrigger(
+            aem_guides_conn_id=self.aem_guides_conn_id,
+            plan_task_id=self.plan_task_id,
+            path_task_id=self.path_task_id,
+            look_every=self.look_every,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete")
+
+    def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
+        """All paths have come to an end."""
+        return {"progress": (event or {}).get("text")}

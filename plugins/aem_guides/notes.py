@@ -1,0 +1,62 @@
+"""What triggers write down so that it outlives them: in the state store of an Airflow asset.
+
+Triggers reach neither the task state store nor the database; XComs of a task go when it is cleared. The state of
+an asset stays, and worker and triggerer both read and write it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from airflow.sdk import Asset
+from airflow.sdk.execution_time.context import AssetStateStoreAccessor
+
+from aem_guides.protocol.models import JsonValue
+
+NOTES = Asset(name="aem_guides_notes", uri="x-aem-guides-notes://notes")
+"""The asset whose state store holds the notes. It is an inlet of the tasks that need it, so that Airflow knows it."""
+
+
+class Notes(Protocol):
+    """A register of JSON values by key, read and written from an event loop."""
+
+    async def aget(self, key: str) -> JsonValue:
+        """The value; None where there is none."""
+
+    async def aset(self, key: str, value: JsonValue) -> None:
+        """Write a value; it is safe once this returns."""
+
+
+class AirflowNotes:
+    """The notes in Airflow, for triggers (`aget`, `aset`) and tasks (`get`, `delete`)."""
+
+    def __init__(self) -> None:
+        self._store = AssetStateStoreAccessor(name=NOTES.name)
+
+    async def aget(self, key: str) -> JsonValue:
+        """The value; None where there is none."""
+        return await self._store.aget(key)
+
+    async def aset(self, key: str, value: JsonValue) -> None:
+        """Write a value; it is safe once this returns."""
+        await self._store.aset(key, value)
+
+    def get(self, key: str) -> JsonValue:
+        """The value; None where there is none."""
+        return self._store.get(key)
+
+    def delete(self, key: str) -> None:
+        """Forget a key."""
+        self._store.delete(key)
+
+
+def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
+    """The key of what is noted of one request in one run; it does not change when the run is planned anew."""
+    whole = "\n".join((dag_id, run_id, task_id, fingerprint))
+    return "path:" + hashlib.sha256(whole.encode()).hexdigest()
+
+
+def lease_key(base_url: str) -> str:
+    """The key of the lease to start jobs on an instance."""
+    return "starts:" + hashlib.sha256(base_url.encode()).hexdigest()

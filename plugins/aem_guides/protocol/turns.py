@@ -1,0 +1,226 @@
+"""Whose turn it is to start a job: so many active on the instance at the most, whoever started them, in fair order.
+
+Two things hide active jobs from the window: it lags behind a start, and newer jobs push older ones out of it. So
+what was once known to be active counts until it was seen to have ended, in the window or by its own status.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AemGuidesError, RejectedError
+from aem_guides.protocol.models import History, Job, same_path
+from aem_guides.protocol.steps import Steps
+
+LOST_AFTER_SECONDS = 300.0
+"""How long a job that neither window nor status knows any more still counts as active."""
+
+RESUME_LAG_SECONDS = 60.0
+"""How long the window may go on to show the end that a job had before it was resumed."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A place in the line: first come (seconds since the epoch), then run, then index in it."""
+
+    came_at: float
+    run: str
+    index: int
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One request that waits for its turn.
+
+    `limit`: the most active jobs on the instance. `queues`: it waits while a job is active on its path; one that
+    does not gets its turn then at once, to adopt that job or to fail. `blocked_by` is a job known to be in the way,
+    `not_before` (epoch seconds) when to try again at the earliest.
+    """
+
+    place: Place
+    path: str
+    limit: int
+    queues: bool = False
+    blocked_by: str | None = None
+    not_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.path = same_path(self.path)
+
+
+@dataclass
+class _Known:
+    """A job held to be active: its path, since when nobody knows it, and the end it had before it was resumed."""
+
+    path: str | None
+    lost_since: float | None = None
+    resumed_from_end: int | None = None
+    resumed_at: float = 0.0
+
+
+@dataclass
+class Turns:
+    """The line of those who wait, and what is known of the jobs on the instance. One ticket starts at a time."""
+
+    starting: Ticket | None = None
+    _line: list[Ticket] = field(default_factory=list)
+    _active: dict[str, _Known] = field(default_factory=dict)
+    _followed: set[str] = field(default_factory=set)
+    _window: frozenset[str] = frozenset()
+
+    def join(self, ticket: Ticket) -> None:
+        """Stand in the line, at the place of the ticket."""
+        bisect.insort(self._line, ticket, key=lambda other: other.place)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Leave the line, whether or not one has had one's turn."""
+        if self.starting is ticket:
+            self.starting = None
+        if ticket in self._line:
+            self._line.remove(ticket)
+
+    @property
+    def first(self) -> Ticket | None:
+        """Who stands at the head of the line."""
+        return self._line[0] if self._line else None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    @property
+    def active(self) -> dict[str, str | None]:
+        """The jobs held to be active, with their paths."""
+        return {processing_id: known.path for processing_id, known in self._active.items()}
+
+    @property
+    def followed(self) -> dict[str, str | None]:
+        """The jobs that somebody follows here, with their paths."""
+        return {i: known.path for i, known in self._active.items() if i in self._followed}
+
+    def note_active(
+        self, processing_id: str, path: str | None, *, now: float = 0.0, resumed_from_end: int | None = None
+    ) -> None:
+        """A job is known to be active before the window shows it.
+
+        `resumed_from_end` is the `completed_at` that it had before it was resumed just now.
+        """
+        self._active[processing_id] = _Known(path, None, resumed_from_end, now)
+
+    def learn(self, active: Mapping[str, str | None]) -> None:
+        """Take over what another knew to be active; what has ended since is found by asking."""
+        for processing_id, path in active.items():
+            self._active.setdefault(processing_id, _Known(path))
+
+    def follow(self, processing_id: str) -> None:
+        """Somebody looks at this job and will note its end: it need not be asked for here."""
+        self._followed.add(processing_id)
+
+    def unfollow(self, processing_id: str, *, ended: bool) -> None:
+        """Nobody looks at this job any more."""
+        self._followed.discard(processing_id)
+        if ended:
+            self._active.pop(processing_id, None)
+
+    def see(self, history: History, now: float) -> None:
+        """Take in what the window shows."""
+        self._window = frozenset(job.processing_id for job in history.jobs)
+        for job in history.jobs:
+            self._see(job, now)
+
+    def see_status(self, processing_id: str, job: Job | None, now: float) -> None:
+        """Take in what the status of a job says; None: the instance does not know it."""
+        known = self._active.get(processing_id)
+        if known is None:
+            return
+        if job is not None:
+            known.lost_since = None
+            self._see(job, now)
+        elif known.lost_since is None:
+            known.lost_since = now
+        elif now - known.lost_since >= LOST_AFTER_SECONDS:
+            del self._active[processing_id]
+
+    @property
+    def hidden(self) -> int:
+        """How many active jobs the window did not show when it was last read."""
+        return len(self._active.keys() - self._window)
+
+    @property
+    def to_ask(self) -> list[str]:
+        """The active jobs whose end only their own status can tell.
+
+        Those that are followed are asked for only where they keep others waiting: a short job may leave the window
+        before it was seen there, and long before its follower looks.
+        """
+        unseen = self._active.keys() - self._window
+        crowded = self.first is not None and len(self._active) >= self.first.limit
+        return sorted(unseen if crowded else unseen - self._followed)
+
+    def grant(self, now: float) -> Ticket | None:
+        """Give the turn to the first in the line who may start; None while one is starting, or nobody may."""
+        if self.starting is not None:
+            return None
+        busy = {same_path(known.path) for known in self._active.values() if known.path}
+        for ticket in self._line:
+            if ticket.not_before > now or ticket.blocked_by in self._active:
+                continue
+            free = len(self._active) < ticket.limit if ticket.path not in busy else not ticket.queues
+            if free:
+                self.starting = ticket
+                return ticket
+        return None
+
+    def put_back(self, ticket: Ticket, *, not_before: float, blocked_by: str | None = None) -> None:
+        """It could not start after all: it keeps its place."""
+        if self.starting is ticket:
+            self.starting = None
+        ticket.not_before = not_before
+        ticket.blocked_by = blocked_by
+
+    def why(self, ticket: Ticket) -> str:
+        """What a ticket waits for, in words."""
+        ahead = bisect.bisect_left(self._line, ticket.place, key=lambda other: other.place)
+        in_the_way = [i for i, known in self._active.items() if known.path and same_path(known.path) == ticket.path]
+        blocking = in_the_way[:1] or ([ticket.blocked_by] if ticket.blocked_by in self._active else [])
+        if blocking and ticket.queues:
+            return f"job {blocking[0]} is active on its path"
+        said = f"{len(self._active)} jobs are active on the instance, {ticket.limit} are allowed (max_active_jobs)"
+        return f"{said}; {ahead:,} wait ahead of it" if ahead else said
+
+    def _see(self, job: Job, now: float) -> None:
+        known = self._active.get(job.processing_id)
+        if job.is_active:
+            if known is None or known.path is None:
+                self._active[job.processing_id] = _Known(job.path)
+            return
+        if known is not None and known.resumed_from_end is not None:
+            lagging = job.completed_at == known.resumed_from_end and now - known.resumed_at < RESUME_LAG_SECONDS
+            if lagging:
+                return
+        self._active.pop(job.processing_id, None)
+
+
+def take_a_look(talk: Conversation, turns: Turns) -> Steps[dict[str, Job]]:
+    """Read the window, and the status of active jobs that it does not show; the jobs seen, by their ids.
+
+    A status that cannot be had changes nothing: the job goes on to count. Raises what reading the history raises.
+    """
+    history = yield from talk.call(contract.history())
+    turns.see(history, talk.now())
+    seen = {job.processing_id: job for job in history.jobs}
+    for processing_id in turns.to_ask:
+        try:
+            job = yield from talk.call(contract.status(processing_id))
+        except RejectedError:
+            turns.see_status(processing_id, None, talk.now())
+        except AemGuidesError:
+            continue
+        else:
+            seen[processing_id] = job
+            turns.see_status(processing_id, job, talk.now())
+    return seen

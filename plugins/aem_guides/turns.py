@@ -1,0 +1,271 @@
+"""The pacing of starts in a triggerer: one look at the instance for all who wait, one start at a time.
+
+All triggers of a process share a `Coordinator` for each instance. Whoever waits first looks for all; the others
+sleep until they are woken. Between triggerers a lease goes round (`protocol.lease`), so that only one of them
+starts jobs on an instance at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.notes import Notes, lease_key
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
+from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.steps import Steps
+from aem_guides.protocol.turns import Ticket, Turns, take_a_look
+
+TELL_EVERY_SECONDS = 600.0
+LOGIN_PATIENCE_SECONDS = 900.0
+
+Tell = Callable[[str], None]
+_COORDINATORS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Coordinator]] = (
+    weakref.WeakKeyDictionary()
+)
+_RELEASES: set[asyncio.Task[None]] = set()
+
+
+class LeaseLostError(AemGuidesError):
+    """Another triggerer starts jobs on this instance now: nothing was sent."""
+
+
+class StartLease:
+    """This process' part in the lease to start jobs on one instance.
+
+    `settle_seconds`: how long a new holder waits, which has to be longer than any write to the register takes.
+    """
+
+    def __init__(self, notes: Notes, key: str, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+        self._notes = notes
+        self._key = key
+        self._settle = settle_seconds
+        self._me = uuid.uuid4().hex
+        self._until = 0.0
+        self._give_way_until = 0.0
+
+    async def hold(self, turns: Turns) -> bool:
+        """Have the lease, and take over what its last holder knew; False where another has it."""
+        now = time.time()
+        if self._until - now >= RENEW_SECONDS:
+            return True
+        if now < self._give_way_until:
+            return False
+        held = Lease.from_json(await self._notes.aget(self._key))
+        if held is not None and held.keeps_out(self._me, now):
+            await self._notes.aset(f"{self._key}:wanted", {"by": self._me, "at": now})
+            return False
+        mine = held is not None and held.is_mine(self._me, now)
+        if mine and await self._is_wanted(now):
+            await self._write(0.0, turns)
+            self._give_way_until = now + YIELD_SECONDS
+            return False
+        if held is not None:
+            turns.learn(held.active)
+        began = time.monotonic()
+        await self._write(now + TERM_SECONDS, turns)
+        if time.monotonic() - began >= self._settle:
+            return False
+        if not mine:
+            await asyncio.sleep(self._settle)
+        return await self.is_held()
+
+    async def is_held(self) -> bool:
+        """Whether it is ours, as the register says now."""
+        held = Lease.from_json(await self._notes.aget(self._key))
+        mine = held is not None and held.is_mine(self._me, time.time())
+        self._until = held.until if held is not None and mine else 0.0
+        return mine
+
+    async def release(self, turns: Turns) -> None:
+        """Let others have it at once. What goes wrong here mends itself when the lease ends."""
+        if self._until > time.time():
+            self._until = 0.0
+            with contextlib.suppress(AirflowRuntimeError):
+                await self._write(0.0, turns)
+
+    async def _write(self, until: float, turns: Turns) -> None:
+        if not until:
+            self._until = 0.0
+        await self._notes.aset(self._key, Lease(self._me, until, turns.active).to_json())
+
+    async def _is_wanted(self, now: float) -> bool:
+        match await self._notes.aget(f"{self._key}:wanted"):
+            case {"by": str(who), "at": int(at) | float(at)}:
+                return who != self._me and now - at < TERM_SECONDS
+        return False
+
+
+class Coordinator:
+    """Those of one process who wait to start a job on one instance."""
+
+    def __init__(self, lease: StartLease, pacing: Pacing) -> None:
+        self.turns = Turns()
+        self.looks = 0
+        self._lease = lease
+        self._pacing = pacing
+        self._wake: dict[Ticket, asyncio.Event] = {}
+        self._stirred = asyncio.Event()
+        self._looker: Ticket | None = None
+        self._quiet_since = time.time()
+        self._full_until = 0.0
+        self._failures = 0
+        self._refused_since: float | None = None
+        self._seen: dict[str, Job] | None = None
+        self._read_at = 0.0
+
+    @contextlib.asynccontextmanager
+    async def line(self, ticket: Ticket) -> AsyncIterator[None]:
+        """Stand in the line for as long as this lasts."""
+        self.turns.join(ticket)
+        self._wake[ticket] = asyncio.Event()
+        self._stirred.set()
+        try:
+            yield
+        finally:
+            self.turns.leave(ticket)
+            del self._wake[ticket]
+            self._hand_on(ticket)
+            if self.turns.first is None:
+                release = asyncio.create_task(self._lease.release(self.turns))
+                _RELEASES.add(release)
+                release.add_done_callback(_RELEASES.discard)
+
+    async def wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, tell: Tell) -> bool:
+        """Wait for the turn of a ticket in the line; False where `deadline_at` (epoch seconds) came first.
+
+        Raises AuthenticationError once that has been the instance's answer for 15 minutes.
+        """
+        told_at = 0.0
+        while self.turns.starting is not ticket:
+            now = time.time()
+            if now >= deadline_at:
+                return False
+            if self._seen is not None and now - told_at >= TELL_EVERY_SECONDS:
+                told_at = now
+                tell(f"{ticket.path} waits: {self.turns.why(ticket)}")
+            if self._looker in (None, ticket):
+                self._looker = ticket
+                pause, wake = await self._look(hook, tell), self._stirred
+                if self.turns.starting is ticket:
+                    break
+            else:
+                pause, wake = TELL_EVERY_SECONDS, self._wake[ticket]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), max(0.01, min(pause, deadline_at - time.time())))
+            wake.clear()
+        self._hand_on(ticket)
+        return True
+
+    async def confirm(self) -> None:
+        """See, right before a request that makes a job active, that nobody else may send one. Raises LeaseLostError."""
+        if not await self._lease.is_held():
+            raise LeaseLostError("Another triggerer starts jobs on this instance now; waiting for the next turn.")
+
+    def put_back(self, ticket: Ticket, seconds: float, blocked_by: str | None = None) -> None:
+        """A start that could not be: try again after so many seconds, and let others go first until then."""
+        self.turns.put_back(ticket, not_before=time.time() + seconds, blocked_by=blocked_by)
+        self._stirred.set()
+
+    def put_back_for_room(self, ticket: Ticket) -> None:
+        """A start for which there was no room after all: there is none for others either, until the next look."""
+        self.turns.put_back(ticket, not_before=0.0)
+        self._full_until = time.time() + self._pacing.shortest / 2
+        self._stirred.set()
+
+    @contextlib.contextmanager
+    def following(self, processing_id: str, path: str) -> Iterator[_Following]:
+        """Count a job as active while it is followed, and after that until it is seen to have ended."""
+        if processing_id not in self.turns.active:
+            self.turns.note_active(processing_id, path)
+        self.turns.follow(processing_id)
+        self._stir()
+        following = _Following()
+        try:
+            yield following
+        finally:
+            self.turns.unfollow(processing_id, ended=following.ended)
+            self._stir()
+
+    def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
+        """The job from what was read for all just now or, where that does not show it, by its status."""
+        fresh = talk.now() - self._read_at < self._pacing.shortest
+        if fresh and self._seen is not None and (job := self._seen.get(processing_id)) is not None:
+            return job
+        return (yield from find_job(talk, processing_id))
+
+    async def _look(self, hook: AemGuidesAsyncHook, tell: Tell) -> float:
+        """Look for all, and give the turn to who may have it; seconds until the next look."""
+        if self.turns.starting is not None:
+            return self._pacing.longest
+        talk = await hook.talk()
+        random = talk.surroundings.random()
+        if (left := self._full_until - talk.now()) > 0:
+            return left
+        try:
+            if not await self._lease.hold(self.turns):
+                return self._pacing.shortest * (0.9 + 0.2 * random)
+            if talk.now() - self._read_at >= self._pacing.shortest / 2:
+                self.looks += 1
+                self._seen = await hook.drive(take_a_look(talk, self.turns))
+                self._read_at = talk.now()
+        except (AemGuidesError, AirflowRuntimeError) as error:
+            return self._after_failure(error, random, tell)
+        self._failures, self._refused_since = 0, None
+        granted = self.turns.grant(talk.now())
+        if granted is not None:
+            self._quiet_since = talk.now()
+            self._wake[granted].set()
+            return self._pacing.longest
+        return self._pacing.next_look(age=talk.now() - self._quiet_since, eta=None, random=random)
+
+    def _after_failure(self, error: Exception, random: float, tell: Tell) -> float:
+        now = time.time()
+        if isinstance(error, AuthenticationError):
+            self._refused_since = self._refused_since or now
+            if now - self._refused_since >= LOGIN_PATIENCE_SECONDS:
+                raise error
+        self._failures += 1
+        if self._failures == 1 or self._failures % 10 == 0:
+            tell(f"Look {self._failures} failed in a row, looking on for all who wait. {error}")
+        return self._pacing.after_failures(self._failures, random)
+
+    def _hand_on(self, ticket: Ticket) -> None:
+        """Whoever looked and does not wait any more wakes the next, who looks then."""
+        if self._looker is ticket:
+            self._looker = None
+            heir = next((other for other in self._wake if other is not self.turns.starting), None)
+            if heir is not None:
+                self._wake[heir].set()
+        self._stir()
+
+    def _stir(self) -> None:
+        """Something has changed: look now."""
+        self._quiet_since = time.time()
+        self._stirred.set()
+
+
+class _Following:
+    """What a follower says in the end."""
+
+    ended = False
+
+
+async def coordinator_for(hook: AemGuidesAsyncHook, notes: Notes, longest_look: float) -> Coordinator:
+    """The one coordinator of this event loop for the hook's instance."""
+    base_url = (await hook.settings()).base_url
+    of_loop = _COORDINATORS.setdefault(asyncio.get_running_loop(), {})
+    if base_url not in of_loop:
+        of_loop[base_url] = Coordinator(StartLease(notes, lease_key(base_url)), Pacing(longest=longest_look))
+    return of_loop[base_url]

@@ -1,0 +1,245 @@
+"""Many triggers in one event loop, and in two, against the emulator over HTTP: how they share one instance."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+
+import airflow.sdk.execution_time.cache  # noqa: F401  # Airflow imports it at the first use of a connection
+import pytest
+from airflow.sdk.bases.xcom import BaseXCom
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from aem_guides import batch_trigger
+from aem_guides.protocol.batch import PathNote
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.taskstate import TaskKey
+from tests.support.batch import a_stranger_starting_jobs, starts_beyond, virtual_folders
+from tests.support.emulator import EmulatorProcess
+from tests.support.path_triggers import KeptNotes, event_of, events_of, path_trigger
+
+
+@pytest.fixture(autouse=True)
+def connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
+    yield
+    emulator.delete("/emulator/faults")
+
+
+@pytest.fixture
+def root() -> str:
+    return f"/content/dam/batch-{uuid.uuid4().hex[:8]}"
+
+
+def state_of(event: JsonObject) -> object:
+    job = event.get("job")
+    return job["state"] if isinstance(job, dict) else event
+
+
+async def until(met: Callable[[], object], within: float = 30) -> None:
+    """Await a condition."""
+    deadline = time.monotonic() + within
+    while not met():
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.05)
+
+
+def allow_what_airflow_does_at_first_use(blockbuster: BlockBuster) -> None:
+    """Looking up a connection in the environment and loading a class read files."""
+    for function in (
+        "io.BufferedReader.read",
+        "io.TextIOWrapper.read",
+        "os.stat",
+        "os.read",
+        "os.scandir",
+        "os.listdir",
+    ):
+        if function in blockbuster.functions:
+            blockbuster.functions[function].deactivate()
+
+
+def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(emulator: EmulatorProcess, root: str) -> None:
+    paths = virtual_folders(emulator, root, 8, files=4, rate=4)
+    notes = KeptNotes()
+    triggers = [path_trigger(notes, path, index, max_active_jobs=3) for index, path in enumerate(paths)]
+    with a_stranger_starting_jobs(emulator, every=1.0, files=3, rate=3), blockbuster_ctx() as blockbuster:
+        allow_what_airflow_does_at_first_use(blockbuster)
+        events = asyncio.run(events_of(triggers))
+    assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
+    ours = [job for job in emulator.jobs() if job["path"].startswith(root)]
+    assert [job["path"] for job in ours] == paths
+    assert starts_beyond(emulator, root, 3) == []
+
+
+def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, root: str) -> None:
+    virtual_folders(emulator, f"{root}/busy", 1, files=100_000, rate=0.1)
+    paths = virtual_folders(emulator, root, 40, files=1, rate=100)
+    notes = KeptNotes()
+
+    async def wait_a_while() -> int:
+        busy = asyncio.create_task(event_of(path_trigger(notes, f"{root}/busy/folder-00000", max_active_jobs=1)))
+        await until(lambda: emulator.jobs(f"{root}/busy/folder-00000"))
+        waiting = [
+            asyncio.create_task(event_of(path_trigger(notes, path, index, max_active_jobs=1)))
+            for index, path in enumerate(paths)
+        ]
+        await asyncio.sleep(0)
+        before = len(emulator.requests())
+        began = time.monotonic()
+        await until(lambda: time.monotonic() - began > 8)
+        asked = len(emulator.requests()) - before
+        for task in (busy, *waiting):
+            task.cancel()
+        await asyncio.gather(busy, *waiting, return_exceptions=True)
+        return asked
+
+    asked = asyncio.run(wait_a_while())
+    assert 2 <= asked <= 16, f"{asked} requests in 8 s for one who follows and 40 who wait"
+    (job,) = [job for job in emulator.jobs() if job["path"].startswith(root)]
+    emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "empty_body"])
+def test_a_lost_answer_makes_no_second_job(emulator: EmulatorProcess, root: str, kind: str) -> None:
+    paths = virtual_folders(emulator, root, 4, files=2, rate=4)
+    emulator.fault("start", kind, count=2)
+    notes = KeptNotes()
+    triggers = [path_trigger(notes, path, index, max_active_jobs=2) for index, path in enumerate(paths)]
+    events = asyncio.run(events_of(triggers))
+    assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
+    assert [job["path"] for job in emulator.jobs() if job["path"].startswith(root)] == paths
+
+
+def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: EmulatorProcess, root: str) -> None:
+    (path,) = virtual_folders(emulator, root, 1, files=100_000, rate=1)
+    emulator.fault("start", "delay", seconds=1.0, count=1)
+    notes = KeptNotes()
+
+    async def die_and_come_back() -> JsonObject:
+        dying = asyncio.create_task(event_of(path_trigger(notes, path)))
+        await until(lambda: (note := notes.note(path)) is not None and note.unsettled)
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+        await until(lambda: emulator.jobs(path))
+        second = asyncio.create_task(event_of(path_trigger(notes, path)))
+        await until(lambda: (note := notes.note(path)) is not None and note.processing_id)
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        emulator.virtual_folder(path, 100_000, rate=1_000_000)
+        return await event_of(path_trigger(notes, path))
+
+    event = asyncio.run(die_and_come_back())
+    assert state_of(event) == "SUCCESS"
+    (job,) = emulator.jobs(path)
+    note = event["note"]
+    assert isinstance(note, dict)
+    assert (note["processing_id"], note["origin"]) == (job["processing_id"], "recovered")
+
+
+def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> None:
+    good = virtual_folders(emulator, root, 2, files=1, rate=10)
+    paths = [good[0], f"{root}/nowhere", good[1]]
+    notes = KeptNotes()
+    triggers = [path_trigger(notes, path, index, max_active_jobs=1) for index, path in enumerate(paths)]
+    events = asyncio.run(events_of(triggers))
+    assert [state_of(event) for event in (events[0], events[2])] == ["SUCCESS"] * 2
+    assert events[1]["retry"] == "pointless"
+    assert "nowhere" in str(events[1]["error"])
+
+
+def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, root: str) -> None:
+    busy, waiting = virtual_folders(emulator, root, 2, files=100_000, rate=0.1)
+    notes = KeptNotes()
+
+    async def wait_in_vain() -> JsonObject:
+        other = asyncio.create_task(event_of(path_trigger(notes, busy)))
+        await until(lambda: emulator.jobs(busy))
+        event = await event_of(path_trigger(notes, waiting, max_active_jobs=1, queue_until=time.time() + 1))
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+        return event
+
+    assert asyncio.run(wait_in_vain())["end"] == "no turn"
+    assert emulator.jobs(waiting) == []
+    (job,) = emulator.jobs(busy)
+    emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
+
+
+def test_a_failed_job_is_resumed_in_its_turn_from_its_checkpoint(emulator: EmulatorProcess, root: str) -> None:
+    (path,) = virtual_folders(emulator, root, 1, files=20, rate=20)
+    emulator.virtual_folder(path, 20, rate=100, fail_at=0.5)
+    notes = KeptNotes()
+    failed = asyncio.run(event_of(path_trigger(notes, path)))
+    assert state_of(failed) == "FAILED"
+    note = PathNote.read(failed["note"], ProcessingRequest(path))
+    assert note is not None
+    notes.values.clear()
+    resuming = note.to_json() | {"resume_from": note.processing_id}
+    event = asyncio.run(event_of(path_trigger(notes, path, note=resuming)))
+    assert state_of(event) == "SUCCESS"
+    (job,) = emulator.jobs(path)
+    assert job["resumes"] == 1
+    assert {asset["times_processed"] for asset in emulator.assets(path)} == {1}
+
+
+@pytest.mark.parametrize(("state", "ended"), [("failed", "CANCELLED"), (None, "RUNNING")])
+def test_a_kill_cancels_the_job_and_a_clear_does_not(
+    emulator: EmulatorProcess, root: str, monkeypatch: pytest.MonkeyPatch, state: str | None, ended: str
+) -> None:
+    (path,) = virtual_folders(emulator, root, 1, files=100_000, rate=0.1)
+    rows: list[object] = []
+    monkeypatch.setattr(batch_trigger, "task_states", answering(frozenset({state} if state else ())))
+    monkeypatch.setattr(BaseXCom, "aset", keeping(rows))
+    trigger = path_trigger(KeptNotes(), path)
+    monkeypatch.setattr(trigger, "_task_key", lambda: TaskKey("dag", "run", "process_path", 0))
+
+    async def start_and_kill() -> None:
+        running = asyncio.create_task(event_of(trigger))
+        await until(lambda: emulator.jobs(path) and emulator.jobs(path)[0]["state"] == "RUNNING")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await trigger.on_kill()
+
+    asyncio.run(start_and_kill())
+    (job,) = emulator.jobs(path)
+    assert job["state"] == ended
+    assert [row["state"] for row in rows if isinstance(row, dict)] == (["CANCELLED"] if state else [])
+    if ended == "RUNNING":
+        emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
+
+
+def answering(value: frozenset[str]) -> Callable[[TaskKey], Awaitable[frozenset[str]]]:
+    async def answer(_key: TaskKey) -> frozenset[str]:
+        return value
+
+    return answer
+
+
+def keeping(kept: list[object]) -> Callable[..., Awaitable[None]]:
+    async def keep(_key: str, value: object, **_where: object) -> None:
+        kept.append(value)
+
+    return keep
+
+
+def test_two_triggerers_start_in_turns_and_keep_to_the_limit_together(emulator: EmulatorProcess, root: str) -> None:
+    paths = virtual_folders(emulator, root, 6, files=2, rate=4)
+    notes = KeptNotes(writes_take=0.05)
+    events: list[JsonObject] = []
+
+    def triggerer(mine: list[tuple[int, str]]) -> None:
+        triggers = [path_trigger(notes, path, index, max_active_jobs=2) for index, path in mine]
+        events.extend(asyncio.run(events_of(triggers)))
+
+    numbered = list(enumerate(paths))
+    threads = [threading.Thread(target=triggerer, args=(numbered[half::2],)) for half in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
+    assert sorted(job["path"] for job in emulator.jobs() if job["path"].startswith(root)) == paths
+    assert starts_beyond(emulator, root, 2) == []

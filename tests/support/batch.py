@@ -1,0 +1,119 @@
+"""A batch on the real Airflow while a stranger works on the same instance, and what can be told of it afterwards."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import psutil
+
+from tests.support.airflow_stack import LiveAirflow
+from tests.support.emulator import PASSWORD, EmulatorProcess
+
+BATCH = "aem_guides_process_batch"
+PATHS = "process_path"
+START = "/bin/guides/v1/assets/process"
+
+
+def virtual_folders(emulator: EmulatorProcess, root: str, count: int, *, files: int, rate: float) -> list[str]:
+    """So many folders below a root."""
+    paths = [f"{root}/folder-{number:05}" for number in range(count)]
+    folders = [{"path": path, "files": files, "rate": rate} for path in paths]
+    emulator.post("/emulator/virtual-folders", {"folders": folders})
+    return paths
+
+
+@contextmanager
+def a_stranger_starting_jobs(emulator: EmulatorProcess, *, every: float, files: int, rate: float) -> Iterator[str]:
+    """Somebody who starts a job every so many seconds, not asking how many are active; gives the root of his paths."""
+    root = f"/content/dam/stranger-{uuid.uuid4().hex[:8]}"
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def work() -> None:
+        number = 0
+        with httpx.Client(base_url=emulator.url, auth=("admin", PASSWORD), trust_env=False, timeout=30) as client:
+            while not stop.wait(every):
+                path = f"{root}/{number}"
+                try:
+                    emulator_folder = {"path": path, "files": files, "rate": rate}
+                    client.post("/emulator/virtual-folders", json=emulator_folder).raise_for_status()
+                    client.post(START, json={"path": path, "type": "ASSET_PROCESSING"}).raise_for_status()
+                except httpx.HTTPError as error:
+                    failures.append(error)
+                number += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield root
+    finally:
+        stop.set()
+        thread.join()
+    assert not failures, failures
+
+
+def start_as_stranger(emulator: EmulatorProcess, path: str) -> None:
+    """Start a job as somebody else does."""
+    body = {"path": path, "type": "ASSET_PROCESSING"}
+    answer = httpx.post(f"{emulator.url}{START}", json=body, auth=("admin", PASSWORD), trust_env=False)
+    answer.raise_for_status()
+
+
+def states_of_paths(airflow: LiveAirflow, run_id: str, *states: str) -> int:
+    """How many path tasks of a run are in one of the states."""
+    where = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/{PATHS}/listMapped"
+    answer = airflow.rest.request("GET", where, params={"limit": 1, "state": list(states)})
+    return int(answer["total_entries"])
+
+
+@dataclass
+class Watcher:
+    """The memory of triggerer and scheduler while a batch runs, in bytes."""
+
+    airflow: LiveAirflow
+    samples: dict[str, list[int]] = field(default_factory=lambda: {"triggerer": [], "scheduler": []})
+
+    def look(self) -> None:
+        """Take one sample."""
+        for component, sizes in self.samples.items():
+            sizes.append(memory_of(self.airflow, component))
+
+    def late_growth(self, component: str) -> float:
+        """The most of the last third of the samples, as a share of the most of the second third."""
+        sizes = self.samples[component]
+        third = max(1, len(sizes) // 3)
+        return max(sizes[-third:]) / max(sizes[third : 2 * third] or sizes)
+
+
+def memory_of(airflow: LiveAirflow, component: str) -> int:
+    """Unshared memory of a component, in bytes: of the triggerer with what runs the triggers, of others alone."""
+    process = psutil.Process(airflow.stack.programs.running[component].pid)
+    members = [process, *(process.children() if component == "triggerer" else [])]
+    return sum(int(member.memory_full_info().uss) for member in members)
+
+
+def starts_beyond(emulator: EmulatorProcess, root: str, limit: int) -> list[str]:
+    """Our starts at which the instance had shown us `limit` or more active jobs, ours among them.
+
+    A stranger's job that was started between our last look at the history and our start could not be known.
+    """
+    jobs = emulator.jobs()
+    looks = [request["at"] * 1000 for request in emulator.requests("history")]
+    beyond = []
+    for job in (job for job in jobs if job["path"].startswith(root)):
+        looked = max(at for at in looks if at <= job["started"])
+        active = [
+            other
+            for other in jobs
+            if other["seq"] < job["seq"]
+            and (not other["completed"] or other["completed"] > job["started"])
+            and (other["path"].startswith(root) or other["started"] <= looked)
+        ]
+        if len(active) >= limit:
+            beyond.append(f"{job['path']}: {[(other['path'], other['started']) for other in active]}")
+    return beyond

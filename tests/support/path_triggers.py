@@ -1,0 +1,68 @@
+"""Triggers of paths in an event loop of the test's own, as a triggerer runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import cast
+
+from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
+from aem_guides.protocol.batch import PathNote
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+
+
+class KeptNotes:
+    """Notes that outlive triggers and event loops; `writes_take` seconds each."""
+
+    def __init__(self, writes_take: float = 0.0) -> None:
+        self.values: dict[str, str] = {}
+        self._writes_take = writes_take
+
+    async def aget(self, key: str) -> JsonValue:
+        return cast("JsonValue", json.loads(self.values.get(key, "null")))
+
+    async def aset(self, key: str, value: JsonValue) -> None:
+        await asyncio.sleep(self._writes_take)
+        self.values[key] = json.dumps(value)
+
+    def note(self, path: str) -> PathNote | None:
+        """What was noted of a path."""
+        return PathNote.read(json.loads(self.values.get(path, "null")), ProcessingRequest(path))
+
+
+def path_trigger(notes: KeptNotes, path: str, index: int = 0, **changes: object) -> AemGuidesPathTrigger:
+    """The trigger of one path; `changes` are fields of its plan."""
+    request = ProcessingRequest(path)
+    plan = PathPlan(
+        request=request.to_json(),
+        note=PathNote(request.fingerprint()).to_json(),
+        note_key=path,
+        label=f"test[{index}]",
+        came_at=0.0,
+        run="test",
+        index=index,
+        on_active_job="adopt",
+        max_active_jobs=4,
+        queue_until=time.time() + 600,
+        job_seconds=600.0,
+        cancel_on_deadline=False,
+        cancel_adopted=False,
+        stall_seconds=600.0,
+        longest_look=2.0,
+    )
+    trigger = AemGuidesPathTrigger(aem_guides_conn_id="aem_guides_default", plan=asdict(plan) | changes)
+    trigger.notes = notes
+    return trigger
+
+
+async def event_of(trigger: AemGuidesPathTrigger) -> JsonObject:
+    """The one event that a trigger fires."""
+    return cast("JsonObject", (await anext(trigger.run())).payload)
+
+
+async def events_of(triggers: Sequence[AemGuidesPathTrigger]) -> list[JsonObject]:
+    """Their events, running all at once."""
+    return list(await asyncio.gather(*(event_of(trigger) for trigger in triggers)))

@@ -1,0 +1,76 @@
+"""The lease between triggerers: at most one of them starts jobs, whatever their steps' order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from aem_guides import turns
+from aem_guides.protocol.lease import TERM_SECONDS, Lease
+from aem_guides.protocol.turns import Turns
+from aem_guides.turns import StartLease
+from tests.support.path_triggers import KeptNotes
+
+KEY = "starts:x"
+
+
+def lease_of(notes: KeptNotes) -> StartLease:
+    return StartLease(notes, KEY, settle_seconds=0.2)
+
+
+def test_of_many_who_want_it_at_once_one_has_it() -> None:
+    notes = KeptNotes(writes_take=0.05)
+
+    async def all_at_once() -> list[bool]:
+        return list(await asyncio.gather(*(lease_of(notes).hold(Turns()) for _ in range(8))))
+
+    assert asyncio.run(all_at_once()).count(True) == 1
+
+
+def test_what_the_last_holder_knew_is_handed_on() -> None:
+    notes, mine, others = KeptNotes(), Turns(), Turns()
+    mine.note_active("x", "/content/dam/a")
+
+    async def hand_on() -> None:
+        first, second = lease_of(notes), lease_of(notes)
+        assert await first.hold(mine)
+        assert not await second.hold(others)
+        await first.release(mine)
+        assert not await first.is_held()
+        assert await second.hold(others)
+
+    asyncio.run(hand_on())
+    assert others.active == {"x": "/content/dam/a"}
+
+
+def test_a_holder_gives_way_to_one_who_waits_when_it_would_renew(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = KeptNotes()
+    monkeypatch.setattr(turns, "RENEW_SECONDS", TERM_SECONDS + 1)
+
+    async def give_way() -> None:
+        first, second = lease_of(notes), lease_of(notes)
+        assert await first.hold(Turns())
+        assert await first.hold(Turns()), "nobody else wants it"
+        assert not await second.hold(Turns())
+        assert not await first.hold(Turns())
+        assert not await first.hold(Turns()), "it leaves the other time"
+        assert await second.hold(Turns())
+
+    asyncio.run(give_way())
+
+
+def test_a_write_that_took_too_long_does_not_count() -> None:
+    assert asyncio.run(lease_of(KeptNotes(writes_take=0.3)).hold(Turns())) is False
+
+
+@pytest.mark.parametrize(("until", "keeps_out"), [(-1.0, False), (TERM_SECONDS, True), (100 * TERM_SECONDS, False)])
+def test_a_lease_of_another_keeps_out_while_it_lasts_and_not_for_ever(until: float, keeps_out: bool) -> None:
+    now = time.time()
+    assert Lease("another", now + until).keeps_out("me", now) is keeps_out
+
+
+@pytest.mark.parametrize("stored", [None, 1, {}, {"holder": "x", "until": "y", "active": {}}])
+def test_what_is_no_lease_is_held_by_nobody(stored: object) -> None:
+    assert Lease.from_json(stored) is None  # type: ignore[arg-type]  # what a register may hold
