@@ -21,12 +21,14 @@ from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, ArchiveError, AuthenticationError
 from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures import logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import LogPageError
 from aem_guides.triggers import AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
+QUICK_PATIENCE = (0.01, 0.02, 0.03)
 LOG_FAULTS = ("repeat_page", "shrink", "ignore_limit", "more_forever", "huge_line", "invalid_utf8", "reset_body")
 
 
@@ -121,6 +123,12 @@ def test_a_log_that_comes_wrong_once_is_pulled_whole(emulator: EmulatorProcess, 
     assert pulled == logged
 
 
+@pytest.fixture
+def _quick_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_PATIENCE", QUICK_PATIENCE)
+
+
+@pytest.mark.usefixtures("_quick_patience")
 def test_a_log_that_never_goes_on_ends_in_an_error_that_says_where(emulator: EmulatorProcess) -> None:
     processing_id = ended(emulator)
     emulator.fault("logs", "repeat_page", count=None, after=1)
@@ -128,6 +136,7 @@ def test_a_log_that_never_goes_on_ends_in_an_error_that_says_where(emulator: Emu
         pull(processing_id)
 
 
+@pytest.mark.usefixtures("_quick_patience")
 def test_a_log_that_claims_more_for_ever_is_pulled_whole_all_the_same(emulator: EmulatorProcess) -> None:
     processing_id = ended(emulator)
     emulator.fault("logs", "more_forever", count=None, after=1)
