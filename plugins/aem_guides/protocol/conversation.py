@@ -99,14 +99,14 @@ class Conversation:
             except AuthenticationError as error:
                 if not authorized:
                     raise
+                if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
+                    yield from self._fetch_csrf_token()
+                    if self._csrf_token:
+                        continue
                 if not isinstance(error, ScopeError) and mending.first("login"):
                     renewed = yield from self._authorize(authorization)
                     if renewed != authorization:
                         authorization = renewed
-                        continue
-                if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
-                    yield from self._fetch_csrf_token()
-                    if self._csrf_token:
                         continue
                 raise
             except (UnreachableError, UnavailableError, MalformedAnswerError) as error:
@@ -133,8 +133,13 @@ class Conversation:
         return headers
 
     def _fetch_csrf_token(self) -> Steps[None]:
+        """Get a new token. What it raises tells that the request it is for was not acted on."""
         self._csrf_token = ""
-        token = yield from self.call(contract.csrf_token())
+        try:
+            token = yield from self.call(contract.csrf_token())
+        except AemGuidesError as error:
+            error.sent = False
+            raise
         yield from self.keep_secret(token)
         self._csrf_token = token
 

@@ -17,8 +17,8 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import History, ProcessingRequest
-from aem_guides.protocol.steps import Reply, TransportFailure
-from tests.unit.protocol.driving import World, in_turn, reply
+from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from tests.unit.protocol.driving import LOGIN, World, in_turn, reply
 
 HISTORY: dict[str, list[object]] = {"executionHistory": []}
 REQUEST = ProcessingRequest("/content/dam/a")
@@ -110,6 +110,34 @@ def test_a_csrf_token_is_fetched_and_the_post_repeated_once() -> None:
     assert world.run(world.conversation().call(contract.start(REQUEST))) == "p"
     assert world.sent[2].headers["CSRF-Token"] == "csrf-1"
     assert "csrf-1" in world.masked
+
+
+def test_a_csrf_token_that_lacks_costs_no_new_access_token() -> None:
+    answers = [reply(403, b"no token"), reply(200, {"token": "csrf-1"}), reply(200, {"processingId": "p"})]
+    world = World(in_turn(answers), logins=[LOGIN, {"Authorization": "Bearer second"}])
+    world.run(world.conversation().call(contract.start(REQUEST)))
+    assert {request.headers["Authorization"] for request in world.sent} == {"Bearer first"}
+
+
+def test_an_access_token_that_a_403_refuses_is_renewed_after_all() -> None:
+    def answer(request: HttpRequest) -> Reply:
+        if request.method == "GET":
+            return reply(200, {"token": "csrf-1"})
+        ready = request.headers["Authorization"] == "Bearer second" and "CSRF-Token" in request.headers
+        return reply(200, {"processingId": "p"}) if ready else reply(403, b"no")
+
+    world = World(answer, logins=[LOGIN, {"Authorization": "Bearer second"}])
+    assert world.run(world.conversation().call(contract.start(REQUEST))) == "p"
+
+
+@pytest.mark.parametrize("trouble", [reply(500), TransportFailure("reset", sent=True)])
+def test_a_csrf_token_that_cannot_be_had_means_that_the_post_was_not_acted_on(
+    trouble: Reply | TransportFailure,
+) -> None:
+    world = World(lambda request: reply(403, b"no token") if request.method == "POST" else trouble)
+    with pytest.raises((UnavailableError, UnreachableError)) as caught:
+        world.run(world.conversation(attempts=2).call(contract.start(REQUEST)))
+    assert caught.value.sent is False
 
 
 def test_a_403_that_goes_on_after_the_token_is_an_authentication_error() -> None:
