@@ -11,8 +11,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from aem_guides.hook import AemGuidesAsyncHook
-from aem_guides.killed import STAGE_KEY, Stage
-from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
@@ -106,6 +105,10 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
             event = await self._follow()
         except AemGuidesError as error:
             event = {"error": str(error), "kind": type(error).__name__, "retry": error.retry.value}
+        except Exception as error:
+            # A trigger that fails makes its task fail without a word of ours: it could not be told from a killed one.
+            self.log.exception("Following job %s failed", self.processing_id)
+            event = {"error": f"{type(error).__name__}: {error}", "retry": Retry.USEFUL.value}
         yield _event(event)
 
     async def on_kill(self) -> None:
@@ -138,8 +141,6 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
 
     async def _follow(self) -> JsonObject:
         key = self._task_key()
-        if key is not None:
-            await self._remember(key, STAGE_KEY, Stage.FOLLOWED.value)
         offset = await self._live_offset(key)
         if offset:
             self.log.info(

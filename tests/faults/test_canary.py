@@ -63,7 +63,7 @@ class Run:
             emulator.fault(endpoint, "echo", status=500)
         for endpoint in WRITES:
             emulator.fault(endpoint, "echo", status=500, acted=True, after=1)
-        emulator.fault("csrf", "echo", status=500, after=3)
+        emulator.fault("csrf", "echo", status=500, after=1)
         emulator.fault("asset_status_start", "echo", status=400, count=None, after=1)
         path = instance.folder(30, rate=50, fail_at=0.5)
         return cls(instance, instance.trigger(path, paths=[path, NOWHERE]), path)

@@ -191,13 +191,19 @@ def test_one_job_comes_of_one_request_and_nothing_is_lost(
     played[scenario].result()
 
 
-def test_a_triggerer_that_dies_while_waiting_is_replaced_without_repeating_the_log(instances: Instances) -> None:
+def test_a_triggerer_that_dies_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhile_is_cancelled(
+    instances: Instances,
+) -> None:
     airflow = instances.airflow
     with instances.new() as instance:
-        run = Run.begin(instance, rate=SLOW)
+        run, killed = Run.begin(instance, rate=SLOW), Run.begin(instance, rate=SLOW)
         run.wait_for_progress()
+        killed.wait_for_progress()
         airflow.kill("triggerer")
         shown_before = len(airflow.log(run.run_id, WAIT, map_index=0))
+        airflow.set_state(killed.run_id, WAIT, "failed", 0)
+        assert airflow.rest.wait_for_run(DAG, killed.run_id, 600) == "failed"
+        assert [job["state"] for job in instance.emulator.jobs(killed.path)] == ["CANCELLED"]
         airflow.restart("triggerer")
         airflow.wait_until(lambda: len(airflow.log(run.run_id, WAIT, map_index=0)) > shown_before, "the new triggerer")
         run.hasten()
