@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.airflow_stack import DAG, LiveAirflow
+from tests.support.airflow_stack import DAG, DATABASE, LEDGER, LiveAirflow
 from tests.support.instances import Instance, Instances
 from tests.support.logins import CANARIES, ISSUED, LOGINS, SETTINGS
 
@@ -28,11 +28,12 @@ def found_in_files(folder: Path) -> Iterator[str]:
         yield from (f"{canary} in {file}" for canary in CANARIES if canary.encode() in content)
 
 
-def found_in_database(airflow: LiveAirflow) -> Iterator[str]:
-    tables = airflow.ask_database("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+def found_in_database(airflow: LiveAirflow, database: str) -> Iterator[str]:
+    named = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN %s"
     wanted = [f"%{canary}%" for canary in CANARIES]
-    for (table,) in tables:
-        for (row,) in airflow.ask_database(f'SELECT t::text FROM "{table}" t WHERE t::text LIKE ANY(%s)', wanted):  # noqa: S608  # the database's own names
+    for schema, table in airflow.ask_database(named, ("pg_catalog", "information_schema"), database=database):
+        like = f'SELECT t::text FROM "{schema}"."{table}" t WHERE t::text LIKE ANY(%s)'  # noqa: S608  # its own names
+        for (row,) in airflow.ask_database(like, wanted, database=database):
             yield from (f"{canary} in table {table}" for canary in CANARIES if canary in str(row))
 
 
@@ -102,7 +103,8 @@ def test_runs_with_failures_at_every_step_leave_no_secret_anywhere(airflow: Live
     for masked in ("authorization: Basic ***", "authorization: Bearer ***", "csrf-token: ***", "client_secret=***"):
         assert masked in shown, "what was sent was echoed, and shown without its secret"
     seen.update(found_in_files(airflow.folder))
-    seen.update(found_in_database(airflow))
+    for database in (DATABASE, LEDGER):
+        seen.update(found_in_database(airflow, database))
     assert seen == set()
 
 
@@ -112,7 +114,7 @@ def test_the_search_finds_what_is_there(airflow: LiveAirflow, tmp_path: Path) ->
     key = "search-that-finds"
     airflow.rest.request("POST", "/variables", json={"key": key, "value": "x", "description": f"oops {ISSUED}77"})
     try:
-        assert f"{ISSUED} in table variable" in set(found_in_database(airflow))
+        assert f"{ISSUED} in table variable" in set(found_in_database(airflow, DATABASE))
     finally:
         airflow.ask_database("DELETE FROM variable WHERE key = %s", key)
         airflow.ask_database("DELETE FROM log WHERE extra LIKE %s", f"%{key}%")

@@ -44,6 +44,7 @@ FAULTS: dict[str, dict[str, object]] = {
     "400": {"kind": "status", "status": 400, "body": HTML},
     "401": {"kind": "status", "status": 401, "body": HTML},
     "403 plain": {"kind": "status", "status": 403, "body": "Forbidden"},
+    "403 CSRF": {"kind": "csrf"},
     "403 scope": {"kind": "status", **SCOPE},
     "404": {"kind": "status", "status": 404, "body": HTML},
     "409": {"kind": "status", "status": 409, "body": "active"},
@@ -88,6 +89,7 @@ ENDPOINTS = (
     "csrf",
 )
 NOT_REPEATED = {"start", "resume"}
+WRITES = {"start", "cancel", "resume", "asset_status_start"}
 Procedure = Callable[[Conversation], Steps[object]]
 
 
@@ -103,6 +105,8 @@ def expected(endpoint: str, fault: str, *, forever: bool) -> Expected:
     """The rule behind all cells."""
     repeated = endpoint not in NOT_REPEATED
     attempts = ATTEMPTS if repeated else 1
+    if fault == "403 CSRF":
+        return Expected(AuthenticationError, 2) if forever and endpoint in WRITES else Expected(None)
     if fault in PLAIN:
         return Expected(PLAIN[fault])
     if fault in MISSHAPEN:
@@ -224,17 +228,26 @@ Body = Callable[[Procedure], object]
 BODIES: tuple[Body, ...] = (blocking, asynchronous)
 
 
+def set_fault(emulator: EmulatorProcess, endpoint: str, fault: str, *, forever: bool) -> None:
+    """A lacking CSRF token is no fault but a demand of the instance; for ever: none that it gives out satisfies it."""
+    if fault == "403 CSRF":
+        emulator.settings(csrf=True, csrf_life_seconds=0.0 if forever else 600.0)
+    else:
+        emulator.post("/emulator/faults", {"endpoint": endpoint, "count": None if forever else 1, **FAULTS[fault]})
+
+
 def play(jobs: Jobs, body: Body, fault: str, *, forever: bool, uses: Mapping[str, Procedure]) -> dict[str, Outcome]:
     """Set the fault at every endpoint that is used, and use them side by side; what comes out of each."""
     emulator = jobs.emulator
     before = len(emulator.jobs())
     for endpoint in uses:
-        emulator.post("/emulator/faults", {"endpoint": endpoint, "count": None if forever else 1, **FAULTS[fault]})
+        set_fault(emulator, endpoint, fault, forever=forever)
     try:
         with ThreadPoolExecutor(len(uses)) as pool:
             played = {endpoint: pool.submit(body, use) for endpoint, use in uses.items()}
     finally:
         emulator.delete("/emulator/faults")
+        emulator.settings(csrf=False)
     more = len(emulator.jobs()) - before
     return {endpoint: Outcome(future.exception(), more) for endpoint, future in played.items()}
 

@@ -28,6 +28,7 @@ WAIT = "process_path.wait_for_processing"
 PULL = "process_path.pull_logs"
 ARCHIVE = "process_path.archive_logs"
 VERIFY = "process_path.verify_assets"
+DATABASE, LEDGER = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_AEM_GUIDES_LEDGER"
 PATIENCE = 300.0
 """Seconds that a condition is awaited: a bound on a test that fails, and no measure of speed."""
 
@@ -101,9 +102,9 @@ class LiveAirflow:
         extra = json.dumps(fields.pop("extra", {}))
         self.rest.request("POST", "/connections", json={"connection_id": connection_id, "extra": extra, **fields})
 
-    def ask_database(self, statement: str, *values: object) -> list[tuple[object, ...]]:
-        """Run one statement on Airflow's database; its rows, where it has any."""
-        uri = self.stack.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
+    def ask_database(self, statement: str, *values: object, database: str = DATABASE) -> list[tuple[object, ...]]:
+        """Run one statement on a database, which the environment names by this variable; its rows, if any."""
+        uri = self.stack.environment[database].replace("+psycopg2", "")
         with contextlib.closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
