@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, cast
 
@@ -195,6 +194,8 @@ class AemGuidesJobTrigger(_AemGuidesTrigger):
 class AemGuidesTurnTrigger(_AemGuidesTrigger):
     """Wait until nothing is in the way of a start, and fire `{"free": true}`; `{"free": false}` at the deadline.
 
+    Where waiting failed, the event is `{"error", "retry"}`.
+
     :param request: the request that waits, as `ProcessingRequest.to_json` gives it.
     :param blocking_id: the job in the way, where it is known.
     :param max_active_jobs: how many jobs may be active on the instance (None: any number).
@@ -228,7 +229,13 @@ class AemGuidesTurnTrigger(_AemGuidesTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the history until it is this request's turn."""
-        began = time.monotonic()
+        try:
+            event: JsonObject = {"free": await self._wait()}
+        except AemGuidesError as error:
+            event = {"error": str(error), "retry": error.retry.value}
+        yield _event(event)
+
+    async def _wait(self) -> bool:
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             steps = wait_for_turn(
                 await hook.talk(),
@@ -238,8 +245,7 @@ class AemGuidesTurnTrigger(_AemGuidesTrigger):
                 deadline_at=self.deadline_at,
                 pacing=Pacing(longest=self.longest_look),
             )
-            free = await hook.drive(steps, lambda event: show_event(self.log, event))
-        yield _event({"free": free, "waited": time.monotonic() - began})
+            return await hook.drive(steps, lambda event: show_event(self.log, event))
 
 
 def _event(payload: JsonObject) -> TriggerEvent:
