@@ -6,13 +6,14 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote_plus
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 
-OAUTH_SECRET = "canary-oauth-secret-81c4"
+OAUTH_SECRET = "canary/oauth+secret=81c4"
 JWT_SECRET = "canary-jwt-secret-2e07"
 ISSUED = "canary-issued-"
 """What all tokens begin with that an emulator with `SETTINGS` gives out, CSRF tokens too."""
@@ -36,6 +37,7 @@ CANARIES = (
     base64.b64encode(f"admin:{PASSWORD}".encode()).decode(),
     TOKEN,
     OAUTH_SECRET,
+    quote_plus(OAUTH_SECRET),
     JWT_SECRET,
     ISSUED,
     _SIGNED,

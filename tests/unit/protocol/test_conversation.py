@@ -187,3 +187,15 @@ def test_the_instances_clock_is_learnt_from_its_date_header() -> None:
     talk = world.conversation()
     history = world.run(talk.call(contract.history()))
     assert talk.instance_now() == history.read_at == 1_750_003_600_000
+
+
+@pytest.mark.parametrize("echoed", ["client_secret=a%2Fb%2Bc%3D%22&x=1", 'a/b+c="', r'{"client_secret": "a/b+c=\""}'])
+def test_a_secret_is_hidden_in_whatever_form_it_comes_back(echoed: str) -> None:
+    world = World(lambda _request: reply(400, echoed.encode()))
+    conversation = world.conversation()
+    world.run(conversation.keep_secret('a/b+c="'))
+    with pytest.raises(RejectedError) as caught:
+        world.run(conversation.call(contract.history()))
+    assert "***" in str(caught.value)
+    assert "b+c" not in str(caught.value)
+    assert "b%2Bc" not in str(caught.value)
