@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from emulator.checks import BadInputError, check_choice, check_kind, check_least, check_names
-from emulator.transport import ResetResponse, TornResponse, clean_up, until_client_leaves, whole_body
+from emulator.transport import ResetResponse, SlowResponse, TornResponse, clean_up, until_client_leaves, whole_body
 
 ENDPOINTS = (
     "start",
@@ -34,9 +34,11 @@ ANSWER_FAULTS = (
     "reset_before",
     "reset_after",
     "reset_body",
+    "slow_body",
     "delay",
     "timeout_after",
     "status",
+    "echo",
     "redirect_login",
     "login_page",
     "html",
@@ -81,8 +83,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Fault:
     """One fault. `count` is how often it still strikes (None: for ever), `after` how many calls it lets pass first.
 
-    `acted` tells for `status` whether the request is carried out before the answer; `status`, `body` and `headers`
-    are that answer; `seconds` belongs to `delay` and `history_lag`, `word` to `unknown_state`.
+    `acted` tells for `status` and `echo` whether the request is carried out before the answer; `status`, `body` and
+    `headers` are that answer, whose body `echo` replaces by the request itself; `seconds` belongs to `delay`,
+    `slow_body` and `history_lag`, `word` to `unknown_state`.
     """
 
     endpoint: str
@@ -155,6 +158,8 @@ class Faults:
         fault = self.striking(endpoint, ANSWER_FAULTS)
         if fault is None:
             return await handler(request)
+        if fault.kind == "echo":
+            fault = dataclasses.replace(fault, kind="status", body=await _echo(request))
         match fault.kind:
             case "reset_before":
                 return ResetResponse()
@@ -176,6 +181,8 @@ async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
     """The request was acted on; what comes back is spoilt."""
     if fault.kind == "reset_body":
         return TornResponse(real)
+    if fault.kind == "slow_body":
+        return SlowResponse(real, fault.seconds)
     if fault.kind == "truncated_json":
         body = await whole_body(real, request)
         return Response(body[: max(1, len(body) // 2)], media_type=real.headers.get("content-type"))
@@ -190,6 +197,13 @@ async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
         case "wrong_shape":
             return Response(json.dumps([{"unexpected": True}]), media_type="application/json")
     return ResetResponse()
+
+
+async def _echo(request: Request) -> str:
+    """What a gateway in debugging mode shows: the request as it came, credentials and all."""
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    body = (await request.body()).decode(errors="replace")
+    return "<html><pre>" + "\n".join([f"{request.method} {request.url.path}", *lines, "", body]) + "</pre></html>"
 
 
 def _told(fault: Fault) -> Response:

@@ -74,7 +74,7 @@ class Gate:
             return JSONResponse({})
         now = time.time()
         self._csrf_tokens = {token: ends for token, ends in self._csrf_tokens.items() if ends > now}
-        token = secrets.token_urlsafe(24)
+        token = settings.token_prefix + secrets.token_urlsafe(24)
         self._csrf_tokens[token] = now + settings.csrf_life_seconds
         return JSONResponse({"token": token})
 
@@ -141,8 +141,9 @@ class Gate:
         return self._csrf_tokens.get(request.headers.get("csrf-token", ""), 0.0) > time.time()
 
     def _issue(self, client: Mapping[str, object], expires_in: int) -> Response:
-        token = "eyJ" + secrets.token_urlsafe(40)
-        ends = time.time() + self._current().token_life_seconds
+        settings = self._current()
+        token = f"{settings.token_prefix}eyJ{secrets.token_urlsafe(40)}"
+        ends = time.time() + settings.token_life_seconds
         self._store.keep_token(token, str(client.get("user", _TECHNICAL_USER)), ends)
         return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": expires_in})
 

@@ -33,7 +33,8 @@ class Settings:
     Login: how who is not logged in is answered (`refusal_style`: 401, 403, redirect, login_page), whether POSTs need
     a CSRF token, how its lack is answered (`csrf_refusal`: text, html), and its life. `oauth_clients` maps an id to
     `{"secret", "scopes"}`, `jwt_clients` to `{"secret", "public_key", "org", "id", "audience", "metascopes",
-    "certificate_expired"}`; `token_life_seconds` is the life of the tokens they get.
+    "certificate_expired"}`; `token_life_seconds` is the life of the tokens they get. `token_prefix` begins every
+    access and CSRF token that is given out, so that a search for it finds them all.
 
     Jobs: `rate` assets a second, a checkpoint every `checkpoint_every` assets, how a second job on an active folder
     is refused (`active_status`: 400, 409, 500) and whether parent and child folders count (`lock_includes_overlap`);
@@ -59,6 +60,7 @@ class Settings:
     csrf_refusal: str = "text"
     csrf_life_seconds: float = 600.0
     token_life_seconds: float = 86_399.0
+    token_prefix: str = ""
     rate: float = 200.0
     checkpoint_every: int = 1
     waiting_seconds: float = 0.1

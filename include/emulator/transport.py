@@ -19,6 +19,7 @@ _TRANSPORT = "emulator_transport"
 _MISSING_BYTES = 64
 _LONGEST_DRAIN_SECONDS = 5.0
 _MOMENT_SECONDS = 0.05
+_SLOW_BLOCK = 64 * 1024
 
 
 class OpenProtocol(H11Protocol):
@@ -100,6 +101,34 @@ class TornResponse(Response):
             await reset(scope)
         finally:
             await clean_up(self._whole)
+
+
+class SlowResponse(Response):
+    """An answer whose body pauses for some seconds ahead of every block (64 KiB at the most) but the first."""
+
+    def __init__(self, whole: Response, seconds: float) -> None:
+        super().__init__(status_code=whole.status_code)
+        self._whole = whole
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        first = True
+
+        async def send_slowly(message: Message) -> None:
+            nonlocal first
+            body = bytes(message.get("body", b""))
+            if message["type"] != "http.response.body" or not body:
+                await send(message)
+                return
+            for start in range(0, len(body), _SLOW_BLOCK):
+                if not first:
+                    await asyncio.sleep(self._seconds)
+                first = False
+                more = bool(message.get("more_body")) or start + _SLOW_BLOCK < len(body)
+                block = body[start : start + _SLOW_BLOCK]
+                await send({"type": "http.response.body", "body": block, "more_body": more})
+
+        await self._whole(scope, receive, send_slowly)
 
 
 async def _drain(transport: asyncio.Transport) -> None:

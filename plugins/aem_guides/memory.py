@@ -18,6 +18,7 @@ from aem_guides.protocol.procedures.intent import Intent
 
 _START_KEY = "aem_guides_start"
 _WAIT_KEY = "aem_guides_wait"
+_TIME_KEY = "aem_guides_first_time"
 
 
 class StateStore(Protocol):
@@ -130,6 +131,17 @@ class WaitMemory:
                 "resume_intent": self.resume_intent.to_json() if self.resume_intent else None,
             },
         )
+
+
+def first_time(context: Context, processing_id: str, now: float) -> float:
+    """When a task first dealt with a job, in seconds since the epoch: `now` at its first try, the same ever after."""
+    stored = _load(context, _TIME_KEY)
+    if stored is not None and stored.get("processing_id") == processing_id:
+        at = stored.get("at")
+        if isinstance(at, int | float):
+            return float(at)
+    _save(context, _TIME_KEY, {"processing_id": processing_id, "at": now})
+    return now
 
 
 def _store(context: Context) -> StateStore:

@@ -22,7 +22,7 @@ from aem_guides.archive import (
 from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
-from aem_guides.memory import run_label
+from aem_guides.memory import first_time, run_label
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, JobLostError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -207,8 +207,9 @@ class AemGuidesArchiveLogsOperator(_JobOperator):
         self.settle(hook, context)
         job = self.find(hook)
         instance = hook.settings.host
-        when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
-        folder = archive_folder(self.archive_uri or default_archive_uri(), instance, when, job.processing_id)
+        folder = archive_folder(
+            self.archive_uri or default_archive_uri(), instance, self._when(context, job), job.processing_id
+        )
         provenance = Provenance(instance, job, run_label(context), self._asked(job))
         archive = store_archive(hook, provenance, folder, wait=time.sleep)
         self.log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
@@ -219,6 +220,12 @@ class AemGuidesArchiveLogsOperator(_JobOperator):
             "size": archive.size,
             "entries": len(archive.entries),
         }
+
+    def _when(self, context: Context, job: Job) -> datetime:
+        """The date of the archive's folder: a try after midnight must find what the one before it stored."""
+        known = job.started_at or job.completed_at
+        seconds = known / 1000 if known else first_time(context, job.processing_id, time.time())
+        return datetime.fromtimestamp(seconds, tz=UTC)
 
     def _asked(self, job: Job) -> JsonObject | None:
         return dict(self.request) if self.request is not None else _request_of(job)

@@ -29,7 +29,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.report import PathResults, RunFailedError, build_row, problems, render_table
-from aem_guides.retrying import AemGuidesRetryPolicy
+from aem_guides.retrying import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.triggers import CANCEL_KEY
 
@@ -57,8 +57,12 @@ PATH_LABEL = "{{ task.request['path'] }}"
 
 
 def default_args() -> dict[str, object]:
-    """What every task has: retries by what failed, not blindly."""
-    return {"retries": 5, "retry_delay": timedelta(seconds=30), "retry_policy": AemGuidesRetryPolicy()}
+    """What every task has: retries by what failed, not blindly. `retry_delay` is for a task whose process died."""
+    return {
+        "retries": 5,
+        "retry_delay": timedelta(seconds=first_retry_seconds()),
+        "retry_policy": AemGuidesRetryPolicy(),
+    }
 
 
 @task

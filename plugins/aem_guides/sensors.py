@@ -112,7 +112,9 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     def execute(self, context: Context) -> JsonObject:
         """Look once, resume where a try is to resume, then wait."""
         started = self._started()
+        context["ti"].xcom_push(STAGE_KEY, Stage.BEGUN.value)
         memory = self._memory(context, started[PROCESSING_ID_KEY])
+        self._waiting_for = (self._key(context), memory.processing_id)
         with AemGuidesHook(self.aem_guides_conn_id) as hook:
             job = hook.drive(find_job(hook.talk, memory.processing_id))
             if job is not None and self._shall_resume(context, memory, job):
@@ -125,13 +127,14 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
                 return self._finish(context, memory, Followed(FollowEnd.ENDED, job, 0), None)
             if self.deferrable:
                 stage = Stage.DEFERRED if self._cancels() else Stage.DEFERRED_KEEP
-                context["ti"].xcom_push(STAGE_KEY, stage.value)
                 context["ti"].xcom_push(LIVE_OFFSET_KEY, 0)
+                context["ti"].xcom_push(STAGE_KEY, stage.value)
                 self.defer(trigger=self._trigger(memory), method_name="execute_complete")
             return self._wait_here(context, hook, memory)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """Judge what the trigger saw. Whatever is not plainly a success is none."""
+        context["ti"].xcom_push(STAGE_KEY, Stage.CAME_BACK.value)
         memory = self._memory(context, self._started()[PROCESSING_ID_KEY])
         self._tell_id(context, memory)
         match event:
@@ -147,7 +150,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         return self._finish(context, memory, followed, cancel if isinstance(cancel, str) else None)
 
     def on_kill(self) -> None:
-        """Cancel the job if this task was killed while it waited in a worker; not if the worker goes down."""
+        """Cancel the job if this task was killed while it ran in a worker; not if the worker goes down."""
         if self._waiting_for is None or not self._cancels():
             return
         key, processing_id = self._waiting_for
@@ -156,6 +159,11 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         with AemGuidesHook(self.aem_guides_conn_id) as hook:
             steps = cancel_and_confirm(hook.talk, processing_id, within_seconds=KILL_CANCEL_SECONDS)
             self.log.warning(hook.drive(steps).in_words(processing_id))
+
+    @staticmethod
+    def _key(context: Context) -> TaskKey:
+        ti = context["ti"]
+        return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
     def _started(self) -> dict[str, str]:
         """The job's id, path and origin as texts."""
@@ -223,9 +231,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         )
 
     def _wait_here(self, context: Context, hook: AemGuidesHook, memory: WaitMemory) -> JsonObject:
-        ti = context["ti"]
-        index = -1 if ti.map_index is None else ti.map_index
-        self._waiting_for = (TaskKey(ti.dag_id, ti.run_id, ti.task_id, index), memory.processing_id)
+        self._waiting_for = (self._key(context), memory.processing_id)
         steps = follow(hook.talk, memory.processing_id, self._plan(memory))
         followed = hook.drive(steps, lambda event: show_event(self.log, event))
         cancel: str | None = None

@@ -13,9 +13,11 @@ from aem_guides.ledger.recorder import note_start
 from aem_guides.memory import StartMemory, run_label
 from aem_guides.protocol.errors import (
     ActiveJobError,
+    AemGuidesError,
     DeadlineExceededError,
     DoubtfulStartError,
     RejectedError,
+    Retry,
     UnreachableError,
 )
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
@@ -35,6 +37,14 @@ from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.tasklog import show_event
 from aem_guides.triggers import AemGuidesTurnTrigger
+
+
+class WaitingFailedError(AemGuidesError):
+    """The trigger could not go on waiting for the request's turn; nothing was started."""
+
+    def __init__(self, message: str, retry: Retry) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 class AemGuidesStartProcessingOperator(BaseOperator):
@@ -106,6 +116,9 @@ class AemGuidesStartProcessingOperator(BaseOperator):
 
     def execute_after_wait(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """Go on once it is our turn. If another was faster, wait here: deferring twice would cut off the log."""
+        match event:
+            case {"error": str(error), "retry": str(retry)}:
+                raise WaitingFailedError(error, Retry(retry))
         if not event or event.get("free") is not True:
             raise DeadlineExceededError(
                 f"{self._request().path}: its turn did not come within {self.queue_hours} hours (queue_hours). Look in "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, cast
 
@@ -11,8 +10,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from aem_guides.hook import AemGuidesAsyncHook
-from aem_guides.killed import STAGE_KEY, Stage
-from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
@@ -106,6 +104,10 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             event = await self._follow()
         except AemGuidesError as error:
             event = {"error": str(error), "kind": type(error).__name__, "retry": error.retry.value}
+        except Exception as error:
+            # A trigger that fails makes its task fail without a word of ours: it could not be told from a killed one.
+            self.log.exception("Following job %s failed", self.processing_id)
+            event = {"error": f"{type(error).__name__}: {error}", "retry": Retry.USEFUL.value}
         yield event_of(event)
 
     async def on_kill(self) -> None:
@@ -138,8 +140,6 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
 
     async def _follow(self) -> JsonObject:
         key = self._task_key()
-        if key is not None:
-            await self._remember(key, STAGE_KEY, Stage.FOLLOWED.value)
         offset = await self._live_offset(key)
         if offset:
             self.log.info(
@@ -194,6 +194,8 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
 class AemGuidesTurnTrigger(AemGuidesTrigger):
     """Wait until nothing is in the way of a start, and fire `{"free": true}`; `{"free": false}` at the deadline.
 
+    Where waiting failed, the event is `{"error", "retry"}`.
+
     :param request: the request that waits, as `ProcessingRequest.to_json` gives it.
     :param blocking_id: the job in the way, where it is known.
     :param max_active_jobs: how many jobs may be active on the instance (None: any number).
@@ -227,7 +229,13 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the history until it is this request's turn."""
-        began = time.monotonic()
+        try:
+            event: JsonObject = {"free": await self._wait()}
+        except AemGuidesError as error:
+            event = {"error": str(error), "retry": error.retry.value}
+        yield event_of(event)
+
+    async def _wait(self) -> bool:
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             steps = wait_for_turn(
                 await hook.talk(),
@@ -237,8 +245,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
                 deadline_at=self.deadline_at,
                 pacing=Pacing(longest=self.longest_look),
             )
-            free = await hook.drive(steps, lambda event: show_event(self.log, event))
-        yield event_of({"free": free, "waited": time.monotonic() - began})
+            return await hook.drive(steps, lambda event: show_event(self.log, event))
 
 
 def event_of(payload: JsonObject) -> TriggerEvent:

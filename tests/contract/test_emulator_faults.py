@@ -200,6 +200,27 @@ def test_faults_of_content_strike_where_they_belong(instance: Instance, done: st
     assert instance.ask("status", done).status_code == 400
 
 
+def test_an_echo_shows_the_request_and_is_acted_on_or_not(instance: Instance) -> None:
+    for acted in (False, True):
+        path = instance.folder(1)
+        instance.emulator.fault("start", "echo", status=500, acted=acted)
+        answer = instance.begin(path)
+        assert answer.status_code == 500
+        assert path in answer.text
+        assert base64.b64encode(f"admin:{PASSWORD}".encode()).decode() in answer.text
+        assert len(instance.emulator.jobs(path)) == acted
+
+
+def test_a_slow_body_pauses_between_its_blocks_and_comes_whole(instance: Instance) -> None:
+    processing_id = instance.start(instance.folder(1, rate=10_000, zip_padding_bytes=150_000))
+    instance.end(processing_id)
+    instance.emulator.fault("download", "slow_body", seconds=0.1)
+    began = time.monotonic()
+    slow = instance.ask("logs/download", processing_id)
+    assert time.monotonic() - began >= 0.19
+    assert len(slow.content) == len(instance.ask("logs/download", processing_id).content) > 150_000
+
+
 def test_a_job_may_be_failed_from_outside(instance: Instance) -> None:
     path = instance.folder(1000, rate=10)
     processing_id = instance.start(path)

@@ -167,3 +167,11 @@ def test_who_started_a_job_is_told(instance: Instance) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     httpx.post(instance.emulator.url + PROCESS, json=body, headers=headers, trust_env=False)
     assert instance.history()[0]["createdBy"] == "technical-account"
+
+
+def test_every_token_that_is_given_out_begins_as_told(instance: Instance) -> None:
+    instance.emulator.settings(token_prefix="canary-", csrf=True)
+    instance.emulator.post("/emulator/clients", {"kind": "oauth", "client_id": "me", "secret": SECRET})
+    assert oauth(instance).json()["access_token"].startswith("canary-")
+    url = f"{instance.emulator.url}/libs/granite/csrf/token.json"
+    assert instance.client.get(url).json()["token"].startswith("canary-")

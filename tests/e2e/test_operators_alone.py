@@ -2,55 +2,85 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 
 import pytest
 
 from tests.support.airflow_stack import LiveAirflow
+from tests.support.instances import SLOW, Instances
+from tests.support.together import Scenario, played_together, scenarios
 
 ALONE = "operators_alone"
 FILES = 120
 
 
-@pytest.fixture
-def folder(airflow: LiveAirflow) -> str:
-    path = f"/content/dam/alone-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(path, FILES, rate=8)
-    airflow.wait_until(lambda: airflow.rest.has_dag(ALONE), "the DAG")
-    return path
+def start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves(instances: Instances) -> None:
+    airflow = instances.airflow
+    with instances.new() as instance:
+        path = instance.folder(FILES, rate=SLOW)
+        run_id = airflow.rest.trigger(ALONE, {"path": path, "connection_id": instance.connection_id})
+        airflow.wait_until(lambda: airflow.rest.xcom(ALONE, run_id, "cancel"), "the end of cancel")
+        instance.hasten(path, FILES)
+        assert airflow.rest.wait_for_run(ALONE, run_id, 600) == "success"
+        (job,) = instance.emulator.jobs(path)
+        assert (job["state"], job["resumes"]) == ("SUCCESS", 1)
+        assert [asset["times_processed"] for asset in instance.emulator.assets(path)] == [1] * FILES
+        assert airflow.rest.xcom(ALONE, run_id, "cancel")["result"] == "cancelled"
+        assert airflow.rest.xcom(ALONE, run_id, "resume")["processing_id"] == job["processing_id"]
+        assert airflow.rest.xcom(ALONE, run_id, "wait")["state"] == "SUCCESS"
+        assert airflow.rest.xcom(ALONE, run_id, "pull")["lines"] == job["lines"]
+        assert airflow.rest.xcom(ALONE, run_id, "verify")["succeeded"] == FILES
+        assert airflow.rest.xcom(ALONE, run_id, "archive")["sha256"]
+        history = airflow.rest.xcom(ALONE, run_id, "history")
+        assert job["processing_id"] in {entry["processing_id"] for entry in history}
 
 
-def test_start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves(
-    airflow: LiveAirflow, folder: str
+def a_task_that_waits_in_a_worker_cancels_its_job_when_marked_failed_but_not_when_it_dies_or_is_cleared(
+    instances: Instances,
 ) -> None:
-    run_id = airflow.rest.trigger(ALONE, {"path": folder})
-    assert airflow.rest.wait_for_run(ALONE, run_id, 180) == "success"
-    (job,) = airflow.emulator.jobs(folder)
-    assert (job["state"], job["resumes"]) == ("SUCCESS", 1)
-    assert [asset["times_processed"] for asset in airflow.emulator.assets(folder)] == [1] * FILES
-    assert airflow.rest.xcom(ALONE, run_id, "cancel")["result"] == "cancelled"
-    assert airflow.rest.xcom(ALONE, run_id, "resume")["processing_id"] == job["processing_id"]
-    assert airflow.rest.xcom(ALONE, run_id, "wait")["state"] == "SUCCESS"
-    assert airflow.rest.xcom(ALONE, run_id, "pull")["lines"] == job["lines"]
-    assert airflow.rest.xcom(ALONE, run_id, "verify")["succeeded"] == FILES
-    assert airflow.rest.xcom(ALONE, run_id, "archive")["sha256"]
-    history = airflow.rest.xcom(ALONE, run_id, "history")
-    assert job["processing_id"] in {entry["processing_id"] for entry in history}
+    airflow = instances.airflow
+    with instances.new() as instance:
+        path = instance.folder(FILES, rate=SLOW)
+        conf = {"path": path, "connection_id": instance.connection_id, "interrupt": False}
+        run_id = airflow.rest.trigger(ALONE, conf)
+
+        def wait_for_try(number: int) -> None:
+            airflow.wait_until(
+                lambda: (
+                    airflow.instance(run_id, "wait", dag_id=ALONE)["state"] == "running"
+                    and f" of {FILES} assets" in airflow.whole_log(run_id, "wait", dag_id=ALONE)
+                    and airflow.instance(run_id, "wait", dag_id=ALONE)["try_number"] == number
+                ),
+                f"try {number} waiting in a worker",
+            )
+
+        def states() -> list[str]:
+            return [job["state"] for job in instance.emulator.jobs(path)]
+
+        wait_for_try(1)
+        airflow.kill_task(run_id, "wait", dag_id=ALONE)
+        wait_for_try(2)
+        airflow.clear(run_id, "wait", dag_id=ALONE)
+        wait_for_try(3)
+        assert states() == ["RUNNING"]
+        assert instance.emulator.requests("cancel") == []
+        airflow.set_state(run_id, "wait", "failed", dag_id=ALONE)
+        airflow.wait_until(lambda: states() == ["CANCELLED"], "cancelled")
 
 
-def test_marking_a_task_failed_that_waits_in_a_worker_cancels_the_job(airflow: LiveAirflow, folder: str) -> None:
-    airflow.emulator.virtual_folder(folder, FILES, rate=0.5)
-    run_id = airflow.rest.trigger(ALONE, {"path": folder, "interrupt": False})
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Scenario[Instances], Future[None]]]:
+    airflow.wait_until(lambda: airflow.rest.has_dag(ALONE), "the DAG")
+    with played_together(request, Instances(airflow, tmp_path_factory.mktemp("alone"))) as futures:
+        yield futures
 
-    def waiting() -> bool:
-        states = {i["task_id"]: i["state"] for i in airflow.rest.task_instances(ALONE, run_id)}
-        return bool(states["wait"] == "running" and airflow.emulator.jobs(folder)[0]["position"])
 
-    airflow.wait_until(waiting, "waiting in a worker")
-    airflow.rest.request(
-        "PATCH",
-        f"/dags/{ALONE}/dagRuns/{run_id}/taskInstances/wait",
-        json={"new_state": "failed"},
-        params={"update_mask": "new_state"},
-    )
-    airflow.wait_until(lambda: airflow.emulator.jobs(folder)[0]["state"] == "CANCELLED", "cancelled")
+@scenarios(
+    start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves,
+    a_task_that_waits_in_a_worker_cancels_its_job_when_marked_failed_but_not_when_it_dies_or_is_cleared,
+)
+def test_a_dag_of_ones_own(played: Mapping[Scenario[Instances], Future[None]], scenario: Scenario[Instances]) -> None:
+    played[scenario].result()

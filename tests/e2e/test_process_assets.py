@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import uuid
 import zipfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,8 @@ import pytest
 
 from tests.conftest import CORPUS
 from tests.support.airflow_stack import ARCHIVE, DAG, PULL, START, VERIFY, WAIT, LiveAirflow
+from tests.support.instances import SLOW, Instances
+from tests.support.together import Scenario, played_together, scenarios
 
 GUIDES = "/content/dam/aurora/guides"
 REFERENCE = "/content/dam/aurora/reference"
@@ -60,13 +63,8 @@ def check_path(airflow: LiveAirflow, run_id: str, row: dict[str, object], map_in
     assert str(row["started_at"]) < str(row["completed_at"])
 
 
-PAIRS = [[GUIDES, REFERENCE]]
-if CORPUS.exists():
-    PAIRS.append(["/content/dam/corpus/topics", "/content/dam/corpus/reference"])
-
-
-@pytest.mark.parametrize("paths", PAIRS)
-def test_two_paths_are_processed_pulled_archived_verified_and_reported(airflow: LiveAirflow, paths: list[str]) -> None:
+def process_and_check(instances: Instances, paths: list[str]) -> None:
+    airflow = instances.airflow
     run_id, state = airflow.run({"paths": paths})
     assert state == "success"
     rows = airflow.rest.xcom(DAG, run_id, "report")
@@ -77,20 +75,27 @@ def test_two_paths_are_processed_pulled_archived_verified_and_reported(airflow: 
             assert airflow.instance(run_id, task_id, index)["rendered_map_index"] == row["path"]
 
 
-def test_progress_and_log_lines_appear_while_the_job_runs(airflow: LiveAirflow) -> None:
-    path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(path, 60, rate=6)
-    run_id = airflow.rest.trigger(DAG, {"paths": [path]})
-    airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
-    airflow.wait_until(
-        lambda: any(" of 60 assets (" in record for record in airflow.log(run_id, WAIT, map_index=0)), "progress"
-    )
-    assert airflow.instance(run_id, WAIT, 0)["state"] == "deferred"
-    assert airflow.rest.wait_for_run(DAG, run_id, 90) == "success"
-    (job,) = airflow.emulator.jobs(path)
-    records = "\n".join(airflow.log(run_id, WAIT, map_index=0))
-    for line in airflow.emulator.log_lines(job["processing_id"]):
-        assert records.count(line) == 1
+def two_paths_are_processed_pulled_archived_verified_and_reported(instances: Instances) -> None:
+    process_and_check(instances, [GUIDES, REFERENCE])
+
+
+def two_paths_of_the_corpus_are_processed_pulled_archived_verified_and_reported(instances: Instances) -> None:
+    process_and_check(instances, ["/content/dam/corpus/topics", "/content/dam/corpus/reference"])
+
+
+def progress_and_log_lines_appear_while_the_job_runs(instances: Instances) -> None:
+    airflow = instances.airflow
+    with instances.new() as instance:
+        path = instance.folder(60, rate=SLOW)
+        run_id = instance.trigger(path)
+        airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
+        airflow.wait_for_words(" of 60 assets (", run_id, WAIT, 0)
+        assert airflow.instance(run_id, WAIT, 0)["state"] == "deferred"
+        instance.hasten(path, 60)
+        assert airflow.rest.wait_for_run(DAG, run_id, 600) == "success"
+        (job,) = instance.emulator.jobs(path)
+        records = "\n".join(airflow.log(run_id, WAIT, map_index=0))
+        assert [records.count(line) for line in instance.emulator.log_lines(job["processing_id"])] == [1] * job["lines"]
 
 
 @pytest.mark.parametrize(
@@ -112,10 +117,12 @@ def test_bad_input_is_refused_at_the_rest_call(airflow: LiveAirflow, conf: dict[
     with pytest.raises(httpx.HTTPStatusError) as caught:
         airflow.rest.trigger(DAG, conf)
     assert caught.value.response.status_code == 400
-    assert said in caught.value.response.text
+    answer = caught.value.response.text
+    assert said in answer
+    assert next(reversed(conf)) in answer
 
 
-def test_what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(airflow: LiveAirflow) -> None:
+def what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(instances: Instances) -> None:
     cases: list[tuple[dict[str, object], str]] = [
         ({"paths": [GUIDES, f"{GUIDES}/installation"]}, "lies below"),
         ({"paths": [GUIDES], "excluded_paths": ["/content/dam/other"]}, "excluded_paths: '/content/dam/other'"),
@@ -126,49 +133,74 @@ def test_what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(a
         ),
         ({"paths": [GUIDES], "created_after": "2026-02-31T00:00Z"}, "created_after: '2026-02-31T00:00Z'"),
     ]
-    before = len(airflow.emulator.requests())
-    runs = [(airflow.rest.trigger(DAG, conf), said) for conf, said in cases]
-    for run_id, said in runs:
-        assert airflow.rest.wait_for_run(DAG, run_id, 120) == "failed"
-        instance = airflow.instance(run_id, "plan_requests")
-        assert (instance["state"], instance["try_number"]) == ("failed", 1)
-        assert said in task_log(airflow, run_id, "plan_requests")
-    assert len(airflow.emulator.requests()) == before
+    airflow = instances.airflow
+    with instances.new() as instance:
+        runs = [(instance.trigger(GUIDES, **conf), said) for conf, said in cases]
+        for run_id, said in runs:
+            assert airflow.rest.wait_for_run(DAG, run_id, 600) == "failed"
+            task = airflow.instance(run_id, "plan_requests")
+            assert (task["state"], task["try_number"]) == ("failed", 1)
+            assert said in airflow.whole_log(run_id, "plan_requests")
+        assert instance.emulator.requests() == []
 
 
-def test_a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(airflow: LiveAirflow) -> None:
+def a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(instances: Instances) -> None:
+    airflow = instances.airflow
     run_id, state = airflow.run({"paths": ["/content/dam/nowhere"]})
     assert state == "failed"
-    instance = airflow.instance(run_id, START, 0)
-    assert (instance["state"], instance["try_number"]) == ("failed", 1)
+    task = airflow.instance(run_id, START, 0)
+    assert (task["state"], task["try_number"]) == ("failed", 1)
+    assert "paths: the instance does not accept '/content/dam/nowhere'" in airflow.whole_log(run_id, START, 0)
     (row,) = airflow.rest.xcom(DAG, run_id, "report")
     assert row["state"] == "NOT_STARTED"
 
 
-def test_a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(airflow: LiveAirflow) -> None:
-    before = len(airflow.emulator.jobs())
+def a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(instances: Instances) -> None:
+    airflow = instances.airflow
+    path = "/content/dam/aurora/resources"
     cases = {
         "nobody_made_this": "is not an Airflow connection",
         "no_host": "field host",
         "wrong_password": "Check the credentials of the Airflow connection",
     }
-    runs = {name: airflow.rest.trigger(DAG, {"paths": [GUIDES], "connection_id": name}) for name in cases}
+    runs = {name: airflow.rest.trigger(DAG, {"paths": [path], "connection_id": name}) for name in cases}
     for name, run_id in runs.items():
-        assert airflow.rest.wait_for_run(DAG, run_id, 120) == "failed"
-        instance = airflow.instance(run_id, "check_instance")
-        assert (instance["state"], instance["try_number"]) == ("failed", 1)
-        assert cases[name] in task_log(airflow, run_id, "check_instance")
-    assert len(airflow.emulator.jobs()) == before
+        assert airflow.rest.wait_for_run(DAG, run_id, 600) == "failed"
+        task = airflow.instance(run_id, "check_instance")
+        assert (task["state"], task["try_number"]) == ("failed", 1)
+        assert cases[name] in airflow.whole_log(run_id, "check_instance")
+    assert airflow.emulator.jobs(path) == []
 
 
-def test_an_instance_that_is_down_is_tried_again_and_said_to_be_down(airflow: LiveAirflow) -> None:
+def an_instance_that_is_down_is_tried_again_and_said_to_be_down(instances: Instances) -> None:
+    airflow = instances.airflow
     run_id = airflow.rest.trigger(DAG, {"paths": [GUIDES], "connection_id": "nobody_there"})
     airflow.wait_until(lambda: airflow.instance(run_id, "check_instance")["try_number"] >= 2, "the second try")
-    assert "no answer after 5 attempts" in task_log(airflow, run_id, "check_instance")
+    first_try = airflow.rest.request(
+        "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/check_instance/logs/1", params={"full_content": "true"}
+    )
+    assert "no answer after 5 attempts" in json.dumps(first_try)
     airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
 
 
-def task_log(airflow: LiveAirflow, run_id: str, task_id: str) -> str:
-    """The whole log of a task's first try, exceptions and all."""
-    path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
-    return json.dumps(airflow.rest.request("GET", path, params={"full_content": "true"}), ensure_ascii=False)
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Scenario[Instances], Future[None]]]:
+    with played_together(request, Instances(airflow, tmp_path_factory.mktemp("main"))) as futures:
+        yield futures
+
+
+@scenarios(
+    two_paths_are_processed_pulled_archived_verified_and_reported,
+    *([two_paths_of_the_corpus_are_processed_pulled_archived_verified_and_reported] if CORPUS.exists() else []),
+    progress_and_log_lines_appear_while_the_job_runs,
+    what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent,
+    a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so,
+    a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing,
+    an_instance_that_is_down_is_tried_again_and_said_to_be_down,
+)
+def test_the_main_job_does_what_it_promises(
+    played: Mapping[Scenario[Instances], Future[None]], scenario: Scenario[Instances]
+) -> None:
+    played[scenario].result()

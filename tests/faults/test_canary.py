@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import uuid
+import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import psycopg2
-from psycopg2 import sql
+import pytest
 
-from tests.support.airflow_stack import DAG, LiveAirflow
-from tests.support.emulator import PASSWORD, TOKEN
+from tests.support.airflow_stack import DAG, DATABASE, LEDGER, LiveAirflow
+from tests.support.instances import Instance, Instances
+from tests.support.logins import CANARIES, ISSUED, LOGINS, SETTINGS
 
-CANARIES = (PASSWORD, TOKEN)
 KEPT_BY_THE_STACK = {"secrets.json", "passwords.json"}
+READS = ("system_status", "history", "status", "logs", "download", "token_oauth", "token_jwt")
+WRITES = ("start", "resume")
+NOWHERE = "/content/dam/nowhere"
 
 
 def found_in_files(folder: Path) -> Iterator[str]:
@@ -25,59 +28,93 @@ def found_in_files(folder: Path) -> Iterator[str]:
         yield from (f"{canary} in {file}" for canary in CANARIES if canary.encode() in content)
 
 
-def found_in_database(uri: str) -> Iterator[str]:
-    connection = psycopg2.connect(uri.replace("postgresql+psycopg2://", "postgresql://"))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-            for (table,) in cursor.fetchall():
-                for canary in CANARIES:
-                    rows = sql.SQL("SELECT count(*) FROM {} t WHERE t::text LIKE %s").format(sql.Identifier(table))
-                    cursor.execute(rows, (f"%{canary}%",))
-                    row = cursor.fetchone()
-                    if row and row[0]:
-                        yield f"{canary} in table {table}"
-    finally:
-        connection.close()
+def found_in_database(airflow: LiveAirflow, database: str) -> Iterator[str]:
+    named = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN %s"
+    wanted = [f"%{canary}%" for canary in CANARIES]
+    for schema, table in airflow.ask_database(named, ("pg_catalog", "information_schema"), database=database):
+        like = f'SELECT t::text FROM "{schema}"."{table}" t WHERE t::text LIKE ANY(%s)'  # noqa: S608  # its own names
+        for (row,) in airflow.ask_database(like, wanted, database=database):
+            yield from (f"{canary} in table {table}" for canary in CANARIES if canary in str(row))
 
 
 def found_in_arguments(airflow: LiveAirflow) -> Iterator[str]:
-    for program in airflow.stack.programs.running.values():
-        process = psutil.Process(program.pid)
-        for member in [process, *process.children(recursive=True)]:
-            shown = " ".join(member.cmdline())
-            yield from (f"{canary} in the arguments of {program.name}" for canary in CANARIES if canary in shown)
+    for program in list(airflow.stack.programs.running.values()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for member in [(leader := psutil.Process(program.pid)), *leader.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    shown = " ".join(member.cmdline())
+                    yield from (
+                        f"{canary} in the arguments of {program.name}" for canary in CANARIES if canary in shown
+                    )
 
 
-def test_a_run_with_failures_at_every_step_leaves_no_secret_anywhere(airflow: LiveAirflow) -> None:
-    emulator = airflow.emulator
-    echo = f"<html>you sent {PASSWORD}</html>"
-    path = f"/content/dam/canary-{uuid.uuid4().hex[:8]}"
-    emulator.virtual_folder(path, 30, rate=10, fail_at=0.5)
-    emulator.settings(csrf=True)
-    try:
-        for endpoint in ("system_status", "history", "start", "status", "logs", "download", "resume"):
-            emulator.fault(endpoint, "status", status=500, body=echo, acted=True)
-        emulator.fault("asset_status", "status", status=400, body=echo, count=None)
-        run_id, state = airflow.run({"paths": [path]}, within=240)
-        _, refused_state = airflow.run({"paths": ["/content/dam/nowhere"]}, within=120)
-    finally:
-        emulator.delete("/emulator/faults")
-        emulator.settings(csrf=False)
-    assert refused_state == "failed"
-    assert len(emulator.jobs(path)) == 1
-    assert emulator.jobs(path)[0]["state"] == "SUCCESS"
-    (row,) = airflow.rest.xcom(DAG, run_id, "report")
-    assert row["archive_uri"]
-    assert state in ("success", "failed")
-    found = [
-        *found_in_files(airflow.folder),
-        *found_in_database(airflow.stack.environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]),
-        *found_in_arguments(airflow),
-    ]
-    assert found == []
+@dataclass
+class Run:
+    """A run whose instance shows at every step what it was sent."""
+
+    instance: Instance
+    run_id: str
+    path: str
+
+    @classmethod
+    def begin(cls, instance: Instance) -> Run:
+        """A write is struck at its second call: the first lacks the CSRF token."""
+        emulator = instance.emulator
+        for endpoint in READS:
+            emulator.fault(endpoint, "echo", status=500)
+        for endpoint in WRITES:
+            emulator.fault(endpoint, "echo", status=500, acted=True, after=1)
+        emulator.fault("csrf", "echo", status=500, after=1)
+        emulator.fault("asset_status_start", "echo", status=400, count=None, after=1)
+        path = instance.folder(30, rate=50, fail_at=0.5)
+        return cls(instance, instance.trigger(path, paths=[path, NOWHERE]), path)
+
+    def check(self, airflow: LiveAirflow, seen: set[str]) -> None:
+        """The job was done once and archived, the other path refused; meanwhile no argument showed a secret."""
+
+        def look() -> None:
+            seen.update(found_in_arguments(airflow))
+
+        assert airflow.rest.wait_for_run(DAG, self.run_id, 600, look) == "failed"
+        (job,) = self.instance.emulator.jobs()
+        assert (job["path"], job["state"], job["resumes"]) == (self.path, "SUCCESS", 1)
+        done, refused = airflow.rest.xcom(DAG, self.run_id, "report")
+        assert done["archive_uri"]
+        assert refused["state"] == "NOT_STARTED"
+        struck = {fault["endpoint"] for fault in self.instance.emulator.get("/emulator/faults") if fault["struck"]}
+        assert {"system_status", "history", "status", "logs", "download", *WRITES, "asset_status_start"} <= struck
+
+
+@pytest.fixture(scope="module")
+def instances(airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Instances:
+    return Instances(airflow, tmp_path_factory.mktemp("canary"))
+
+
+def test_runs_with_failures_at_every_step_leave_no_secret_anywhere(airflow: LiveAirflow, instances: Instances) -> None:
+    seen: set[str] = set()
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(instances.new(SETTINGS, login.connection)) for login in LOGINS]
+        runs = [Run.begin(instance) for instance in made]
+        for run in runs:
+            run.check(airflow, seen)
+        called = {request["endpoint"] for run in runs for request in run.instance.emulator.requests()}
+        assert {"token_oauth", "token_jwt", "csrf"} <= called
+    shown = "".join(file.read_text() for file in (airflow.folder / "airflow" / "logs").rglob("*.log"))
+    for masked in ("authorization: Basic ***", "authorization: Bearer ***", "csrf-token: ***", "client_secret=***"):
+        assert masked in shown, "what was sent was echoed, and shown without its secret"
+    seen.update(found_in_files(airflow.folder))
+    for database in (DATABASE, LEDGER):
+        seen.update(found_in_database(airflow, database))
+    assert seen == set()
 
 
 def test_the_search_finds_what_is_there(airflow: LiveAirflow, tmp_path: Path) -> None:
-    (tmp_path / "leak.log").write_text(f"oops {TOKEN}")
-    assert list(found_in_files(tmp_path)) == [f"{TOKEN} in {tmp_path / 'leak.log'}"]
+    (tmp_path / "leak.log").write_text(f"oops {ISSUED}77")
+    assert list(found_in_files(tmp_path)) == [f"{ISSUED} in {tmp_path / 'leak.log'}"]
+    key = "search-that-finds"
+    airflow.rest.request("POST", "/variables", json={"key": key, "value": "x", "description": f"oops {ISSUED}77"})
+    try:
+        assert f"{ISSUED} in table variable" in set(found_in_database(airflow, DATABASE))
+    finally:
+        airflow.ask_database("DELETE FROM variable WHERE key = %s", key)
+        airflow.ask_database("DELETE FROM log WHERE extra LIKE %s", f"%{key}%")

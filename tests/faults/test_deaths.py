@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
-import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,9 @@ import psutil
 import pytest
 
 from tests.e2e.test_process_assets import pulled_lines
-from tests.support.airflow_stack import DAG, PULL, START, LiveAirflow
+from tests.support.airflow_stack import ARCHIVE, DAG, PULL, START, WAIT, LiveAirflow
+from tests.support.instances import FAST, LONGEST_ANSWER, SLOW, Instance, Instances
+from tests.support.together import Scenario, played_together, scenarios
 
 FILES = 60
 KILLS = 300 if os.environ.get("AEM_GUIDES_SOAK") else 30
@@ -28,177 +29,260 @@ SEED = 20260
 class Run:
     """One run of the main DAG on a folder of its own."""
 
+    instance: Instance
     run_id: str
     path: str
 
+    @property
+    def airflow(self) -> LiveAirflow:
+        return self.instance.airflow
 
-def begin(airflow: LiveAirflow, *, rate: float = 20, **folder: object) -> Run:
-    path = f"/content/dam/deaths-{uuid.uuid4().hex[:10]}"
-    airflow.emulator.virtual_folder(path, FILES, rate=rate, **folder)
-    return Run(airflow.rest.trigger(DAG, {"paths": [path], "max_active_jobs": 50}), path)
+    @classmethod
+    def begin(cls, instance: Instance, *, rate: float = FAST, **folder: object) -> Run:
+        path = instance.folder(FILES, rate=rate, **folder)
+        return cls(instance, instance.trigger(path), path)
+
+    def has_ended(self) -> bool:
+        return self.airflow.rest.run_state(DAG, self.run_id) in ("success", "failed")
+
+    def wait_for_work(self) -> None:
+        """Wait until the job has processed something, and its task waits for it."""
+        emulator = self.instance.emulator
+        self.airflow.wait_for_state(self.run_id, WAIT, "deferred", map_index=0)
+        self.airflow.wait_until(lambda: emulator.jobs(self.path)[0]["position"] > 0, "work")
+
+    def wait_for_progress(self) -> None:
+        """Wait until the trigger has shown how far the job is."""
+        self.airflow.wait_for_state(self.run_id, WAIT, "deferred", map_index=0)
+        self.airflow.wait_for_words(f" of {FILES} assets", self.run_id, WAIT, 0)
+
+    def hasten(self) -> None:
+        self.instance.hasten(self.path, FILES)
+
+    def tries(self, task_id: str) -> int:
+        return int(self.airflow.instance(self.run_id, task_id, 0)["try_number"])
+
+    def check_that_nothing_was_lost_or_doubled(self) -> None:
+        """One job, every asset once, every log line pulled and archived, and a run that says so."""
+        emulator = self.instance.emulator
+        assert self.airflow.rest.wait_for_run(DAG, self.run_id, 600) == "success"
+        (job,) = emulator.jobs(self.path)
+        assert job["state"] == "SUCCESS"
+        assert [asset["times_processed"] for asset in emulator.assets(self.path)] == [1] * FILES
+        logged = emulator.log_lines(job["processing_id"])
+        assert pulled_lines(self.airflow.log(self.run_id, PULL, map_index=0)) == logged
+        (row,) = self.airflow.rest.xcom(DAG, self.run_id, "report")
+        assert row["processing_id"] == job["processing_id"]
+        assert row["log_lines"] == len(logged)
+        stored = Path(row["archive_uri"].removeprefix("file://"))
+        assert sorted(file.name for file in stored.parent.iterdir()) == ["logs.zip", "manifest.json"]
+        with zipfile.ZipFile(stored) as archive:
+            assert archive.testzip() is None
+            lines = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".log")).decode()
+        assert lines.split("\n")[:-1] == logged
 
 
-def check_that_nothing_was_lost_or_doubled(airflow: LiveAirflow, run: Run) -> None:
-    """One job, every asset once, every log line pulled and archived, and a run that says so."""
-    assert airflow.rest.wait_for_run(DAG, run.run_id, 240) == "success"
-    (job,) = airflow.emulator.jobs(run.path)
-    assert job["state"] == "SUCCESS"
-    assert [asset["times_processed"] for asset in airflow.emulator.assets(run.path)] == [1] * FILES
-    logged = airflow.emulator.log_lines(job["processing_id"])
-    assert pulled_lines(airflow.log(run.run_id, PULL, map_index=0)) == logged
-    (row,) = airflow.rest.xcom(DAG, run.run_id, "report")
-    assert row["processing_id"] == job["processing_id"]
-    assert row["log_lines"] == len(logged)
-    with zipfile.ZipFile(Path(row["archive_uri"].removeprefix("file://"))) as archive:
-        stored = b"".join(archive.read(name) for name in archive.namelist()).decode()
-    assert stored.split("\n")[:-1] == logged
+def killed_before_the_post(instances: Instances) -> None:
+    with instances.new() as instance:
+        instance.emulator.fault("history", "delay", seconds=LONGEST_ANSWER, after=1)
+        run = Run.begin(instance)
+        instance.wait_for_requests("history", 2)
+        instances.airflow.kill_task(run.run_id, START, 0)
+        assert instance.emulator.requests("start") == []
+        run.check_that_nothing_was_lost_or_doubled()
+        assert run.tries(START) >= 2
 
 
-def task_processes(airflow: LiveAirflow) -> list[psutil.Process]:
-    """The processes in which tasks run just now: the children of the executor's workers."""
-    scheduler = psutil.Process(airflow.stack.programs.running["scheduler"].pid)
-    found = []
-    for worker in scheduler.children():
-        for process in [worker, *worker.children(recursive=True)]:
-            if process.ppid() != scheduler.pid:
-                found.append(process)
-    return found
+def killed_during_the_post_which_is_accepted_later(instances: Instances) -> None:
+    with instances.new() as instance:
+        instance.emulator.fault("start", "delay", seconds=25)
+        run = Run.begin(instance)
+        instance.wait_for_requests("start", 1)
+        instances.airflow.kill_task(run.run_id, START, 0)
+        assert instance.emulator.jobs() == []
+        run.check_that_nothing_was_lost_or_doubled()
+        assert run.tries(START) >= 2
+        assert len(instance.emulator.requests("start")) == 1
 
 
-def kill_task(airflow: LiveAirflow) -> int:
-    """kill -9 to every process of a running task; how many there were."""
-    killed = 0
-    for process in task_processes(airflow):
-        try:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        except psutil.Error:
-            continue
-    return killed
+def killed_between_the_post_and_its_answer(instances: Instances) -> None:
+    with instances.new() as instance:
+        instance.emulator.fault("start", "timeout_after")
+        run = Run.begin(instance)
+        instances.airflow.wait_until(lambda: instance.emulator.jobs(run.path), "the job")
+        instances.airflow.kill_task(run.run_id, START, 0)
+        run.check_that_nothing_was_lost_or_doubled()
+        assert run.tries(START) >= 2
+        assert len(instance.emulator.requests("start")) == 1
 
 
-def wait_for_request(airflow: LiveAirflow, endpoint: str, before: int) -> None:
-    airflow.wait_until(lambda: len(airflow.emulator.requests(endpoint)) > before, f"a request to {endpoint}")
+def killed_after_the_id_was_stored(instances: Instances) -> None:
+    airflow, dag = instances.airflow, "held_start"
+    with instances.new() as instance:
+        path = instance.folder(FILES, rate=FAST)
+        airflow.wait_until(lambda: airflow.rest.has_dag(dag), "the DAG")
+        run_id = airflow.rest.trigger(dag, {"path": path, "connection_id": instance.connection_id})
+        airflow.wait_until(lambda: airflow.rest.xcom(dag, run_id, "start", "processing_id"), "the id")
+        airflow.kill_task(run_id, "start", dag_id=dag)
+        assert airflow.rest.wait_for_run(dag, run_id, 600) == "success"
+        (job,) = instance.emulator.jobs(path)
+        assert job["state"] == "SUCCESS"
+        assert len(instance.emulator.requests("start")) == 1
+        assert airflow.rest.xcom(dag, run_id, "start")["origin"] == "recovered"
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "fault"),
-    [
-        ("history", {"kind": "delay", "seconds": 3}),
-        ("start", {"kind": "delay", "seconds": 3}),
-        ("start", {"kind": "timeout_after"}),
-    ],
-    ids=["before the POST", "during the POST", "between the POST and its answer"],
+def killed_while_writing_the_archive(instances: Instances) -> None:
+    with instances.new() as instance:
+        instance.emulator.fault("download", "slow_body", seconds=LONGEST_ANSWER)
+        run = Run.begin(instance, zip_padding_bytes=1_000_000)
+        instance.wait_for_requests("download", 1)
+        instances.airflow.kill_task(run.run_id, ARCHIVE, 0)
+        (job,) = instance.emulator.jobs(run.path)
+        archives = (instances.airflow.folder / "archive").rglob("logs.zip")
+        assert [file for file in archives if job["processing_id"] in str(file)] == []
+        run.check_that_nothing_was_lost_or_doubled()
+        assert run.tries(ARCHIVE) >= 2
+
+
+def instance_dead_in_the_middle_of_a_job(instances: Instances) -> None:
+    with instances.new() as instance:
+        run = Run.begin(instance, rate=SLOW)
+        run.wait_for_work()
+        instance.emulator.restart()
+        run.hasten()
+        run.check_that_nothing_was_lost_or_doubled()
+
+
+def instance_dead_in_the_middle_of_a_download(instances: Instances) -> None:
+    with instances.new() as instance:
+        instance.emulator.fault("download", "slow_body", seconds=LONGEST_ANSWER)
+        run = Run.begin(instance, zip_padding_bytes=1_000_000)
+        instance.wait_for_requests("download", 1)
+        instance.emulator.restart()
+        run.check_that_nothing_was_lost_or_doubled()
+        assert len(instance.emulator.requests("download")) >= 2
+
+
+@pytest.fixture(scope="module")
+def instances(airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Instances:
+    return Instances(airflow, tmp_path_factory.mktemp("deaths"))
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, instances: Instances
+) -> Iterator[Mapping[Scenario[Instances], Future[None]]]:
+    with played_together(request, instances) as futures:
+        yield futures
+
+
+@scenarios(
+    killed_before_the_post,
+    killed_during_the_post_which_is_accepted_later,
+    killed_between_the_post_and_its_answer,
+    killed_after_the_id_was_stored,
+    killed_while_writing_the_archive,
+    instance_dead_in_the_middle_of_a_job,
+    instance_dead_in_the_middle_of_a_download,
 )
-def test_a_start_that_is_killed_makes_one_job(airflow: LiveAirflow, endpoint: str, fault: dict[str, object]) -> None:
-    emulator = airflow.emulator
-    run_id_before = len(emulator.requests("system_status"))
-    run = begin(airflow)
-    wait_for_request(airflow, "system_status", run_id_before)
-    before = len(emulator.requests(endpoint))
-    emulator.post("/emulator/faults", {"endpoint": endpoint, **fault})
-    try:
-        wait_for_request(airflow, endpoint, before)
-        assert kill_task(airflow) > 0
-    finally:
-        emulator.delete("/emulator/faults")
-    check_that_nothing_was_lost_or_doubled(airflow, run)
-    assert airflow.instance(run.run_id, START, 0)["try_number"] >= 2
+def test_one_job_comes_of_one_request_and_nothing_is_lost(
+    played: Mapping[Scenario[Instances], Future[None]], scenario: Scenario[Instances]
+) -> None:
+    played[scenario].result()
 
 
-def test_a_triggerer_that_dies_while_waiting_is_replaced_without_repeating_the_log(airflow: LiveAirflow) -> None:
-    run = begin(airflow, rate=0.5)
-    wait = "process_path.wait_for_processing"
-    airflow.wait_for_state(run.run_id, wait, "deferred", map_index=0)
-    airflow.wait_until(lambda: "of 60 assets" in "".join(airflow.log(run.run_id, wait, map_index=0)), "progress")
-    airflow.kill("triggerer")
-    airflow.restart("triggerer")
-    shown_before = len(airflow.log(run.run_id, wait, map_index=0))
-    airflow.wait_until(lambda: len(airflow.log(run.run_id, wait, map_index=0)) > shown_before, "the new triggerer")
-    airflow.emulator.virtual_folder(run.path, FILES, rate=20)
-    check_that_nothing_was_lost_or_doubled(airflow, run)
-    shown = "\n".join(airflow.log(run.run_id, wait, map_index=0))
-    assert "after a restart of the triggerer" in shown
-    (job,) = airflow.emulator.jobs(run.path)
-    repeated = [line for line in airflow.emulator.log_lines(job["processing_id"]) if shown.count(line) > 1]
-    assert len(repeated) <= 500
+def test_a_triggerer_that_dies_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhile_is_cancelled(
+    instances: Instances,
+) -> None:
+    airflow = instances.airflow
+    with instances.new() as instance:
+        run, killed = Run.begin(instance, rate=SLOW), Run.begin(instance, rate=SLOW)
+        run.wait_for_progress()
+        killed.wait_for_progress()
+        airflow.kill("triggerer")
+        shown_before = len(airflow.log(run.run_id, WAIT, map_index=0))
+        airflow.set_state(killed.run_id, WAIT, "failed", 0)
+        assert airflow.rest.wait_for_run(DAG, killed.run_id, 600) == "failed"
+        assert [job["state"] for job in instance.emulator.jobs(killed.path)] == ["CANCELLED"]
+        airflow.restart("triggerer")
+        airflow.wait_until(lambda: len(airflow.log(run.run_id, WAIT, map_index=0)) > shown_before, "the new triggerer")
+        run.hasten()
+        run.check_that_nothing_was_lost_or_doubled()
+        shown = "\n".join(airflow.log(run.run_id, WAIT, map_index=0))
+        assert "after a restart of the triggerer" in shown
+        (job,) = instance.emulator.jobs(run.path)
+        repeated = [line for line in instance.emulator.log_lines(job["processing_id"]) if shown.count(line) > 1]
+        assert len(repeated) <= 500
 
 
-def test_a_scheduler_that_dies_loses_nothing(airflow: LiveAirflow) -> None:
-    run = begin(airflow, rate=3)
-    airflow.wait_until(lambda: airflow.emulator.jobs(run.path), "the job")
-    airflow.kill("scheduler")
-    airflow.restart("scheduler")
-    check_that_nothing_was_lost_or_doubled(airflow, run)
+def test_a_scheduler_that_dies_loses_neither_what_waits_nor_what_runs(instances: Instances) -> None:
+    airflow = instances.airflow
+    with instances.new() as instance:
+        waiting = Run.begin(instance, rate=SLOW)
+        waiting.wait_for_work()
+        instance.emulator.fault("start", "timeout_after")
+        running = Run.begin(instance, rate=SLOW)
+        airflow.wait_until(lambda: instance.emulator.jobs(running.path), "the job")
+        airflow.kill("scheduler")
+        airflow.restart("scheduler")
+        for run in (waiting, running):
+            run.hasten()
+        for run in (waiting, running):
+            run.check_that_nothing_was_lost_or_doubled()
+        assert running.tries(START) >= 2
 
 
-def test_an_instance_that_dies_in_the_middle_of_a_job_is_waited_for(airflow: LiveAirflow) -> None:
-    run = begin(airflow, rate=3)
-    airflow.wait_until(
-        lambda: airflow.emulator.jobs(run.path) and airflow.emulator.jobs(run.path)[0]["position"], "work"
-    )
-    airflow.emulator.kill()
-    airflow.emulator.restart()
-    check_that_nothing_was_lost_or_doubled(airflow, run)
+class Reaper:
+    """Kills something at random, with a seed; counts only what was alive."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._chance = random.Random(SEED)
+        self._instance = instance
+        self._airflow = instance.airflow
+        self.kills = 0
+
+    def pause(self) -> float:
+        return self._chance.uniform(0, 2.5)
+
+    def rate(self) -> float:
+        return self._chance.choice([4.0, 10.0, 30.0])
+
+    def strike(self) -> None:
+        victims: list[Callable[[], bool]] = [self._task] * 5 + [self._triggerer, self._emulator]
+        self.kills += self._chance.choice(victims)()
+
+    def _task(self) -> bool:
+        running = sorted(self._airflow.task_processes().items())
+        if not running:
+            return False
+        try:
+            self._chance.choice(running)[1].kill()
+        except psutil.NoSuchProcess:
+            return False
+        return True
+
+    def _triggerer(self) -> bool:
+        self._airflow.kill("triggerer")
+        self._airflow.restart("triggerer")
+        return True
+
+    def _emulator(self) -> bool:
+        self._instance.emulator.restart()
+        return True
 
 
-def test_an_instance_that_dies_in_the_middle_of_a_download_leaves_no_partial_archive(airflow: LiveAirflow) -> None:
-    before = len(airflow.emulator.requests("download"))
-    path = f"/content/dam/deaths-{uuid.uuid4().hex[:10]}"
-    airflow.emulator.virtual_folder(path, FILES, rate=500, zip_padding_bytes=300_000_000)
-    run_id = airflow.rest.trigger(DAG, {"paths": [path], "max_active_jobs": 50})
-    wait_for_request(airflow, "download", before)
-    airflow.emulator.kill()
-    airflow.emulator.restart()
-    assert airflow.rest.wait_for_run(DAG, run_id, 240) == "success"
-    (row,) = airflow.rest.xcom(DAG, run_id, "report")
-    folder = Path(row["archive_uri"].removeprefix("file://")).parent
-    assert sorted(file.name for file in folder.iterdir()) == ["logs.zip", "manifest.json"]
-    with zipfile.ZipFile(folder / "logs.zip") as archive:
-        assert archive.testzip() is None
-
-
-def _kill_a_task(airflow: LiveAirflow) -> bool:
-    return kill_task(airflow) > 0
-
-
-def _kill_the_triggerer(airflow: LiveAirflow) -> bool:
-    airflow.kill("triggerer")
-    airflow.restart("triggerer")
-    return True
-
-
-def _kill_the_instance(airflow: LiveAirflow) -> bool:
-    airflow.emulator.kill()
-    airflow.emulator.restart()
-    return True
-
-
-VICTIMS: list[Callable[[LiveAirflow], bool]] = [
-    _kill_a_task,
-    _kill_a_task,
-    _kill_a_task,
-    _kill_the_triggerer,
-    _kill_the_instance,
-]
-
-
-def test_deaths_at_random_moments_double_and_lose_nothing(airflow: LiveAirflow) -> None:
-    chance = random.Random(SEED)
-    kills = 0
-    runs: list[Run] = []
-    while kills < KILLS:
-        batch = [begin(airflow, rate=chance.choice([4, 10, 30])) for _ in range(AT_ONCE)]
-        runs += batch
-        for _ in range(AT_ONCE + 2):
-            moment = chance.uniform(0, 4)
-            airflow.wait_until(_clock(moment), "the moment", within=30)
-            kills += chance.choice(VICTIMS)(airflow)
-        for run in batch:
-            check_that_nothing_was_lost_or_doubled(airflow, run)
-    print(f"\n{kills} kills at random moments, {len(runs)} runs: 0 duplicates, 0 losses")
-
-
-def _clock(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
+def test_deaths_at_random_moments_double_and_lose_nothing(instances: Instances) -> None:
+    with instances.new() as instance:
+        reaper = Reaper(instance)
+        runs: list[Run] = []
+        alive: list[Run] = []
+        while reaper.kills < KILLS:
+            alive = [run for run in alive if not run.has_ended()]
+            while len(alive) < AT_ONCE:
+                alive.append(Run.begin(instance, rate=reaper.rate()))
+                runs.append(alive[-1])
+            time.sleep(reaper.pause())
+            reaper.strike()
+        for run in runs:
+            run.check_that_nothing_was_lost_or_doubled()
+    print(f"\n{reaper.kills} kills at random moments, {len(runs)} runs: 0 duplicates, 0 losses")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from airflow.triggers.base import TriggerEvent
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, find_archive, store_archive
@@ -21,12 +21,14 @@ from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, ArchiveError, AuthenticationError
 from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures import logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import LogPageError
-from aem_guides.triggers import AemGuidesJobTrigger
+from aem_guides.triggers import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from tests.support.emulator import EmulatorProcess
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
+QUICK_PATIENCE = (0.01, 0.02, 0.03)
 LOG_FAULTS = ("repeat_page", "shrink", "ignore_limit", "more_forever", "huge_line", "invalid_utf8", "reset_body")
 
 
@@ -68,10 +70,14 @@ def follow(processing_id: str, *, log_budget: int = 0) -> dict[str, object]:
         longest_look=2.0,
     )
 
-    async def first_event() -> TriggerEvent:
+    return first_event(trigger)
+
+
+def first_event(trigger: BaseTrigger) -> dict[str, object]:
+    async def fire() -> TriggerEvent:
         return await anext(trigger.run())
 
-    return cast("dict[str, object]", asyncio.run(first_event()).payload)
+    return cast("dict[str, object]", asyncio.run(fire()).payload)
 
 
 @pytest.mark.parametrize("kind", LOG_FAULTS)
@@ -89,6 +95,32 @@ def test_the_trigger_never_blocks_the_loop(emulator: EmulatorProcess, caplog: py
     with blockbuster_ctx() as blockbuster:
         _allow_reading_of_files_by_the_logger(blockbuster)
         assert follow(processing_id, log_budget=1000)["end"] == "ended"
+
+
+def test_the_trigger_that_waits_for_its_turn_never_blocks_the_loop_either(emulator: EmulatorProcess) -> None:
+    start(emulator, rate=60)
+    path = emulator.jobs()[-1]["path"]
+    trigger = AemGuidesTurnTrigger(
+        aem_guides_conn_id="aem_guides_default",
+        request=ProcessingRequest(path).to_json(),
+        blocking_id=None,
+        max_active_jobs=None,
+        deadline_at=2e10,
+        longest_look=2.0,
+    )
+    with blockbuster_ctx() as blockbuster:
+        _allow_reading_of_files_by_the_logger(blockbuster)
+        assert first_event(trigger) == {"free": True}
+    assert emulator.jobs(path)[0]["state"] == "SUCCESS"
+
+
+def test_a_trigger_without_a_connection_says_so_and_that_no_retry_mends_it(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", '{"conn_type": "aem_guides"}')
+    event = follow("any")
+    assert "field host" in str(event["error"])
+    assert event["retry"] == "pointless"
 
 
 def _allow_reading_of_files_by_the_logger(blockbuster: BlockBuster) -> None:
@@ -121,6 +153,12 @@ def test_a_log_that_comes_wrong_once_is_pulled_whole(emulator: EmulatorProcess, 
     assert pulled == logged
 
 
+@pytest.fixture
+def _quick_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_PATIENCE", QUICK_PATIENCE)
+
+
+@pytest.mark.usefixtures("_quick_patience")
 def test_a_log_that_never_goes_on_ends_in_an_error_that_says_where(emulator: EmulatorProcess) -> None:
     processing_id = ended(emulator)
     emulator.fault("logs", "repeat_page", count=None, after=1)
@@ -128,6 +166,7 @@ def test_a_log_that_never_goes_on_ends_in_an_error_that_says_where(emulator: Emu
         pull(processing_id)
 
 
+@pytest.mark.usefixtures("_quick_patience")
 def test_a_log_that_claims_more_for_ever_is_pulled_whole_all_the_same(emulator: EmulatorProcess) -> None:
     processing_id = ended(emulator)
     emulator.fault("logs", "more_forever", count=None, after=1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg2
 
 from local.processes import free_port
 from local.rest import AirflowRest
@@ -25,6 +28,19 @@ WAIT = "process_path.wait_for_processing"
 PULL = "process_path.pull_logs"
 ARCHIVE = "process_path.archive_logs"
 VERIFY = "process_path.verify_assets"
+DATABASE, LEDGER = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_AEM_GUIDES_LEDGER"
+PATIENCE = 300.0
+"""Seconds that a condition is awaited: a bound on a test that fails, and no measure of speed."""
+
+_TASK_TITLE = re.compile(r"airflow worker -- ([0-9a-f]{8}-[0-9a-f-]{27})\b")
+
+QUICK_RECOVERY = {
+    "AIRFLOW__AEM_GUIDES__FIRST_RETRY_SECONDS": "1",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+}
+"""What Airflow notices of dead processes it notices sooner; what it does about them stays the same."""
 
 
 class LiveAirflow:
@@ -43,7 +59,7 @@ class LiveAirflow:
             environment={
                 "AIRFLOW__API__PORT": str(free_port()),
                 "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
-                "AIRFLOW__AEM_GUIDES__FIRST_RETRY_SECONDS": "1",
+                **QUICK_RECOVERY,
                 # Tests count requests: the reconciliation runs when they say.
                 "AIRFLOW__AEM_GUIDES__RECONCILE_SCHEDULE": "never",
                 "AIRFLOW__AEM_GUIDES__RECONCILE_REMEDIES": "archive, resume, adopt, alert",
@@ -75,49 +91,88 @@ class LiveAirflow:
     def rest(self) -> AirflowRest:
         return self.stack.rest
 
-    def run_dag(self, dag_id: str, conf: Mapping[str, object], within: float = 180) -> tuple[str, str]:
+    def run_dag(self, dag_id: str, conf: Mapping[str, object], within: float = PATIENCE) -> tuple[str, str]:
         """Start a run of any DAG, wait for its end; its id and state."""
         run_id = self.rest.trigger(dag_id, conf)
         return run_id, self.rest.wait_for_run(dag_id, run_id, within)
 
-    def run(self, conf: Mapping[str, object], within: float = 180) -> tuple[str, str]:
+    def connect(self, connection_id: str, connection: str) -> None:
+        """Make an Airflow connection of its JSON form, as a person does in the UI."""
+        fields = json.loads(connection)
+        extra = json.dumps(fields.pop("extra", {}))
+        self.rest.request("POST", "/connections", json={"connection_id": connection_id, "extra": extra, **fields})
+
+    def ask_database(self, statement: str, *values: object, database: str = DATABASE) -> list[tuple[object, ...]]:
+        """Run one statement on a database, which the environment names by this variable; its rows, if any."""
+        uri = self.stack.environment[database].replace("+psycopg2", "")
+        with contextlib.closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def run(self, conf: Mapping[str, object], within: float = PATIENCE) -> tuple[str, str]:
         """Start a run of the main DAG, wait for its end; its id and state."""
         run_id = self.rest.trigger(DAG, conf)
         return run_id, self.rest.wait_for_run(DAG, run_id, within)
 
-    def instance(self, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
+    def instance(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> dict[str, Any]:
         """One task instance; a mapped one by its index."""
-        for found in self.rest.task_instances(DAG, run_id):
+        for found in self.rest.task_instances(dag_id, run_id):
             if found["task_id"] == task_id and found["map_index"] == map_index:
                 return found
         return {"state": None, "try_number": 0}
 
-    def wait_until(self, met: Callable[[], object], what: str, within: float = 90) -> None:
+    def wait_until(self, met: Callable[[], object], what: str, within: float = PATIENCE) -> None:
         """Await a condition."""
         deadline = time.monotonic() + within
         while not met():
             assert time.monotonic() < deadline, f"not within {within} s: {what}"
             time.sleep(0.2)
 
-    def wait_for_state(self, run_id: str, task_id: str, *states: str, map_index: int = -1, within: float = 90) -> None:
+    def wait_for_state(
+        self,
+        run_id: str,
+        task_id: str,
+        *states: str,
+        map_index: int = -1,
+        within: float = PATIENCE,
+        dag_id: str = DAG,
+    ) -> None:
         self.wait_until(
-            lambda: self.instance(run_id, task_id, map_index)["state"] in states, f"{task_id} in {states}", within
+            lambda: self.instance(run_id, task_id, map_index, dag_id=dag_id)["state"] in states,
+            f"{task_id} in {states}",
+            within,
         )
 
-    def log(self, run_id: str, task_id: str, attempt: int | None = None, map_index: int = -1) -> list[str]:
+    def log(
+        self, run_id: str, task_id: str, attempt: int | None = None, map_index: int = -1, *, dag_id: str = DAG
+    ) -> list[str]:
         """The records of one try's log; of the last try by default."""
         if attempt is None:
-            attempt = max(1, self.instance(run_id, task_id, map_index)["try_number"])
-        return self.rest.log_events(DAG, run_id, task_id, attempt, map_index)
+            attempt = max(1, self.instance(run_id, task_id, map_index, dag_id=dag_id)["try_number"])
+        return self.rest.log_events(dag_id, run_id, task_id, attempt, map_index)
 
-    def set_state(self, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
+    def whole_log(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> str:
+        """The log of a task's last try with all that its records hold, exceptions too, as JSON."""
+        attempt = max(1, self.instance(run_id, task_id, map_index, dag_id=dag_id)["try_number"])
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
+        wanted = {"full_content": "true", "map_index": str(map_index)}
+        return json.dumps(self.rest.request("GET", path, params=wanted), ensure_ascii=False)
+
+    def wait_for_words(self, words: str, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
+        """Wait until the log of a task's last try says so."""
+        self.wait_until(
+            lambda: words in self.whole_log(run_id, task_id, map_index, dag_id=dag_id),
+            f"{words!r} in the log of {task_id}",
+        )
+
+    def set_state(self, run_id: str, task_id: str, state: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
         """Mark a task instance, as a person does in the UI."""
-        where = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}"
+        where = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         if map_index >= 0:
             where += f"/{map_index}"
         self.rest.request("PATCH", where, json={"new_state": state}, params={"update_mask": "new_state"})
 
-    def clear(self, run_id: str, task_id: str, *, downstream: bool = True) -> None:
+    def clear(self, run_id: str, task_id: str, *, downstream: bool = True, dag_id: str = DAG) -> None:
         """Clear a task, as a person does in the UI."""
         body = {
             "dry_run": False,
@@ -127,7 +182,7 @@ class LiveAirflow:
             "only_failed": False,
             "reset_dag_runs": True,
         }
-        self.rest.request("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
+        self.rest.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
     def kill(self, component: str) -> None:
         """kill -9 to a component and all of its children."""
@@ -139,17 +194,27 @@ class LiveAirflow:
     def restart(self, component: str) -> None:
         self.stack.programs.restart(component)
 
-    def task_processes(self, task_id: str) -> list[psutil.Process]:
-        """The processes that run a task just now, by their titles."""
+    def task_processes(self) -> dict[str, psutil.Process]:
+        """The processes in which tasks run just now, by the ids of their task instances."""
         scheduler = psutil.Process(self.stack.programs.running["scheduler"].pid)
-        return [child for child in scheduler.children(recursive=True) if _mentions(child, task_id)]
+        found = {}
+        for process in scheduler.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if title := _TASK_TITLE.match(" ".join(process.cmdline())):
+                    found[title[1]] = process
+        return found
 
+    def kill_task(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
+        """kill -9 to the process in which a task runs, as soon as there is one."""
 
-def _mentions(process: psutil.Process, text: str) -> bool:
-    try:
-        return any(text in part for part in process.cmdline())
-    except psutil.Error:
-        return False
+        def killed() -> bool:
+            instance = self.instance(run_id, task_id, map_index, dag_id=dag_id)
+            process = self.task_processes().get(str(instance.get("id")))
+            if process is not None:
+                _kill(process.pid)
+            return process is not None
+
+        self.wait_until(killed, f"a process of {task_id}")
 
 
 def _kill(pid: int) -> None:

@@ -7,10 +7,11 @@ tells so, and the procedures decide.
 from __future__ import annotations
 
 import email.utils
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import Call, ShapeError
@@ -99,14 +100,14 @@ class Conversation:
             except AuthenticationError as error:
                 if not authorized:
                     raise
+                if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
+                    yield from self._fetch_csrf_token()
+                    if self._csrf_token:
+                        continue
                 if not isinstance(error, ScopeError) and mending.first("login"):
                     renewed = yield from self._authorize(authorization)
                     if renewed != authorization:
                         authorization = renewed
-                        continue
-                if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
-                    yield from self._fetch_csrf_token()
-                    if self._csrf_token:
                         continue
                 raise
             except (UnreachableError, UnavailableError, MalformedAnswerError) as error:
@@ -116,8 +117,9 @@ class Conversation:
 
     def redact(self, shown: str) -> str:
         """The text without any secret that this conversation knows."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            shown = shown.replace(secret, "***")
+        forms = {form for secret in self._secrets for form in _forms(secret)}
+        for form in sorted(forms, key=len, reverse=True):
+            shown = shown.replace(form, "***")
         return shown
 
     def keep_secret(self, secret: str) -> Steps[None]:
@@ -133,8 +135,13 @@ class Conversation:
         return headers
 
     def _fetch_csrf_token(self) -> Steps[None]:
+        """Get a new token. What it raises tells that the request it is for was not acted on."""
         self._csrf_token = ""
-        token = yield from self.call(contract.csrf_token())
+        try:
+            token = yield from self.call(contract.csrf_token())
+        except AemGuidesError as error:
+            error.sent = False
+            raise
         yield from self.keep_secret(token)
         self._csrf_token = token
 
@@ -154,15 +161,13 @@ class Conversation:
             raise UnreachableError(label, self.redact(answer.reason), sent=answer.sent, attempts=attempt)
         if (difference := contract.instance_time(answer)) is not None:
             self._clock_difference = difference / 1000 - self.now()
-        excerpt = self._excerpt(answer)
         if 200 <= answer.status < 300 and not _is_html(answer):
             try:
                 return call.read(answer)
             except ShapeError as error:
-                raise MalformedAnswerError(
-                    label, answer.status, excerpt, attempts=attempt, hint=f"It cannot be read: {error}."
-                ) from None
-        raise self._refusal(label, answer, excerpt, attempt)
+                excerpt, hint = self._excerpt(answer), f"It cannot be read: {error}."
+                raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
+        raise self._refusal(label, answer, self._excerpt(answer), attempt)
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
@@ -197,6 +202,11 @@ class Conversation:
         if isinstance(error, AnswerError) and error.retry_after is not None:
             return min(error.retry_after, self.retries.retry_after_cap_seconds)
         return self.retries.backoff(attempt, self.surroundings.random())
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may come back: as it is, in a form, in a query, in JSON, with its white space run together."""
+    return {secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], " ".join(secret.split())}
 
 
 class _Mending:

@@ -45,9 +45,13 @@ class Retry(enum.Enum):
 
 
 class AemGuidesError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package.
+
+    `sent` is False where it is certain that the instance did not act on the request, True where it may have.
+    """
 
     retry: Retry = Retry.USEFUL
+    sent: bool = True
 
 
 class InvalidInputError(AemGuidesError, ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Param
 
 from aem_guides.operators import (
@@ -23,8 +25,17 @@ with DAG(
     dag_id="operators_alone",
     schedule=None,
     catchup=False,
-    params={"path": Param("/content/dam/aurora", type="string"), "interrupt": Param(True, type="boolean")},
-    default_args={"retries": 2, "retry_policy": AemGuidesRetryPolicy()},
+    params={
+        "path": Param("/content/dam/aurora", type="string"),
+        "interrupt": Param(True, type="boolean"),
+        "connection_id": Param("aem_guides_default", type="string"),
+    },
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=1),
+        "retry_policy": AemGuidesRetryPolicy(),
+        "aem_guides_conn_id": "{{ params.connection_id }}",
+    },
     tags=["aem-guides"],
 ):
     check = AemGuidesCheckInstanceOperator(task_id="check")

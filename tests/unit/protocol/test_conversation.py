@@ -17,8 +17,8 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import History, ProcessingRequest
-from aem_guides.protocol.steps import Reply, TransportFailure
-from tests.unit.protocol.driving import World, in_turn, reply
+from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from tests.unit.protocol.driving import LOGIN, World, in_turn, reply
 
 HISTORY: dict[str, list[object]] = {"executionHistory": []}
 REQUEST = ProcessingRequest("/content/dam/a")
@@ -112,6 +112,34 @@ def test_a_csrf_token_is_fetched_and_the_post_repeated_once() -> None:
     assert "csrf-1" in world.masked
 
 
+def test_a_csrf_token_that_lacks_costs_no_new_access_token() -> None:
+    answers = [reply(403, b"no token"), reply(200, {"token": "csrf-1"}), reply(200, {"processingId": "p"})]
+    world = World(in_turn(answers), logins=[LOGIN, {"Authorization": "Bearer second"}])
+    world.run(world.conversation().call(contract.start(REQUEST)))
+    assert {request.headers["Authorization"] for request in world.sent} == {"Bearer first"}
+
+
+def test_an_access_token_that_a_403_refuses_is_renewed_after_all() -> None:
+    def answer(request: HttpRequest) -> Reply:
+        if request.method == "GET":
+            return reply(200, {"token": "csrf-1"})
+        ready = request.headers["Authorization"] == "Bearer second" and "CSRF-Token" in request.headers
+        return reply(200, {"processingId": "p"}) if ready else reply(403, b"no")
+
+    world = World(answer, logins=[LOGIN, {"Authorization": "Bearer second"}])
+    assert world.run(world.conversation().call(contract.start(REQUEST))) == "p"
+
+
+@pytest.mark.parametrize("trouble", [reply(500), TransportFailure("reset", sent=True)])
+def test_a_csrf_token_that_cannot_be_had_means_that_the_post_was_not_acted_on(
+    trouble: Reply | TransportFailure,
+) -> None:
+    world = World(lambda request: reply(403, b"no token") if request.method == "POST" else trouble)
+    with pytest.raises((UnavailableError, UnreachableError)) as caught:
+        world.run(world.conversation(attempts=2).call(contract.start(REQUEST)))
+    assert caught.value.sent is False
+
+
 def test_a_403_that_goes_on_after_the_token_is_an_authentication_error() -> None:
     world = World(in_turn([reply(403, b"no"), reply(200, {"token": "t"}), reply(403, b"no")]))
     with pytest.raises(AuthenticationError):
@@ -159,3 +187,15 @@ def test_the_instances_clock_is_learnt_from_its_date_header() -> None:
     talk = world.conversation()
     history = world.run(talk.call(contract.history()))
     assert talk.instance_now() == history.read_at == 1_750_003_600_000
+
+
+@pytest.mark.parametrize("echoed", ["client_secret=a%2Fb%2Bc%3D%22&x=1", 'a/b+c="', r'{"client_secret": "a/b+c=\""}'])
+def test_a_secret_is_hidden_in_whatever_form_it_comes_back(echoed: str) -> None:
+    world = World(lambda _request: reply(400, echoed.encode()))
+    conversation = world.conversation()
+    world.run(conversation.keep_secret('a/b+c="'))
+    with pytest.raises(RejectedError) as caught:
+        world.run(conversation.call(contract.history()))
+    assert "***" in str(caught.value)
+    assert "b+c" not in str(caught.value)
+    assert "b%2Bc" not in str(caught.value)

@@ -39,10 +39,10 @@ class Instance:
             return self._log(passed)
         return reply(200, {"executionHistory": self._history}) if path == "history" else self._status(passed)
 
-    def follow(self, **plan: float) -> Followed:
+    def follow(self, *, attempts: int = 1, **plan: float) -> Followed:
         settings: dict[str, float] = {"deadline_at": BEGAN + 86_400, "stall_seconds": 600} | plan
         wanted = FollowPlan(pacing=Pacing(longest=15), **settings)  # type: ignore[arg-type]  # numbers all
-        return self.world.run(follow(self.world.conversation(attempts=1), "p", wanted))
+        return self.world.run(follow(self.world.conversation(attempts=attempts), "p", wanted))
 
     def notices(self, level: Level) -> list[str]:
         return [item.text for item in self.world.emitted if isinstance(item, Notice) and item.level is level]
@@ -115,11 +115,20 @@ def test_a_login_page_is_borne_while_an_instance_starts_and_not_for_ever() -> No
 
 
 @pytest.mark.parametrize(
-    "trouble", [reply(500), reply(400), reply(200, b"no"), reply(200, {"lines": [], "hasMore": True})]
+    "trouble",
+    [
+        reply(500),
+        reply(503, retry_after="100"),
+        TransportFailure("reset", sent=True),
+        reply(400),
+        reply(200, b"no"),
+        reply(200, {"lines": [], "hasMore": True}),
+    ],
 )
-def test_a_log_that_cannot_be_read_neither_fails_nor_holds_up_the_wait(trouble: Reply) -> None:
+def test_a_log_that_cannot_be_read_neither_fails_nor_holds_up_the_wait(trouble: Reply | TransportFailure) -> None:
     instance = Instance(lambda s: reply(200, a_job("SUCCESS" if s > 60 else "RUNNING")), log=lambda _s: trouble)
-    assert instance.follow(log_budget=1000).end is FollowEnd.ENDED
+    assert instance.follow(attempts=5, log_budget=1000).end is FollowEnd.ENDED
+    assert instance.world.clock - BEGAN < 80
     assert len(instance.notices(Level.WARNING)) <= 1
 
 

@@ -39,6 +39,7 @@ FATES = st.sampled_from(
         "503 before",
         "503 after",
         "no id",
+        "no csrf",
         "crash before",
         "crash after",
     ]
@@ -77,7 +78,11 @@ class Instance:
         if path == "status":
             wanted = request.target.rpartition("=")[2]
             return next((self._answer(job) for job in self.jobs if job["processingId"] == wanted), reply(400))
+        if path == "token.json":
+            return reply(500)
         fate = self.fates.pop() if self.fates else "fine"
+        if fate == "no csrf":
+            return reply(403, b"a token is due")
         if fate in ("lost before", "503 before", "crash before"):
             return self._fail(fate)
         accepted = self._start(request, ours=True) if path == "process" else self._resume(request)

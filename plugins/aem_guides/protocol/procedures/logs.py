@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError
@@ -81,12 +83,13 @@ def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_li
 def stream_new_lines(talk: Conversation, processing_id: str, reader: PageReader, most: int) -> Steps[None]:
     """Emit what the log has gained, at most `most` lines and as many pages as that takes, and never wait for it.
 
-    Raises what a call raises.
+    A page that fails is not asked for again here: the next look at the job does so. Raises what a call raises.
     """
     while most > 0:
         limit = min(PAGE_LINES, most)
         before = reader.offset
-        page = yield from talk.call(contract.logs(processing_id, offset=before, limit=limit))
+        call = replace(contract.logs(processing_id, offset=before, limit=limit), repeatable=False)
+        page = yield from talk.call(call)
         lines = reader.fresh_lines(page)
         if not lines:
             return

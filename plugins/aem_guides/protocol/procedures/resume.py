@@ -52,7 +52,7 @@ def resume_once(
             processing_id = found
         except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
             error = doubt
-            found = yield from _settle(talk, job, request, intent, _PATIENCE)
+            found = (yield from _settle(talk, job, request, intent, _PATIENCE)) if doubt.sent else None
             if found is None:
                 yield Wait(talk.retries.backoff(attempt, talk.surroundings.random()), f"not resumed yet: {doubt}")
                 continue

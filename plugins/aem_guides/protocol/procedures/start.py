@@ -143,8 +143,10 @@ def _post(
         history = yield from talk.call(contract.history())
         return (yield from _after_refusal(history, request, intent, policy, refusal))
     except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
-        if isinstance(doubt, UnreachableError) and not doubt.sent:
-            raise
+        if not doubt.sent:
+            if isinstance(doubt, UnreachableError):
+                raise
+            return _NotAccepted(doubt)
         found = yield from _settle(talk, request, intent, policy)
         if isinstance(found, Job):
             return (yield from _take(intent, found, Origin.RECOVERED))

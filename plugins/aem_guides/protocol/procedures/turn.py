@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
 from aem_guides.protocol.models import History, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
@@ -20,24 +20,30 @@ def wait_for_turn(
     max_active_jobs: int | None,
     deadline_at: float,
     pacing: Pacing,
+    login_patience: float = 900.0,
 ) -> Steps[bool]:
     """Look until the path is free and the instance has room; False where `deadline_at` (epoch seconds) came first.
 
-    `blocking_id` is a job in the way that the window may not show. A failed look is told and repeated.
+    `blocking_id` is a job in the way that the window may not show. A failed look is told and repeated: only
+    AuthenticationError is raised, once it has been the answer for `login_patience` seconds.
     """
     began = talk.now()
     told = ""
     failures = 0
+    refused_since: float | None = None
     while talk.now() < deadline_at:
         random = talk.surroundings.random()
         try:
             reason = yield from _reason_to_wait(talk, request, blocking_id, max_active_jobs)
         except AemGuidesError as error:
             failures += 1
+            refused_since = (refused_since or talk.now()) if isinstance(error, AuthenticationError) else None
+            if refused_since is not None and talk.now() - refused_since >= login_patience:
+                raise
             reason = f"the history cannot be read just now: {error}"
             pause = pacing.after_failures(failures, random)
         else:
-            failures = 0
+            failures, refused_since = 0, None
             pause = pacing.next_look(age=talk.now() - began, eta=None, random=random)
         if not reason:
             return True

@@ -1,0 +1,107 @@
+"""Every way to log in, with secrets that tests look for."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote_plus
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
+
+OAUTH_SECRET = "canary/oauth+secret=81c4"
+JWT_SECRET = "canary-jwt-secret-2e07"
+ISSUED = "canary-issued-"
+"""What all tokens begin with that an emulator with `SETTINGS` gives out, CSRF tokens too."""
+
+SETTINGS: dict[str, object] = {"csrf": True, "token_prefix": ISSUED}
+SCOPES = ["openid", "AdobeID"]
+METASCOPE = "ent_aem_cloud_api"
+ORGANISATION, ACCOUNT = "org@example", "account@techacct.example"
+
+_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PRIVATE_KEY = _KEY.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+).decode()
+PUBLIC_KEY = (
+    _KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+)
+_SIGNED = base64.urlsafe_b64encode(b'{"alg":"RS256","typ":"JWT"}').decode()
+
+CANARIES = (
+    PASSWORD,
+    base64.b64encode(f"admin:{PASSWORD}".encode()).decode(),
+    TOKEN,
+    OAUTH_SECRET,
+    quote_plus(OAUTH_SECRET),
+    JWT_SECRET,
+    ISSUED,
+    _SIGNED,
+    *PRIVATE_KEY.splitlines()[1:-1],
+)
+"""What must be seen nowhere: a signed JWT shows by its beginning, a key by any of its lines."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """One way to log in: makes the Airflow connection to an emulator that knows the client."""
+
+    name: str
+    connection: Callable[[EmulatorProcess], str]
+
+
+def _basic(emulator: EmulatorProcess) -> str:
+    return emulator.connection()
+
+
+def _bearer(emulator: EmulatorProcess) -> str:
+    return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "password": TOKEN})
+
+
+def _oauth(emulator: EmulatorProcess) -> str:
+    emulator.settings(oauth_clients={"oauth-client": {"secret": OAUTH_SECRET, "scopes": SCOPES}})
+    extra = {
+        "auth": "oauth",
+        "client_id": "oauth-client",
+        "client_secret": OAUTH_SECRET,
+        "scopes": ",".join(SCOPES),
+        "ims_url": emulator.url,
+    }
+    return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "extra": extra})
+
+
+def _service_credentials(emulator: EmulatorProcess) -> str:
+    client = {
+        "secret": JWT_SECRET,
+        "public_key": PUBLIC_KEY,
+        "audience": f"{emulator.url}/c/jwt-client",
+        "org": ORGANISATION,
+        "id": ACCOUNT,
+        "metascopes": [METASCOPE],
+    }
+    emulator.settings(jwt_clients={"jwt-client": client})
+    integration = {
+        "imsEndpoint": emulator.url,
+        "metascopes": METASCOPE,
+        "technicalAccount": {"clientId": "jwt-client", "clientSecret": JWT_SECRET},
+        "email": "x@example.com",
+        "id": ACCOUNT,
+        "org": ORGANISATION,
+        "privateKey": PRIVATE_KEY,
+        "publicKey": PUBLIC_KEY,
+    }
+    document = json.dumps({"ok": True, "integration": integration, "statusCode": 200})
+    extra = {"auth": "service_credentials", "service_credentials": document, "ims_url": emulator.url}
+    return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "extra": extra})
+
+
+LOGINS = (
+    Login("basic", _basic),
+    Login("bearer", _bearer),
+    Login("oauth", _oauth),
+    Login("service_credentials", _service_credentials),
+)
