@@ -36,7 +36,8 @@ class PlanReader:
 
     def read(self, entry: Entry) -> tuple[Plan | None, list[Flaw]]:
         """The plan, or what is wrong with it."""
-        flaws = [flaw for error in self._validator.iter_errors(entry.data) for flaw in _flaws(entry, error)]
+        found = (flaw for error in self._validator.iter_errors(entry.data) for flaw in _flaws(entry, error))
+        flaws = list(dict.fromkeys(found))
         plan = None if flaws else _plan(entry, flaws)
         return (None, flaws) if flaws else (plan, [])
 
@@ -60,11 +61,11 @@ def _flaws(entry: Entry, error: ValidationError) -> Iterator[Flaw]:
             )
         return
     if error.validator == "required":
-        missing = next(name for name in cast("list[str]", error.validator_value) if name not in error.instance)
         fields = cast("Mapping[str, Mapping[str, object]]", schema.get("properties", {}))
-        yield Flaw(
-            entry.line(path), _dotted((*path, missing)), "it is missing.", str(fields[missing].get("description", ""))
-        )
+        for name in cast("list[str]", error.validator_value):
+            if name not in cast("dict[str, object]", error.instance):
+                remedy = str(fields[name].get("description", ""))
+                yield Flaw(entry.line(path), _dotted((*path, name)), "it is missing.", remedy)
         return
     what = error.message if len(error.message) <= 300 else error.message[:300] + "…"
     yield Flaw(entry.line(path), _dotted(path), f"{what}.", remedy)

@@ -212,6 +212,13 @@ def test_every_fault_of_a_file_is_told_at_once_in_order() -> None:
     ]
 
 
+def test_each_missing_field_is_told_once() -> None:
+    problems = parse_plans("plans:\n  - {}\n").problems
+    assert [(problem.line, problem.field, problem.what) for problem in problems] == [
+        (2, field, "it is missing.") for field in ("name", "schedule", "paths")
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "plans:\n", "plans: []\n"])
 def test_a_file_without_plans_holds_none(text: str) -> None:
     assert parse_plans(text) == Plans("plans.yaml")
