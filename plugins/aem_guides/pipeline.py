@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from airflow.sdk import get_current_context, task, task_group
 
 from aem_guides.hook import AemGuidesHook
+from aem_guides.incremental import FilterEnd, interval_bounds
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
@@ -66,9 +67,19 @@ def default_args() -> dict[str, object]:
 
 
 @task
-def plan_requests() -> list[JsonObject]:
-    """Check the parameters as a whole and make one request for each path. Raises InvalidInputError."""
-    params = cast("Mapping[str, object]", get_current_context()["params"])
+def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
+    """Check the parameters as a whole and make one request for each path. Raises InvalidInputError.
+
+    With `filter_end` (a `FilterEnd`) the creation times are those of the run's data interval, unless it was started
+    with times of its own.
+    """
+    context = get_current_context()
+    params = dict(cast("Mapping[str, object]", context["params"]))
+    if filter_end is not None and not (params["created_after"] or params["created_before"]):
+        params["created_after"], params["created_before"] = interval_bounds(
+            context.get("data_interval_start"), context.get("data_interval_end"), FilterEnd(filter_end)
+        )
+        log.info("Only assets created from %s to %s", params["created_after"], params["created_before"])
     requests = parse_requests(
         cast("list[str]", params["paths"]),
         excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],
@@ -177,9 +188,12 @@ def _seen(hook: AemGuidesHook, result: PathResults) -> PathResults:
     return replace(result, outcome=WaitOutcome.of(ending).to_json())
 
 
-def build_process_tasks() -> None:
-    """Put the tasks into the DAG that is being built."""
-    planned = plan_requests()
+def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
+    """Put the tasks into the DAG that is being built.
+
+    With `filter_end` only assets created in a run's data interval are processed; it is how the instance reads the end.
+    """
+    planned = plan_requests() if filter_end is None else plan_requests(filter_end=str(filter_end))
     check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
     paths = process_path.expand(request=planned)
     planned >> check >> paths >> report()

@@ -176,17 +176,23 @@ def _after_refusal(
         refusal.status,
         refusal.excerpt,
         attempts=refusal.attempts,
-        hint=_refusal_remedy(request),
+        hint=_refusal_remedy(request, refusal),
     ) from refusal
 
 
-def _refusal_remedy(request: ProcessingRequest) -> str:
+def _refusal_remedy(request: ProcessingRequest, refusal: RejectedError) -> str:
+    if request.has_filter() and "filter" in refusal.excerpt.replace(request.path, "").lower():
+        return _NO_FILTERS
     remedy = f"paths: the instance does not accept {request.path!r}. Check that it exists and the user may see it."
     if request.has_filter():
         remedy += " If it does: instances before 2026.01 do not know file_types, created_after and created_before."
     return remedy
 
 
+_NO_FILTERS = (
+    "This instance does not know filters: AEM Guides before 2026.01 cannot choose by file_types, created_after and "
+    "created_before, nor process an incremental plan. Update it, or process without them."
+)
 _REMEDY = "Wait until it has ended, or start with on_active_job = queue."
 
 

@@ -1,0 +1,40 @@
+"""From a run's data interval to the creation times that its requests ask for."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime, timedelta
+
+from aem_guides.protocol.errors import InvalidInputError
+
+_REMEDY = (
+    "An incremental plan processes the assets created in the run's data interval. Start the run with a logical date "
+    "(the interval before it is taken), over REST with data_interval_start and data_interval_end too, as a backfill, "
+    "or give created_after and created_before."
+)
+
+
+class FilterEnd(enum.StrEnum):
+    """How an instance reads `filter.endTime`: whether an asset created in that very millisecond passes.
+
+    The API's documentation calls it an upper bound and leaves this open; EXCLUSIVE is how the bound is used here.
+    """
+
+    EXCLUSIVE = "exclusive"
+    INCLUSIVE = "inclusive"
+
+
+def interval_bounds(start: datetime | None, end: datetime | None, filter_end: FilterEnd) -> tuple[str, str]:
+    """`created_after` and `created_before` of a data interval, ISO 8601 with offset.
+
+    Both ends are sent as they are, so that each asset belongs to exactly one of two intervals that adjoin. For an
+    instance whose end is inclusive the end is a millisecond earlier: creation times are whole milliseconds. An
+    inclusive end that nobody declared costs no asset; one created in the very millisecond of a boundary is processed
+    twice. Raises InvalidInputError where there is no interval.
+    """
+    if start is None or end is None:
+        raise InvalidInputError("data_interval", None, _REMEDY)
+    last = end - timedelta(milliseconds=1) if filter_end is FilterEnd.INCLUSIVE else end
+    if last <= start:
+        raise InvalidInputError("data_interval", f"{start.isoformat()} to {end.isoformat()}", "It is empty. " + _REMEDY)
+    return start.isoformat(), last.isoformat()

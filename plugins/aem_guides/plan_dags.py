@@ -1,0 +1,200 @@
+"""From plans to DAGs: `aem_guides_plan_<name>`, with the tasks of `aem_guides_process_assets` and by the same code.
+
+A broken plan is shown as an import error of a DAG file of its own (`raise_problems`): Airflow takes every DAG of a
+file with an import error out of the schedule, so that the file which makes the DAGs must not have one.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeAlias
+
+import pendulum
+from airflow.sdk import (
+    DAG,
+    Context,
+    CronDataIntervalTimetable,
+    CronTriggerTimetable,
+    DeltaDataIntervalTimetable,
+    DeltaTriggerTimetable,
+    Param,
+)
+from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
+from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, DeadlineReference
+
+from aem_guides.params import process_assets_params
+from aem_guides.pipeline import build_process_tasks, default_args
+from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
+from aem_guides.plans import PlanProblem, Plans, PlansError, load_plans, plans_file
+from aem_guides.protocol.errors import InvalidInputError
+
+DAG_PREFIX = "aem_guides_plan_"
+
+Timetable: TypeAlias = (
+    CronDataIntervalTimetable | CronTriggerTimetable | DeltaDataIntervalTimetable | DeltaTriggerTimetable | str | None
+)
+
+
+def _process_tasks(plan: Plan) -> None:
+    build_process_tasks(filter_end=plan.filter_end if plan.incremental else None)
+
+
+BUILDERS: dict[bool, Callable[[Plan], None]] = {False: _process_tasks}
+"""What puts the tasks into the DAG that is being built, by the plan's `batch`."""
+
+
+@dataclass(frozen=True)
+class PlanDags:
+    """The DAGs by their ids, and what is wrong with the plans that have none."""
+
+    dags: dict[str, DAG] = field(default_factory=dict)
+    problems: tuple[PlanProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class LazyNotifier:
+    """A callback that imports and builds its notifier when there is something to notify of, not at every parse."""
+
+    notification: Notification
+
+    def __call__(self, context: Context) -> None:
+        build = pkgutil.resolve_name(self.notification.notifier)
+        build(**self.notification.kwargs)(context)
+
+
+def load_plan_dags() -> PlanDags:
+    """The DAGs of the configured file of plans."""
+    file, chosen = plans_file()
+    return build_plan_dags(load_plans(file, required=chosen))
+
+
+def raise_problems(built: PlanDags) -> None:
+    """Raise PlansError with everything that is wrong, if anything is."""
+    if built.problems:
+        raise PlansError(built.problems)
+
+
+def build_plan_dags(plans: Plans) -> PlanDags:
+    """One DAG for each enabled plan. What Airflow itself does not accept of a plan is a problem of that plan alone."""
+    dags: dict[str, DAG] = {}
+    problems = list(plans.problems)
+    for plan in plans.plans:
+        if not plan.enabled:
+            continue
+        try:
+            dag = build_dag(plan)
+            dag.validate()  # type: ignore[no-untyped-call]  # Airflow's
+        except InvalidInputError as error:
+            problems.append(_refused(plans.file, plan, error.field, f"{error.value!r} is not valid.", error.remedy))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the other plans along
+            what = f"Airflow refuses the plan: {str(error).rstrip('.')}."
+            problems.append(_refused(plans.file, plan, "name", what, "Change what it names."))
+        else:
+            dags[dag.dag_id] = dag
+    return PlanDags(dags, tuple(problems))
+
+
+def _refused(file: str, plan: Plan, name: str, what: str, remedy: str) -> PlanProblem:
+    return PlanProblem(file, plan.line(name), plan.name, name, what, remedy)
+
+
+def build_dag(plan: Plan) -> DAG:
+    """The DAG of a plan. Not registered with Airflow: it is up to the DAG file to hold it."""
+    if plan.batch not in BUILDERS:
+        raise InvalidInputError("batch", plan.batch, "This installation has no tasks for it; remove the field.")
+    arguments = default_args()
+    if plan.owner is not None:
+        arguments["owner"] = plan.owner
+    with DAG(
+        dag_id=DAG_PREFIX + plan.name,
+        dag_display_name=f"AEM Guides plan: {plan.name}",
+        description=plan.description or f"The plan {plan.name} of AEM Guides processing",
+        doc_md=_documentation(plan),
+        schedule=timetable(plan.schedule, incremental=plan.incremental),
+        start_date=plan.start_date,
+        end_date=plan.end_date,
+        catchup=plan.catchup,
+        params=plan_params(plan.parameters),
+        default_args=arguments,
+        max_active_runs=1,
+        tags=["aem-guides", *plan.tags],
+        on_success_callback=_callbacks(plan.on_success),
+        on_failure_callback=_callbacks(plan.on_failure),
+        deadline=[_alert(number, deadline) for number, deadline in enumerate(plan.deadlines)] or None,
+        auto_register=False,
+    ) as dag:
+        BUILDERS[plan.batch](plan)
+    return dag
+
+
+def timetable(schedule: Schedule, *, incremental: bool) -> Timetable:
+    """The timetable of a schedule; only an incremental plan's runs have data intervals, which adjoin."""
+    if schedule.cron is not None:
+        zone = pendulum.timezone(schedule.timezone)
+        if incremental:
+            return CronDataIntervalTimetable(schedule.cron, zone)
+        return CronTriggerTimetable(schedule.cron, zone)
+    if schedule.interval is not None:
+        every: timedelta = schedule.interval
+        return DeltaDataIntervalTimetable(every) if incremental else DeltaTriggerTimetable(every)
+    return schedule.untimed
+
+
+def plan_params(values: Mapping[str, object]) -> dict[str, Param]:
+    """The parameters of a processing run, with a plan's values as their defaults."""
+    params = process_assets_params()
+    for name, value in values.items():
+        if name in params:
+            params[name].value = value
+        else:
+            params[name] = _window_param(name, value)
+    return params
+
+
+def _window_param(name: str, value: object) -> Param:
+    return Param(
+        value,
+        title="Only between",
+        description_md="Jobs start only within these times of the day.",
+        type=["object", "null"],
+        section="Other jobs on the instance",
+    )
+
+
+def _documentation(plan: Plan) -> str:
+    what = f"\n{plan.description}\n" if plan.description else ""
+    times = "the assets created in the data interval of a run" if plan.incremental else "all assets"
+    paths: object = plan.parameters["paths"]
+    shown = ", ".join(f"`{path}`" for path in paths[:10]) if isinstance(paths, list) else ""
+    more = f" and {len(paths) - 10} more paths" if isinstance(paths, list) and len(paths) > 10 else ""
+    return f"""### Plan {plan.name}
+{what}
+Processes {times} below {shown}{more}. It has the tasks of `aem_guides_process_assets`, whose documentation says what
+to do if one fails, and the plan's values as the defaults of its parameters.
+"""
+
+
+def _callbacks(notifications: tuple[Notification, ...]) -> list[Callable[[Context], None]] | None:
+    return [LazyNotifier(notification) for notification in notifications] or None
+
+
+def _alert(number: int, deadline: Deadline) -> DeadlineAlert:
+    make = AsyncCallback if deadline.runs_in == "triggerer" else SyncCallback
+    try:
+        callback = make(deadline.callback, dict(deadline.kwargs))
+    except (AttributeError, ValueError) as error:
+        remedy = f"{error} Name a notifier or an asynchronous function, or let it run in the executor."
+        raise InvalidInputError(f"deadline.{number}.callback", deadline.callback, remedy) from error
+    return DeadlineAlert(_reference(deadline.reference), deadline.interval, callback, deadline.name)
+
+
+def _reference(name: str) -> BaseDeadlineReference:
+    references = {
+        "DAGRUN_QUEUED_AT": DeadlineReference.DAGRUN_QUEUED_AT,
+        "DAGRUN_LOGICAL_DATE": DeadlineReference.DAGRUN_LOGICAL_DATE,
+        "AVERAGE_RUNTIME": DeadlineReference.AVERAGE_RUNTIME(),
+    }
+    return references[name]

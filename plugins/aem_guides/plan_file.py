@@ -1,0 +1,179 @@
+"""A file of plans, taken apart: every plan as plain data, with the line of every field.
+
+YAML as its version 1.2 reads it: times and dates are texts, `22:00` is no number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+_TOP = "plans"
+_ITEM = re.compile(r"^( *)- ")
+_HOW = "Write `plans:` and below it a list, each plan beginning with `- name:`."
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader without the types that only version 1.1 guesses."""
+
+
+_GUESSED = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "int", "float")}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _GUESSED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+\.[0-9]+$"), list("-+0123456789"))
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """What is wrong with a file at a line, counted from 1; `remedy` says what would be right."""
+
+    line: int
+    field: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plan as it is written: plain data, and where its fields stand."""
+
+    data: object
+    node: yaml.Node
+
+    def line(self, path: Sequence[str | int] = ()) -> int:
+        """The line of a field, or of the nearest one above it that is written."""
+        node, line = self.node, self.node.start_mark.line + 1
+        for step in path:
+            found = _below(node, step)
+            if found is None:
+                return line
+            line, node = found
+        return line
+
+
+def read_entries(text: str) -> tuple[list[Entry], list[Flaw]]:
+    """The plans of a file, and what could not be read of it.
+
+    A file that is no YAML as a whole is read plan by plan, so that one typing error costs one plan.
+    """
+    try:
+        root = _compose(text)
+    except yaml.YAMLError as error:
+        return _read_apart(text, error)
+    if root is None:
+        return [], []
+    if not isinstance(root, yaml.MappingNode):
+        return [], [Flaw(root.start_mark.line + 1, _TOP, "the file has no plans.", _HOW)]
+    return _gathered(_listed(root))
+
+
+def _gathered(found: Iterator[Entry | Flaw]) -> tuple[list[Entry], list[Flaw]]:
+    entries: list[Entry] = []
+    flaws: list[Flaw] = []
+    for item in found:
+        if isinstance(item, Entry):
+            entries.append(item)
+        else:
+            flaws.append(item)
+    return entries, flaws
+
+
+def _listed(root: yaml.MappingNode) -> Iterator[Entry | Flaw]:
+    for key, value in root.value:
+        line = key.start_mark.line + 1
+        if key.value != _TOP:
+            if not str(key.value).startswith("x-"):
+                yield Flaw(line, str(key.value), "it is not known here.", _HOW + " Fields of your own begin with x-.")
+        elif isinstance(value, yaml.SequenceNode):
+            for node in value.value:
+                yield _entry(node)
+        elif value.tag != "tag:yaml.org,2002:null":
+            yield Flaw(line, _TOP, "it is not a list.", _HOW)
+
+
+def _read_apart(text: str, whole: yaml.YAMLError) -> tuple[list[Entry], list[Flaw]]:
+    """Each plan for itself, at its line; anchors of other plans are then not known."""
+    entries, flaws = _gathered(_apart(text))
+    return entries, flaws or [_unreadable(whole)]
+
+
+def _apart(text: str) -> Iterator[Entry | Flaw]:
+    lines = text.splitlines()
+    items = [(number, match[1]) for number, line in enumerate(lines) if (match := _ITEM.match(line))]
+    if not items:
+        return
+    starts = [number for number, indent in items if indent == items[0][1]]
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+        try:
+            root = _compose("\n" * start + "\n".join(lines[start:stop]) + "\n")
+        except yaml.YAMLError as error:
+            yield _unreadable(error)
+            continue
+        if isinstance(root, yaml.SequenceNode):
+            for node in root.value:
+                yield _entry(node)
+
+
+def _entry(node: yaml.Node) -> Entry | Flaw:
+    line = node.start_mark.line + 1
+    doubled = next(_doubled_keys(node), None)
+    if doubled is not None:
+        where, key = doubled
+        return Flaw(where, key, "it is written twice.", "Write it once.")
+    loader = _Loader("")
+    try:
+        return Entry(loader.construct_document(node), node)
+    except yaml.YAMLError as error:
+        return _unreadable(error, line)
+    except RecursionError:
+        return Flaw(line, _TOP, "the plan contains itself.", "Leave out the alias that leads back to it.")
+    finally:
+        loader.dispose()
+
+
+def _doubled_keys(node: yaml.Node, above: tuple[yaml.Node, ...] = ()) -> Iterator[tuple[int, str]]:
+    if node in above:
+        return
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _doubled_keys(item, (*above, node))
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    yield key.start_mark.line + 1, str(key.value)
+                seen.add(key.value)
+            yield from _doubled_keys(value, (*above, node))
+
+
+def _below(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
+    """The line and the node of a key or an item."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == step:
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        item = node.value[step]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def _compose(text: str) -> yaml.Node | None:
+    node: yaml.Node | None = yaml.compose(text, _Loader)
+    return node
+
+
+def _unreadable(error: yaml.YAMLError, line: int = 1) -> Flaw:
+    what = str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else line
+        what = f"{error.context}: {error.problem}" if error.context else str(error.problem)
+    return Flaw(line, _TOP, f"it is not YAML: {what}.", "Look at indentation, quotes and colons of this plan.")

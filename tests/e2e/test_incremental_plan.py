@@ -1,0 +1,100 @@
+"""Plans on the real Airflow: increments of ten days by its own backfill, and a broken plan beside a good one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests.support.airflow_stack import LiveAirflow
+
+PLAN = "aem_guides_plan_ten_days"
+FOLDER = "/content/dam/ten-days"
+CHECK = "aem_guides_plans_check.py"
+PARIS = ZoneInfo("Europe/Paris")
+FIRST, LAST = datetime(2025, 3, 25, tzinfo=PARIS), datetime(2025, 4, 3, tzinfo=PARIS)
+HOURS = 239  # ten days, with the night when the clocks go forward
+MARGIN = 24  # hours with assets ahead of the first interval, and after the last
+
+BROKEN = """
+  - name: broken
+    schedule: "@daily"
+    paths: [content/dam/a]
+"""
+
+
+def runs(airflow: LiveAirflow, kind: str) -> list[dict[str, Any]]:
+    answer = airflow.rest.request("GET", f"/dags/{PLAN}/dagRuns", params={"run_type": kind, "limit": 100})
+    return list(answer["dag_runs"])
+
+
+def read_again(airflow: LiveAirflow) -> None:
+    """Make the DAG processor read the files that depend on the plans, as it does by itself within half a minute."""
+    for name in ("aem_guides_plans.py", CHECK):
+        os.utime(airflow.folder / "dags" / name)
+
+
+def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflow) -> None:
+    begin = FIRST.astimezone(UTC) - timedelta(hours=MARGIN)
+    files = HOURS + 2 * MARGIN
+    airflow.emulator.virtual_folder(
+        FOLDER,
+        files,
+        created_from=int(begin.timestamp() * 1000),
+        created_to=int((begin + timedelta(hours=files)).timestamp() * 1000),
+    )
+    airflow.wait_until(lambda: airflow.rest.has_dag(PLAN), "the DAG of the plan")
+    by_hand = airflow.rest.trigger(PLAN, {})
+    backfill = {"dag_id": PLAN, "from_date": FIRST.isoformat(), "to_date": LAST.isoformat(), "max_active_runs": 4}
+    airflow.rest.request("POST", "/backfills", json=backfill)
+
+    airflow.wait_until(
+        lambda: all(run["state"] in ("success", "failed") for run in runs(airflow, "backfill")), "the backfill", 300
+    )
+    done = runs(airflow, "backfill")
+    assert [run["state"] for run in done] == ["success"] * 10
+    wanted = {f"{FOLDER}/topic_{number:07d}.dita" for number in range(MARGIN, MARGIN + HOURS)}
+    counted = {asset["path"]: asset["times_processed"] for asset in airflow.emulator.assets(FOLDER)}
+    assert counted == dict.fromkeys(wanted, 1)
+
+    jobs = airflow.emulator.jobs(FOLDER)
+    assert sorted(job["total"] for job in jobs) == [23] + [24] * 9
+    bounds = sorted((job["filter"]["startTime"], job["filter"]["endTime"]) for job in jobs)
+    assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(bounds))
+    shown = sorted((run["data_interval_start"], run["data_interval_end"]) for run in done)
+    assert [tuple(int(datetime.fromisoformat(t).timestamp() * 1000) for t in pair) for pair in shown] == bounds
+
+    assert airflow.rest.wait_for_run(PLAN, by_hand, 120) == "failed"
+    log = airflow.rest.request("GET", f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1")
+    assert "data_interval: None is not valid" in json.dumps(log)
+    told = airflow.folder / "airflow" / "told.txt"
+    airflow.wait_until(told.exists, "the notification")
+    assert told.read_text() == f"failed: {by_hand}\n"
+
+
+def test_a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(airflow: LiveAirflow) -> None:
+    began = datetime.now(UTC)
+    good = airflow.plans_file.read_text()
+    airflow.plans_file.write_text(good + BROKEN)
+    try:
+        read_again(airflow)
+        airflow.wait_until(lambda: CHECK in airflow.rest.import_errors_since(began), "the import error")
+        told = airflow.rest.import_errors_since(began)
+        line = good.count("\n") + 4
+        assert list(told) == [CHECK]
+        assert (
+            f"{airflow.plans_file}, line {line}: plan 'broken', field paths.0: 'content/dam/a' does not" in told[CHECK]
+        )
+        assert "Write an absolute path below /content" in told[CHECK]
+        moment = datetime.now(UTC)
+        read_again(airflow)
+        airflow.wait_until(lambda: airflow.rest.parsed_since(PLAN, moment), "the DAGs read again")
+        dag = airflow.rest.request("GET", f"/dags/{PLAN}")
+        assert (dag["has_import_errors"], dag["is_stale"]) == (False, False)
+    finally:
+        airflow.plans_file.write_text(good)
+        read_again(airflow)
+    airflow.wait_until(lambda: not airflow.rest.import_errors_since(began), "the end of the import error")
