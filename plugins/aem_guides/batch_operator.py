@@ -36,12 +36,16 @@ _MEMORY_KEY = "aem_guides_path"
 
 @dataclass
 class _Memory:
-    """What the task remembers over its tries: its note, and the row of a path that came to a good end."""
+    """What the task remembers over its tries: its note, and the row of a path that came to a good end.
+
+    `is_first`: no try remembered anything before.
+    """
 
     note: PathNote
     generation: int
     resumes_before: int = 0
     row: JsonObject | None = None
+    is_first: bool = False
 
     @classmethod
     def load(cls, store: StateStore, request: ProcessingRequest, now: int) -> _Memory:
@@ -49,7 +53,7 @@ class _Memory:
         known = stored if isinstance(stored, dict) else {}
         note = PathNote.read(known.get("note"), request)
         if note is None:
-            return cls(PathNote(request.fingerprint()), now)
+            return cls(PathNote(request.fingerprint()), now, is_first=not known)
         row, before, kept = known.get("row"), known.get("resumes_before"), known.get("generation")
         return cls(
             note,
@@ -183,7 +187,9 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         if memory.row is not None and not (cleared and fields.flag("reprocess", self.reprocess)):
             self.log.info("%s was processed before (job %s)", request.path, memory.note.processing_id)
             return self._hand_on(context, memory.row)
-        noted = PathNote.read(AirflowNotes().get(self._key(context, request)), request)
+        noted = None
+        if not memory.is_first:
+            noted = PathNote.read(AirflowNotes().get(self._key(context, request)), request)
         memory.note = noted or memory.note
         if memory.row is not None:
             memory.note, memory.row = PathNote(request.fingerprint()), None
@@ -206,17 +212,17 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             elif job is not None and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
                 return self._finish(context, hook, memory, Followed(FollowEnd.ENDED, job, 0), None)
         memory.save(store)
-        if noted is not None:
-            AirflowNotes().delete(self._key(context, request))
+        if noted is not None or memory.note.processing_id is not None:
+            AirflowNotes().set(self._key(context, request), memory.note.to_json())
         self.defer(trigger=self._trigger(context, request, memory), method_name="execute_complete")
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """Judge what the trigger saw, archive and verify. Whatever is not plainly a success is none."""
         request = self.asked(context)
+        # Until the end is remembered, the trigger's note stays: whoever comes after a crash reads it.
         memory = _Memory.load(cast("StateStore", context["task_state_store"]), request, generation(context))
         told = event or {}
         memory.note = PathNote.read(told.get("note"), request) or memory.note
-        memory.save(cast("StateStore", context["task_state_store"]))
         match told:
             case {"error": str(error), "retry": str(retry)}:
                 self._hand_on(context, row_of(request, memory.note, error=error).to_json())
@@ -274,13 +280,18 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             if fields.flag("verify_assets", self.verify_assets):
                 row = self._verified(hook, request, row)
         except AemGuidesError as error:
+            self._remember(context, memory, request)
             self._hand_on(context, replace(row, error=str(error)).to_json())
             raise
         self.log.info(said)
         memory.row = row.to_json()
+        self._remember(context, memory, request)
+        return self._hand_on(context, memory.row)
+
+    def _remember(self, context: Context, memory: _Memory, request: ProcessingRequest) -> None:
+        """From here on the task's own memory says what the trigger noted."""
         memory.save(cast("StateStore", context["task_state_store"]))
         AirflowNotes().delete(self._key(context, request))
-        return self._hand_on(context, memory.row)
 
     def _archive(self, context: Context, hook: AemGuidesHook, job: Job, request: ProcessingRequest) -> StoredArchive:
         instance = hook.settings.host

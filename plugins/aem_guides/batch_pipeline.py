@@ -91,6 +91,7 @@ def build_batch_tasks(done_before: Callable[[str], DoneBefore] = done_in_outcome
         reprocess="{{ params.reprocess }}",
         inlets=[NOTES],
         retries=12,
+        do_xcom_push=False,
         max_active_tis_per_dagrun=IN_FLIGHT,
         map_index_template="{{ task.request['path'] if task.request else '' }}",
     ).expand(block=planned, position=list(range(BLOCK)))

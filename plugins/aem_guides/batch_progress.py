@@ -19,12 +19,13 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.batch import BatchCounts, BatchSpeed
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
+from aem_guides.protocol.pacing import Pacing
 from aem_guides.taskstate import count_instances
 from aem_guides.triggers import AemGuidesTrigger, event_of
 from aem_guides.turns import coordinator_for
 
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
-_FIRST_LOOK_SECONDS = 3.0
+_SHORTEST_LOOK_SECONDS = 3.0
 _TELL_EVERY_SECONDS = 30.0
 
 
@@ -32,7 +33,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     """Tell how far a batch is whenever that changes, until all of its paths have come to an end.
 
     :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
-    :param look_every: seconds between two looks.
+    :param look_every: seconds between two looks at the most.
 
     The event is `{"text"}`, the last line of progress. Trouble with looking is told, and nothing else comes of it.
     """
@@ -52,11 +53,11 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, tell, wait."""
         plan = await self._plan()
-        speed, told, told_at, pause = BatchSpeed(), "", -_TELL_EVERY_SECONDS, _FIRST_LOOK_SECONDS
+        speed, told, told_at = BatchSpeed(), "", -_TELL_EVERY_SECONDS
+        began, pacing = time.monotonic(), Pacing(shortest=_SHORTEST_LOOK_SECONDS, longest=self.look_every)
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
-                await asyncio.sleep(pause)
-                pause = self.look_every
+                await asyncio.sleep(pacing.next_look(age=time.monotonic() - began, eta=None, random=0.5))
                 try:
                     counts, over = await self._count(hook, plan)
                 except AirflowRuntimeError as error:
@@ -110,7 +111,7 @@ class AemGuidesBatchProgressOperator(BaseOperator):
     """Tell how far a batch is, in its log and from the triggerer, until all of its paths have come to an end.
 
     :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
-    :param look_every: seconds between two looks.
+    :param look_every: seconds between two looks at the most.
 
     Returns the last line of progress.
     """
@@ -124,7 +125,7 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         plan_task_id: str,
         path_task_id: str,
         aem_guides_conn_id: str = DEFAULT_CONNECTION,
-        look_every: float = 5.0,
+        look_every: float = 30.0,
         **kwargs: object,
     ) -> None:
         kwargs.setdefault("inlets", [NOTES])

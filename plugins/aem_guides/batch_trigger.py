@@ -220,8 +220,9 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         self.log.info("The job goes on as %s", goes_on_as)
 
     async def _follow(self, hook: AemGuidesAsyncHook, coordinator: Coordinator) -> JsonObject:
-        note = self._note
-        processing_id, deadline = note.processing_id or "", note.deadline_at or self._deadline()
+        if self._note.deadline_at is None:
+            await self._write(replace(self._note, deadline_at=self._deadline()))
+        processing_id, deadline = self._note.processing_id or "", self._note.deadline_at or 0.0
         plan = FollowPlan(deadline, self.plan.stall_seconds, Pacing(longest=self.plan.longest_look))
         cancel: str | None = None
         with coordinator.following(processing_id, self.request.path) as following:
@@ -250,6 +251,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         if not states & KILLED_STATES:
             self.log.info("%s: nothing is cancelled, since the task was not killed", self.request.path)
             return
+        self._note = PathNote.read(await self._noted(), self.request) or self._note
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             if self._note.unsettled and not self._note.doubtful:
                 await self._settle(hook)

@@ -29,7 +29,7 @@ class Notes(Protocol):
 
 
 class AirflowNotes:
-    """The notes in Airflow, for triggers (`aget`, `aset`) and tasks (`get`, `delete`)."""
+    """The notes in Airflow, for triggers (`aget`, `aset`) and tasks (`get`, `set`, `delete`)."""
 
     def __init__(self) -> None:
         self._store = AssetStateStoreAccessor(name=NOTES.name)
@@ -45,6 +45,10 @@ class AirflowNotes:
     def get(self, key: str) -> JsonValue:
         """The value; None where there is none."""
         return self._store.get(key)
+
+    def set(self, key: str, value: JsonValue) -> None:
+        """Write a value; it is safe once this returns."""
+        self._store.set(key, value)
 
     def delete(self, key: str) -> None:
         """Forget a key."""

@@ -71,7 +71,7 @@ class StartLease:
             await self._write(0.0, turns)
             self._give_way_until = now + YIELD_SECONDS
             return False
-        if held is not None:
+        if held is not None and not mine:
             turns.learn(held.active)
         began = time.monotonic()
         await self._write(now + TERM_SECONDS, turns)

@@ -114,13 +114,17 @@ def test_one_failure_leaves_the_others_alone_and_nothing_is_done_twice_afterward
     assert [job["resumes"] for job in emulator.jobs(paths[1])] == [1]
 
 
-def test_a_path_that_is_marked_failed_is_cancelled_and_resumed_when_cleared(airflow: LiveAirflow, root: str) -> None:
+def test_the_triggerer_may_die_and_a_path_be_marked_failed_and_cleared(airflow: LiveAirflow, root: str) -> None:
     emulator = airflow.emulator
     paths = virtual_folders(emulator, root, 2, files=1000, rate=1)
     run_id = airflow.rest.trigger(BATCH, {"paths": paths, "max_active_jobs": 50})
     airflow.wait_until(
         lambda: len([job for job in emulator.jobs() if job["path"] in paths and job["position"]]) == 2, "both jobs run"
     )
+    airflow.kill("triggerer")
+    airflow.restart("triggerer")
+    looks = len(emulator.requests("status"))
+    airflow.wait_until(lambda: len(emulator.requests("status")) > looks + 2, "the jobs are followed again")
     where = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/{PATHS}/0"
     airflow.rest.request("PATCH", where, json={"new_state": "failed"}, params={"update_mask": "new_state"})
     airflow.wait_until(lambda: emulator.jobs(paths[0])[0]["state"] == "CANCELLED", "the job is cancelled")

@@ -62,7 +62,7 @@ def allow_what_airflow_does_at_first_use(blockbuster: BlockBuster) -> None:
 
 
 def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(emulator: EmulatorProcess, root: str) -> None:
-    paths = virtual_folders(emulator, root, 8, files=4, rate=4)
+    paths = virtual_folders(emulator, root, 6, files=4, rate=4)
     notes = KeptNotes()
     triggers = [path_trigger(notes, path, index, max_active_jobs=3) for index, path in enumerate(paths)]
     with a_stranger_starting_jobs(emulator, every=1.0, files=3, rate=3), blockbuster_ctx() as blockbuster:
@@ -104,8 +104,8 @@ def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, root: str) -> Non
 
 @pytest.mark.parametrize("kind", ["reset_after", "empty_body"])
 def test_a_lost_answer_makes_no_second_job(emulator: EmulatorProcess, root: str, kind: str) -> None:
-    paths = virtual_folders(emulator, root, 4, files=2, rate=4)
-    emulator.fault("start", kind, count=2)
+    paths = virtual_folders(emulator, root, 2, files=2, rate=4)
+    emulator.fault("start", kind, count=1)
     notes = KeptNotes()
     triggers = [path_trigger(notes, path, index, max_active_jobs=2) for index, path in enumerate(paths)]
     events = asyncio.run(events_of(triggers))
