@@ -16,7 +16,7 @@ help:
 	@echo "make up      the same, and stay; Ctrl-C ends it"
 	@echo "make test    every check and every test"
 	@echo "make bench   the measurements"
-	@echo "make soak    the fault tests, hundreds of times"
+	@echo "make soak    the fault tests, with hundreds of kills"
 	@echo "make lint    formatting and lint rules;  make types  the types"
 	@echo "make format  format the code;  make clean  remove .venv and .local"
 

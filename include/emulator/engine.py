@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from emulator.content import Repository, Selection
@@ -231,18 +231,22 @@ class Engine:
             self.store.save(
                 job, [self._line("INFO", f"Bulk processing job {job.processing_id} started for {job.path}")]
             )
-            counted_at = time.monotonic() + self.settings.waiting_seconds
-            while (left := counted_at - time.monotonic()) > 0 and not job.cancelling:  # noqa: ASYNC110  # a slice of time
-                await asyncio.sleep(min(_TICK_SECONDS, left))
+            await self._pause(lambda: 0.0 if job.cancelling else self.settings.waiting_seconds)
             if not job.cancelling:
                 self._count(job)
         if job.counted:
             await self._process_all(job, self._work(job))
         if job.cancelling:
-            await asyncio.sleep(self.settings.cancel_seconds)
+            await self._pause(lambda: self.settings.cancel_seconds)
             self._end(job, "CANCELLED", resumable=True, why="Cancelled")
         elif job.active:
             self._end(job, "SUCCESS", resumable=False, why="")
+
+    async def _pause(self, seconds: Callable[[], float]) -> None:
+        """Let so many seconds pass; what they are is asked again and again, as settings may change meanwhile."""
+        began = time.monotonic()
+        while (left := began + seconds() - time.monotonic()) > 0:  # noqa: ASYNC110  # a slice of time
+            await asyncio.sleep(min(_TICK_SECONDS, left))
 
     def _work(self, job: JobRecord) -> WorkingSet:
         kept = self.store.work(job)

@@ -58,7 +58,7 @@ class Instance:
 
     def wait(self, processing_id: str, met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Await a condition of a job."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not met(job := self.status(processing_id)):
             assert time.monotonic() < deadline, job
             time.sleep(0.02)
@@ -77,6 +77,6 @@ def instance(emulator: EmulatorProcess) -> Iterator[Instance]:
     if emulator.admin.get("/emulator/jobs").json():
         emulator.post("/emulator/reset", {})
     emulator.delete("/emulator/faults")
-    with httpx.Client(auth=("admin", PASSWORD), trust_env=False, timeout=10) as client:
+    with httpx.Client(auth=("admin", PASSWORD), trust_env=False, timeout=60) as client:
         yield Instance(emulator, client)
     emulator.post("/emulator/reset", {})

@@ -222,7 +222,7 @@ def test_a_slow_body_pauses_between_its_blocks_and_comes_whole(instance: Instanc
 
 
 def test_a_job_may_be_failed_from_outside(instance: Instance) -> None:
-    path = instance.folder(1000, rate=10)
+    path = instance.folder(1000, rate=5)
     processing_id = instance.start(path)
     instance.wait(processing_id, lambda job: job["triggeredCount"] > 0)
     instance.emulator.post("/emulator/jobs/fail", {"processingId": processing_id, "resumable": True})

@@ -19,19 +19,22 @@ LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d:\d{3}: (INFO|WARN|ERROR): \[B
 
 
 def test_a_job_counts_its_set_then_runs_with_an_honest_eta_and_succeeds(instance: Instance) -> None:
-    instance.emulator.settings(waiting_seconds=0.3)
-    processing_id = instance.start(instance.folder(100, rate=50))
+    instance.emulator.settings(waiting_seconds=3600)
+    path = instance.folder(1000, rate=20)
+    processing_id = instance.start(path)
     waiting = instance.status(processing_id)
     assert (waiting["status"], waiting["migrationSet"]) == ("WAITING", {"calculationStatus": "WAITING"})
     assert "eta" not in waiting
+    instance.emulator.settings(waiting_seconds=0)
     running = instance.wait(processing_id, lambda job: job["triggeredCount"] >= 20)
-    assert (running["status"], running["migrationSet"]["totalFiles"]) == ("RUNNING", 100)
+    assert (running["status"], running["migrationSet"]["totalFiles"]) == ("RUNNING", 1000)
     assert (running["cancellable"], running["resumable"], running["restartable"]) == (True, False, False)
-    assert running["eta"]["value"] == pytest.approx((100 - running["triggeredCount"]) / 50, abs=1)
+    assert running["eta"]["value"] == pytest.approx((1000 - running["triggeredCount"]) / 20, rel=0.25)
+    instance.emulator.virtual_folder(path, 1000, rate=10_000)
     ended = instance.end(processing_id)
-    assert (ended["status"], ended["triggeredCount"], ended["createdBy"]) == ("SUCCESS", 100, "admin")
+    assert (ended["status"], ended["triggeredCount"], ended["createdBy"]) == ("SUCCESS", 1000, "admin")
     assert (ended["cancellable"], ended["resumable"], ended["restartable"]) == (False, False, True)
-    assert ended["startedAt"] + 2000 <= ended["completedAt"] < ended["startedAt"] + 10_000
+    assert ended["startedAt"] + 1000 <= ended["completedAt"] < ended["startedAt"] + 120_000
 
 
 def test_real_content_is_processed_with_its_faults_told_in_the_log(instance: Instance) -> None:
@@ -80,7 +83,7 @@ def test_a_path_that_is_none_is_refused(instance: Instance, path: str) -> None:
 @pytest.mark.parametrize("status", [400, 409, 500])
 def test_a_second_job_on_an_active_folder_is_refused(instance: Instance, status: int) -> None:
     instance.emulator.settings(active_status=status)
-    path = instance.folder(1000, rate=10)
+    path = instance.folder(1000, rate=2)
     processing_id = instance.start(path)
     refused = instance.begin(path)
     assert (refused.status_code, "in progress" in refused.json()["message"]) == (status, True)
@@ -96,19 +99,21 @@ def test_a_second_job_on_an_active_folder_is_refused(instance: Instance, status:
 
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_cancelled_job_is_resumed_without_processing_anything_twice(instance: Instance, keeps: bool) -> None:
-    instance.emulator.settings(resume_keeps_id=keeps, cancel_seconds=0.3)
-    path = instance.folder(60, rate=60)
+    instance.emulator.settings(resume_keeps_id=keeps, cancel_seconds=3600)
+    path = instance.folder(600, rate=20)
     first = instance.start(path)
     instance.wait(first, lambda job: job["triggeredCount"] >= 10)
     assert instance.tell("cancel", first).status_code == 200
     assert instance.wait(first, lambda job: job["status"] == "CANCELLING")["cancellable"] is False
+    instance.emulator.settings(cancel_seconds=0)
     cancelled = instance.end(first)
     assert (cancelled["status"], cancelled["resumable"]) == ("CANCELLED", True)
-    assert 10 <= cancelled["triggeredCount"] < 60
+    assert 10 <= cancelled["triggeredCount"] < 600
+    instance.emulator.virtual_folder(path, 600, rate=10_000)
     second = instance.tell("resume", first).json()["processingId"]
     assert (second == first) is keeps
     assert instance.end(second)["status"] == "SUCCESS"
-    assert instance.times_processed(path) == [1] * 60
+    assert instance.times_processed(path) == [1] * 600
     assert instance.emulator.jobs(path)[-1]["resumes"] == 1
     assert instance.tell("resume", second).status_code == 400
     assert instance.tell("cancel", second).status_code == 400
@@ -134,28 +139,30 @@ def test_a_job_that_fails_for_good_cannot_be_resumed(instance: Instance) -> None
 
 def test_killed_in_the_middle_it_goes_on_and_processes_nothing_twice(instance: Instance) -> None:
     emulator = instance.emulator
-    path = instance.folder(100, rate=100)
+    path = instance.folder(1000, rate=20)
     processing_id = instance.start(path)
-    for least in (10, 50):
+    for least in (10, 30):
         instance.wait(processing_id, lambda job, least=least: job["triggeredCount"] >= least)  # type: ignore[misc]  # bound now
         emulator.kill()
         emulator.start()
+    emulator.virtual_folder(path, 1000, rate=10_000)
     assert instance.end(processing_id)["status"] == "SUCCESS"
-    assert instance.times_processed(path) == [1] * 100
+    assert instance.times_processed(path) == [1] * 1000
     assert sum("Instance restarted" in line for line in emulator.log_lines(processing_id)) == 2
-    assert len(emulator.log_lines(processing_id)) == 105
+    assert len(emulator.log_lines(processing_id)) == 1005
 
 
 def test_a_cancel_survives_a_death(instance: Instance) -> None:
-    instance.emulator.settings(cancel_seconds=0.5)
-    processing_id = instance.start(instance.folder(1000, rate=10))
+    instance.emulator.settings(cancel_seconds=3600)
+    processing_id = instance.start(instance.folder(1000, rate=2))
     instance.tell("cancel", processing_id)
     instance.emulator.restart()
+    instance.emulator.settings(cancel_seconds=0)
     assert instance.end(processing_id)["status"] == "CANCELLED"
 
 
 def test_a_restart_may_fail_or_lose_active_jobs(instance: Instance) -> None:
-    path = instance.folder(1000, rate=20)
+    path = instance.folder(1000, rate=1)
     processing_id = instance.start(path)
     instance.emulator.settings(on_restart="fail_resumable")
     instance.emulator.restart()
@@ -181,10 +188,12 @@ def test_the_window_shows_the_last_jobs_and_others_may_be_forgotten(instance: In
 
 def test_states_may_be_spelt_as_in_the_products_window(instance: Instance) -> None:
     instance.emulator.settings(state_style="window")
-    processing_id = instance.start(instance.folder(30, rate=60))
+    path = instance.folder(1000, rate=2)
+    processing_id = instance.start(path)
     assert instance.wait(processing_id, lambda job: job["triggeredCount"] > 0)["status"] == "In progress"
     instance.emulator.settings(running_word="REINDEXING")
     assert instance.status(processing_id)["status"] == "REINDEXING"
+    instance.emulator.virtual_folder(path, 1000, rate=10_000)
     assert instance.wait(processing_id, lambda job: job["restartable"])["status"] == "Completed"
 
 
@@ -292,7 +301,7 @@ def test_large_folders_and_several_jobs_at_once_stay_light(instance: Instance) -
         instance.wait(processing_id, lambda job: job["triggeredCount"] > 5000)
     asked = time.monotonic()
     instance.status(started[0])
-    assert time.monotonic() - asked < 1
+    assert time.monotonic() - asked < 5
     assert psutil.Process(instance.emulator.pid).memory_info().rss < 80 * 2**20
 
 

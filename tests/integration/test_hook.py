@@ -66,7 +66,7 @@ def body(request: pytest.FixtureRequest) -> Body:
 
 @pytest.fixture(autouse=True)
 def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=30))
     yield
     emulator.delete("/emulator/faults")
 
@@ -184,7 +184,7 @@ def test_a_csrf_token_is_fetched_once_and_kept(body: Body, emulator: EmulatorPro
 def _start_twice_cancelled(folder: str) -> Callable[[Conversation], Steps[None]]:
     def steps(talk: Conversation) -> Steps[None]:
         processing_id = yield from talk.call(contract.start(ProcessingRequest(folder)))
-        yield from cancel_and_confirm(talk, processing_id, within_seconds=10, look_every=0.05)
+        yield from cancel_and_confirm(talk, processing_id, within_seconds=120, look_every=0.05)
 
     return steps
 
@@ -256,18 +256,18 @@ def test_a_start_that_was_not_accepted_is_repeated_once_that_is_certain(
 
 def test_an_active_job_of_the_same_request_is_adopted(body: Body, emulator: EmulatorProcess) -> None:
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
-    emulator.virtual_folder(path, 1000, rate=10)
+    emulator.virtual_folder(path, 1000, rate=1)
     first = start(body, path)
     outcome = body.drive(lambda talk: start_once(talk, ProcessingRequest(path), policy=NO_PATIENCE, run="other"))
     assert outcome == Started(first, Origin.ADOPTED)
-    ended = body.drive(lambda talk: cancel_and_confirm(talk, first, within_seconds=10, look_every=0.05))
+    ended = body.drive(lambda talk: cancel_and_confirm(talk, first, within_seconds=120, look_every=0.05))
     assert ended.result is CancelResult.CANCELLED
 
 
 def test_cancelling_a_finished_job_says_that_it_had_finished(body: Body, folder: str) -> None:
     processing_id = start(body, folder)
     follow_to_end(body, processing_id)
-    outcome = body.drive(lambda talk: cancel_and_confirm(talk, processing_id, within_seconds=5, look_every=0.05))
+    outcome = body.drive(lambda talk: cancel_and_confirm(talk, processing_id, within_seconds=120, look_every=0.05))
     assert outcome.result is CancelResult.ALREADY_FINISHED
 
 
@@ -320,12 +320,12 @@ def test_every_asset_is_verified_with_its_failures(body: Body, emulator: Emulato
     emulator.virtual_folder(path, 20, failed_assets=3, rate=1000)
     follow_to_end(body, start(body, path))
     request = ProcessingRequest(path)
-    found = body.drive(lambda talk: verify_assets(talk, request, within_seconds=10, pacing=Pacing(0.05, 0.1)))
+    found = body.drive(lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)))
     assert found is not None
     assert (found.total, found.succeeded, len(found.failed)) == (20, 17, 3)
     emulator.settings(asset_status=False)
     try:
-        missing = body.drive(lambda talk: verify_assets(talk, request, within_seconds=10, pacing=Pacing(0.05, 0.1)))
+        missing = body.drive(lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)))
     finally:
         emulator.settings(asset_status=True)
     assert missing is None
