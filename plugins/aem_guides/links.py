@@ -68,7 +68,7 @@ class ArchiveLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The archive's address, "" where none was stored."""
         instance = cast("RuntimeTaskInstance", ti_key)  # the task runner hands over more than the key
-        stored = instance.xcom_pull()
+        stored = instance.xcom_pull(map_indexes=_map_index(instance))
         uri = (stored.get("uri") or stored.get("archive_uri")) if isinstance(stored, Mapping) else None
         if not isinstance(uri, str):
             return ""
@@ -99,10 +99,16 @@ def _xcom_page(instance: RuntimeTaskInstance) -> str:
     base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
     if base and urlsplit(base).scheme not in ("http", "https"):
         return ""
-    index = instance.map_index
-    mapped = f"/mapped/{index}" if index is not None and index >= 0 else ""
+    index = _map_index(instance)
+    mapped = "" if index is None else f"/mapped/{index}"
     run = f"/dags/{quote(instance.dag_id, safe='')}/runs/{quote(instance.run_id, safe='')}"
     return f"{base}{run}/tasks/{quote(instance.task_id, safe='')}{mapped}/xcom"
+
+
+def _map_index(instance: RuntimeTaskInstance) -> int | None:
+    """None for a task that is not mapped."""
+    index = instance.map_index
+    return None if index is None or index < 0 else index
 
 
 def _processed_path(operator: BaseOperator) -> str | None:
