@@ -1,13 +1,11 @@
-"""What the two bodies share: which transport errors mean what, URLs, proxies, tokens kept for the process."""
+"""What the two bodies share: which transport errors mean what, URLs, proxies."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import random
-import ssl
 import time
 from collections.abc import Mapping
+from itertools import islice
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -18,7 +16,7 @@ from typing_extensions import TypeIs
 from aem_guides import __version__
 from aem_guides.connection import InstanceSettings
 from aem_guides.protocol.conversation import Conversation, RetrySettings
-from aem_guides.protocol.credentials import AccessToken, Credentials, RenewableCredentials
+from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.steps import HttpRequest, Surroundings, TransportFailure
 
@@ -29,15 +27,9 @@ LONGEST_ERROR_BODY = 64 * 1024
 REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
 
 
-@functools.lru_cache(maxsize=8)
-def trust(ca_file: str | None) -> ssl.SSLContext:
-    """What TLS certificates are checked against, kept: reading the roots costs 50 ms of processor time each time."""
-    return ssl.create_default_context(cafile=ca_file)
-
-
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
     """A conversation with the instance, in the real world."""
-    return Conversation(REAL_SURROUNDINGS, retries=retries, secrets=settings.credentials.secrets)
+    return Conversation(REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets)
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
@@ -73,35 +65,34 @@ def requests_failure(error: requests.RequestException) -> TransportFailure:
 
 def aiohttp_failure(error: Exception) -> TransportFailure:
     """What an exception of aiohttp tells; certain that nothing was sent is only who could not connect."""
-    unsent = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+    unsent = (
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientHttpProxyError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.InvalidURL,
+    )
     return TransportFailure(_reason(error), not isinstance(error, unsent))
 
 
+_REMEDIES = {
+    "certificate has expired": "The TLS certificate has expired: have it renewed on the instance.",
+    "self-signed certificate": "The field ca_file takes a PEM file with the authority that signed it.",
+    "unable to get local issuer": "The field ca_file takes a PEM file with the authority that signed it.",
+    "mismatch": "The TLS certificate is for another host name: check the field host.",
+    "wrong_version_number": "What listens there does not speak TLS: check scheme and port in the field host.",
+    "name or service not known": "Check the host name in the field host, or set the field proxy.",
+    "name resolution": "Check the host name in the field host, or set the field proxy.",
+    "proxy": "Check the field proxy of the connection, or HTTP_PROXY and HTTPS_PROXY in the environment.",
+}
+
+
 def _reason(error: object) -> str:
+    """The error with its kind, and the remedy where there is a known one."""
     text = str(error)
     name = type(error).__name__
-    return f"{name}: {text}" if text and text != name else name
-
-
-class TokenVault:
-    """The access tokens of this process, one for each identity, shared by all who log in as it."""
-
-    def __init__(self) -> None:
-        self._tokens: dict[str, AccessToken] = {}
-
-    def usable(self, identity: str, refused: str | None, now: float) -> AccessToken | None:
-        """The kept token, unless it ends soon or is the one that the instance has just refused."""
-        token = self._tokens.get(self._key(identity))
-        if token is None or not token.is_fresh(now) or token.value == refused:
-            return None
-        return token
-
-    def keep(self, identity: str, token: AccessToken) -> None:
-        self._tokens[self._key(identity)] = token
-
-    @staticmethod
-    def _key(identity: str) -> str:
-        return hashlib.sha256(identity.encode()).hexdigest()
+    told = f"{name}: {text}" if text and text != name else name
+    remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in told.lower())
+    return " ".join([told, *islice(remedies, 1)]) if told[-1:] == "." else ". ".join([told, *islice(remedies, 1)])
 
 
 def is_renewable(credentials: Credentials) -> TypeIs[RenewableCredentials]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials
 from aem_guides.protocol.errors import ConfigurationError
@@ -22,9 +23,11 @@ from aem_guides.protocol.tokens import (
 )
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "[::1]")
+START_PAGE = "/aem/start.html"
 EXTRA_FIELDS = (
     "auth",
     "token",
+    "service_token",
     "service_credentials",
     "client_id",
     "client_secret",
@@ -35,7 +38,9 @@ EXTRA_FIELDS = (
     "proxy",
     "connect_timeout",
     "read_timeout",
+    "bulk_processor_page",
 )
+_STANDARD_PORTS = {"http": 80, "https": 443}
 
 
 class ConnectionLike(Protocol):
@@ -57,7 +62,8 @@ class InstanceSettings:
     """How to reach an instance.
 
     `base_url` has no trailing slash. `verify` is False where TLS certificates are not checked; `ca_file` is an
-    additional trust root. Time-outs are in seconds. `warnings` are worth telling, and no error.
+    additional trust root. Time-outs are in seconds. `bulk_processor_page` is a path on the instance. `warnings` are
+    worth telling, and no error.
     """
 
     conn_id: str
@@ -68,6 +74,7 @@ class InstanceSettings:
     proxy: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    bulk_processor_page: str = START_PAGE
     warnings: tuple[str, ...] = ()
 
     @property
@@ -81,9 +88,15 @@ class InstanceSettings:
         parts = urlsplit(self.base_url)
         return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown: of the credentials, and the proxy's password."""
+        password = urlsplit(self.proxy).password if self.proxy else None
+        return (*self.credentials.secrets, *({password, unquote(password)} if password else ()))
 
-class _Extras:
-    """The extra fields of one connection, read with errors that name them."""
+
+class _Fields:
+    """The fields of one connection, read with errors that name them."""
 
     def __init__(self, conn_id: str, values: Mapping[str, object]) -> None:
         self.conn_id = conn_id
@@ -100,6 +113,15 @@ class _Extras:
             raise self.wrong(name, "It must be a text.")
         return value.strip()
 
+    def secret(self, name: str, told: str | None, *, missing: str) -> str:
+        """A secret, from the field of this name or from where `told` is. It has no white space in it."""
+        value = self.text(name) or (told or "").strip()
+        if not value:
+            raise self.wrong(name, missing)
+        if any(letter.isspace() for letter in value):
+            raise self.wrong(name, "It has white space or line breaks in it. Paste it as one line.")
+        return value
+
     def seconds(self, name: str, default: float) -> float:
         value = self.values.get(name)
         if value is None or value == "":
@@ -109,7 +131,7 @@ class _Extras:
         except ValueError:
             seconds = 0.0
         if not 0 < seconds <= 3600:
-            raise self.wrong(name, f"{value!r} is not a time in seconds between 0 and 3600.")
+            raise self.wrong(name, f"{value!r} is not a time in seconds. Give a number above 0, and at most 3600.")
         return seconds
 
     def flag(self, name: str, default: bool) -> bool:
@@ -118,54 +140,73 @@ class _Extras:
             return default
         known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
         if str(value).lower() not in known:
-            raise self.wrong(name, f"{value!r} is neither true nor false.")
+            raise self.wrong(name, f"{value!r} is neither true nor false. Give one of them.")
         return known[str(value).lower()]
+
+    def url(self, name: str, url: str, example: str) -> SplitResult:
+        """A URL with http or https and a host, and without white space. It is not shown: it may hold a password."""
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in _STANDARD_PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            known = False
+        if not known or any(letter.isspace() for letter in url):
+            raise self.wrong(name, f"It is no URL with a scheme and a host. Give it as in {example}.")
+        return parts
 
 
 def read_connection(connection: ConnectionLike) -> InstanceSettings:
     """Check a connection. Raises ConfigurationError that names the field and the remedy, never a secret."""
-    extras = _Extras(connection.conn_id, connection.extra_dejson)
-    base_url = _base_url(connection)
-    ca_file = extras.text("ca_file")
-    if ca_file is not None and not os.access(ca_file, os.R_OK):
-        raise extras.wrong("ca_file", f"{ca_file!r} cannot be read. Give the path of a PEM file on every worker.")
-    return InstanceSettings(
+    fields = _Fields(connection.conn_id, connection.extra_dejson)
+    settings = InstanceSettings(
         conn_id=connection.conn_id,
-        base_url=base_url,
-        credentials=_credentials(connection, extras),
-        verify=extras.flag("verify", True),
-        ca_file=ca_file,
-        proxy=_proxy(extras),
-        connect_timeout=extras.seconds("connect_timeout", 10.0),
-        read_timeout=extras.seconds("read_timeout", 60.0),
-        warnings=_warnings(connection.conn_id, base_url),
+        base_url=_base_url(connection, fields),
+        credentials=_credentials(connection, fields),
+        verify=fields.flag("verify", True),
+        ca_file=_ca_file(fields),
+        proxy=_proxy(fields),
+        connect_timeout=fields.seconds("connect_timeout", 10.0),
+        read_timeout=fields.seconds("read_timeout", 60.0),
+        bulk_processor_page=_bulk_processor_page(fields),
     )
+    return replace(settings, warnings=tuple(_warnings(settings, fields)))
 
 
-def _base_url(connection: ConnectionLike) -> str:
+def _base_url(connection: ConnectionLike, fields: _Fields) -> str:
     host = (connection.host or "").strip()
-    where = f"Connection {connection.conn_id}, field host"
     if not host:
-        raise ConfigurationError(f"{where}: it is empty. Give the base URL, such as https://author.example.com.")
+        raise fields.wrong("host", "It is empty. Give the base URL, such as https://author.example.com.")
+    named = "host" if "://" in host or not connection.schema else "schema"
     url = host if "://" in host else f"{connection.schema or _usual_scheme(host)}://{host}"
+    if any(letter.isspace() for letter in url):
+        raise fields.wrong(named, "It has white space or line breaks in it. Give https://author.example.com.")
     try:
         parts = urlsplit(url)
-        port = parts.port or connection.port
+        port = parts.port
     except ValueError:
-        raise ConfigurationError(f"{where}: {_shown(url)!r} is not a URL. Give it as https://host:port.") from None
-    if parts.scheme not in ("http", "https"):
-        raise ConfigurationError(f"{where}: {parts.scheme!r} is no scheme for it. Use https (or http).")
-    if parts.username or parts.password:
-        raise ConfigurationError(f"{where}: it holds user information. Put it into login and password.")
-    if not parts.hostname:
-        raise ConfigurationError(
-            f"{where}: it has no host name. Give the base URL, such as https://author.example.com."
-        )
+        raise fields.wrong("host", f"{_shown(url)!r} is no URL. Give it as https://author.example.com:port.") from None
+    if parts.scheme not in _STANDARD_PORTS:
+        raise fields.wrong(named, f"{parts.scheme!r} is no scheme for it. Use https (or http).")
+    if "@" in parts.netloc:
+        raise fields.wrong("host", "It holds user information. Remove it, and use the fields login and password.")
+    if not parts.hostname or port == 0:
+        raise fields.wrong("host", f"{url!r} has no host name. Give the base URL, such as https://author.example.com.")
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigurationError(f"{where}: remove what follows the host name ({parts.path or '?'}).")
+        raise fields.wrong("host", f"Remove what follows the host name ({parts.path or '?'}).")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    standard = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{name}" + (f":{port}" if port and port != standard else "")
+    port = _port(connection, fields, port)
+    return f"{parts.scheme}://{name}" + (f":{port}" if port and port != _STANDARD_PORTS[parts.scheme] else "")
+
+
+def _port(connection: ConnectionLike, fields: _Fields, in_url: int | None) -> int | None:
+    told = connection.port
+    if told is None:
+        return in_url
+    if not 0 < told < 65536:
+        raise fields.wrong("port", f"{told!r} is not a port. Give a number from 1 to 65535, or leave it empty.")
+    if in_url is not None and in_url != told:
+        raise fields.wrong("port", f"It is {told}, and the base URL says {in_url}. Leave it empty.")
+    return told
 
 
 def _usual_scheme(host: str) -> str:
@@ -178,70 +219,70 @@ def _shown(url: str) -> str:
     return url.rpartition("@")[2]
 
 
-def _credentials(connection: ConnectionLike, extras: _Extras) -> Credentials:
-    kind = extras.text("auth") or ("basic" if connection.login else "bearer")
+def _credentials(connection: ConnectionLike, fields: _Fields) -> Credentials:
+    kind = fields.text("auth") or ("basic" if connection.login else "bearer")
     if kind not in CREDENTIAL_KINDS:
-        raise extras.wrong("auth", f"{kind!r} is not known. Use one of {', '.join(CREDENTIAL_KINDS)}.")
-    return CREDENTIAL_KINDS[kind](connection, extras)
+        raise fields.wrong("auth", f"{kind!r} is not known. Use one of {', '.join(CREDENTIAL_KINDS)}.")
+    return CREDENTIAL_KINDS[kind](connection, fields)
 
 
-def _basic(connection: ConnectionLike, extras: _Extras) -> Credentials:
+def _basic(connection: ConnectionLike, fields: _Fields) -> Credentials:
     if not connection.login:
-        raise extras.wrong("login", "It is empty. Give the AEM user, or choose another kind in the field auth.")
+        raise fields.wrong("login", "It is empty. Give the AEM user, or choose another kind in the field auth.")
+    if ":" in connection.login:
+        raise fields.wrong("login", "It holds a colon, which basic authentication cannot send. Give the user alone.")
     if not connection.password:
-        raise extras.wrong("password", "It is empty. Give the password of the AEM user.")
+        raise fields.wrong("password", "It is empty. Give the password of the AEM user.")
     return BasicCredentials(connection.login, connection.password)
 
 
-def _bearer(connection: ConnectionLike, extras: _Extras) -> Credentials:
-    token = extras.text("token") or (connection.password or "").strip()
-    if not token:
-        raise extras.wrong("password", "It is empty. Give a login and a password, or an access token as password.")
-    if any(letter.isspace() for letter in token):
-        raise extras.wrong("password", "The access token has white space or line breaks in it. Paste it as one line.")
+def _bearer(connection: ConnectionLike, fields: _Fields) -> Credentials:
+    named = "token" if fields.text("token") else "password"
+    missing = "It is empty. Give a login and a password, or an access token as token or password."
+    token = fields.secret(named, connection.password, missing=missing)
+    if not token.isascii():
+        raise fields.wrong(named, "The access token has letters that no token has. Paste it again.")
     return BearerCredentials(token)
 
 
-def _oauth(connection: ConnectionLike, extras: _Extras) -> Credentials:
-    client_id = extras.text("client_id") or connection.login
-    client_secret = extras.text("client_secret") or (connection.password or "").strip()
-    if not client_id:
-        raise extras.wrong("client_id", "It is empty. Give the client id of the OAuth server-to-server credential.")
-    if not client_secret:
-        raise extras.wrong("client_secret", "It is empty. Give the client secret of the credential.")
-    for name, value in (("client_id", client_id), ("client_secret", client_secret)):
-        if any(letter.isspace() for letter in value):
-            raise extras.wrong(name, "It has white space or line breaks in it. Paste it as one line.")
-    scopes = tuple(scope.strip() for scope in (extras.text("scopes") or "").split(",") if scope.strip())
+def _oauth(connection: ConnectionLike, fields: _Fields) -> Credentials:
+    missing = "It is empty. Give the {} of the OAuth server-to-server credential."
+    client_id = fields.secret("client_id", connection.login, missing=missing.format("client id"))
+    client_secret = fields.secret("client_secret", connection.password, missing=missing.format("client secret"))
+    scopes = tuple(scope.strip() for scope in (fields.text("scopes") or "").split(",") if scope.strip())
     if any(letter.isspace() for scope in scopes for letter in scope):
-        raise extras.wrong("scopes", "Separate the scopes by commas, without line breaks.")
+        raise fields.wrong("scopes", "Separate the scopes by commas, without line breaks.")
     if not scopes:
-        raise extras.wrong("scopes", "It is empty. Give the scopes of the credential, separated by commas.")
-    return OAuthCredentials(client_id, client_secret, scopes, _ims_url(extras) or OAUTH_IMS_URL)
+        raise fields.wrong("scopes", "It is empty. Give the scopes of the credential, separated by commas.")
+    return OAuthCredentials(client_id, client_secret, scopes, _ims_url(fields) or OAUTH_IMS_URL)
 
 
-def _service_credentials(connection: ConnectionLike, extras: _Extras) -> Credentials:
-    pasted = extras.values.get("service_credentials") or connection.password
+def _service_credentials(connection: ConnectionLike, fields: _Fields) -> Credentials:
+    named = next((name for name in ("service_token", "service_credentials") if fields.values.get(name)), "password")
+    pasted = fields.values.get(named) or connection.password
     if isinstance(pasted, dict):
         pasted = json.dumps(pasted)
     if not isinstance(pasted, str) or not pasted.strip():
-        raise extras.wrong("service_credentials", "It is empty. Paste the JSON document of the Developer Console.")
+        raise fields.wrong("service_token", "It is empty. Paste the JSON document of the Developer Console.")
     try:
         credentials = parse_service_credentials(pasted)
     except ConfigurationError as error:
-        raise ConfigurationError(f"Connection {extras.conn_id}, field {error}") from None
-    ims_url = _ims_url(extras)
+        raise fields.wrong(named, str(error)) from None
+    ims_url = _ims_url(fields)
     return replace(credentials, ims_url=ims_url) if ims_url else credentials
 
 
-def _ims_url(extras: _Extras) -> str | None:
-    url = extras.text("ims_url")
-    if url is not None and urlsplit(url).scheme not in ("http", "https"):
-        raise extras.wrong("ims_url", f"It must begin with https://, as in {OAUTH_IMS_URL}.")
-    return url.rstrip("/") if url else None
+def _ims_url(fields: _Fields) -> str | None:
+    url = fields.text("ims_url")
+    if url is None:
+        return None
+    parts = fields.url("ims_url", url, OAUTH_IMS_URL)
+    if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        raise fields.wrong("ims_url", f"Give scheme and host alone, as in {OAUTH_IMS_URL}.")
+    return url.rstrip("/")
 
 
-CREDENTIAL_KINDS: dict[str, Callable[[ConnectionLike, _Extras], Credentials]] = {
+CREDENTIAL_KINDS: dict[str, Callable[[ConnectionLike, _Fields], Credentials]] = {
     "basic": _basic,
     "bearer": _bearer,
     "oauth": _oauth,
@@ -249,15 +290,51 @@ CREDENTIAL_KINDS: dict[str, Callable[[ConnectionLike, _Extras], Credentials]] = 
 }
 
 
-def _proxy(extras: _Extras) -> str | None:
-    proxy = extras.text("proxy")
-    if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
-        raise extras.wrong("proxy", "It must begin with http:// or https://.")
+def _ca_file(fields: _Fields) -> str | None:
+    file = fields.text("ca_file")
+    if file is None:
+        return None
+    if not os.access(file, os.R_OK):
+        raise fields.wrong("ca_file", f"{file!r} cannot be read. Give the path of a PEM file on every worker.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except (ssl.SSLError, OSError):
+        raise fields.wrong("ca_file", f"{file!r} holds no certificate. Give a PEM file.") from None
+    return file
+
+
+def _proxy(fields: _Fields) -> str | None:
+    proxy = fields.text("proxy")
+    if proxy is not None:
+        fields.url("proxy", proxy, "http://proxy.example.com:3128")
     return proxy
 
 
-def _warnings(conn_id: str, base_url: str) -> tuple[str, ...]:
-    parts = urlsplit(base_url)
-    if parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS:
-        return (f"Connection {conn_id} uses http: credentials travel unencrypted. Use https.",)
-    return ()
+def _bulk_processor_page(fields: _Fields) -> str:
+    page = fields.text("bulk_processor_page") or START_PAGE
+    if not page.startswith("/") or page.startswith("//") or any(letter.isspace() for letter in page):
+        raise fields.wrong("bulk_processor_page", "Give its path on the instance, which begins with a slash.")
+    return page
+
+
+def _warnings(settings: InstanceSettings, fields: _Fields) -> list[str]:
+    def warning(name: str, text: str) -> str:
+        return f"Connection {settings.conn_id}, field {name}: {text}"
+
+    told = []
+    if _is_bare(settings.base_url):
+        told.append(warning("host", "With http, credentials travel unencrypted. Use https."))
+    if _is_bare(fields.text("ims_url") or ""):
+        told.append(warning("ims_url", "With http, credentials travel unencrypted. Use https."))
+    if not settings.verify:
+        told.append(warning("verify", "Without it anybody may pose as the instance. Use ca_file for an own authority."))
+    if isinstance(fields.values.get("service_credentials"), str | dict):
+        told.append(
+            warning("service_credentials", "Airflow shows a field of this name. Move its value to service_token.")
+        )
+    return told
+
+
+def _is_bare(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS

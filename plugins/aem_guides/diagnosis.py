@@ -1,28 +1,137 @@
-"""What the Test button of the connection says."""
+"""What the Test button of the connection says: what was looked at, one sentence each, and what to do."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from aem_guides.connection import InstanceSettings
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import NotFoundError
+from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    AnswerError,
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    ScopeError,
+    UnreachableError,
+)
+from aem_guides.protocol.models import SystemStatus
 from aem_guides.protocol.steps import Steps
+from aem_guides.protocol.tokens import OAuthCredentials
+
+_NO_GUIDES = (
+    "AEM Guides: its bulk processing does not answer here (404). Check that the field host names the author, and that "
+    "AEM Guides is installed on it and has this API."
+)
 
 
-def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[str]:
-    """A sentence on each thing that works. Raises what a call raises for the first that does not."""
-    history = yield from talk.call(contract.history())
+@dataclass
+class Diagnosis:
+    """Sentences on what is right or wrong; `passed`: everything that a run needs is right."""
+
+    sentences: list[str] = field(default_factory=list)
+    passed: bool = True
+
+    def right(self, sentence: str) -> None:
+        """Something is as it should be, or cannot be known."""
+        self.sentences.append(sentence)
+
+    def wrong(self, sentence: str) -> None:
+        """Something is not as a run needs it."""
+        self.sentences.append(sentence)
+        self.passed = False
+
+    def __str__(self) -> str:
+        return " ".join(sentence if sentence.endswith(".") else f"{sentence}." for sentence in self.sentences)
+
+
+def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[Diagnosis]:
+    """Look at everything that a run needs: reach, login, AEM Guides and its database, history. Raises nothing."""
+    diagnosis = Diagnosis([_without_name(warning, settings.conn_id) for warning in settings.warnings])
+    try:
+        history = yield from talk.call(contract.history())
+    except AemGuidesError as error:
+        goes_on = _tell_refusal(diagnosis, settings, error)
+        if goes_on:
+            yield from _tell_system_status(diagnosis, talk)
+        return diagnosis
+    _tell_reached(diagnosis, settings)
+    diagnosis.right(f"Accepted: {_login(settings.credentials)}.")
+    yield from _tell_system_status(diagnosis, talk)
     active = sum(job.is_active for job in history.jobs)
-    said = [
-        f"{settings.base_url} was reached and accepts the credentials",
-        f"the history is readable ({len(history.jobs)} jobs, {active} active)",
-    ]
+    diagnosis.right(f"History readable: {len(history.jobs)} jobs, {active} active.")
+    if history.unreadable:
+        diagnosis.right(f"{len(history.unreadable)} entries of it cannot be read.")
+    return diagnosis
+
+
+def without_name(error: ConfigurationError, conn_id: str) -> str:
+    """The error without the connection's name, which Airflow makes up for a test."""
+    return _without_name(str(error), conn_id)
+
+
+def _without_name(text: str, conn_id: str) -> str:
+    told = text.removeprefix(f"Connection {conn_id}, ")
+    return told[:1].upper() + told[1:]
+
+
+def _tell_reached(diagnosis: Diagnosis, settings: InstanceSettings) -> None:
+    diagnosis.right(f"Reached: {settings.base_url}.")
+
+
+def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGuidesError) -> bool:
+    """Say where it ended. Returns whether there is more to look at."""
+    of_identity_service = "://" in str(getattr(error, "request", ""))
+    if isinstance(error, UnreachableError):
+        where = "the identity service" if of_identity_service else settings.base_url
+        diagnosis.wrong(f"Not reached: {where}. {error.reason}")
+    elif of_identity_service:
+        diagnosis.wrong(f"Refused by the identity service: {_login(settings.credentials)}. {error}")
+    elif isinstance(error, ScopeError):
+        _tell_reached(diagnosis, settings)
+        diagnosis.wrong(f"Accepted, but not allowed to do this: {_login(settings.credentials)}. {error}")
+    elif isinstance(error, AuthenticationError):
+        _tell_reached(diagnosis, settings)
+        diagnosis.wrong(f"Refused: {_login(settings.credentials)}. {error}")
+    elif isinstance(error, NotFoundError):
+        _tell_reached(diagnosis, settings)
+        diagnosis.wrong(_NO_GUIDES)
+    elif isinstance(error, AnswerError):
+        _tell_reached(diagnosis, settings)
+        diagnosis.wrong(f"History not readable: {error}")
+        return True
+    else:
+        diagnosis.wrong(str(error))
+    return False
+
+
+def _tell_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]:
     try:
         status = yield from talk.call(contract.system_status())
     except NotFoundError:
-        said.append("this instance does not tell its system status")
+        diagnosis.right("AEM Guides: this instance does not tell the state of its database.")
+    except AemGuidesError as error:
+        diagnosis.wrong(f"AEM Guides: the state of its database cannot be read. {error}")
     else:
-        kind = {True: "database-based", False: "JCR-based", None: "of unknown kind"}[status.is_database]
-        check = f", database check: {status.database_check}" if status.database_check else ""
-        said.append(f"processing is {kind}{check}")
-    return "; ".join([*settings.warnings, *said]) + "."
+        _tell_database(diagnosis, status)
+
+
+def _tell_database(diagnosis: Diagnosis, status: SystemStatus) -> None:
+    kind = {True: "database-based", False: "JCR-based", None: "of unknown kind"}[status.is_database]
+    check = f", and its database check says {status.database_check}" if status.database_check else ""
+    diagnosis.right(f"AEM Guides: processing is {kind}{check}.")
+    if not status.is_fit:
+        diagnosis.wrong("Its database does not work: stop using the system until it does.")
+
+
+def _login(credentials: Credentials) -> str:
+    """The credentials in words, without any secret."""
+    if isinstance(credentials, BasicCredentials):
+        return f"user {credentials.user} with a password"
+    if isinstance(credentials, BearerCredentials):
+        return "the access token"
+    if isinstance(credentials, OAuthCredentials):
+        return f"OAuth client {credentials.client_id}"
+    return "the service credentials"

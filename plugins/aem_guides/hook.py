@@ -7,10 +7,8 @@ nothing themselves.
 from __future__ import annotations
 
 import asyncio
-import ssl
-import threading
+import contextlib
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar, cast
 
@@ -25,11 +23,11 @@ from airflow.sdk.log import amask_secret, mask_secret
 from aem_guides import bodies
 from aem_guides.api import Consumer, InstanceApi, ignore
 from aem_guides.connection import ConnectionLike, InstanceSettings, read_connection
-from aem_guides.diagnosis import diagnose
+from aem_guides.diagnosis import diagnose, without_name
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import bearer
-from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.errors import AemGuidesError, ConfigurationError
 from aem_guides.protocol.steps import (
     Answer,
     Authorize,
@@ -44,15 +42,15 @@ from aem_guides.protocol.steps import (
     TransportFailure,
     Wait,
 )
+from aem_guides.tls import TlsAdapter, tls_context
+from aem_guides.vault import AbandonedPurchaseError, TokenVault
 
 T = TypeVar("T")
 
 DEFAULT_CONNECTION = "aem_guides_default"
 CONNECTION_TYPE = "aem_guides"
 
-_VAULT = bodies.TokenVault()
-_SYNC_LOCK = threading.Lock()
-_ASYNC_LOCKS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+_VAULT = TokenVault()
 
 
 class AemGuidesHook(InstanceApi, HttpHook):
@@ -88,7 +86,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
             except AirflowNotFoundException:
                 raise bodies.unknown_connection(self.aem_guides_conn_id) from None
             self._settings = read_connection(cast("ConnectionLike", connection))
-            for secret in self._settings.credentials.secrets:
+            for secret in self._settings.secrets:
                 mask_secret(secret)
             for warning in self._settings.warnings:
                 self.log.warning(warning)
@@ -111,8 +109,11 @@ class AemGuidesHook(InstanceApi, HttpHook):
             session = requests.Session()
             session.trust_env = False
             session.headers["User-Agent"] = bodies.USER_AGENT
-            session.verify = (self.settings.ca_file or True) if self.settings.verify else False
+            session.verify = self.settings.verify
             self._session = self._configure_session_from_mount_adapters(session)
+            kept_alive = self.keep_alive_adapter.socket_options if self.keep_alive_adapter else ()
+            context = tls_context(self.settings.verify, self.settings.ca_file)
+            self._session.mount("https://", TlsAdapter(context, kept_alive))
         if headers:
             self._session.headers.update(headers)
         return self._session
@@ -152,12 +153,14 @@ class AemGuidesHook(InstanceApi, HttpHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Say what is right or wrong with the connection, for the Test button."""
+        self._retries = self._retries or RetrySettings(attempts=1)  # whoever waits for the button asks again
         try:
-            return True, self.drive(diagnose(self.talk, self.settings))
-        except AemGuidesError as error:
-            return False, str(error)
+            diagnosis = self.drive(diagnose(self.talk, self.settings))
+        except ConfigurationError as error:
+            return False, f"Nothing was sent. {without_name(error, self.aem_guides_conn_id)}"
         finally:
             self.close()
+        return diagnosis.passed, str(diagnosis)
 
     def _act(self, step: Step, consume: Consumer) -> Answer:
         match step:
@@ -219,12 +222,13 @@ class AemGuidesHook(InstanceApi, HttpHook):
         credentials = self.settings.credentials
         if not bodies.is_renewable(credentials):
             return credentials.headers()
-        with _SYNC_LOCK:
-            token = _VAULT.usable(credentials.identity, bodies.token_in(refused), time.time())
-            if token is None:
-                token = self.drive(credentials.obtain(self.talk))
-                _VAULT.keep(credentials.identity, token)
-        return bearer(token)
+        while True:
+            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), time.time())
+            if claim.is_buyer:
+                with _VAULT.settling(credentials.identity, claim) as settle:
+                    settle(self.drive(credentials.obtain(self.talk)))
+            with contextlib.suppress(AbandonedPurchaseError):
+                return bearer(claim.outcome.result())
 
 
 class AemGuidesAsyncHook(HttpAsyncHook):
@@ -256,8 +260,10 @@ class AemGuidesAsyncHook(HttpAsyncHook):
             except AirflowNotFoundException:
                 raise bodies.unknown_connection(self.aem_guides_conn_id) from None
             self._read_settings = read_connection(cast("ConnectionLike", connection))
-            for secret in self._read_settings.credentials.secrets:
+            for secret in self._read_settings.secrets:
                 await amask_secret(secret)
+            for warning in self._read_settings.warnings:
+                self.log.warning(warning)
         return self._read_settings
 
     async def talk(self) -> Conversation:
@@ -324,9 +330,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
     async def _session(self) -> aiohttp.ClientSession:
         if self._kept is None:
             settings = await self.settings()
-            context: ssl.SSLContext | bool = False
-            if settings.verify:
-                context = await asyncio.to_thread(bodies.trust, settings.ca_file)
+            context = await asyncio.to_thread(tls_context, settings.verify, settings.ca_file)
             self._kept = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context),
                 timeout=aiohttp.ClientTimeout(
@@ -378,10 +382,10 @@ class AemGuidesAsyncHook(HttpAsyncHook):
         credentials = (await self.settings()).credentials
         if not bodies.is_renewable(credentials):
             return credentials.headers()
-        lock = _ASYNC_LOCKS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        async with lock:
-            token = _VAULT.usable(credentials.identity, bodies.token_in(refused), time.time())
-            if token is None:
-                token = await self.drive(credentials.obtain(await self.talk()))
-                _VAULT.keep(credentials.identity, token)
-        return bearer(token)
+        while True:
+            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), time.time())
+            if claim.is_buyer:
+                with _VAULT.settling(credentials.identity, claim) as settle:
+                    settle(await self.drive(credentials.obtain(await self.talk())))
+            with contextlib.suppress(AbandonedPurchaseError):
+                return bearer(await asyncio.wrap_future(claim.outcome))

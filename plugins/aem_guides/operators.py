@@ -22,6 +22,7 @@ from aem_guides.archive import (
 from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
+from aem_guides.links import ARCHIVE_LINKS, INSTANCE_LINKS
 from aem_guides.memory import first_time, run_label
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, JobLostError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -58,6 +59,7 @@ class _InstanceOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("aem_guides_conn_id", "enabled", "request")
+    operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
 
     def __init__(
@@ -198,6 +200,7 @@ class AemGuidesArchiveLogsOperator(_JobOperator):
     """
 
     template_fields: Sequence[str] = (*_JobOperator.template_fields, "archive_uri")
+    operator_extra_links = ARCHIVE_LINKS
 
     def __init__(self, *, archive_uri: str = "", **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments

@@ -1,8 +1,10 @@
-"""What Airflow shows of this provider: its connection type and its configuration options."""
+"""What Airflow shows of this provider: connection type with its form, configuration options, extra links."""
 
 from __future__ import annotations
 
 from aem_guides import __version__
+
+_SERVES_AS = "Password; or an access token, the OAuth secret, or the service credentials, if its field is empty"
 
 
 def get_provider_info() -> dict[str, object]:
@@ -18,107 +20,169 @@ def get_provider_info() -> dict[str, object]:
                 "hook-class-name": "aem_guides.hook.AemGuidesHook",
                 "hook-name": "AEM Guides",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema"],
-                    "relabeling": {"host": "Base URL", "login": "User", "password": "Password or access token"},
-                    "placeholders": {"host": "https://author.example.com"},
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {"host": "Base URL", "login": "User", "password": "Password"},
+                    "placeholders": {
+                        "host": "https://author.example.com",
+                        "login": "An AEM user; empty for tokens",
+                        "password": _SERVES_AS,
+                    },
                 },
                 "conn-fields": _connection_fields(),
             }
+        ],
+        "extra-links": [
+            "aem_guides.links.AemFolderLink",
+            "aem_guides.links.BulkProcessorLink",
+            "aem_guides.links.ArchiveLink",
         ],
         "config": {"aem_guides": {"description": "Options of the AEM Guides provider.", "options": _options()}},
     }
 
 
 def _connection_fields() -> dict[str, object]:
-    def field(label: str, description: str, kind: str = "string", **more: object) -> dict[str, object]:
-        return {"label": label, "description": description, "schema": {"type": [kind, "null"], **more}}
+    return {**_login_fields(), **_network_fields(), **_console_fields()}
 
-    return {
-        "auth": field(
-            "Authentication",
-            "How to log in. Empty: basic with a user, else bearer.",
-            enum=["basic", "bearer", "oauth", "service_credentials", None],
-        ),
-        "client_id": field("Client id", "OAuth server-to-server: the client id. Empty: the user."),
-        "client_secret": field("Client secret", "OAuth server-to-server: the secret.", format="password"),
-        "scopes": field("Scopes", "OAuth server-to-server: the scopes, separated by commas."),
-        "service_credentials": field(
-            "Service credentials", "The JSON document of the Developer Console, as it is.", format="password"
-        ),
-        "ims_url": field("Identity service", "Its URL, where it is not the usual one."),
-        "verify": field("Verify TLS", "Whether the TLS certificate is checked.", "boolean"),
-        "ca_file": field("CA file", "A PEM file with further trust roots, on every worker and triggerer."),
-        "proxy": field("Proxy", "The URL of an HTTP proxy. Empty: as the environment says."),
-        "connect_timeout": field("Connect time-out", "Seconds until connecting is given up (10).", "number"),
-        "read_timeout": field("Read time-out", "Seconds without an answer until a call is given up (60).", "number"),
+
+def _field(label: str, description: str, kind: str = "string", **schema: object) -> dict[str, object]:
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
+
+
+def _login_fields() -> dict[str, object]:
+    names = {
+        "basic": "User and password",
+        "bearer": "Access token",
+        "oauth": "OAuth server-to-server",
+        "service_credentials": "Service credentials (JWT)",
     }
+    return {
+        "auth": _field(
+            "Authentication",
+            "How to log in; each field below says for which kind it is. Empty: User and password where a user is "
+            "given, else Access token.",
+            enum=[*names, None],
+            values_display=names,
+        ),
+        "token": _field(
+            "Access token",
+            "For Access token only: the token, in one line, such as a local development access token (24 hours).",
+            format="password",
+        ),
+        "client_id": _field("Client id", "For OAuth server-to-server only: the client id. Empty: the user."),
+        "client_secret": _field(
+            "Client secret", "For OAuth server-to-server only: the secret. Empty: the password.", format="password"
+        ),
+        "scopes": _field("Scopes", "For OAuth server-to-server only: the scopes, separated by commas."),
+        "service_token": _field(
+            "Service credentials",
+            "For Service credentials (JWT) only: the JSON document of the Developer Console (service_token.json), "
+            "pasted whole. Empty: the password.",
+            format="password",
+        ),
+        "ims_url": _field(
+            "Identity service",
+            "For OAuth and service credentials: its URL, where it is not https://ims-na1.adobelogin.com or the one "
+            "that the service credentials name.",
+        ),
+    }
+
+
+def _network_fields() -> dict[str, object]:
+    return {
+        "verify": _field(
+            "Verify TLS", "For https: whether the TLS certificate is checked. Leave it on.", "boolean", default=True
+        ),
+        "ca_file": _field(
+            "CA file",
+            "For https: the path of a PEM file with further trust roots, there on every worker, triggerer and API "
+            "server.",
+        ),
+        "proxy": _field(
+            "Proxy",
+            "An HTTP proxy, as in http://user:password@proxy.example.com:3128. Empty: as HTTP_PROXY, HTTPS_PROXY and "
+            "NO_PROXY say.",
+        ),
+        "connect_timeout": _seconds("Connect time-out", "Seconds until connecting is given up.", 10),
+        "read_timeout": _seconds("Read time-out", "Seconds without an answer until a call is given up.", 60),
+    }
+
+
+def _seconds(label: str, description: str, default: int) -> dict[str, object]:
+    return _field(label, description, "number", default=default, exclusiveMinimum=0, maximum=3600)
+
+
+def _console_fields() -> dict[str, object]:
+    return {
+        "bulk_processor_page": _field(
+            "Bulk Processor page",
+            "For the links of tasks: the path that the browser shows after Tools > Guides > Bulk Processor. Empty: "
+            "the start page of the instance, from which these clicks lead there.",
+        ),
+    }
+
+
+def _option(description: str, default: str, example: str, kind: str = "string") -> dict[str, object]:
+    return {"description": description, "version_added": "0.1.0", "type": kind, "example": example, "default": default}
 
 
 def _options() -> dict[str, object]:
     return {
-        "archive_uri": {
-            "description": "Where log archives are stored: an object storage URI. Empty: below AIRFLOW_HOME.",
-            "version_added": "0.1.0",
-            "type": "string",
-            "example": "s3://aws_default@bucket/aem-guides",
-            "default": "",
-        },
-        "first_retry_seconds": {
-            "description": "Seconds before the first retry of a task; doubled for each further one, up to ten minutes.",
-            "version_added": "0.1.0",
-            "type": "float",
-            "example": "60",
-            "default": "30",
-        },
-        "plans_file": {
-            "description": "The file with the scheduled plans. Empty: include/plans.yaml beside the DAG folder.",
-            "version_added": "0.1.0",
-            "type": "string",
-            "example": "/opt/airflow/include/plans.yaml",
-            "default": "",
-        },
+        "archive_uri": _option(
+            "Where log archives are stored: an object storage URI. Empty: below AIRFLOW_HOME.",
+            "",
+            "s3://aws_default@bucket/aem-guides",
+        ),
+        "archive_url": _option(
+            "What precedes <instance host>/<yyyy>/<mm>/<dd>/<job>/ in the web address of an archive, for the links of "
+            "tasks: a web server's or a storage console's. Empty: the link leads to the task's XComs, which name the "
+            "archive's URI and checksum.",
+            "",
+            "https://console.cloud.google.com/storage/browser/bucket/aem-guides/",
+        ),
+        "first_retry_seconds": _option(
+            "Seconds before the first retry of a task; doubled for each further one, up to ten minutes.",
+            "30",
+            "60",
+            "float",
+        ),
+        "plans_file": _option(
+            "The file with the scheduled plans. Empty: include/plans.yaml beside the DAG folder.",
+            "",
+            "/opt/airflow/include/plans.yaml",
+        ),
         **_reconcile_options(),
     }
 
 
 def _reconcile_options() -> dict[str, object]:
-    def option(description: str, default: str, example: str, kind: str = "string") -> dict[str, object]:
-        return {
-            "description": description,
-            "version_added": "0.1.0",
-            "type": kind,
-            "example": example,
-            "default": default,
-        }
-
     return {
-        "reconcile_schedule": option(
+        "reconcile_schedule": _option(
             "When the history is reconciled: a cron expression, a preset, or `never`.", "*/5 * * * *", "*/10 * * * *"
         ),
-        "reconcile_connections": option(
+        "reconcile_connections": _option(
             "The connections whose instances are reconciled, separated by commas.",
             "aem_guides_default",
             "aem_guides_default, aem_guides_stage",
         ),
-        "reconcile_remedies": option(
+        "reconcile_remedies": _option(
             "What the reconciliation mends by itself: some of `archive`, `resume`, `adopt`, `alert`, or `none`.",
             "archive, adopt, alert",
             "archive, resume, adopt, alert",
         ),
-        "reconcile_archive": option(
+        "reconcile_archive": _option(
             "Whose logs the reconciliation archives: `ours`, or those of `all` jobs it sees.", "ours", "all"
         ),
-        "reconcile_stall_minutes": option(
+        "reconcile_stall_minutes": _option(
             "Minutes without progress after which an active job is reported.", "60", "30", "integer"
         ),
-        "reconcile_max_resumes": option("How often the reconciliation resumes one job.", "2", "1", "integer"),
-        "ledger_retention_days": option(
+        "reconcile_max_resumes": _option("How often the reconciliation resumes one job.", "2", "1", "integer"),
+        "ledger_retention_days": _option(
             "Days after which the ledger forgets a job that has ended; 0: never. Archives stay.",
             "730",
             "365",
             "integer",
         ),
-        "alert_notifier": option(
+        "alert_notifier": _option(
             "Notifiers for the findings of the reconciliation, as JSON: one, or a list, of `class` and `kwargs`. Their "
             "templates have the text as `aem_guides_alert`. Empty: none.",
             "",

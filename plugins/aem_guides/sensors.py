@@ -10,6 +10,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
+from aem_guides.links import INSTANCE_LINKS
 from aem_guides.memory import WaitMemory, generation, run_label
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.errors import AemGuidesError, Retry
@@ -72,6 +73,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         "stall_minutes",
         "stream_logs",
     )
+    operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
 
     def __init__(

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.recorder import note_start
+from aem_guides.links import INSTANCE_LINKS
 from aem_guides.memory import StartMemory, run_label
 from aem_guides.protocol.errors import (
     ActiveJobError,
@@ -75,6 +76,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         "max_active_jobs",
         "queue_hours",
     )
+    operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
 
     def __init__(

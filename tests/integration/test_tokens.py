@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aem_guides import hook as hook_module
-from aem_guides.bodies import TokenVault
 from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, ScopeError
 from aem_guides.protocol.steps import Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
+from aem_guides.vault import TokenVault
 from tests.support.emulator import EmulatorProcess
 from tests.unit.protocol.driving import World, reply
 
@@ -86,7 +87,7 @@ def oauth(emulator: EmulatorProcess, **changes: object) -> str:
 
 def service(emulator: EmulatorProcess, **changes: object) -> str:
     pasted = json.dumps(document(emulator.url, **changes))
-    return connection(emulator, auth="service_credentials", service_credentials=pasted)
+    return connection(emulator, auth="service_credentials", service_token=pasted)
 
 
 def blocking() -> None:
@@ -135,18 +136,60 @@ def test_a_refused_token_is_renewed_once(
     assert len(emulator.requests("token_oauth")) == before + 2
 
 
-def test_many_who_log_in_at_once_send_one_request(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_once(body: Callable[[], None], count: int = 8) -> list[Exception | None]:
+    """Log in from as many threads at once, or from as many tasks of one loop; what each ended with."""
+    if body is blocking:
+        with ThreadPoolExecutor(count) as threads:
+            return [future.exception() for future in [threads.submit(_one) for _ in range(count)]]  # type: ignore[misc]  # no BaseException
+
+    async def all_of_them() -> list[Exception | None]:
+        ended = await asyncio.gather(*(_one_task() for _ in range(count)), return_exceptions=True)
+        return [error for error in ended if not isinstance(error, BaseException) or isinstance(error, Exception)]
+
+    return asyncio.run(all_of_them())
+
+
+def _one() -> None:
+    with AemGuidesHook(retries=QUICK) as hook:
+        hook.get_history()
+
+
+async def _one_task() -> None:
+    async with AemGuidesAsyncHook(retries=QUICK) as hook:
+        await hook.call(contract.history())
+
+
+@bodies
+def test_many_who_log_in_at_once_send_one_request(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
+    emulator.fault("token_oauth", "delay", seconds=1)
+    before = len(emulator.requests("token_oauth"))
+    assert at_once(body) == [None] * 8
+    assert len(emulator.requests("token_oauth")) == before + 1
+
+
+@bodies
+def test_many_whose_login_is_refused_at_once_send_one_request_and_all_are_told(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator, client_secret="wrong"))
+    emulator.fault("token_oauth", "delay", seconds=3)
+    before = len(emulator.requests("token_oauth"))
+    assert [type(error) for error in at_once(body, 4)] == [AuthenticationError] * 4
+    assert len(emulator.requests("token_oauth")) == before + 1
+
+
+@bodies
+def test_a_token_of_a_minute_is_kept_too(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
+) -> None:
+    emulator.settings(token_life_seconds=60.0)
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
     before = len(emulator.requests("token_oauth"))
-
-    async def one() -> None:
-        async with AemGuidesAsyncHook(retries=QUICK) as hook:
-            await hook.call(contract.history())
-
-    async def all_at_once() -> None:
-        await asyncio.gather(*(one() for _ in range(20)))
-
-    asyncio.run(all_at_once())
+    body()
+    body()
     assert len(emulator.requests("token_oauth")) == before + 1
 
 

@@ -12,6 +12,8 @@ from aem_guides.connection import read_connection
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials
 from aem_guides.protocol.errors import ConfigurationError
 
+OAUTH: dict[str, object] = {"auth": "oauth", "client_id": "c", "client_secret": "p4ss", "scopes": "openid"}
+
 
 def connection(extra: Mapping[str, object] | None = None, **fields: object) -> Connection:
     told = {"host": "https://author.example.com", "login": "u", "password": "p4ss"} | fields
@@ -44,6 +46,17 @@ def test_the_base_url_is_put_together(fields: dict[str, object], base_url: str) 
         ({"host": "https://a.example.com/editor"}, {}, "host"),
         ({"host": "https://"}, {}, "host"),
         ({"host": "https://a.example.com:port"}, {}, "host"),
+        ({"host": "https://a.example.com:99999"}, {}, "host"),
+        ({"host": "https://a.example.com:0"}, {}, "host"),
+        ({"host": "https://[::1"}, {}, "host"),
+        ({"host": "https://a.exa\nmple.com"}, {}, "host"),
+        ({"host": "https://a.example.com?wcmmode=disabled"}, {}, "host"),
+        ({"host": "a.example.com", "schema": "ftp"}, {}, "schema"),
+        ({"port": 70_000}, {}, "port"),
+        ({"host": "https://a.example.com:4502", "port": 4503}, {}, "port"),
+        ({"login": "user:name"}, {}, "login"),
+        ({"login": ""}, {"token": "to ken"}, "token"),
+        ({"login": ""}, {"token": "p4ss\u2014"}, "token"),
         ({"password": ""}, {}, "password"),
         ({"login": "", "password": ""}, {}, "password"),
         ({"login": "", "password": "to\nken"}, {}, "password"),
@@ -51,13 +64,21 @@ def test_the_base_url_is_put_together(fields: dict[str, object], base_url: str) 
         ({}, {"auth": "kerberos"}, "auth"),
         ({}, {"verify": "perhaps"}, "verify"),
         ({}, {"ca_file": "/nowhere.pem"}, "ca_file"),
+        ({}, {"ca_file": __file__}, "ca_file"),
+        ({}, {"ca_file": 1}, "ca_file"),
         ({}, {"proxy": "proxy:3128"}, "proxy"),
+        ({}, {"proxy": "http://"}, "proxy"),
+        ({}, {"proxy": "socks5://proxy:1080"}, "proxy"),
+        ({}, {"proxy": "http://user:p4ss@pro\nxy:3128"}, "proxy"),
         ({}, {"connect_timeout": "soon"}, "connect_timeout"),
+        ({}, {"connect_timeout": "nan"}, "connect_timeout"),
         ({}, {"read_timeout": -1}, "read_timeout"),
+        ({}, {"bulk_processor_page": "https://b.example.com/"}, "bulk_processor_page"),
+        ({}, {"bulk_processor_page": "//b.example.com/"}, "bulk_processor_page"),
     ],
 )
 def test_a_wrong_field_is_named_and_no_secret_is(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"field {named}") as caught:
+    with pytest.raises(ConfigurationError, match=f"^Connection aem, field {named}: ") as caught:
         read_connection(connection(extra, **fields))
     assert "p4ss" not in str(caught.value)
 
@@ -72,6 +93,25 @@ def test_secrets_are_not_in_any_repr() -> None:
     assert "p4ss" not in repr(BasicCredentials("u", "p4ss"))
 
 
-def test_http_is_warned_about_except_on_this_machine() -> None:
-    assert read_connection(connection(host="http://a.example.com")).warnings
-    assert not read_connection(connection(host="http://localhost:4502")).warnings
+def test_the_proxy_s_password_is_a_secret_as_it_is_written_and_as_it_is() -> None:
+    settings = read_connection(connection({"proxy": "http://user:c%40nary@proxy:3128"}))
+    assert {"c%40nary", "c@nary", "p4ss"} <= set(settings.secrets)
+    assert "nary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("fields", "extra", "named"),
+    [
+        ({"host": "http://a.example.com"}, {}, "host"),
+        ({}, OAUTH | {"ims_url": "http://ims.example.com"}, "ims_url"),
+        ({}, {"verify": False}, "verify"),
+        ({}, {"service_credentials": "{}"}, "service_credentials"),
+    ],
+)
+def test_what_is_dangerous_is_warned_about(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
+    (warning,) = read_connection(connection(extra, **fields)).warnings
+    assert warning.startswith(f"Connection aem, field {named}: ")
+
+
+def test_http_to_this_machine_is_not_warned_about() -> None:
+    assert not read_connection(connection(OAUTH | {"ims_url": "http://127.0.0.1:1"}, host="http://localhost")).warnings

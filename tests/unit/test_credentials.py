@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pytest
 from airflow.sdk import Connection
 
-from aem_guides.bodies import TokenVault
 from aem_guides.connection import read_connection
 from aem_guides.protocol.credentials import AccessToken
-from aem_guides.protocol.errors import ConfigurationError
+from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
+from aem_guides.vault import AbandonedPurchaseError, Claim, TokenVault
 
 NOW = 1_750_000_000.0
 OAUTH = {"auth": "oauth", "client_id": "client", "client_secret": "cl1ent-s3cret", "scopes": "openid,AdobeID"}
@@ -22,19 +22,65 @@ def settings_of(**extra: object) -> object:
     return read_connection(Connection(conn_id="aem", conn_type="aem_guides", host="https://a.example", extra=told))
 
 
-def test_a_kept_token_serves_until_five_minutes_before_its_end() -> None:
+def vault_with(token: AccessToken, identity: str = "me") -> TokenVault:
     vault = TokenVault()
-    vault.keep("me", AccessToken("first", NOW + 3600))
-    assert vault.usable("me", None, NOW + 3299) is not None
-    assert vault.usable("me", None, NOW + 3300) is None
+    buy(vault, vault.claim(identity, None, NOW), token, identity)
+    return vault
+
+
+def buy(vault: TokenVault, claim: Claim, token: AccessToken, identity: str = "me") -> None:
+    assert claim.is_buyer
+    with vault.settling(identity, claim) as settle:
+        settle(token)
+
+
+@pytest.mark.parametrize(("life", "ahead"), [(86_400, 300), (3600, 300), (3000, 300), (300, 30), (60, 6), (1, 0.1)])
+def test_a_token_serves_until_five_minutes_or_a_tenth_of_its_life_before_its_end(life: float, ahead: float) -> None:
+    vault = vault_with(AccessToken("first", NOW, NOW + life))
+    assert not vault.claim("me", None, NOW + life - ahead - 0.01).is_buyer
+    assert vault.claim("me", None, NOW + life - ahead + 0.01).is_buyer
 
 
 def test_a_refused_token_is_not_used_again_but_its_successor_is() -> None:
+    vault = vault_with(AccessToken("second", NOW, NOW + 3600))
+    assert vault.claim("me", "first", NOW).outcome.result().value == "second"
+    assert vault.claim("me", "second", NOW).is_buyer
+    assert vault.claim("somebody else", None, NOW).is_buyer
+
+
+def test_all_who_come_while_a_token_is_bought_get_that_token() -> None:
     vault = TokenVault()
-    vault.keep("me", AccessToken("second", NOW + 3600))
-    assert vault.usable("me", "second", NOW) is None
-    assert vault.usable("me", "first", NOW) is not None
-    assert vault.usable("somebody else", None, NOW) is None
+    first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
+    assert not second.is_buyer
+    buy(vault, first, AccessToken("bought", NOW, NOW + 3600))
+    assert first.outcome.result().value == second.outcome.result().value == "bought"
+
+
+def test_all_who_come_while_a_purchase_fails_share_the_failure_and_the_next_buys_again() -> None:
+    vault = TokenVault()
+    first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
+    with vault.settling("me", first):
+        raise AuthenticationError("POST token", 401, "")
+    for claim in (first, second):
+        with pytest.raises(AuthenticationError):
+            claim.outcome.result()
+    assert vault.claim("me", None, NOW).is_buyer
+
+
+def test_one_who_waited_takes_over_when_the_buyer_is_stopped() -> None:
+    vault = TokenVault()
+    first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
+
+    def stopped() -> None:
+        with vault.settling("me", first):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert not second.outcome.cancel()
+    with pytest.raises(AbandonedPurchaseError):
+        second.outcome.result()
+    assert vault.claim("me", None, NOW).is_buyer
 
 
 @pytest.mark.parametrize(
@@ -47,7 +93,16 @@ def test_a_refused_token_is_not_used_again_but_its_successor_is() -> None:
         ({"scopes": " , "}, "scopes"),
         ({"scopes": "openid\nAdobeID"}, "scopes"),
         ({"ims_url": "ims.example"}, "ims_url"),
-        ({"auth": "service_credentials"}, "service_credentials"),
+        ({"ims_url": "https://"}, "ims_url"),
+        ({"ims_url": "https:///ims"}, "ims_url"),
+        ({"ims_url": "https://user:s3cret@ims.example"}, "ims_url"),
+        ({"ims_url": "https://ims.example/ims/token/v3"}, "ims_url"),
+        ({"ims_url": "https://ims.exa\nmple"}, "ims_url"),
+        ({"auth": "service_credentials"}, "service_token"),
+        ({"auth": "service_credentials", "service_token": "{"}, "service_token"),
+        ({"auth": "service_credentials", "service_token": "s3cret"}, "service_token"),
+        ({"auth": "service_credentials", "service_token": "{}"}, "service_token"),
+        ({"auth": "service_credentials", "service_token": {"integration": {"id": 1}}}, "service_token"),
         ({"auth": "service_credentials", "service_credentials": "{"}, "service_credentials"),
     ],
 )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from aem_guides.protocol.errors import MalformedAnswerError
+from aem_guides.protocol.errors import (
+    AuthenticationError,
+    MalformedAnswerError,
+    RejectedError,
+    ScopeError,
+    UnavailableError,
+)
 from aem_guides.protocol.steps import HttpRequest, Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials
 from tests.unit.protocol.driving import World, reply
@@ -65,3 +71,56 @@ def test_other_metascopes_do_not_share_a_token() -> None:
         ServiceCredentials("c", "s", "org", "id", "key", (scope,), "https://ims.example") for scope in ("read", "write")
     )
     assert one.identity != other.identity
+
+
+@pytest.mark.parametrize(
+    ("error", "description", "hint"),
+    [
+        ("invalid_client", "invalid_scope is not what is wrong; it expired", "client_id and client_secret"),
+        ("INVALID_CLIENT", None, "client_id and client_secret"),
+        ("unauthorized_client", "the client has no scope", "may not log in this way"),
+        ("invalid_token", "JWT has expired", "renew the certificate"),
+        ("invalid_token", "Could not match JWT signature to any of the bindings", "does not belong"),
+        ("invalid_token", "client and scope and all", "The identity service refuses the credentials"),
+        ("server_said_no", None, "The identity service refuses the credentials"),
+    ],
+)
+def test_a_refusal_is_told_by_its_error_field(error: str, description: str | None, hint: str) -> None:
+    body = {"error": error, "error_description": description, "padding": "scope " * 200}
+    for status in (400, 401, 403):
+        world = World(lambda _request, status=status: reply(status, body))  # type: ignore[misc]  # a bound default
+        with pytest.raises(AuthenticationError, match=hint) as caught:
+            world.run(CLIENT.obtain(world.conversation()))
+        assert not isinstance(caught.value, ScopeError)
+
+
+def test_a_scope_that_is_not_granted_is_told_even_where_the_answer_is_long() -> None:
+    answer = reply(400, {"padding": "client " * 200, "error": "invalid_scope"})
+    world = World(lambda _request: answer)
+    with pytest.raises(ScopeError, match="check scopes"):
+        world.run(CLIENT.obtain(world.conversation()))
+
+
+def test_a_busy_identity_service_and_a_proxy_that_wants_a_login_are_not_taken_for_refusals() -> None:
+    world = World(lambda _request: reply(503, {"error": "invalid_client"}))
+    with pytest.raises(UnavailableError):
+        world.run(CLIENT.obtain(world.conversation(attempts=1)))
+    world = World(lambda _request: reply(407, b"who are you?"))
+    with pytest.raises(RejectedError, match="field proxy"):
+        world.run(CLIENT.obtain(world.conversation()))
+
+
+def test_only_the_instance_s_own_answers_tell_its_time() -> None:
+    world = World(lambda request: _dated(request))
+    talk = world.conversation()
+    before = talk.instance_now()
+    world.run(CLIENT.obtain(talk))
+    assert talk.instance_now() == before
+    world.run(talk._fetch_csrf_token())
+    assert talk.instance_now() == before + 10_000
+
+
+def _dated(request: HttpRequest) -> Reply:
+    date = "Sun, 15 Jun 2025 20:00:00 GMT" if request.is_elsewhere else "Sun, 15 Jun 2025 15:06:50 GMT"
+    body = _author(request).body
+    return reply(200, body, date=date)

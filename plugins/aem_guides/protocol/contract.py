@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
+from aem_guides.protocol.errors import AnswerError
 from aem_guides.protocol.models import (
     AssetState,
     AssetStatus,
@@ -49,13 +50,15 @@ class ShapeError(ValueError):
 class Call(Generic[T]):
     """One call: the request, and how its successful answer is read.
 
-    `endpoint` names it for people. `repeatable`: sending it twice does no more than sending it once.
+    `endpoint` names it for people. `repeatable`: sending it twice does no more than sending it once. `explain` may
+    make a better error of a refusal, by the answer.
     """
 
     endpoint: str
     request: HttpRequest
     read: Callable[[Reply], T] = field(repr=False)
     repeatable: bool = True
+    explain: Callable[[AnswerError, Reply], AnswerError] | None = field(default=None, repr=False)
 
 
 def start(request: ProcessingRequest) -> Call[str]:

@@ -43,6 +43,7 @@ T = TypeVar("T")
 EXCERPT_LENGTH = 500
 _BUSY = frozenset({429, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
+_PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
 _HIBERNATED = "The sandbox seems to be hibernated: wake it up in the Developer Console."
 
 
@@ -147,8 +148,8 @@ class Conversation:
 
     def _dress(self, call: Call[T], authorization: Mapping[str, str]) -> HttpRequest:
         headers = {**call.request.headers, **authorization}
-        elsewhere = "://" in call.request.target  # the instance's CSRF token is no business of another origin
-        if call.request.method != "GET" and self._csrf_token and not elsewhere:
+        # The instance's CSRF token is no business of another origin.
+        if call.request.method != "GET" and self._csrf_token and not call.request.is_elsewhere:
             headers[_CSRF_HEADER] = self._csrf_token
         return replace(call.request, headers=headers)
 
@@ -159,15 +160,17 @@ class Conversation:
         label = f"{call.endpoint} ({call.request.label})"
         if isinstance(answer, TransportFailure):
             raise UnreachableError(label, self.redact(answer.reason), sent=answer.sent, attempts=attempt)
-        if (difference := contract.instance_time(answer)) is not None:
-            self._clock_difference = difference / 1000 - self.now()
+        instance_time = None if call.request.is_elsewhere else contract.instance_time(answer)
+        if instance_time is not None:
+            self._clock_difference = instance_time / 1000 - self.now()
         if 200 <= answer.status < 300 and not _is_html(answer):
             try:
                 return call.read(answer)
             except ShapeError as error:
                 excerpt, hint = self._excerpt(answer), f"It cannot be read: {error}."
                 raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
-        raise self._refusal(label, answer, self._excerpt(answer), attempt)
+        refusal = self._refusal(label, answer, self._excerpt(answer), attempt)
+        raise call.explain(refusal, answer) if call.explain else refusal
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
@@ -189,6 +192,8 @@ class Conversation:
             return kind(label, status, excerpt, attempts=attempts)
         if status == 404:
             return NotFoundError(label, status, excerpt, attempts=attempts)
+        if status == 407:
+            return RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN)
         if status == 429 or status >= 500:
             retry_after = _retry_after(reply, self.now())
             return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after)

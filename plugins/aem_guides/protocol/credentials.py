@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     from aem_guides.protocol.steps import Steps
 
 RENEW_AHEAD_SECONDS = 300.0
+RENEW_AHEAD_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class AccessToken:
-    """An access token and when it ends, in seconds since the epoch."""
+    """An access token, when it was bought and when it ends, in seconds since the epoch."""
 
     value: str = field(repr=False)
+    bought_at: float
     expires_at: float
 
-    def is_fresh(self, now: float, lifetime_left: float = RENEW_AHEAD_SECONDS) -> bool:
-        """Whether the token lasts long enough to be used: renewed ahead, no request meets its end."""
-        return self.expires_at - now > lifetime_left
+    def is_fresh(self, now: float) -> bool:
+        """Whether the token lasts long enough to be used.
+
+        It is renewed five minutes ahead of its end, or a tenth of its life where that is less: no request meets its
+        end, and a token of a short life serves too.
+        """
+        ahead = min(RENEW_AHEAD_SECONDS, RENEW_AHEAD_SHARE * (self.expires_at - self.bought_at))
+        return self.expires_at - now > ahead
 
 
 class StaticCredentials(Protocol):

@@ -41,6 +41,11 @@ class HttpRequest:
         """The request as shown to people: without its query, which may hold what is not for logs."""
         return f"{self.method} {self.target.partition('?')[0]}"
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes to another server than the instance."""
+        return "://" in self.target
+
 
 @dataclass(frozen=True)
 class Reply:

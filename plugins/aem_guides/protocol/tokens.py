@@ -107,9 +107,7 @@ def parse_service_credentials(text: str) -> ServiceCredentials:
     try:
         document = json.loads(text, strict=False)
     except ValueError:
-        raise ConfigurationError(
-            "service_credentials: it is not JSON. Paste the whole document of the Developer Console."
-        ) from None
+        raise ConfigurationError("It is not JSON. Paste the whole document of the Developer Console.") from None
     found = {name: _entry(document, name) for name in _PLACES}
     metascopes = tuple(scope.strip() for scope in found["metascopes"].split(",") if scope.strip())
     _check_key(found["privateKey"])
@@ -142,9 +140,7 @@ def _entry(document: object, name: str) -> str:
         place = place.get(step) if isinstance(place, Mapping) else None
     if not isinstance(place, str) or not place.strip():
         where = ".".join((*_PLACES[name], name))
-        raise ConfigurationError(
-            f"service_credentials: {where} is missing. Paste the whole document of the Developer Console."
-        )
+        raise ConfigurationError(f"{where} is missing. Paste the whole document of the Developer Console.")
     return place.strip()
 
 
@@ -153,7 +149,7 @@ def _check_key(private_key: str) -> None:
         jwt.encode({}, private_key, algorithm="RS256")
     except Exception:  # noqa: BLE001  # the JWT library and its backend raise many kinds for one fact
         raise ConfigurationError(
-            "service_credentials: integration.privateKey is no RSA private key. Paste it with its line breaks (\\n)."
+            "integration.privateKey is no RSA private key. Paste it with its line breaks (\\n)."
         ) from None
 
 
@@ -168,9 +164,7 @@ def _buy(
         return _read_token(reply, bought_at, unit_seconds)
 
     try:
-        token = yield from talk.call(Call(endpoint, request, read), authorized=False)
-    except (AuthenticationError, RejectedError) as refusal:
-        raise _explained(refusal) from None
+        token = yield from talk.call(Call(endpoint, request, read, explain=_explained), authorized=False)
     except MalformedAnswerError as error:
         # The excerpt may hold a token that could not be read, and so is not masked.
         raise MalformedAnswerError(error.request, error.status, "", attempts=error.attempts, hint=_UNREADABLE) from None
@@ -197,23 +191,42 @@ def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessTo
         life = told * 0.001
     elif unit_seconds < 1 and told <= 2 * 86_400:
         life = float(told)
-    return AccessToken(token, bought_at + life)
+    return AccessToken(token, bought_at, bought_at + life)
 
 
-def _explained(refusal: AnswerError) -> AnswerError:
-    """Tell apart what the identity service complains of: scope, certificate, client."""
-    said = refusal.excerpt.lower()
-    kind: type[AuthenticationError] = AuthenticationError
-    if "scope" in said:
-        kind, hint = ScopeError, "A scope is missing or not granted: check scopes against the Developer Console."
-    elif "expired" in said:
-        hint = (
-            "The certificate or the JWT has expired: renew the certificate in the Developer Console (it lasts a year)."
-        )
-    elif "signature" in said or "binding" in said:
-        hint = "The private key does not belong to the certificate: paste the current service credentials."
-    elif "client" in said:
-        hint = "The client is not known or its secret is wrong: check client_id and client_secret."
-    else:
-        hint = "The identity service refuses the credentials."
+_BY_ERROR = {
+    "invalid_scope": "A scope is missing or not granted: check scopes against the Developer Console.",
+    "invalid_client": "The client is not known or its secret is wrong: check client_id and client_secret.",
+    "unauthorized_client": "The client may not log in this way: check its kind in the Developer Console.",
+}
+_EXPIRED = "The certificate or the JWT has expired: renew the certificate in the Developer Console (it lasts a year)."
+_FOREIGN_KEY = "The private key does not belong to the certificate: paste the current service credentials."
+_REFUSED = "The identity service refuses the credentials."
+
+
+def _explained(refusal: AnswerError, reply: Reply) -> AnswerError:
+    """Tell apart what the identity service complains of: scope, client, certificate.
+
+    What is wrong stands in `error` (RFC 6749, 5.2). The JWT exchange says `invalid_token` of every JWT it does not
+    take; why is in `error_description` alone.
+    """
+    if not isinstance(refusal, AuthenticationError | RejectedError) or reply.status < 400 or reply.status == 407:
+        return refusal
+    error, description = _complaint(reply)
+    kind = ScopeError if error == "invalid_scope" else AuthenticationError
+    hint = _BY_ERROR.get(error, _REFUSED)
+    if error not in _BY_ERROR and "expired" in description:
+        hint = _EXPIRED
+    elif error not in _BY_ERROR and ("signature" in description or "binding" in description):
+        hint = _FOREIGN_KEY
     return kind(refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=hint)
+
+
+def _complaint(reply: Reply) -> tuple[str, str]:
+    """`error` and `error_description` of an answer, in lower case; empty where it has none."""
+    try:
+        data = json.loads(reply.body)
+    except ValueError:
+        return "", ""
+    found = data if isinstance(data, dict) else {}
+    return str(found.get("error") or "").lower(), str(found.get("error_description") or "").lower()

@@ -1,0 +1,107 @@
+"""What Airflow shows of the provider: links of tasks, Test button, masked fields, over REST."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from urllib.parse import quote
+
+import pytest
+
+from local.rest import AirflowRest
+from tests.support.airflow_stack import ARCHIVE, DAG, PULL, START, VERIFY, WAIT, LiveAirflow
+from tests.support.emulator import PASSWORD, EmulatorProcess
+
+FOLDER_LINK, PROCESSOR_LINK, ARCHIVE_LINK = "AEM folder", "Bulk Processor", "Archive"
+SECRETS = {
+    "token": "canary-in-token",
+    "client_secret": "canary-in-client-secret",
+    "service_token": '{"integration": {"privateKey": "canary-in-service-token"}}',
+    "proxy": "http://user:canary-in-proxy@127.0.0.1:9",
+}
+
+
+def links(airflow: LiveAirflow, run_id: str, task_id: str, map_index: int = -1, **query: int) -> dict[str, str | None]:
+    where = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+    answer = airflow.rest.request("GET", where, params={"map_index": map_index, **query})
+    return dict(answer["extra_links"])
+
+
+def expected(airflow: LiveAirflow, path: str) -> dict[str, str | None]:
+    url = airflow.emulator.url
+    return {FOLDER_LINK: f"{url}/assets.html{quote(path)}", PROCESSOR_LINK: f"{url}/aem/start.html"}
+
+
+def test_links_are_right_for_failed_killed_retried_and_mapped_tries(airflow: LiveAirflow) -> None:
+    slow, nowhere = f"/content/dam/l'été {uuid.uuid4().hex[:8]}", f"/content/dam/nowhere-{uuid.uuid4().hex[:8]}"
+    airflow.emulator.virtual_folder(slow, 150, rate=0.5)
+    run_id = airflow.rest.trigger(DAG, {"paths": [slow, nowhere]})
+    airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
+    airflow.wait_until(
+        lambda: links(airflow, run_id, WAIT, 0) == expected(airflow, slow), "the links of a deferred try"
+    )
+    airflow.wait_for_state(run_id, START, "failed", map_index=1)
+    airflow.wait_until(lambda: links(airflow, run_id, START, 1) == expected(airflow, nowhere), "those of a failed try")
+    airflow.set_state(run_id, WAIT, "failed", 0)
+    airflow.emulator.virtual_folder(slow, 150, rate=100)
+    assert airflow.rest.wait_for_run(DAG, run_id, 120) == "failed"
+    assert links(airflow, run_id, WAIT, 0) == expected(airflow, slow)
+    airflow.clear(run_id, WAIT)
+    assert airflow.rest.wait_for_run(DAG, run_id, 150) == "failed"
+    assert airflow.instance(run_id, WAIT, 0)["state"] == "success"
+    for attempt in (1, 2):
+        assert links(airflow, run_id, WAIT, 0, try_number=attempt) == expected(airflow, slow)
+    for task_id in (START, PULL, VERIFY):
+        assert links(airflow, run_id, task_id, 0) == expected(airflow, slow)
+    xcoms = f"{airflow.rest.url}/dags/{DAG}/runs/{quote(run_id)}/tasks/{ARCHIVE}/mapped/0/xcom"
+    assert links(airflow, run_id, ARCHIVE, 0) == {**expected(airflow, slow), ARCHIVE_LINK: xcoms}
+    assert links(airflow, run_id, ARCHIVE, 1)[ARCHIVE_LINK] is None
+    assert links(airflow, run_id, "check_instance") == {**expected(airflow, slow), FOLDER_LINK: None}
+    for instance in airflow.rest.task_instances(DAG, run_id):
+        shown = json.dumps(links(airflow, run_id, instance["task_id"], instance["map_index"]))
+        assert PASSWORD not in shown
+
+
+def pressed(rest: AirflowRest, connection: str, **changes: object) -> tuple[bool, str]:
+    """Press the Test button on a connection's form."""
+    told = json.loads(connection) | changes
+    body = {**told, "connection_id": "from_the_form", "extra": json.dumps(told.get("extra") or {})}
+    answer = rest.request("POST", "/connections/test", json=body)
+    return answer["status"], answer["message"]
+
+
+def test_the_test_button_says_what_is_right_and_what_is_wrong(airflow: LiveAirflow) -> None:
+    emulator: EmulatorProcess = airflow.emulator
+    passed, said = pressed(airflow.rest, emulator.connection())
+    assert passed
+    assert said.startswith(f"Reached: {emulator.url}. Accepted: user admin with a password. AEM Guides: processing is ")
+    assert "History readable: " in said
+    passed, said = pressed(airflow.rest, emulator.connection(), password="canary-wrong")
+    assert (passed, "Refused: user admin with a password." in said, "canary" in said) == (False, True, False)
+    passed, said = pressed(airflow.rest, emulator.connection(), host="http://127.0.0.1:9")
+    assert (passed, said.startswith("Not reached: http://127.0.0.1:9.")) == (False, True)
+    assert pressed(airflow.rest, emulator.connection(), host="https://a.example.com/editor.html") == (
+        False,
+        "Nothing was sent. Field host: Remove what follows the host name (/editor.html).",
+    )
+
+
+@pytest.fixture
+def kept_connection(airflow: LiveAirflow) -> str:
+    body = {
+        "connection_id": f"kept-{uuid.uuid4().hex[:8]}",
+        "conn_type": "aem_guides",
+        "host": airflow.emulator.url,
+        "login": "admin",
+        "password": "canary-in-password",
+        "extra": json.dumps(SECRETS),
+    }
+    airflow.rest.request("POST", "/connections", json=body)
+    return body["connection_id"]
+
+
+def test_no_secret_of_a_kept_connection_is_shown(airflow: LiveAirflow, kept_connection: str) -> None:
+    shown = airflow.rest.request("GET", f"/connections/{kept_connection}")
+    assert "canary" not in json.dumps(shown)
+    assert set(json.loads(shown["extra"])) == set(SECRETS)
+    assert "canary" not in json.dumps(airflow.rest.request("GET", "/connections", params={"limit": 100}))

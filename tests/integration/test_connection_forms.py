@@ -1,0 +1,180 @@
+"""Connections in the environment, as URI and as JSON, for every kind of credentials; and what the Test button says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from aem_guides import hook as hook_module
+from aem_guides.connection import CREDENTIAL_KINDS
+from aem_guides.hook import AemGuidesHook
+from aem_guides.protocol.tokens import OAUTH_IMS_URL
+from aem_guides.vault import TokenVault
+from tests.integration.test_tokens import PUBLIC, SECRET, document
+from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
+
+USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credentials"), "technical-account")
+
+
+@pytest.fixture(autouse=True)
+def _clients(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(hook_module, "_VAULT", TokenVault())
+    account = {
+        "secret": SECRET,
+        "public_key": PUBLIC,
+        "audience": f"{emulator.url}/c/jwt-client",
+        "org": "org@example",
+        "id": "account@techacct.example",
+        "metascopes": [f"{emulator.url}/s/ent_aem_cloud_api"],
+    }
+    emulator.settings(
+        oauth_clients={"oauth-client": {"secret": SECRET, "scopes": ["openid", "AdobeID"]}},
+        jwt_clients={"jwt-client": account},
+    )
+    yield
+    emulator.delete("/emulator/faults")
+
+
+def login(kind: str, emulator: EmulatorProcess) -> tuple[str, str, dict[str, str]]:
+    """User, password and extra fields of a kind of credentials."""
+    match kind:
+        case "basic":
+            return "admin", PASSWORD, {}
+        case "bearer":
+            return "", TOKEN, {}
+        case "oauth":
+            told = {"auth": "oauth", "client_id": "oauth-client", "client_secret": SECRET, "scopes": "openid,AdobeID"}
+            return "", "", told | {"ims_url": emulator.url}
+        case _:
+            return "", "", {"auth": kind, "service_token": json.dumps(document(emulator.url), indent=2)}
+
+
+def as_uri(kind: str, emulator: EmulatorProcess) -> str:
+    user, password, extra = login(kind, emulator)
+    who = f"{quote(user)}:{quote(password, safe='')}@" if user or password else ""
+    return f"aem-guides://{who}127.0.0.1:{emulator.port}/?{urlencode(extra)}"
+
+
+def as_json(kind: str, emulator: EmulatorProcess) -> str:
+    user, password, extra = login(kind, emulator)
+    told = {"conn_type": "aem_guides", "host": emulator.url, "login": user, "password": password, "extra": extra}
+    return json.dumps(told)
+
+
+def as_json_with_nested_document(kind: str, emulator: EmulatorProcess) -> str:
+    told = json.loads(as_json(kind, emulator))
+    if kind == "service_credentials":
+        told["extra"]["service_token"] = document(emulator.url)
+    return json.dumps(told)
+
+
+@pytest.mark.parametrize("made", [as_uri, as_json, as_json_with_nested_document])
+@pytest.mark.parametrize("kind", CREDENTIAL_KINDS)
+def test_every_kind_of_credentials_works_in_every_form(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, made: object
+) -> None:
+    assert callable(made)
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", made(kind, emulator))
+    with AemGuidesHook() as hook:
+        hook.get_history()
+    assert emulator.requests("history")[-1]["user"] == USERS[kind]
+
+
+def pressed(monkeypatch: pytest.MonkeyPatch, connection: str) -> tuple[bool, str]:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", connection)
+    return AemGuidesHook().test_connection()
+
+
+@pytest.mark.parametrize("kind", CREDENTIAL_KINDS)
+def test_the_test_button_names_what_it_looked_at(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    passed, said = pressed(monkeypatch, as_json(kind, emulator))
+    assert passed
+    login_words = {
+        "basic": "user admin with a password",
+        "bearer": "the access token",
+        "oauth": "OAuth client oauth-client",
+    }
+    assert said.startswith(f"Reached: {emulator.url}. Accepted: {login_words.get(kind, 'the service credentials')}. ")
+    assert "AEM Guides: processing is " in said
+    assert "History readable: 0 jobs, 0 active." in said
+    assert not any(secret in said for secret in (PASSWORD, TOKEN, SECRET))
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        ("basic", (PASSWORD, "canary"), "Refused: user admin with a password. processing history ("),
+        ("bearer", (TOKEN, "canary"), "Refused: the access token. "),
+        ("oauth", (SECRET, "canary"), "Refused by the identity service: OAuth client oauth-client. "),
+        ("oauth", ("AdobeID", "canary"), "check scopes against the Developer Console"),
+        ("service_credentials", (SECRET, "canary"), "Refused by the identity service: the service credentials. "),
+    ],
+)
+def test_the_test_button_says_who_refuses_which_credentials(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, wrong: tuple[str, str], said: str
+) -> None:
+    passed, told = pressed(monkeypatch, as_json(kind, emulator).replace(*wrong))
+    assert not passed
+    assert said in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "AEM Guides: its bulk processing does not answer here (404)"),
+        (503, "History not readable: processing history "),
+        (400, "History not readable: processing history "),
+    ],
+)
+def test_the_test_button_says_what_is_wrong_behind_the_login(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    emulator.fault("history", "status", status=status)
+    passed, told = pressed(monkeypatch, emulator.connection())
+    assert not passed
+    assert told.startswith(f"Reached: {emulator.url}.")
+    assert said in told
+    assert ("AEM Guides: processing is" in told) == (status != 404)
+
+
+def test_the_test_button_tells_the_state_of_the_database(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.settings(is_database=True, database_check="Failed")
+    try:
+        passed, told = pressed(monkeypatch, emulator.connection())
+    finally:
+        emulator.settings(database_check="passed")
+    assert not passed
+    assert "database check says Failed" in told
+    assert "stop using the system" in told
+
+
+def test_the_test_button_says_what_cannot_be_reached_and_what_to_do(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed, told = pressed(monkeypatch, emulator.connection().replace(emulator.url, "https://no-such-host.invalid"))
+    assert (passed, told.startswith("Not reached: https://no-such-host.invalid. ")) == (False, True)
+    assert "field host" in told
+    nobody = as_json("oauth", emulator).replace(f'"ims_url": "{emulator.url}"', '"ims_url": "http://127.0.0.1:9"')
+    assert OAUTH_IMS_URL not in nobody
+    assert "Not reached: the identity service" in pressed(monkeypatch, nobody)[1]
+
+
+def test_the_test_button_names_a_wrong_field_and_nothing_is_sent(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(emulator.requests())
+    passed, told = pressed(monkeypatch, emulator.connection(connect_timeout="soon"))
+    assert (passed, told) == (
+        False,
+        "Nothing was sent. Field connect_timeout: 'soon' is not a time in seconds. "
+        "Give a number above 0, and at most 3600.",
+    )
+    assert len(emulator.requests()) == before

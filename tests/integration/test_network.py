@@ -1,0 +1,164 @@
+"""Proxies and TLS: the same through both bodies, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import RetrySettings
+from aem_guides.protocol.errors import AemGuidesError, RejectedError, UnreachableError
+from tests.support.emulator import PASSWORD, EmulatorProcess
+from tests.support.network import forward_proxy, self_signed, tls_front
+
+ONCE = RetrySettings(attempts=1)
+PROXY_LOGIN = "carol:c%40nary-proxy"
+
+
+def blocking() -> None:
+    with AemGuidesHook(retries=ONCE) as hook:
+        hook.get_history()
+
+
+def asynchronous() -> None:
+    async def run() -> None:
+        async with AemGuidesAsyncHook(retries=ONCE) as hook:
+            await hook.call(contract.history())
+
+    asyncio.run(run())
+
+
+pytestmark = pytest.mark.parametrize("body", [blocking, asynchronous])
+Body = Callable[[], None]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def connected(host: str, **extra: object) -> None:
+        told = {"conn_type": "aem_guides", "host": host, "login": "admin", "password": PASSWORD, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+
+    return connected
+
+
+@pytest.fixture
+def secure(emulator: EmulatorProcess, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The emulator behind TLS: its base URL, and the file of the authority that vouches for it."""
+    certificate = self_signed(tmp_path)
+    with tls_front(emulator.port, certificate) as port:
+        yield f"https://localhost:{port}", str(certificate.file)
+
+
+def refused(body: Body) -> str:
+    with pytest.raises(AemGuidesError) as caught:
+        body()
+    assert "nary" not in str(caught.value)
+    assert isinstance(caught.value, UnreachableError | RejectedError)
+    assert getattr(caught.value, "sent", False) is False
+    return str(caught.value)
+
+
+def test_the_ca_file_is_what_an_own_authority_is_trusted_by(
+    body: Body, connect: Callable[..., None], secure: tuple[str, str]
+) -> None:
+    url, authority = secure
+    connect(url, ca_file=authority)
+    body()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_field_named(
+    body: Body, connect: Callable[..., None], secure: tuple[str, str]
+) -> None:
+    connect(secure[0])
+    assert "field ca_file" in refused(body)
+
+
+def test_a_certificate_for_another_host_is_refused_and_the_field_named(
+    body: Body, connect: Callable[..., None], secure: tuple[str, str]
+) -> None:
+    url, authority = secure
+    connect(url.replace("localhost", "127.0.0.1"), ca_file=authority)
+    assert "check the field host" in refused(body)
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_nothing_is_checked_with_verify_off(body: Body, connect: Callable[..., None], secure: tuple[str, str]) -> None:
+    connect(secure[0].replace("localhost", "127.0.0.1"), verify=False)
+    body()
+
+
+def test_an_expired_certificate_is_refused_and_said_to_be_expired(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path, expired=True)
+    with tls_front(emulator.port, certificate) as port:
+        connect(f"https://localhost:{port}", ca_file=str(certificate.file))
+        assert "has expired: have it renewed" in refused(body)
+
+
+def test_https_to_a_port_that_speaks_http_is_told_so(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess
+) -> None:
+    connect(emulator.url.replace("http:", "https:"))
+    assert "does not speak TLS" in refused(body)
+
+
+@pytest.mark.parametrize("login", [None, PROXY_LOGIN])
+def test_requests_go_through_the_proxy_with_its_login(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, login: str | None
+) -> None:
+    with forward_proxy(login and login.replace("%40", "@")) as proxy:
+        connect(emulator.url, proxy=f"http://{login + '@' if login else ''}127.0.0.1:{proxy.port}")
+        body()
+    assert proxy.requests == [f"GET {emulator.url}/bin/guides/v1/assets/process/history HTTP/1.1"]
+
+
+@pytest.mark.parametrize("login", [None, PROXY_LOGIN])
+def test_tls_goes_through_the_proxy_s_tunnel_and_is_checked(
+    body: Body, connect: Callable[..., None], secure: tuple[str, str], login: str | None
+) -> None:
+    url, authority = secure
+    with forward_proxy(login and login.replace("%40", "@")) as proxy:
+        address = f"http://{login + '@' if login else ''}127.0.0.1:{proxy.port}"
+        connect(url, proxy=address, ca_file=authority)
+        body()
+        assert [line.split()[:2] for line in proxy.requests] == [["CONNECT", url.removeprefix("https://")]]
+        connect(url, proxy=address)
+        assert "field ca_file" in refused(body)
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+def test_a_proxy_that_wants_another_login_is_told_and_the_field_named(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, secure: tuple[str, str], tunnel: bool
+) -> None:
+    with forward_proxy("carol:other") as proxy:
+        connect(secure[0] if tunnel else emulator.url, proxy=f"http://{PROXY_LOGIN}@127.0.0.1:{proxy.port}")
+        said = refused(body)
+    assert "407" in said
+    assert "field proxy" in said
+
+
+def test_a_proxy_that_is_not_there_is_told_and_nothing_was_sent(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess
+) -> None:
+    connect(emulator.url, proxy=f"http://{PROXY_LOGIN}@127.0.0.1:9")
+    assert "field proxy" in refused(body)
+
+
+def test_the_environment_s_proxy_serves_where_the_connection_has_none(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with forward_proxy() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "")
+        connect(emulator.url)
+        body()
+        assert len(proxy.requests) == 1
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        body()
+        assert len(proxy.requests) == 1
