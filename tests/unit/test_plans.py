@@ -203,6 +203,13 @@ def test_a_broken_plan_takes_no_other_along(broken: str) -> None:
         assert all(6 <= problem.line <= 9 for problem in plans.problems)
 
 
+def test_what_stands_ahead_of_the_plans_is_not_taken_for_one() -> None:
+    text = "x-common:\n  - /content/dam/x\nplans:\n- {name: a, schedule: null, paths: [/content/dam/a]}\n- {name: 'b\n"
+    plans = parse_plans(text)
+    assert [plan.name for plan in plans.plans] == ["a"]
+    assert [problem.line for problem in plans.problems] == [5]
+
+
 def test_every_fault_of_a_file_is_told_at_once_in_order() -> None:
     plans = parse_plans(
         "plans:\n  - name: a\n    schedule: 5\n    paths: []\n"
