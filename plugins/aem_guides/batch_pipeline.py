@@ -19,11 +19,12 @@ from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, chec
 from aem_guides.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, store_outcome, summary
 from aem_guides.hook import AemGuidesHook
+from aem_guides.incremental import FilterEnd
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.memory import StateStore
 from aem_guides.notes import NOTES, AirflowNotes, path_key
 from aem_guides.operators import AemGuidesCheckInstanceOperator
-from aem_guides.pipeline import CONNECTION
+from aem_guides.pipeline import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
@@ -68,12 +69,15 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
         return super().asked(context)
 
 
-def build_batch_tasks(done_before: Callable[[str], DoneBefore] = done_in_outcomes) -> None:
+def build_batch_tasks(
+    done_before: Callable[[str], DoneBefore] = done_in_outcomes, filter_end: FilterEnd | None = None
+) -> None:
     """Put the tasks into the DAG that is being built; its parameters are those of `process_batch_params`.
 
     :param done_before: gives, for the name of a batch, the function that tells what was processed well before.
+    :param filter_end: only assets created in a run's data interval are processed; how the instance reads its end.
     """
-    planned = _plan_task(done_before)
+    planned = _plan_task(done_before, filter_end)
     check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
     paths = _PlannedPathOperator.partial(
         task_id=PATHS,
@@ -101,12 +105,12 @@ def build_batch_tasks(done_before: Callable[[str], DoneBefore] = done_in_outcome
     planned >> check >> [paths, progress] >> report()
 
 
-def _plan_task(done_before: Callable[[str], DoneBefore]):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
+def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd | None):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
     @task(task_id=PLAN)
     def plan_batch() -> list[int]:
         """Check all paths as a whole, leave out what was done before, and cut the rest into blocks."""
         context = get_current_context()
-        params = cast("Mapping[str, JsonValue]", context["params"])
+        params = planned_params(context, filter_end)
         requests = _requests(params)
         with AemGuidesHook(str(params["connection_id"])) as hook:
             instance = hook.settings.instance

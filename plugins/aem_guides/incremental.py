@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from aem_guides.protocol.errors import InvalidInputError
+from aem_guides.protocol.models import JsonObject, JsonValue
 
 _REMEDY = (
     "An incremental plan processes the assets created in the run's data interval. Start the run with a logical date "
@@ -22,6 +24,19 @@ class FilterEnd(enum.StrEnum):
 
     EXCLUSIVE = "exclusive"
     INCLUSIVE = "inclusive"
+
+
+def with_interval(
+    params: Mapping[str, JsonValue], start: datetime | None, end: datetime | None, filter_end: FilterEnd
+) -> JsonObject:
+    """A run's parameters with the times of its data interval, unless it was started with times of its own.
+
+    Raises InvalidInputError where it has neither.
+    """
+    if params["created_after"] or params["created_before"]:
+        return dict(params)
+    after, before = interval_bounds(start, end, filter_end)
+    return {**params, "created_after": after, "created_before": before}
 
 
 def interval_bounds(start: datetime | None, end: datetime | None, filter_end: FilterEnd) -> tuple[str, str]:

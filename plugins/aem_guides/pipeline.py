@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk import Context, get_current_context, task, task_group
 
 from aem_guides.hook import AemGuidesHook
-from aem_guides.incremental import FilterEnd, interval_bounds
+from aem_guides.incremental import FilterEnd, with_interval
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
@@ -66,20 +66,22 @@ def default_args() -> dict[str, object]:
     }
 
 
+def planned_params(context: Context, filter_end: str | None) -> Mapping[str, JsonValue]:
+    """The parameters of a run; with `filter_end` (a `FilterEnd`) the times of its data interval are among them."""
+    params = cast("Mapping[str, JsonValue]", context["params"])
+    if filter_end is None:
+        return params
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    params = with_interval(params, start, end, FilterEnd(filter_end))
+    log.info("Only assets created from %s to %s", params["created_after"], params["created_before"])
+    return params
+
+
 @task
 def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
-    """Check the parameters as a whole and make one request for each path. Raises InvalidInputError.
-
-    With `filter_end` (a `FilterEnd`) the creation times are those of the run's data interval, unless it was started
-    with times of its own.
-    """
+    """Check the parameters as a whole and make one request for each path. Raises InvalidInputError."""
     context = get_current_context()
-    params = dict(cast("Mapping[str, object]", context["params"]))
-    if filter_end is not None and not (params["created_after"] or params["created_before"]):
-        params["created_after"], params["created_before"] = interval_bounds(
-            context.get("data_interval_start"), context.get("data_interval_end"), FilterEnd(filter_end)
-        )
-        log.info("Only assets created from %s to %s", params["created_after"], params["created_before"])
+    params = planned_params(context, filter_end)
     requests = parse_requests(
         cast("list[str]", params["paths"]),
         excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],

@@ -25,9 +25,11 @@ from airflow.sdk import (
 from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, DeadlineReference
 
-from aem_guides.params import process_assets_params
+from aem_guides.batch_pipeline import build_batch_tasks
+from aem_guides.incremental import FilterEnd
 from aem_guides.pipeline import build_process_tasks, default_args
 from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
+from aem_guides.plan_schema import run_params
 from aem_guides.plans import PlanProblem, Plans, PlansError, load_plans, plans_file
 from aem_guides.protocol.errors import InvalidInputError
 
@@ -38,11 +40,10 @@ Timetable: TypeAlias = (
 )
 
 
-def _process_tasks(plan: Plan) -> None:
-    build_process_tasks(filter_end=plan.filter_end if plan.incremental else None)
-
-
-BUILDERS: dict[bool, Callable[[Plan], None]] = {False: _process_tasks}
+BUILDERS: dict[bool, Callable[[FilterEnd | None], None]] = {
+    False: build_process_tasks,
+    True: lambda filter_end: build_batch_tasks(filter_end=filter_end),
+}
 """What puts the tasks into the DAG that is being built, by the plan's `batch`."""
 
 
@@ -103,8 +104,6 @@ def _refused(file: str, plan: Plan, name: str, what: str, remedy: str) -> PlanPr
 
 def build_dag(plan: Plan) -> DAG:
     """The DAG of a plan. Not registered with Airflow: it is up to the DAG file to hold it."""
-    if plan.batch not in BUILDERS:
-        raise InvalidInputError("batch", plan.batch, "This installation has no tasks for it; remove the field.")
     arguments = default_args()
     if plan.owner is not None:
         arguments["owner"] = plan.owner
@@ -117,7 +116,7 @@ def build_dag(plan: Plan) -> DAG:
         start_date=plan.start_date,
         end_date=plan.end_date,
         catchup=plan.catchup,
-        params=plan_params(plan.parameters),
+        params=plan_params(plan.parameters, batch=plan.batch),
         default_args=arguments,
         max_active_runs=1,
         tags=["aem-guides", *plan.tags],
@@ -126,7 +125,7 @@ def build_dag(plan: Plan) -> DAG:
         deadline=[_alert(number, deadline) for number, deadline in enumerate(plan.deadlines)] or None,
         auto_register=False,
     ) as dag:
-        BUILDERS[plan.batch](plan)
+        BUILDERS[plan.batch](plan.filter_end if plan.incremental else None)
     return dag
 
 
@@ -143,9 +142,9 @@ def timetable(schedule: Schedule, *, incremental: bool) -> Timetable:
     return schedule.untimed
 
 
-def plan_params(values: Mapping[str, object]) -> dict[str, Param]:
-    """The parameters of a processing run, with a plan's values as their defaults."""
-    params = process_assets_params()
+def plan_params(values: Mapping[str, object], *, batch: bool) -> dict[str, Param]:
+    """The parameters of a plan's runs, with its values as their defaults."""
+    params = run_params(batch=batch)
     for name, value in values.items():
         if name in params:
             params[name].value = value
@@ -167,12 +166,13 @@ def _window_param(name: str, value: object) -> Param:
 def _documentation(plan: Plan) -> str:
     what = f"\n{plan.description}\n" if plan.description else ""
     times = "the assets created in the data interval of a run" if plan.incremental else "all assets"
-    paths: object = plan.parameters["paths"]
+    paths: object = plan.parameters.get("paths") or [f"the paths of {plan.parameters.get('paths_file')}"]
+    tasks = "aem_guides_process_batch" if plan.batch else "aem_guides_process_assets"
     shown = ", ".join(f"`{path}`" for path in paths[:10]) if isinstance(paths, list) else ""
     more = f" and {len(paths) - 10} more paths" if isinstance(paths, list) and len(paths) > 10 else ""
     return f"""### Plan {plan.name}
 {what}
-Processes {times} below {shown}{more}. It has the tasks of `aem_guides_process_assets`, whose documentation says what
+Processes {times} below {shown}{more}. It has the tasks of `{tasks}`, whose documentation says what
 to do if one fails, and the plan's values as the defaults of its parameters.
 """
 
@@ -186,7 +186,7 @@ def _alert(number: int, deadline: Deadline) -> DeadlineAlert:
     try:
         callback = make(deadline.callback, dict(deadline.kwargs))
     except (AttributeError, ValueError) as error:
-        remedy = f"{error} Name a notifier or an asynchronous function, or let it run in the executor."
+        remedy = "Name a notifier or an asynchronous function, or write runs_in: executor for another callable."
         raise InvalidInputError(f"deadline.{number}.callback", deadline.callback, remedy) from error
     return DeadlineAlert(_reference(deadline.reference), deadline.interval, callback, deadline.name)
 

@@ -104,8 +104,9 @@ def _read_apart(text: str, whole: yaml.YAMLError) -> tuple[list[Entry], list[Fla
 
 
 def _apart(text: str) -> Iterator[Entry | Flaw]:
-    lines = text.splitlines()
-    items = [(number, match[1]) for number, line in enumerate(lines) if (match := _ITEM.match(line))]
+    lines = text.split("\n")
+    head = next((number for number, line in enumerate(lines) if line.startswith(f"{_TOP}:")), 0)
+    items = [(number, match[1]) for number, line in enumerate(lines) if number > head and (match := _ITEM.match(line))]
     if not items:
         return
     starts = [number for number, indent in items if indent == items[0][1]]
@@ -173,7 +174,8 @@ def _compose(text: str) -> yaml.Node | None:
 def _unreadable(error: yaml.YAMLError, line: int = 1) -> Flaw:
     what = str(error)
     if isinstance(error, yaml.MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
+        at_end = "end of stream" in str(error.problem)
+        mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else line
         what = f"{error.context}: {error.problem}" if error.context else str(error.problem)
     return Flaw(line, _TOP, f"it is not YAML: {what}.", "Look at indentation, quotes and colons of this plan.")

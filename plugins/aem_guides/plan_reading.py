@@ -16,7 +16,7 @@ from jsonschema.exceptions import ValidationError
 from aem_guides.incremental import FilterEnd
 from aem_guides.plan_file import Entry, Flaw
 from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
-from aem_guides.plan_schema import FIELDS, load_schema
+from aem_guides.plan_schema import FIELDS, load_schema, run_params
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.start import OnActiveJob
@@ -85,6 +85,7 @@ def _plan(entry: Entry, flaws: list[Flaw]) -> Plan | None:
     if start and end and end <= start:
         reading.flaw(("end_date",), f"{data['end_date']!r} is not later than start_date.", "Give a later one.")
     parameters = reading.parameters(schedule)
+    reading.check_names(parameters)
     if incremental:
         reading.check_incremental(schedule, parameters)
     notifications = cast("dict[str, list[JsonObject]]", data.get("notifications") or {})
@@ -176,9 +177,14 @@ class _Reading:
                 values[parameter] = self.data[name]
         if "only_between" in values:
             values["only_between"] = self._window(cast("JsonObject", values["only_between"]), schedule)
+        paths = cast("list[str]", values.get("paths") or [])
+        if not paths:
+            if "paths_file" not in values:
+                self.flaw(("paths",), "it is missing.", "List absolute paths below /content, or name a paths_file.")
+            return values
         try:
             parse_requests(
-                cast("list[str]", values["paths"]),
+                paths,
                 excluded_paths=cast("list[str]", values.get("excluded_paths") or []),
                 file_types=cast("list[str]", values.get("file_types") or []),
                 created_after=cast("str | None", values.get("created_after")),
@@ -207,6 +213,20 @@ class _Reading:
                 ("only_between", "to"), f"{said['to']!r} is from, too.", "Give another time; it may be the next day's."
             )
         return {"at_end": "leave", **said, "timezone": zone}
+
+    def check_names(self, parameters: JsonObject) -> None:
+        """Single paths and batches have parameters that the other does not have."""
+        batch = bool(self.data.get("batch", False))
+        known = run_params(batch=batch)
+        for name in parameters:
+            if name not in known and name != "only_between":
+                place: _Path = (name,) if name in self.data else ("parameters", name)
+                self.flaw(place, f"it needs batch: {str(not batch).lower()}.", "Set batch, or remove the field.")
+        paths = cast("list[str]", parameters.get("paths") or [])
+        most = int(cast("int", known["paths"].schema["maxItems"]))
+        if len(paths) > most:
+            more = "write batch: true" if not batch else "split the plan"
+            self.flaw(("paths",), f"it has {len(paths):,} paths.", f"List at most {most:,}, or {more}.")
 
     def check_incremental(self, schedule: Schedule, parameters: JsonObject) -> None:
         """Its times are the data interval's; its runs queue, since each is a request of its own on the same paths."""

@@ -9,6 +9,9 @@ import json
 from pathlib import Path
 from typing import cast
 
+from airflow.sdk import Param
+
+from aem_guides.batch_params import process_batch_params
 from aem_guides.params import process_assets_params
 from aem_guides.protocol.models import JsonObject, JsonValue
 
@@ -16,6 +19,7 @@ SCHEMA_FILE = Path(__file__).with_name("plans.schema.json")
 
 FIELDS = {
     "paths": "paths",
+    "paths_file": "paths_file",
     "excluded_paths": "excluded_paths",
     "file_types": "file_types",
     "connection": "connection_id",
@@ -24,6 +28,11 @@ FIELDS = {
 """The fields of a plan that are parameters of its runs, and what they are called there."""
 
 _OF_FORMS = frozenset({"title", "description_md", "section", "values_display", "examples", "const"})
+
+
+def run_params(*, batch: bool) -> dict[str, Param]:
+    """The parameters of a plan's runs: those of `aem_guides_process_batch` or `aem_guides_process_assets`."""
+    return process_batch_params() if batch else process_assets_params()
 
 
 def load_schema() -> JsonObject:
@@ -41,7 +50,7 @@ def render() -> str:
 
 def _parameters() -> JsonObject:
     described: JsonObject = {}
-    for name, param in process_assets_params().items():
+    for name, param in {**run_params(batch=True), **run_params(batch=False)}.items():
         if name in FIELDS.values():
             continue
         kept = {key: value for key, value in param.schema.items() if key not in _OF_FORMS}

@@ -60,6 +60,7 @@ BROKEN = """
     schedule: "@daily"
     batch: true
     paths: [/content/dam/f]
+    parameters: {max_log_lines: 5}
 """
 
 
@@ -106,6 +107,22 @@ def test_each_enabled_plan_is_a_dag_with_the_tasks_of_the_main_dag(bag: Callable
         assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(dag)
         assert dag.doc_md
         assert dag.max_active_runs == 1
+
+
+def test_a_batch_has_the_tasks_and_parameters_of_the_batch_dag(bag: Callable[[str], DagBag]) -> None:
+    found = bag(
+        "plans: [{name: all, schedule: {interval: {days: 1}}, start_date: 2026-01-01, batch: true, incremental: true, "
+        "paths_file: s3://bucket/paths.csv, parameters: {queue_hours: 12}}]"
+    )
+    assert found.import_errors == {}
+    dag, main = found.dags["aem_guides_plan_all"], found.dags["aem_guides_process_batch"]
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        task.task_id: task.downstream_task_ids for task in main.tasks
+    }
+    assert set(dag.params) == set(main.params)
+    assert dag.params.get_param("paths_file").value == "s3://bucket/paths.csv"
+    assert dag.params.get_param("queue_hours").value == 12
+    assert type(dag.timetable).__name__ == "DeltaDataIntervalTimetable"
 
 
 def test_a_plan_sets_the_defaults_of_the_parameters_and_leaves_the_others(bag: Callable[[str], DagBag]) -> None:
@@ -170,7 +187,7 @@ def test_broken_plans_are_an_import_error_and_the_others_are_dags(bag: Callable[
     for plan, line, field, remedy in (
         ("broken", first + 1, "schedule", "@daily"),
         ("refused", first + 6, "deadline.0.callback", "asynchronous"),
-        ("batched", first + 9, "batch", "remove the field"),
+        ("batched", first + 11, "parameters.max_log_lines", "remove the field"),
     ):
         (said,) = [text for text in told.splitlines() if f"plan {plan!r}" in text]
         assert f"plans.yaml, line {line}: plan {plan!r}, field {field}:" in said

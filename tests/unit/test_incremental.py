@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aem_guides.incremental import FilterEnd, interval_bounds
+from aem_guides.incremental import FilterEnd, interval_bounds, with_interval
 from aem_guides.protocol.errors import InvalidInputError
+from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.requests import parse_requests
 
 START = datetime(2026, 3, 28, 23, tzinfo=UTC)
@@ -26,6 +27,18 @@ def test_an_exclusive_end_is_sent_as_it_is() -> None:
 
 def test_an_inclusive_end_is_the_millisecond_before() -> None:
     assert milliseconds(FilterEnd.INCLUSIVE) == (START.timestamp() * 1000, END.timestamp() * 1000 - 1)
+
+
+def test_a_run_has_the_times_of_its_interval_unless_it_was_given_times() -> None:
+    given: JsonObject = {"paths": ["/content/dam/a"], "created_after": None, "created_before": ""}
+    assert with_interval(given, START, END, FilterEnd.EXCLUSIVE) == {
+        **given,
+        "created_after": START.isoformat(),
+        "created_before": END.isoformat(),
+    }
+    own: JsonObject = {**given, "created_before": "2026-01-01T00:00Z"}
+    assert with_interval(own, START, END, FilterEnd.EXCLUSIVE) == own
+    assert with_interval(own, None, None, FilterEnd.EXCLUSIVE) == own
 
 
 @pytest.mark.parametrize(

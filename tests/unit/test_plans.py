@@ -123,6 +123,10 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["start_date: 2026-02-02", "end_date: 2026-02-01"], 4, "end_date", "is not later than start_date"),
         (["catchup: true"], 3, "catchup", "Give start_date"),
         (["paths: []"], 3, "paths", "List absolute paths"),
+        (["paths: null"], 3, "paths", "List absolute paths"),
+        (["paths_file: s3://b/paths.csv"], 3, "paths_file", "Set batch"),
+        (["parameters: {batch_name: all}"], 3, "parameters.batch_name", "it needs batch: true"),
+        (["batch: true", "parameters:", "  stream_logs: true"], 5, "parameters.stream_logs", "it needs batch: false"),
         (["paths:", "  - /content/dam/a", "  - dam/b"], 5, "paths.1", "'dam/b' does not match"),
         (["paths:", "  - /content/dam/a", "  - /content/dam/a/b"], 5, "paths.1", "lies below /content/dam/a"),
         (["excluded_paths: [/content/dam/b]"], 3, "excluded_paths.0", "must lie below a processed path"),
@@ -199,6 +203,13 @@ def test_a_broken_plan_takes_no_other_along(broken: str) -> None:
         assert all(6 <= problem.line <= 9 for problem in plans.problems)
 
 
+def test_what_stands_ahead_of_the_plans_is_not_taken_for_one() -> None:
+    text = "x-common:\n  - /content/dam/x\nplans:\n- {name: a, schedule: null, paths: [/content/dam/a]}\n- {name: 'b\n"
+    plans = parse_plans(text)
+    assert [plan.name for plan in plans.plans] == ["a"]
+    assert [problem.line for problem in plans.problems] == [5]
+
+
 def test_every_fault_of_a_file_is_told_at_once_in_order() -> None:
     plans = parse_plans(
         "plans:\n  - name: a\n    schedule: 5\n    paths: []\n"
@@ -212,10 +223,26 @@ def test_every_fault_of_a_file_is_told_at_once_in_order() -> None:
     ]
 
 
+def test_a_plan_without_any_paths_is_told() -> None:
+    (problem,) = parse_plans("plans:\n  - name: p\n    schedule: null\n").problems
+    assert (problem.line, problem.field) == (2, "paths")
+    assert "name a paths_file" in problem.remedy
+
+
+def test_a_batch_takes_more_paths_than_a_plan_of_single_paths() -> None:
+    many = ", ".join(f"/content/dam/p{number}" for number in range(1001))
+    text = f"plans:\n  - name: p\n    schedule: null\n    paths: [{many}]\n"
+    (problem,) = parse_plans(text).problems
+    assert problem.remedy == "List at most 1,000, or write batch: true."
+    plan = one(text + "    batch: true\n    parameters: {batch_name: all}\n")
+    assert plan.batch
+    assert plan.parameters["batch_name"] == "all"
+
+
 def test_each_missing_field_is_told_once() -> None:
     problems = parse_plans("plans:\n  - {}\n").problems
     assert [(problem.line, problem.field, problem.what) for problem in problems] == [
-        (2, field, "it is missing.") for field in ("name", "schedule", "paths")
+        (2, field, "it is missing.") for field in ("name", "schedule")
     ]
 
 

@@ -160,13 +160,18 @@ def _post(
 
 def _after_refusal(
     history: History, request: ProcessingRequest, intent: Intent, policy: StartPolicy, refusal: RejectedError
-) -> Steps[StartOutcome]:
+) -> Steps[StartOutcome | _NotAccepted]:
     """A refusal's words are not documented; that a job is in the way shows in the history alone."""
     obstacle = _obstacle(history, request, policy, refused=True)
     if isinstance(obstacle, Job):
         return (yield from _take(intent, obstacle, Origin.ADOPTED))
     if obstacle is not None:
         return obstacle
+    if (passed := _passed_by(history, request, intent)) is not None:
+        if policy.on_active_job is OnActiveJob.QUEUE:
+            why = f"{request.path}: job {passed.processing_id} was active on {passed.path} a moment ago"
+            return MustWait(why, passed.processing_id)
+        return _NotAccepted(refusal)
     if refusal.status == 409:
         if policy.on_active_job is OnActiveJob.QUEUE:
             return MustWait(f"{request.path}: the instance says that a job is active; the history does not show it")
@@ -178,6 +183,12 @@ def _after_refusal(
         attempts=refusal.attempts,
         hint=_refusal_remedy(request, refusal),
     ) from refusal
+
+
+def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:
+    """A job that came after the intent and has ended already: it may be what the start was refused for."""
+    fresh = (job for job in history.jobs if job.processing_id not in intent.window and job.path)
+    return next((job for job in fresh if job.on_path(request.path) or _overlap(str(job.path), request.path)), None)
 
 
 def _refusal_remedy(request: ProcessingRequest, refusal: RejectedError) -> str:
