@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from aem_guides import fields
+from aem_guides import fields, verification
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
-from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
+from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.memory import StateStore, generation, run_label
@@ -25,7 +25,7 @@ from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonVa
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.start import OnActiveJob
-from aem_guides.protocol.procedures.verify import Verification, verify_assets
+from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import Verdict
 from aem_guides.sensors import FollowingFailedError
@@ -93,6 +93,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
     :param verify_assets: ask for the state of every asset after a success.
     :param verify_minutes: how long to wait for assets that are still at work; this holds a worker.
+    :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`).
     :param reprocess: process again when cleared after a success, rather than return what came of it.
 
     Returns the path's row, which the XCom `row` has also where the task fails: see `batch_rows.BatchRow`. Clear goes
@@ -122,6 +123,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         "archive_uri",
         "verify_assets",
         "verify_minutes",
+        "fail_on_asset_failures",
         "reprocess",
     )
     ui_color = "#e8f1fb"
@@ -149,6 +151,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         archive_uri: str = "",
         verify_assets: bool | str = True,
         verify_minutes: float | str = 10,
+        fail_on_asset_failures: int | str | None = None,
         reprocess: bool | str = False,
         longest_look: float = 15.0,
         **kwargs: object,
@@ -175,6 +178,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         self.archive_uri = archive_uri
         self.verify_assets = verify_assets
         self.verify_minutes = verify_minutes
+        self.fail_on_asset_failures = fail_on_asset_failures
         self.reprocess = reprocess
         self.longest_look = longest_look
 
@@ -277,8 +281,11 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
                 archive = self._archive(context, hook, followed.job, request)
                 row = replace(row, archive_uri=archive.uri, sha256=archive.sha256)
             said = conclude(ending)
-            if fields.flag("verify_assets", self.verify_assets):
-                row = self._verified(hook, request, row)
+            if followed.job is not None and fields.flag("verify_assets", self.verify_assets):
+                found = self._verified(hook, request, followed.job)
+                if found is not None:
+                    row = replace(row, failed_assets=len(found.failed))
+                    verification.check(found, self._failure_limit())
         except AemGuidesError as error:
             self._remember(context, memory, request)
             self._hand_on(context, replace(row, error=str(error)).to_json())
@@ -294,22 +301,25 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         AirflowNotes().delete(self._key(context, request))
 
     def _archive(self, context: Context, hook: AemGuidesHook, job: Job, request: ProcessingRequest) -> StoredArchive:
-        instance = hook.settings.host
-        when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
-        folder = archive_folder(self.archive_uri or default_archive_uri(), instance, when, job.processing_id)
-        provenance = Provenance(instance, job, run_label(context), request.to_json())
-        return store_archive(hook, provenance, folder, wait=time.sleep)
+        provenance = Provenance(hook.settings.host, job, run_label(context), request.to_json())
+        return store_archive(hook, provenance, self._folder(hook, job), wait=time.sleep)
 
-    def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, row: BatchRow) -> BatchRow:
+    def _folder(self, hook: AemGuidesHook, job: Job) -> ObjectStoragePath:
+        when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
+        return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
+
+    def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, job: Job) -> Verification | None:
+        """What became of the assets; None where the instance cannot be asked."""
         within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
         steps = verify_assets(hook.talk, request, within_seconds=within, pacing=Pacing(shortest=0.2))
-        found: Verification | None = hook.drive(steps, lambda event: show_event(self.log, event))
+        found = hook.drive(steps, lambda event: show_event(self.log, event))
         if found is None:
             self.log.info("This instance has no asset status: what became of each asset is not known.")
-            return row
-        for asset in found.failed[:20]:
-            self.log.error("Not processed: %s (%s)", asset.path, asset.reason or asset.status_word)
-        return replace(row, failed_assets=len(found.failed))
+            return None
+        verification.tell(self.log, request, found)
+        if uri := verification.store_failures(self._folder(hook, job), found):
+            self.log.info("All failures are in %s", uri)
+        return found
 
     def _hand_on(self, context: Context, row: JsonObject) -> JsonObject:
         context["ti"].xcom_push(ROW_KEY, row)
@@ -328,6 +338,9 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     def _resumes_left(self, memory: _Memory) -> int:
         most = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
         return max(0, most - (memory.note.resumes - memory.resumes_before))
+
+    def _failure_limit(self) -> FailureLimit | None:
+        return FailureLimit.parse("fail_on_asset_failures", self.fail_on_asset_failures)
 
     def _deadline_hours(self) -> float:
         return fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)

@@ -30,6 +30,7 @@ from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
 from aem_guides.report import NOT_STARTED, RunFailedError
@@ -92,6 +93,7 @@ def build_batch_tasks(
         stall_minutes="{{ params.stall_minutes }}",
         archive_logs="{{ params.archive_logs }}",
         verify_assets="{{ params.verify_assets }}",
+        fail_on_asset_failures="{{ params.fail_on_asset_failures or '' }}",
         reprocess="{{ params.reprocess }}",
         inlets=[NOTES],
         retries=12,
@@ -132,6 +134,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
 
 def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
     """One request a path, from the parameter and the file. Raises InvalidInputError, before anything is sent."""
+    FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
     paths, file = cast("list[str]", params["paths"] or []), params["paths_file"]
     listed = read_paths(str(file)) if file else PathList(())
     if not paths and not listed.paths:

@@ -12,6 +12,8 @@ from aem_guides.protocol.procedures.start import OnActiveJob
 PATH_PATTERN = r"^/content(/[^/]+)*/?$"
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$"
 
+FAILURES_PATTERN = r"^([1-9]\d{0,8}|(100|[1-9]?\d)(\.\d{1,6})?%)?$"
+
 _WHAT = "What is processed"
 _OTHERS = "Other jobs on the instance"
 _COURSE = "While the job runs"
@@ -199,6 +201,15 @@ def _after() -> dict[str, Param]:
             title="Verify the assets",
             description_md="Ask for the state of every asset after the job.",
             type="boolean",
+            section=_AFTER,
+        ),
+        "fail_on_asset_failures": Param(
+            None,
+            title="Fail if so many assets failed",
+            description_md="A count such as `1`, or a share such as `2.5%`: the run fails if at least so many assets "
+            "failed. Empty: they are reported only.",
+            type=["null", "string"],
+            pattern=FAILURES_PATTERN,
             section=_AFTER,
         ),
     }

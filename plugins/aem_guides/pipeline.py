@@ -28,8 +28,9 @@ from aem_guides.outcome import Ending, WaitOutcome
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
+from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
-from aem_guides.report import PathResults, RunFailedError, build_row, problems, render_table
+from aem_guides.report import PathResults, RunFailedError, build_row, problems, render_table, unverified
 from aem_guides.retrying import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.triggers import CANCEL_KEY
@@ -82,6 +83,7 @@ def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
     """Check the parameters as a whole and make one request for each path. Raises InvalidInputError."""
     context = get_current_context()
     params = planned_params(context, filter_end)
+    FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
     requests = parse_requests(
         cast("list[str]", params["paths"]),
         excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],
@@ -142,6 +144,8 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     )
     verify = AemGuidesVerifyAssetsOperator(
         task_id="verify_assets",
+        processing_id=CURRENT_ID,
+        fail_on_asset_failures="{{ params.fail_on_asset_failures or '' }}",
         enabled="{{ params.verify_assets }}",
         request=request,
         map_index_template=PATH_LABEL,
@@ -162,7 +166,11 @@ def report() -> list[JsonObject]:
     found = [row.to_json() for row in rows]
     ti.xcom_push(RETURN_KEY, found)
     note_outcomes(context, str(context["params"]["connection_id"]), START, [r.started for r in results], found)
-    if wrong := problems(rows, archive_logs=bool(context["params"]["archive_logs"])):
+    params = context["params"]
+    wrong = problems(rows, archive_logs=bool(params["archive_logs"]))
+    if params["verify_assets"]:
+        wrong += unverified(rows, results)
+    if wrong:
         raise RunFailedError(f"{len(wrong)} of {len(rows)} paths did not come to a good end: " + "; ".join(wrong))
     return found
 

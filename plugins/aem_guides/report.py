@@ -87,6 +87,19 @@ def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
     return found
 
 
+def unverified(rows: Sequence[Row], results: Sequence[PathResults]) -> list[str]:
+    """What keeps a run whose assets were to be verified from being a success, a sentence each."""
+    found = []
+    for row, result in zip(rows, results, strict=True):
+        if row.state != JobState.SUCCESS:
+            continue
+        if result.verification is None:
+            found.append(f"{row.path}: its assets were not verified")
+        elif result.verification.get("too_many"):
+            found.append(f"{row.path}: {row.failed_assets:,} of its assets failed (fail_on_asset_failures)")
+    return found
+
+
 _COLUMNS = (
     ("path", "path"),
     ("state", "state"),

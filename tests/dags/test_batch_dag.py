@@ -39,6 +39,7 @@ def test_it_has_the_promised_parameters_and_defaults(dag: DAG) -> None:
         "stall_minutes": 30,
         "archive_logs": True,
         "verify_assets": True,
+        "fail_on_asset_failures": None,
         "connection_id": "aem_guides_default",
         "batch_name": None,
         "reprocess": False,

@@ -71,6 +71,7 @@ def test_the_main_dag_has_the_promised_parameters_and_defaults(bag: DagBag) -> N
         "max_log_lines": 100000,
         "archive_logs": True,
         "verify_assets": True,
+        "fail_on_asset_failures": None,
         "connection_id": "aem_guides_default",
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from aem_guides.outcome import Ending, WaitOutcome, conclude
@@ -19,7 +21,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import Job, JsonValue
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd
-from aem_guides.report import PathResults, build_row, problems, render_table
+from aem_guides.report import PathResults, build_row, problems, render_table, unverified
 from aem_guides.retrying import AemGuidesRetryPolicy
 
 
@@ -81,6 +83,19 @@ def test_a_row_claims_nothing_that_no_task_said() -> None:
     ]
     assert problems([], archive_logs=False)
     assert "/content/a" in render_table([done])
+
+
+def test_a_success_without_its_verification_or_with_too_many_failures_keeps_the_run_from_being_one() -> None:
+    request: dict[str, JsonValue] = {"path": "/content/a"}
+    done = PathResults(request, started={"processing_id": "p"}, outcome={"state": "SUCCESS"})
+    passed_over = replace(done, verification={"supported": False})
+    too_many = replace(done, verification={"failed": 1200, "too_many": True})
+    fine = replace(done, verification={"failed": 3, "too_many": False})
+    results = [done, passed_over, too_many, fine]
+    assert unverified([build_row(result) for result in results], results) == [
+        "/content/a: its assets were not verified",
+        "/content/a: 1,200 of its assets failed (fail_on_asset_failures)",
+    ]
 
 
 def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:

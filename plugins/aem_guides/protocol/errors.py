@@ -23,7 +23,8 @@
     ├── DeadlineExceededError        the job was still active when its time was over
     ├── CancelUnconfirmedError       cancelling was asked for, and its effect could not be seen
     ├── ArchiveError                 a log archive that is not whole, or could not be stored
-    └── VerificationError            assets of a finished job failed or never finished
+    └── VerificationError            assets of a finished job failed
+        └── AssetsAtWorkError        some never finished
 
 Every error tells in `retry` whether a later attempt can mend it; the retry policy of the tasks reads that.
 """
@@ -222,6 +223,10 @@ class VerificationError(AemGuidesError):
     """Assets of a finished job failed, or never came to an end."""
 
     retry = Retry.POINTLESS
+
+
+class AssetsAtWorkError(VerificationError):
+    """Some assets were still at work when the time to wait for them was over."""
 
 
 def _times(attempts: int) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import NotFoundError, VerificationError
+from aem_guides.protocol.errors import AssetsAtWorkError, InvalidInputError, NotFoundError
 from aem_guides.protocol.models import AssetState, AssetStatus, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing, in_words
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
 _AT_WORK = frozenset({AssetState.PROCESSING, AssetState.PENDING})
+_AT_WORK_OF_SOME = frozenset({AssetState.PROCESSING})
+"""Of a request with a filter, assets that were left out are pending, too, and for ever."""
+
+_LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})?) ?%")
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,50 @@ class Verification:
     unclear: int
 
 
+@dataclass(frozen=True)
+class FailureLimit:
+    """How many failed assets are too many: at least `count` of them, or at least `percent` of all."""
+
+    count: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, field: str, value: object) -> FailureLimit | None:
+        """Read a count (`10`) or a share (`2.5%`); None and "" set no limit. Raises InvalidInputError."""
+        if value is None or value == "":
+            return None
+        found = None if isinstance(value, bool | float) else _LIMIT.fullmatch(str(value).strip())
+        count = int(found["count"]) if found and found["count"] else None
+        percent = float(found["percent"]) if found and found["percent"] else None
+        if not (count or (percent and percent <= 100)):
+            raise InvalidInputError(field, value, "Give a count such as 10, a share such as 2.5%, or nothing.")
+        return cls(count, percent)
+
+    def is_reached(self, failed: int, total: int) -> bool:
+        """Whether so many failures are too many. Where nothing failed, they are not."""
+        if self.count is not None:
+            return failed >= self.count
+        return failed > 0 and failed * 100 >= (self.percent or 0) * total
+
+    def __str__(self) -> str:
+        return str(self.count) if self.count is not None else f"{self.percent:g}%"
+
+
 def verify_assets(
     talk: Conversation, request: ProcessingRequest, *, within_seconds: float, pacing: Pacing
 ) -> Steps[Verification | None]:
     """Ask for the state of every asset until none is at work any more; None where the instance cannot be asked.
 
-    Raises VerificationError where some are still at work when the time is over, and what a call raises.
+    Raises AssetsAtWorkError where some are still at work when the time is over, and what a call raises.
     """
     began = talk.now()
+    busy = _AT_WORK_OF_SOME if request.has_filter() else _AT_WORK
     while True:
         try:
             assets = yield from _ask(talk, request, began, within_seconds, pacing)
         except NotFoundError:
             return None
-        at_work = sum(asset.state in _AT_WORK for asset in assets)
+        at_work = sum(asset.state in busy for asset in assets)
         if not at_work:
             return _sum_up(assets)
         yield Emit(Notice(Level.INFO, f"{at_work:,} of {len(assets):,} assets below {request.path} are still at work"))
@@ -59,7 +94,7 @@ def _ask(
 def _pause(talk: Conversation, began: float, within: float, pacing: Pacing, what: str) -> Steps[None]:
     age = talk.now() - began
     if age >= within:
-        raise VerificationError(f"After {in_words(age)}: {what}. Clear this task to look again.")
+        raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to look again.")
     pause = pacing.next_look(age=age, eta=None, random=talk.surroundings.random())
     yield Wait(min(pause, within - age), what)
 

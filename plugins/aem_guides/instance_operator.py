@@ -1,0 +1,99 @@
+"""What all operators have that talk to an instance once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from aem_guides import fields
+from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.killed import settle_killed_wait
+from aem_guides.links import INSTANCE_LINKS
+from aem_guides.protocol.errors import JobLostError
+from aem_guides.protocol.models import Job, JsonValue
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.triggers import CANCEL_KEY
+
+
+class InstanceOperator(BaseOperator):
+    """One who talks to an instance once.
+
+    `enabled` false skips the task; it may be a template. `request` is what the run asked for, as
+    `ProcessingRequest.to_json` gives it, where the task is part of such a run.
+    """
+
+    template_fields: Sequence[str] = ("aem_guides_conn_id", "enabled", "request")
+    operator_extra_links = INSTANCE_LINKS
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        enabled: bool | str = True,
+        request: Mapping[str, JsonValue] | None = None,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.enabled = enabled
+        self.request = request
+
+    def execute(self, context: Context) -> JsonValue:
+        """Do it, with one hook that is closed in the end."""
+        if not fields.flag("enabled", self.enabled):
+            raise self.skipped("Switched off for this run.")
+        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            return self.act(hook, context)
+
+    def skipped(self, why: str) -> AirflowSkipException:
+        """The exception that skips the task. Airflow does not show its text in the log, so that it is told here."""
+        self.log.warning(why)
+        return AirflowSkipException(why)
+
+    @abstractmethod
+    def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
+        """What this operator does."""
+
+
+class JobOperator(InstanceOperator):
+    """One who deals with one job, by its id. Without an id, in a run where the job never started, it is skipped.
+
+    `wait_task_id` names the task that waited for the job, in a run where one did.
+    """
+
+    template_fields: Sequence[str] = (*InstanceOperator.template_fields, "processing_id")
+
+    def __init__(self, *, processing_id: str, wait_task_id: str | None = None, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.processing_id = processing_id
+        self.wait_task_id = wait_task_id
+
+    def execute(self, context: Context) -> JsonValue:
+        """Skip where there is no job."""
+        if self.processing_id == "":
+            raise self.skipped("There is no job: it was not started.")
+        fields.identifier("processing_id", self.processing_id)
+        return super().execute(context)
+
+    def settle(self, hook: AemGuidesHook, context: Context) -> None:
+        """See that a job whose waiting task was killed does not run on."""
+        if self.wait_task_id is None:
+            return
+        outcome = settle_killed_wait(hook, context, self.wait_task_id, self.processing_id)
+        if outcome is not None:
+            self.log.warning(outcome.in_words(self.processing_id))
+            context["ti"].xcom_push(CANCEL_KEY, outcome.result.value)
+
+    def find(self, hook: AemGuidesHook) -> Job:
+        """The job. Raises JobLostError."""
+        job = hook.drive(find_job(hook.talk, self.processing_id))
+        if job is None:
+            raise JobLostError(
+                f"processing_id: {self.processing_id!r} is known neither to status nor to history. Check the id; the "
+                "history shows the last few jobs only."
+            )
+        return job

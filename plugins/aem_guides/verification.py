@@ -1,0 +1,89 @@
+"""What became of every asset, told: up to a limit in the log, whole as CSV beside the archive, by the task's state."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+
+from airflow.sdk import ObjectStoragePath
+
+from aem_guides.archive_storage import Content, beside, move, storage_errors
+from aem_guides.protocol.errors import VerificationError
+from aem_guides.protocol.models import AssetStatus, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.verify import FailureLimit, Verification
+from aem_guides.tasklog import TaskLog
+
+LISTED_FAILURES = 100
+CSV_NAME = "failed-assets.csv"
+_INFO, _ERROR = 20, 40
+_FORMULAS = ("=", "+", "-", "@", "\t")
+
+
+def tell(log: TaskLog, request: ProcessingRequest, found: Verification) -> None:
+    """Show the failures, the first hundred of them, and the counts."""
+    for asset in found.failed[:LISTED_FAILURES]:
+        log.log(_ERROR, "Not processed: %s (%s)", asset.path, asset.reason or asset.status_word)
+    if len(found.failed) > LISTED_FAILURES:
+        log.log(_ERROR, "... and %s more", f"{len(found.failed) - LISTED_FAILURES:,}")
+    counts = (found.total, found.succeeded, len(found.failed), found.unclear)
+    log.log(
+        _INFO,
+        "%s: %s assets, %s processed, %s failed, %s unclear",
+        request.path,
+        *(f"{count:,}" for count in counts),
+    )
+
+
+def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None) -> JsonObject:
+    """The result for other tasks: counts, the first failures, and whether they are too many."""
+    failures: list[JsonValue] = [
+        {"path": asset.path, "reason": asset.reason} for asset in found.failed[:LISTED_FAILURES]
+    ]
+    return {
+        "supported": True,
+        "total": found.total,
+        "succeeded": found.succeeded,
+        "failed": len(found.failed),
+        "unclear": found.unclear,
+        "failures": failures,
+        "failures_uri": csv_uri,
+        "too_many": limit is not None and limit.is_reached(len(found.failed), found.total),
+    }
+
+
+def check(found: Verification, limit: FailureLimit | None) -> None:
+    """Raise VerificationError where too many assets failed."""
+    if limit is not None and limit.is_reached(len(found.failed), found.total):
+        raise VerificationError(
+            f"{len(found.failed):,} of {found.total:,} assets failed, and fail_on_asset_failures is {limit}. Mend what "
+            "the log of this task and its CSV name, then process those paths again."
+        )
+
+
+def store_failures(folder: ObjectStoragePath, found: Verification) -> str | None:
+    """Write all failures as CSV into the job's archive folder; its URI, None where nothing failed.
+
+    Columns: path, uuid, status, reason. Raises ArchiveError.
+    """
+    if not found.failed:
+        return None
+    data = _as_csv(found.failed)
+    place = folder / CSV_NAME
+    with storage_errors("Storing the list of failed assets", place):
+        place.fs.makedirs(folder.path, exist_ok=True)
+        with beside(place, Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))) as part:
+            move(part, place, len(data))
+    return str(place)
+
+
+def _as_csv(assets: Iterable[AssetStatus]) -> bytes:
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\r\n")
+    writer.writerow(("path", "uuid", "status", "reason"))
+    for asset in assets:
+        cells = (asset.path, asset.uuid or "", asset.status_word, asset.reason or "")
+        # A spreadsheet takes some beginnings for formulas, and names come from the instance.
+        writer.writerow([f"'{cell}" if cell.startswith(_FORMULAS) else cell for cell in cells])
+    return target.getvalue().encode("utf-8", errors="replace")
