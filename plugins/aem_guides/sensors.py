@@ -50,7 +50,8 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     :param job: what `AemGuidesStartProcessingOperator` returned; or give `processing_id` alone.
     :param deadline_hours: the job's time, from the first try on; kept over retries and restarts.
     :param on_deadline: `cancel` the job then, or `leave` it.
-    :param max_resumes: how often a job that failed, and that this run started, is resumed by a next try.
+    :param max_resumes: how often a job that failed, and that this run started, is resumed by a next try. Clear gives
+        as many anew, and one at the least.
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param stream_logs: show the job's log lines as they come (the first 2,000; pull_logs has all).
@@ -184,7 +185,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             return WaitMemory(origin_id, origin_id, generation(context), time.time() + hours * 3600, resumes)
         if memory.generation != generation(context):
             memory.deadline_at = time.time() + hours * 3600
-            memory.resumes_left = resumes
+            memory.resumes_left = max(1, resumes)  # who clears the task asks for one
         return memory
 
     def _shall_resume(self, context: Context, memory: WaitMemory, job: Job) -> bool:

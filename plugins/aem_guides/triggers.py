@@ -24,6 +24,8 @@ LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"
 DEADLINE_CANCEL_SECONDS = 120.0
 KILL_CANCEL_SECONDS = 20.0
+FIRST_LOOK_SECONDS = 2.0
+"""An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 _KILLS: set[asyncio.Task[None]] = set()
 
 
@@ -244,6 +246,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
                 max_active_jobs=self.max_active_jobs,
                 deadline_at=self.deadline_at,
                 pacing=Pacing(longest=self.longest_look),
+                first_look=FIRST_LOOK_SECONDS,
             )
             return await hook.drive(steps, lambda event: show_event(self.log, event))
 

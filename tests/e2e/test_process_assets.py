@@ -146,7 +146,7 @@ def what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(instan
 
 def a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(instances: Instances) -> None:
     airflow = instances.airflow
-    run_id, state = airflow.run({"paths": ["/content/dam/nowhere"]})
+    run_id, state = airflow.run({"paths": ["/content/dam/nowhere"], "max_active_jobs": 100})
     assert state == "failed"
     task = airflow.instance(run_id, START, 0)
     assert (task["state"], task["try_number"]) == ("failed", 1)

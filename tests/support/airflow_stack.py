@@ -155,9 +155,12 @@ class LiveAirflow:
             attempt = max(1, self.instance(run_id, task_id, map_index, dag_id=dag_id)["try_number"])
         return self.rest.log_events(dag_id, run_id, task_id, attempt, map_index)
 
-    def whole_log(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> str:
-        """The log of a task's last try with all that its records hold, exceptions too, as JSON."""
-        attempt = max(1, self.instance(run_id, task_id, map_index, dag_id=dag_id)["try_number"])
+    def whole_log(
+        self, run_id: str, task_id: str, map_index: int = -1, *, attempt: int | None = None, dag_id: str = DAG
+    ) -> str:
+        """The log of a try, the last one by default, with all that its records hold, exceptions too, as JSON."""
+        if attempt is None:
+            attempt = max(1, self.instance(run_id, task_id, map_index, dag_id=dag_id)["try_number"])
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         wanted = {"full_content": "true", "map_index": str(map_index)}
         return json.dumps(self.rest.request("GET", path, params=wanted), ensure_ascii=False)

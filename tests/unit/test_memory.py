@@ -64,10 +64,12 @@ def test_a_job_that_tells_its_start_is_archived_by_that() -> None:
     assert operator._when(context_of(Store()), job) == datetime(1970, 1, 2, tzinfo=UTC)
 
 
-def remembered(store: Store, monkeypatch: pytest.MonkeyPatch, now: float, **ti: int) -> WaitMemory:
+def remembered(
+    store: Store, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2, **ti: int
+) -> WaitMemory:
     """What a try that begins now remembers of the wait for job a."""
     monkeypatch.setattr("aem_guides.sensors.time.time", lambda: now)
-    sensor = AemGuidesProcessingSensor(task_id="wait", processing_id="a", deadline_hours=1, max_resumes=2)
+    sensor = AemGuidesProcessingSensor(task_id="wait", processing_id="a", deadline_hours=1, max_resumes=max_resumes)
     memory = sensor._memory(context_of(store, **ti), "a")
     memory.generation = generation(context_of(store, **ti))
     memory.save(context_of(store, **ti))
@@ -86,6 +88,13 @@ def test_the_deadline_and_the_resumes_are_kept_over_retries_and_new_after_clear(
     assert (retried.deadline_at, retried.resumes_left) == (4600.0, 1)
     cleared = remembered(store, monkeypatch, 9000.0, try_number=3, max_tries=7)
     assert (cleared.deadline_at, cleared.resumes_left) == (12600.0, 2)
+
+
+def test_clear_resumes_once_even_where_retries_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    assert remembered(store, monkeypatch, 1000.0, max_resumes=0).resumes_left == 0
+    assert remembered(store, monkeypatch, 2000.0, max_resumes=0, try_number=2).resumes_left == 0
+    assert remembered(store, monkeypatch, 3000.0, max_resumes=0, try_number=3, max_tries=7).resumes_left == 1
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,14 @@ class Instance:
         told = self._history(self.world.clock - BEGAN)
         return reply(200, {"executionHistory": told}) if isinstance(told, list) else told
 
-    def wait(self, *, blocking_id: str | None = None, max_active_jobs: int | None = None, within: float = 7200) -> bool:
+    def wait(
+        self,
+        *,
+        blocking_id: str | None = None,
+        max_active_jobs: int | None = None,
+        within: float = 7200,
+        first_look: float = 0.0,
+    ) -> bool:
         steps = wait_for_turn(
             self.world.conversation(attempts=1),
             ProcessingRequest(PATH),
@@ -46,6 +53,7 @@ class Instance:
             max_active_jobs=max_active_jobs,
             deadline_at=BEGAN + within,
             pacing=Pacing(longest=15),
+            first_look=first_look,
         )
         return self.world.run(steps)
 
@@ -61,6 +69,12 @@ def test_a_free_path_is_not_waited_for() -> None:
     instance = Instance(lambda _s: [running("1")])
     assert instance.wait(max_active_jobs=2)
     assert instance.waited == 0
+
+
+def test_the_first_look_may_be_put_off() -> None:
+    instance = Instance(lambda _s: [])
+    assert instance.wait(first_look=2)
+    assert instance.waited == 2
 
 
 def test_a_job_on_the_path_is_waited_for_and_told_once() -> None:

@@ -20,17 +20,20 @@ def wait_for_turn(
     max_active_jobs: int | None,
     deadline_at: float,
     pacing: Pacing,
+    first_look: float = 0.0,
     login_patience: float = 900.0,
 ) -> Steps[bool]:
     """Look until the path is free and the instance has room; False where `deadline_at` (epoch seconds) came first.
 
-    `blocking_id` is a job in the way that the window may not show. A failed look is told and repeated: only
-    AuthenticationError is raised, once it has been the answer for `login_patience` seconds.
+    `blocking_id` is a job in the way that the window may not show; `first_look` is in seconds from now. A failed look
+    is told and repeated: only AuthenticationError is raised, once it has been the answer for `login_patience` seconds.
     """
     began = talk.now()
     told = ""
     failures = 0
     refused_since: float | None = None
+    if first_look:
+        yield Wait(first_look, f"first look whether it is the turn of {request.path}")
     while talk.now() < deadline_at:
         random = talk.surroundings.random()
         try:
