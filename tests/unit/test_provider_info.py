@@ -6,7 +6,7 @@ import importlib.resources
 import json
 from typing import Any, cast
 
-import jsonschema  # type: ignore[import-untyped]  # Airflow brings it, without types
+import jsonschema
 import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.providers_manager import ProvidersManager
