@@ -16,6 +16,7 @@ from aem_guides.archive import Provenance, StoredArchive, archive_folder, defaul
 from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.memory import StateStore, generation, run_label
 from aem_guides.notes import NOTES, AirflowNotes, path_key
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
@@ -126,6 +127,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         "fail_on_asset_failures",
         "reprocess",
     )
+    operator_extra_links = ARCHIVE_LINKS
     ui_color = "#e8f1fb"
 
     def __init__(

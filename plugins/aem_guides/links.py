@@ -16,6 +16,7 @@ from airflow.sdk import BaseHook, BaseOperatorLink
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
+from aem_guides.batch_rows import ROW_KEY
 from aem_guides.connection import ConnectionLike, InstanceSettings, read_connection
 from aem_guides.protocol.errors import ConfigurationError, InvalidInputError
 from aem_guides.protocol.requests import parse_path
@@ -68,9 +69,8 @@ class ArchiveLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The archive's address, "" where none was stored."""
         instance = cast("RuntimeTaskInstance", ti_key)  # the task runner hands over more than the key
-        stored = instance.xcom_pull(map_indexes=_map_index(instance))
-        uri = (stored.get("uri") or stored.get("archive_uri")) if isinstance(stored, Mapping) else None
-        if not isinstance(uri, str):
+        uri = _archive_uri(instance)
+        if not uri:
             return ""
         base = str(conf.get("aem_guides", "archive_url", fallback=""))
         return archive_page(base, uri) or _xcom_page(instance)
@@ -103,6 +103,15 @@ def _xcom_page(instance: RuntimeTaskInstance) -> str:
     mapped = "" if index is None else f"/mapped/{index}"
     run = f"/dags/{quote(instance.dag_id, safe='')}/runs/{quote(instance.run_id, safe='')}"
     return f"{base}{run}/tasks/{quote(instance.task_id, safe='')}{mapped}/xcom"
+
+
+def _archive_uri(instance: RuntimeTaskInstance) -> str | None:
+    """What the try said of its archive: as its result, or, where it failed after archiving, in its row."""
+    for key, field in (("return_value", "uri"), ("return_value", "archive_uri"), (ROW_KEY, "archive_uri")):
+        told = instance.xcom_pull(key=key, map_indexes=_map_index(instance))
+        if isinstance(told, Mapping) and isinstance(told.get(field), str):
+            return str(told[field])
+    return None
 
 
 def _map_index(instance: RuntimeTaskInstance) -> int | None:

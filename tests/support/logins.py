@@ -95,7 +95,7 @@ def _service_credentials(emulator: EmulatorProcess) -> str:
         "publicKey": PUBLIC_KEY,
     }
     document = json.dumps({"ok": True, "integration": integration, "statusCode": 200})
-    extra = {"auth": "service_credentials", "service_credentials": document, "ims_url": emulator.url}
+    extra = {"auth": "service_credentials", "service_token": document, "ims_url": emulator.url}
     return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "extra": extra})
 
 

@@ -193,7 +193,9 @@ class Conversation:
         if status == 404:
             return NotFoundError(label, status, excerpt, attempts=attempts)
         if status == 407:
-            return RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN)
+            by_proxy = RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN)
+            by_proxy.sent = False
+            return by_proxy
         if status == 429 or status >= 500:
             retry_after = _retry_after(reply, self.now())
             return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after)
