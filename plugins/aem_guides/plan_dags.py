@@ -158,7 +158,7 @@ def _window_param(name: str, value: object) -> Param:
         value,
         title="Only between",
         description_md="Jobs start only within these times of the day.",
-        type=["object", "null"],
+        type=["object", "array", "null"],
         section="Other jobs on the instance",
     )
 

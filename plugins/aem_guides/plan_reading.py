@@ -176,7 +176,7 @@ class _Reading:
             if self.data.get(name) is not None:
                 values[parameter] = self.data[name]
         if "only_between" in values:
-            values["only_between"] = self._window(cast("JsonObject", values["only_between"]), schedule)
+            values["only_between"] = self._windows(values["only_between"], schedule)
         paths = cast("list[str]", values.get("paths") or [])
         if not paths:
             if "paths_file" not in values:
@@ -204,14 +204,18 @@ class _Reading:
             return (error.field, last)
         return (error.field,)
 
-    def _window(self, said: JsonObject, schedule: Schedule) -> JsonObject:
+    def _windows(self, said: JsonValue, schedule: Schedule) -> JsonValue:
+        path: _Path = ("only_between",)
+        if isinstance(said, list):
+            return [self._window((*path, n), cast("JsonObject", item), schedule) for n, item in enumerate(said)]
+        return self._window(path, cast("JsonObject", said), schedule)
+
+    def _window(self, path: _Path, said: JsonObject, schedule: Schedule) -> JsonObject:
         zone = str(said.get("timezone", schedule.timezone))
         if "timezone" in said:
-            self.check_zone(("only_between", "timezone"), zone)
+            self.check_zone((*path, "timezone"), zone)
         if said["from"] == said["to"]:
-            self.flaw(
-                ("only_between", "to"), f"{said['to']!r} is from, too.", "Give another time; it may be the next day's."
-            )
+            self.flaw((*path, "to"), f"{said['to']!r} is from, too.", "Give another time; it may be the next day's.")
         return {"at_end": "leave", **said, "timezone": zone}
 
     def check_names(self, parameters: JsonObject) -> None:

@@ -147,6 +147,14 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["filter_end: maybe"], 3, "filter_end", "Write inclusive"),
         (["only_between: {from: '22:00'}"], 3, "only_between.to", "it is missing"),
         (["only_between: {from: '22:00', to: '22:00'}"], 3, "only_between.to", "Give another time"),
+        (["only_between: []"], 3, "only_between", "a list of such"),
+        (
+            ["only_between:", "  - {from: '22:00', to: '05:00'}", "  - {from: '22:00', to: '05:00', weekdays: [son]}"],
+            5,
+            "only_between.1.weekdays.0",
+            "sun",
+        ),
+        (["only_between:", "  - {from: '22:00', to: '05:00', timezone: X}"], 4, "only_between.0.timezone", "time zone"),
         (["only_between: {from: '22:00', to: '25:00'}"], 3, "only_between.to", "'HH:MM'"),
         (["only_between: {from: '22:00', to: '05:00', at_end: stop}"], 3, "only_between.at_end", "leave"),
         (
@@ -220,6 +228,16 @@ def test_every_fault_of_a_file_is_told_at_once_in_order() -> None:
         (4, "a", "paths"),
         (5, "", "name"),
         (7, "", "extra"),
+    ]
+
+
+def test_there_may_be_several_windows() -> None:
+    plan = one(
+        with_fields("only_between:", "  - {from: 22:00, to: 05:00}", "  - {from: 00:00, to: 23:59, weekdays: [sat]}")
+    )
+    assert plan.parameters["only_between"] == [
+        {"from": "22:00", "to": "05:00", "timezone": "UTC", "at_end": "leave"},
+        {"from": "00:00", "to": "23:59", "timezone": "UTC", "at_end": "leave", "weekdays": ["sat"]},
     ]
 
 
