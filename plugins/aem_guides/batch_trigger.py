@@ -41,7 +41,8 @@ from aem_guides.triggers import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS, Ae
 from aem_guides.turns import Coordinator, LeaseLostError, coordinator_for
 
 _KILLS: set[asyncio.Task[None]] = set()
-_MENDED_BY_TIME = (UnreachableError, UnavailableError, MalformedAnswerError, LeaseLostError, AirflowRuntimeError)
+_NOT_OF_THE_PATH = (UnreachableError, LeaseLostError, AirflowRuntimeError)
+_MENDED_BY_TIME = (*_NOT_OF_THE_PATH, UnavailableError, MalformedAnswerError)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         intent = self._note.start
         if intent is None:
             return
-        steps = find_started(await hook.talk(), self.request, intent, self._policy(None))
+        steps = find_started(await hook.talk(), self.request, intent, self._policy(None, frozenset()))
         try:
             started = await hook.drive(steps)
         except DoubtfulStartError:
@@ -153,15 +154,17 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
                 except _MENDED_BY_TIME as error:
                     failures += 1
                     self.log.warning("Not started yet, trying again: %s", error)
-                    talk = await hook.talk()
-                    pause = Pacing(longest=60.0).after_failures(failures, talk.surroundings.random())
-                    coordinator.put_back(ticket, pause)
+                    pause = Pacing(longest=60.0).after_failures(failures, random=0.5)
+                    if isinstance(error, _NOT_OF_THE_PATH):
+                        coordinator.hold_all(ticket, pause)
+                    else:
+                        coordinator.put_back(ticket, pause)
                     continue
                 if wait is None:
                     return True
                 self.log.info("Waiting: %s", wait.why)
                 if wait.lacks_room:
-                    coordinator.put_back_for_room(ticket)
+                    coordinator.hold_all(ticket, Pacing().shortest / 2)
                 else:
                     coordinator.put_back(ticket, Pacing().shortest, wait.processing_id)
         return False
@@ -172,7 +175,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
             await self._resume(hook, coordinator, self._note.resume_from)
             return None
         talk = await hook.talk()
-        room = max(1, ticket.limit - coordinator.turns.hidden)
+        policy = self._policy(ticket.limit, frozenset(coordinator.turns.active))
 
         async def before(item: object) -> None:
             if isinstance(item, Intent) and item.processing_id is None:
@@ -180,7 +183,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
                 await self._write(replace(self._note, start=item, doubtful=False))
 
         intent = self._note.start if self._note.unsettled else None
-        steps = start_once(talk, self.request, policy=self._policy(room), run=self.plan.label, intent=intent)
+        steps = start_once(talk, self.request, policy=policy, run=self.plan.label, intent=intent)
         try:
             outcome = await hook.drive(steps, before)
         except DoubtfulStartError:
@@ -282,8 +285,8 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         self._note = note
         await self.notes.aset(self.plan.note_key, note.to_json())
 
-    def _policy(self, room: int | None) -> StartPolicy:
-        return StartPolicy(on_active_job=OnActiveJob(self.plan.on_active_job), max_active_jobs=room)
+    def _policy(self, limit: int | None, known_active: frozenset[str]) -> StartPolicy:
+        return StartPolicy(OnActiveJob(self.plan.on_active_job), limit, known_active=known_active)
 
     def _deadline(self) -> float:
         return time.time() + self.plan.job_seconds

@@ -119,7 +119,7 @@ class Coordinator:
         self._stirred = asyncio.Event()
         self._looker: Ticket | None = None
         self._quiet_since = time.time()
-        self._full_until = 0.0
+        self._held_until = 0.0
         self._failures = 0
         self._refused_since: float | None = None
         self._seen: dict[str, Job] | None = None
@@ -178,10 +178,10 @@ class Coordinator:
         self.turns.put_back(ticket, not_before=time.time() + seconds, blocked_by=blocked_by)
         self._stirred.set()
 
-    def put_back_for_room(self, ticket: Ticket) -> None:
-        """A start for which there was no room after all: there is none for others either, until the next look."""
+    def hold_all(self, ticket: Ticket, seconds: float) -> None:
+        """A start that could not be, for a reason that keeps others from starting too: nobody does for so long."""
         self.turns.put_back(ticket, not_before=0.0)
-        self._full_until = time.time() + self._pacing.shortest / 2
+        self._held_until = time.time() + seconds
         self._stirred.set()
 
     @contextlib.contextmanager
@@ -211,7 +211,7 @@ class Coordinator:
             return self._pacing.longest
         talk = await hook.talk()
         random = talk.surroundings.random()
-        if (left := self._full_until - talk.now()) > 0:
+        if (left := self._held_until - talk.now()) > 0:
             return left
         try:
             if not await self._lease.hold(self.turns):

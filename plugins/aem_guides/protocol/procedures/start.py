@@ -42,13 +42,15 @@ class StartPolicy:
     """How to start.
 
     `max_active_jobs`: no start while the window shows so many active jobs (None: no limit). `patience`: seconds
-    between the looks at a history that may lag. `attempts`: how often the POST is sent at the most.
+    between the looks at a history that may lag. `attempts`: how often the POST is sent at the most. `known_active`:
+    jobs known to be active by other means; those that the window does not show count too.
     """
 
     on_active_job: OnActiveJob = OnActiveJob.ADOPT
     max_active_jobs: int | None = None
     patience: tuple[float, ...] = (2.0, 3.0, 5.0, 10.0, 20.0)
     attempts: int = 4
+    known_active: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _obstacle(
     if not blocking and refused:
         blocking = [job for job in active if job.path and _overlap(job.path, request.path)]
     if not blocking:
-        return _full(active, policy)
+        return _full(history, policy)
     job = blocking[0]
     if policy.on_active_job is OnActiveJob.QUEUE:
         return MustWait(f"{request.path}: job {job.processing_id} is active on {job.path}", job.processing_id)
@@ -232,11 +234,13 @@ def _obstacle(
     raise ActiveJobError(request.path, job.processing_id, _REMEDY)
 
 
-def _full(active: list[Job], policy: StartPolicy) -> MustWait | None:
+def _full(history: History, policy: StartPolicy) -> MustWait | None:
+    shown = {job.processing_id for job in history.jobs}
+    active = sum(job.is_active for job in history.jobs) + len(policy.known_active - shown)
     limit = policy.max_active_jobs
-    if limit is None or len(active) < limit:
+    if limit is None or active < limit:
         return None
-    why = f"{len(active)} jobs are active on the instance, {limit} are allowed (max_active_jobs)"
+    why = f"{active} jobs are active on the instance, {limit} are allowed (max_active_jobs)"
     return MustWait(why, lacks_room=True)
 
 
