@@ -13,6 +13,7 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from aem_guides import fields, verification
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
+from aem_guides.assets import PROCESSED, announce
 from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
@@ -159,6 +160,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         **kwargs: object,
     ) -> None:
         kwargs.setdefault("inlets", [NOTES])
+        kwargs.setdefault("outlets", [PROCESSED])
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
         self.path = path
         self.excluded_paths = excluded_paths
@@ -295,6 +297,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         self.log.info(said)
         memory.row = row.to_json()
         self._remember(context, memory, request)
+        announce(context, hook.settings.instance, memory.row, f"{context['ti'].dag_id} / {context['ti'].run_id}")
         return self._hand_on(context, memory.row)
 
     def _remember(self, context: Context, memory: _Memory, request: ProcessingRequest) -> None:

@@ -13,6 +13,7 @@ from airflow.sdk import Context, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from aem_guides.assets import PROCESSED
 from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.batch_paths import PathList, read_paths
 from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
@@ -96,6 +97,7 @@ def build_batch_tasks(
         fail_on_asset_failures="{{ params.fail_on_asset_failures or '' }}",
         reprocess="{{ params.reprocess }}",
         inlets=[NOTES],
+        outlets=[PROCESSED],
         retries=12,
         do_xcom_push=False,
         max_active_tis_per_dagrun=IN_FLIGHT,

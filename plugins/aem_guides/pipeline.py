@@ -1,7 +1,7 @@
 """The tasks of a processing run, for every DAG that has them.
 
 `plan_requests` → `check_instance` → for each path `process_path` (`start_processing` → `wait_for_processing` →
-`pull_logs`, `archive_logs`, `verify_assets`) → `report`.
+`pull_logs`, `archive_logs`, `verify_assets`) → `report` → `confirm`, which gives the run its state.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Context, get_current_context, task, task_group
 
+from aem_guides.assets import PROCESSED, announce
 from aem_guides.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd, with_interval
 from aem_guides.ledger.recorder import note_outcomes
@@ -45,6 +46,7 @@ START, WAIT = f"{GROUP}.start_processing", f"{GROUP}.wait_for_processing"
 PULL, ARCHIVE, VERIFY = f"{GROUP}.pull_logs", f"{GROUP}.archive_logs", f"{GROUP}.verify_assets"
 
 RETURN_KEY = "return_value"
+PROBLEMS_KEY = "problems"
 
 
 def _pulled_id(task_id: str) -> str:
@@ -154,25 +156,39 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     start >> wait >> [pull, archive, verify]
 
 
-@task(trigger_rule="all_done", retries=2)
+@task(trigger_rule="all_done", retries=2, outlets=[PROCESSED])
 def report() -> list[JsonObject]:
-    """Show the outcome of every path; fail if any job did not succeed, or a log was not pulled or archived."""
+    """Show the outcome of every path, note it in the ledger, and update the assets of those that went well."""
     context = get_current_context()
-    ti = cast("RuntimeTaskInstance", context["ti"])
+    ti, params = cast("RuntimeTaskInstance", context["ti"]), context["params"]
     planned = cast("list[JsonObject] | None", ti.xcom_pull(task_ids="plan_requests")) or []
     results = [_results(ti, index, request) for index, request in enumerate(planned)]
-    rows = [build_row(result) for result in _with_what_is_seen(results, str(context["params"]["connection_id"]))]
+    rows = [build_row(result) for result in _with_what_is_seen(results, str(params["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
-    found = [row.to_json() for row in rows]
-    ti.xcom_push(RETURN_KEY, found)
-    note_outcomes(context, str(context["params"]["connection_id"]), START, [r.started for r in results], found)
-    params = context["params"]
     wrong = problems(rows, archive_logs=bool(params["archive_logs"]))
     if params["verify_assets"]:
         wrong += unverified(rows, results)
-    if wrong:
-        raise RunFailedError(f"{len(wrong)} of {len(rows)} paths did not come to a good end: " + "; ".join(wrong))
+    found = [row.to_json() for row in rows]
+    ti.xcom_push(PROBLEMS_KEY, cast("JsonValue", wrong))
+    note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)
+    for result, row in zip(results, found, strict=True):
+        if result.started is not None:
+            announce(context, str(result.started["instance"]), row, f"{ti.dag_id} / {ti.run_id}")
     return found
+
+
+@task(trigger_rule="all_done")
+def confirm() -> None:
+    """Fail the run if any job did not succeed, or a log was not pulled or archived. Raises RunFailedError.
+
+    A task of its own, since Airflow drops the asset events of a task that fails.
+    """
+    ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
+    wrong = cast("list[str] | None", ti.xcom_pull(task_ids="report", key=PROBLEMS_KEY))
+    if wrong is None:
+        raise RunFailedError("The report could not be made; its log says why.")
+    if wrong:
+        raise RunFailedError(f"What did not come to a good end ({len(wrong)}): " + "; ".join(wrong))
 
 
 def _with_what_is_seen(results: list[PathResults], connection_id: str) -> list[PathResults]:
@@ -206,7 +222,7 @@ def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
     planned = plan_requests() if filter_end is None else plan_requests(filter_end=str(filter_end))
     check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
     paths = process_path.expand(request=planned)
-    planned >> check >> paths >> report()
+    planned >> check >> paths >> report() >> confirm()
 
 
 def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathResults:

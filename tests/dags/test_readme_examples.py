@@ -15,7 +15,7 @@ def test_the_daily_example_is_a_dag_with_all_tasks(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(example, encoding="utf-8")
     bag = DagBag(str(tmp_path))
     assert bag.import_errors == {}
-    assert len(bag.dags["nightly_manuals"].tasks) == 8
+    assert len(bag.dags["nightly_manuals"].tasks) == 9
 
 
 def test_every_parameter_is_explained() -> None:

@@ -1,0 +1,91 @@
+"""Airflow assets for what is processed: `aem-guides://<instance><path>`.
+
+A run updates the asset of each path whose job has succeeded. A DAG is scheduled on one path with `aem_guides_asset`, on
+all with the alias `PROCESSED`, and with `watched_asset` also on jobs that nobody started through Airflow.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from airflow.sdk import Asset, AssetAlias, AssetWatcher, Context
+
+from aem_guides.hook import DEFAULT_CONNECTION
+from aem_guides.protocol.models import JsonObject, JsonValue, same_path
+from aem_guides.protocol.states import JobState
+from aem_guides.watcher import AemGuidesHistoryEventTrigger
+
+SCHEME = "aem-guides"
+PROCESSED = AssetAlias(name="aem_guides_processed", group="aem_guides")
+"""Every path that a run has processed well."""
+
+LONGEST_URI = 1500
+_TOLD = (
+    "processing_id",
+    "total_files",
+    "triggered_count",
+    "failed_assets",
+    "started_at",
+    "completed_at",
+    "archive_uri",
+    "sha256",
+)
+
+log = logging.getLogger(__name__)
+
+
+def aem_guides_asset(instance: str, path: str) -> Asset:
+    """The asset of a path on an instance; `instance` is host name, and port where that is not the usual one.
+
+    Letters that a URI cannot hold are percent-encoded, so that names in any script work.
+    """
+    return Asset(uri=_uri(instance, path), group="aem_guides")
+
+
+def watched_asset(
+    instance: str,
+    path: str,
+    *,
+    aem_guides_conn_id: str = DEFAULT_CONNECTION,
+    poll_seconds: float = 60.0,
+    with_parents: bool = False,
+    ignore_users: Sequence[str] = (),
+    only_successes: bool = True,
+) -> Asset:
+    """The asset of a path, also updated by every job seen to end there, whoever started it.
+
+    The event's extra is then `{"from_trigger": True, "payload": {...}}`, with what `watcher.payload_of` tells.
+
+    :param poll_seconds: how often the instance's history is read.
+    :param with_parents: count jobs on folders above the path, too.
+    :param ignore_users: whose jobs do not count, such as the user of the connection: the runs of those tell themselves.
+    :param only_successes: count jobs that succeeded only.
+    """
+    trigger = AemGuidesHistoryEventTrigger(
+        aem_guides_conn_id=aem_guides_conn_id,
+        path=path,
+        poll_seconds=poll_seconds,
+        with_parents=with_parents,
+        ignore_users=list(ignore_users),
+        only_successes=only_successes,
+    )
+    uri = _uri(instance, path)
+    return Asset(uri=uri, group="aem_guides", watchers=[AssetWatcher(name=f"history of {uri}"[:250], trigger=trigger)])
+
+
+def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run: str) -> None:
+    """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet."""
+    if row.get("state") != JobState.SUCCESS or PROCESSED not in context["task"].outlets:
+        return
+    uri = _uri(instance, str(row["path"]))
+    if len(uri) > LONGEST_URI:
+        log.warning("%s is too long for an Airflow asset; no event tells of it.", uri)
+        return
+    extra: JsonObject = {name: row.get(name) for name in _TOLD}
+    context["outlet_events"][PROCESSED].add(Asset(uri=uri, group="aem_guides"), extra={**extra, "run": run})
+
+
+def _uri(instance: str, path: str) -> str:
+    return f"{SCHEME}://{instance.lower()}{quote(same_path(path), safe='/')}"

@@ -1,0 +1,142 @@
+"""The trigger of an asset watcher: any job that ends on an instance, ours or not, becomes an event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from aem_guides.archive import iso_time
+from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import Job, JsonObject, JsonValue
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.watch import Seen, concerns, look_for_ends
+from aem_guides.protocol.states import Verdict
+from aem_guides.triggers import event_of
+
+SEEN_KEY = "aem_guides_seen"
+_TELL_EVERY_FAILURES = 60
+
+
+class SeenStore(Protocol):
+    """The state store of the watched asset."""
+
+    async def aget(self, key: str) -> JsonValue:
+        """The value; None where there is none."""
+
+    async def aset(self, key: str, value: JsonValue) -> None:
+        """Write a value."""
+
+
+class AemGuidesHistoryEventTrigger(BaseEventTrigger):
+    """Fire for every job seen to end on a path, once.
+
+    What was seen is kept in the state store of the watched asset: a triggerer that restarts tells what ended meanwhile,
+    as far as the instance's window goes, and nothing twice; only if it dies between an event and its note, that event
+    comes again. The very first look tells nothing. Two assets must not share one trigger with the same arguments: there
+    is no one state store then, and a restart begins anew.
+
+    :param path: jobs on this path or below it count.
+    :param poll_seconds: how often the history is read; rarer while the instance does not answer.
+    :param with_parents: jobs on folders above count, too.
+    :param ignore_users: whose jobs do not count.
+    :param only_successes: only jobs that succeeded count.
+    """
+
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str,
+        path: str,
+        poll_seconds: float = 60.0,
+        with_parents: bool = False,
+        ignore_users: Sequence[str] = (),
+        only_successes: bool = True,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.path = path
+        self.poll_seconds = poll_seconds
+        self.with_parents = with_parents
+        self.ignore_users = list(ignore_users)
+        self.only_successes = only_successes
+
+    def serialize(self) -> tuple[str, dict[str, object]]:
+        """Class path and arguments, for the triggerer."""
+        return (
+            "aem_guides.watcher.AemGuidesHistoryEventTrigger",
+            {
+                "aem_guides_conn_id": self.aem_guides_conn_id,
+                "path": self.path,
+                "poll_seconds": self.poll_seconds,
+                "with_parents": self.with_parents,
+                "ignore_users": self.ignore_users,
+                "only_successes": self.only_successes,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look at the history for ever."""
+        seen, failures = await self._recall(), 0
+        pacing = Pacing(shortest=self.poll_seconds, longest=max(600.0, self.poll_seconds))
+        while True:
+            try:
+                async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+                    while True:
+                        ended, seen = await hook.drive(look_for_ends(await hook.talk(), seen))
+                        instance = (await hook.settings()).instance
+                        failures = 0
+                        for job in ended:
+                            if self._counts(job):
+                                yield event_of(payload_of(job, instance))
+                        await self._remember(seen)
+                        await asyncio.sleep(self.poll_seconds)
+            except AemGuidesError as error:
+                failures += 1
+                if failures % _TELL_EVERY_FAILURES == 1:
+                    self.log.warning("Look %s failed in a row, looking on. %s", failures, error)
+            await asyncio.sleep(pacing.after_failures(failures, 0.5))
+
+    def _counts(self, job: Job) -> bool:
+        if self.only_successes and job.verdict is not Verdict.SUCCEEDED:
+            return False
+        return job.created_by not in self.ignore_users and concerns(job, self.path, with_parents=self.with_parents)
+
+    async def _recall(self) -> Seen | None:
+        try:
+            return Seen.from_json(await self._store().aget(SEEN_KEY))
+        except (AirflowRuntimeError, ValueError) as error:
+            self.log.warning("What was seen before cannot be read, so that this look is the first: %s", error)
+            return None
+
+    async def _remember(self, seen: Seen | None) -> None:
+        if seen is None:
+            return
+        try:
+            await self._store().aset(SEEN_KEY, seen.to_json())
+        except (AirflowRuntimeError, ValueError) as error:
+            self.log.warning("What was seen cannot be kept: %s", error)
+
+    def _store(self) -> SeenStore:
+        if self.asset_state_store is None:
+            raise ValueError("the triggerer gave this trigger no state store")
+        return self.asset_state_store
+
+
+def payload_of(job: Job, instance: str) -> JsonObject:
+    """What an event tells of a job. Times are ISO 8601 in UTC; what the instance does not tell is None."""
+    return {
+        "instance": instance,
+        "processing_id": job.processing_id,
+        "path": job.path,
+        "state": str(job.state),
+        "created_by": job.created_by,
+        "started_at": iso_time(job.started_at),
+        "completed_at": iso_time(job.completed_at),
+        "total_files": job.total_files,
+        "triggered_count": job.triggered_count,
+    }

@@ -1,0 +1,121 @@
+"""The watcher against a real instance: every end once, restarts and failures included."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.watcher import AemGuidesHistoryEventTrigger
+from tests.support.emulator import PASSWORD, EmulatorProcess
+
+
+class KeptState:
+    """A state store that outlives triggers."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.written = asyncio.Event()
+
+    async def aget(self, key: str) -> JsonValue:
+        return cast("JsonValue", json.loads(self.values.get(key, "null")))
+
+    async def aset(self, key: str, value: JsonValue) -> None:
+        self.values[key] = json.dumps(value)
+        self.written.set()
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(tmp_path / "emulator") as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
+        yield emulator
+
+
+def process(instance: EmulatorProcess, path: str) -> str:
+    """A job of somebody with curl."""
+    instance.virtual_folder(path, 3)
+    answer = httpx.post(
+        f"{instance.url}/bin/guides/v1/assets/process",
+        json={"path": path, "type": "ASSET_PROCESSING"},
+        auth=("admin", PASSWORD),
+        trust_env=False,
+    )
+    name = str(answer.raise_for_status().json()["processingId"])
+    instance.wait_until(lambda: instance.jobs(path)[-1]["state"] == "SUCCESS")
+    return name
+
+
+def watching(store: KeptState, **changes: object) -> AsyncIterator[TriggerEvent]:
+    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 0.05, **changes}
+    trigger = AemGuidesHistoryEventTrigger(aem_guides_conn_id="aem_guides_default", **arguments)  # type: ignore[arg-type]
+    trigger.asset_state_store = store  # type: ignore[assignment]  # what it needs of it
+    return trigger.run()
+
+
+async def next_id(events: AsyncIterator[TriggerEvent]) -> str:
+    event = await asyncio.wait_for(anext(events), 30)
+    return str(cast("JsonObject", event.payload)["processing_id"])
+
+
+async def begin(events: AsyncIterator[TriggerEvent], store: KeptState) -> asyncio.Task[str]:
+    """Let it look for the first time; the task has its first event."""
+    first = asyncio.create_task(next_id(events))
+    await asyncio.wait_for(store.written.wait(), 30)
+    return first
+
+
+async def test_what_ends_is_told_once_and_what_had_ended_before_is_not(instance: EmulatorProcess) -> None:
+    await asyncio.to_thread(process, instance, "/content/dam/x/before")
+    store = KeptState()
+    events = watching(store)
+    first = await begin(events, store)
+    elsewhere = await asyncio.to_thread(process, instance, "/content/dam/elsewhere")
+    names = [await asyncio.to_thread(process, instance, f"/content/dam/x/{n}") for n in range(2)]
+    assert elsewhere not in names
+    assert [await first, await next_id(events)] == names
+
+
+async def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(instance: EmulatorProcess) -> None:
+    store = KeptState()
+    events = watching(store)
+    first = await begin(events, store)
+    told = await asyncio.to_thread(process, instance, "/content/dam/x/one")
+    assert await first == told
+    store.written.clear()
+    going_on = asyncio.create_task(next_id(events))
+    await asyncio.wait_for(store.written.wait(), 30)
+    going_on.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going_on
+    meanwhile = await asyncio.to_thread(process, instance, "/content/dam/x/two")
+    assert await next_id(watching(store)) == meanwhile
+
+
+async def test_an_instance_that_is_down_is_waited_for(instance: EmulatorProcess) -> None:
+    store = KeptState()
+    events = watching(store)
+    first = await begin(events, store)
+    instance.fault("history", "status", status=401, count=3)
+    name = await asyncio.to_thread(process, instance, "/content/dam/x/one")
+    assert await first == name
+
+
+async def test_the_jobs_of_users_to_ignore_are_not_told(instance: EmulatorProcess) -> None:
+    store = KeptState()
+    events = watching(store, ignore_users=["admin"])
+    first = await begin(events, store)
+    await asyncio.to_thread(process, instance, "/content/dam/x/one")
+    store.written.clear()
+    await asyncio.wait_for(store.written.wait(), 30)
+    store.written.clear()
+    await asyncio.wait_for(store.written.wait(), 30)
+    assert not first.done()
+    first.cancel()

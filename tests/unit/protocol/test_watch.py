@@ -1,0 +1,50 @@
+"""Which jobs have ended since the last look."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.procedures.watch import Seen, concerns
+
+
+def job(path: str, *excluded: str) -> Job:
+    return read_job({"processingId": "p", "status": "SUCCESS", "path": path, "excludedPaths": list(excluded)})
+
+
+@pytest.mark.parametrize(
+    ("path", "below_it", "above_it"),
+    [
+        ("/content/dam/a", True, True),
+        ("/content/dam/a/b", True, True),
+        ("/content/dam", False, True),
+        ("/content/dam/ab", False, False),
+        ("/content/dam/b", False, False),
+    ],
+)
+def test_a_job_concerns_its_own_path_what_is_below_and_if_asked_what_is_above(
+    path: str, below_it: bool, above_it: bool
+) -> None:
+    assert concerns(job(path), "/content/dam/a", with_parents=False) is below_it
+    assert concerns(job(path), "/content/dam/a", with_parents=True) is above_it
+
+
+def test_a_job_above_that_excluded_the_path_does_not_concern_it() -> None:
+    assert not concerns(job("/content/dam", "content/dam/a"), "/content/dam/a/b", with_parents=True)
+    assert concerns(job("/content/dam", "/content/dam/a/b"), "/content/dam/a", with_parents=True)
+
+
+@given(st.frozensets(st.text()), st.dictionaries(st.text(), st.none() | st.integers(1, 2**53)))
+def test_what_was_seen_is_read_back_as_it_was(active: frozenset[str], ended: dict[str, int | None]) -> None:
+    seen = Seen(active - {""}, ended)
+    assert Seen.from_json(json.loads(json.dumps(seen.to_json()))) == seen
+
+
+@pytest.mark.parametrize("stored", [None, [], "x", {}, {"active": []}])
+def test_what_is_no_memory_is_none(stored: object) -> None:
+    assert Seen.from_json(stored) is None  # type: ignore[arg-type]
