@@ -233,6 +233,9 @@ def _basic(connection: ConnectionLike, fields: _Fields) -> Credentials:
         raise fields.wrong("login", "It holds a colon, which basic authentication cannot send. Give the user alone.")
     if not connection.password:
         raise fields.wrong("password", "It is empty. Give the password of the AEM user.")
+    for name, told in (("login", connection.login), ("password", connection.password)):
+        if set("\r\n") & set(told):
+            raise fields.wrong(name, "It has line breaks in it. Paste it as one line.")
     return BasicCredentials(connection.login, connection.password)
 
 
@@ -332,6 +335,11 @@ def _warnings(settings: InstanceSettings, fields: _Fields) -> list[str]:
         told.append(
             warning("service_credentials", "Airflow shows a field of this name. Move its value to service_token.")
         )
+    told += [
+        warning(name, "There is no field of this name, and it is not used.")
+        for name in fields.values
+        if name not in EXTRA_FIELDS
+    ]
     return told
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # <instance host>/<yyyy>/<mm>/<dd>/<job>/logs.zip
 _ARCHIVE_PLACE_PARTS = 6
+_ARCHIVE_FIELDS = ("uri", "archive_uri", "failures_uri")
 
 
 class AemFolderLink(BaseOperatorLink):
@@ -106,11 +107,12 @@ def _xcom_page(instance: RuntimeTaskInstance) -> str:
 
 
 def _archive_uri(instance: RuntimeTaskInstance) -> str | None:
-    """What the try said of its archive: as its result, or, where it failed after archiving, in its row."""
-    for key, field in (("return_value", "uri"), ("return_value", "archive_uri"), (ROW_KEY, "archive_uri")):
+    """A file that the try put into the archive: as its result tells, or, where it failed after archiving, its row."""
+    for key in ("return_value", ROW_KEY):
         told = instance.xcom_pull(key=key, map_indexes=_map_index(instance))
-        if isinstance(told, Mapping) and isinstance(told.get(field), str):
-            return str(told[field])
+        named = [told.get(field) for field in _ARCHIVE_FIELDS] if isinstance(told, Mapping) else []
+        if uris := [uri for uri in named if isinstance(uri, str)]:
+            return uris[0]
     return None
 
 

@@ -51,8 +51,9 @@ def test_links_are_right_for_failed_killed_retried_and_mapped_tries(airflow: Liv
     assert airflow.instance(run_id, WAIT, 0)["state"] == "success"
     for attempt in (1, 2):
         assert links(airflow, run_id, WAIT, 0, try_number=attempt) == expected(airflow, slow)
-    for task_id in (START, PULL, VERIFY):
+    for task_id in (START, PULL):
         assert links(airflow, run_id, task_id, 0) == expected(airflow, slow)
+    assert links(airflow, run_id, VERIFY, 0) == {**expected(airflow, slow), ARCHIVE_LINK: None}
     xcoms = f"{airflow.rest.url}/dags/{DAG}/runs/{quote(run_id)}/tasks/{ARCHIVE}/mapped/0/xcom"
     assert links(airflow, run_id, ARCHIVE, 0) == {**expected(airflow, slow), ARCHIVE_LINK: xcoms}
     assert links(airflow, run_id, ARCHIVE, 1)[ARCHIVE_LINK] is None

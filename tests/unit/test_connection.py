@@ -55,6 +55,8 @@ def test_the_base_url_is_put_together(fields: dict[str, object], base_url: str) 
         ({"port": 70_000}, {}, "port"),
         ({"host": "https://a.example.com:4502", "port": 4503}, {}, "port"),
         ({"login": "user:name"}, {}, "login"),
+        ({"login": "us\ner"}, {}, "login"),
+        ({"password": "p4ss\r\n"}, {}, "password"),
         ({"login": ""}, {"token": "to ken"}, "token"),
         ({"login": ""}, {"token": "p4ss\u2014"}, "token"),
         ({"password": ""}, {}, "password"),
@@ -106,11 +108,13 @@ def test_the_proxy_s_password_is_a_secret_as_it_is_written_and_as_it_is() -> Non
         ({}, OAUTH | {"ims_url": "http://ims.example.com"}, "ims_url"),
         ({}, {"verify": False}, "verify"),
         ({}, {"service_credentials": "{}"}, "service_credentials"),
+        ({}, {"client-id": "p4ss"}, "client-id"),
     ],
 )
 def test_what_is_dangerous_is_warned_about(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
     (warning,) = read_connection(connection(extra, **fields)).warnings
     assert warning.startswith(f"Connection aem, field {named}: ")
+    assert "p4ss" not in warning
 
 
 def test_http_to_this_machine_is_not_warned_about() -> None:

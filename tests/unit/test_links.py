@@ -123,6 +123,7 @@ def test_without_one_the_archive_s_link_leads_to_the_xcoms_that_tell_where_it_li
     run = "/dags/a%20dag/runs/manual__2026-01-31T00%3A00%3A00%2B00%3A00/tasks/archive"
     assert link(ArchiveLink(), operator, Instance({"uri": URI})).endswith(f"{run}/xcom")
     assert link(ArchiveLink(), operator, Instance({"uri": URI}, map_index=3)).endswith(f"{run}/mapped/3/xcom")
+    assert link(ArchiveLink(), operator, Instance({"failures_uri": URI})).endswith(f"{run}/xcom")
     assert link(ArchiveLink(), operator, Instance({"archive_uri": URI}, key="row")).endswith(f"{run}/xcom")
 
 
