@@ -193,6 +193,8 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
             await self._write(replace(self._note, start=None))
             raise
         if isinstance(outcome, MustWait):
+            if self._note.start is not None:
+                await self._write(replace(self._note, start=None))
             return outcome
         coordinator.turns.note_active(outcome.processing_id, self.request.path)
         await self._write(self._note.started(outcome.processing_id, outcome.origin, self._deadline()))

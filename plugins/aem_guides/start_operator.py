@@ -183,6 +183,9 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             if not error.sent and not (memory.intent and memory.intent.processing_id):
                 self.log.info("Nothing was sent to the instance.")
             raise
+        if isinstance(outcome, MustWait) and memory.intent is not None:
+            memory.intent = None
+            memory.save(context)
         if isinstance(outcome, Started) and memory.done and outcome.origin is Origin.RECOVERED:
             self.log.info("An earlier try had handed job %s on already.", outcome.processing_id)
         return outcome

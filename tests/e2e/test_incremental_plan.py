@@ -48,7 +48,7 @@ def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflo
     )
     airflow.wait_until(lambda: airflow.rest.has_dag(PLAN), "the DAG of the plan")
     by_hand = airflow.rest.trigger(PLAN, {})
-    backfill = {"dag_id": PLAN, "from_date": FIRST.isoformat(), "to_date": LAST.isoformat(), "max_active_runs": 4}
+    backfill = {"dag_id": PLAN, "from_date": FIRST.isoformat(), "to_date": LAST.isoformat(), "max_active_runs": 3}
     airflow.rest.request("POST", "/backfills", json=backfill)
 
     airflow.wait_until(

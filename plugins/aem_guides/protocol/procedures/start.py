@@ -65,6 +65,7 @@ class Started:
 class MustWait:
     """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen.
 
+    It is certain that no job came of an intent emitted before: whoever kept one forgets it now.
     `lacks_room`: nothing is in the way on its path, but as many jobs are active as are allowed.
     """
 
