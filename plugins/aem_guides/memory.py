@@ -15,6 +15,7 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.off_peak import OffPeakState
 
 _START_KEY = "aem_guides_start"
 _WAIT_KEY = "aem_guides_wait"
@@ -88,7 +89,8 @@ class WaitMemory:
 
     `origin_id` is the id under which the job was started, `processing_id` the one under which it goes on;
     `deadline_at` is in seconds since the epoch. `resumes` counts all resumes, `resumes_left` those that are left
-    since the start or the last Clear. `resume_intent`: a resume was about to be sent.
+    since the start or the last Clear. `resume_intent`: a resume was about to be sent. `off_peak`: where the job is in
+    its off-peak hours, where it is bound to such; resumes at their beginning are counted there.
     """
 
     origin_id: str
@@ -98,6 +100,7 @@ class WaitMemory:
     resumes_left: int
     resumes: int = 0
     resume_intent: Intent | None = None
+    off_peak: OffPeakState | None = None
 
     @classmethod
     def load(cls, context: Context, origin_id: str) -> WaitMemory | None:
@@ -105,7 +108,7 @@ class WaitMemory:
         stored = _load(context, _WAIT_KEY)
         if stored is None or stored.get("origin_id") != origin_id:
             return None
-        intent = stored.get("resume_intent")
+        intent, off_peak = stored.get("resume_intent"), stored.get("off_peak")
         deadline = stored.get("deadline_at")
         return cls(
             origin_id=origin_id,
@@ -115,6 +118,7 @@ class WaitMemory:
             resumes_left=_whole(stored.get("resumes_left")),
             resumes=_whole(stored.get("resumes")),
             resume_intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
+            off_peak=OffPeakState.from_json(off_peak) if isinstance(off_peak, dict) else None,
         )
 
     def save(self, context: Context) -> None:
@@ -129,6 +133,7 @@ class WaitMemory:
                 "resumes_left": self.resumes_left,
                 "resumes": self.resumes,
                 "resume_intent": self.resume_intent.to_json() if self.resume_intent else None,
+                "off_peak": self.off_peak.to_json() if self.off_peak else None,
             },
         )
 

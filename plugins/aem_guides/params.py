@@ -7,6 +7,8 @@ from airflow.sdk import Param
 from aem_guides.hook import DEFAULT_CONNECTION
 from aem_guides.outcome import OnDeadline
 from aem_guides.protocol.models import ASSET_PROCESSING, FILE_TYPES
+from aem_guides.protocol.offpeak import TIME_PATTERN as HOURS_PATTERN
+from aem_guides.protocol.offpeak import WEEKDAYS, AtEnd
 from aem_guides.protocol.procedures.start import OnActiveJob
 
 PATH_PATTERN = r"^/content(/[^/]+)*/?$"
@@ -18,6 +20,21 @@ _WHAT = "What is processed"
 _OTHERS = "Other jobs on the instance"
 _COURSE = "While the job runs"
 _AFTER = "Afterwards"
+
+# The schema of one entry of `only_between`; what it cannot say is checked by `protocol.offpeak`.
+_ENTRY_REQUIRED = ["from", "to", "timezone"]
+_ENTRY_PROPERTIES = {
+    "from": {"type": "string", "pattern": HOURS_PATTERN},
+    "to": {"type": "string", "pattern": HOURS_PATTERN},
+    "timezone": {"type": "string", "minLength": 1},
+    "at_end": {"type": "string", "enum": [str(choice) for choice in AtEnd]},
+    "weekdays": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(WEEKDAYS)},
+        "minItems": 1,
+        "uniqueItems": True,
+    },
+}
 
 
 def process_assets_params() -> dict[str, Param]:
@@ -121,6 +138,27 @@ def _others() -> dict[str, Param]:
             maximum=100,
             section=_OTHERS,
         ),
+        "only_between": Param(
+            None,
+            title="Only in off-peak hours",
+            description_md='Start and resume only in these hours: `{"from": "22:00", "to": "06:00", "timezone": '
+            '"Europe/Paris", "at_end": "cancel"}`, or a list of such. With `at_end` = `cancel`, what still runs when '
+            "they are over is cancelled, and resumed from its checkpoint when the next ones begin; with `leave` it "
+            'runs on. `"weekdays": ["sat", "sun"]` are the days on which the hours begin. None: at any time.',
+            type=["object", "array", "null"],
+            items={
+                "type": "object",
+                "properties": _ENTRY_PROPERTIES,
+                "required": _ENTRY_REQUIRED,
+                "additionalProperties": False,
+            },
+            minItems=1,
+            maxItems=100,
+            section=_OTHERS,
+            properties=_ENTRY_PROPERTIES,
+            required=_ENTRY_REQUIRED,
+            additionalProperties=False,
+        ),
     }
 
 
@@ -138,7 +176,8 @@ def _course() -> dict[str, Param]:
         "deadline_hours": Param(
             24,
             title="Deadline in hours",
-            description_md="How long one job may take, resumes and restarts included.",
+            description_md="How long one job may take, resumes and restarts included. The time for which it is held "
+            "back for off-peak hours does not count.",
             type="number",
             exclusiveMinimum=0,
             maximum=720,

@@ -28,6 +28,7 @@ from aem_guides.operators import (
 from aem_guides.outcome import Ending, WaitOutcome
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
@@ -57,6 +58,7 @@ CURRENT_ID = "{{ " + f"{_pulled_id(WAIT)} or {_pulled_id(START)} or ''" + " }}"
 """The id under which the path's job goes on; empty where none was started."""
 
 CONNECTION = "{{ params.connection_id }}"
+ONLY_BETWEEN = "{{ params.only_between | tojson }}"
 PATH_LABEL = "{{ task.request['path'] }}"
 
 
@@ -94,6 +96,7 @@ def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
         created_before=cast("str | None", params["created_before"]),
         processing_type=cast("str", params["processing_type"]),
     )
+    parse_only_between(params["only_between"])
     log.info("%s paths: %s", len(requests), ", ".join(request.path for request in requests))
     return [request.to_json() for request in requests]
 
@@ -106,6 +109,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         on_active_job="{{ params.on_active_job }}",
         max_active_jobs="{{ params.max_active_jobs }}",
         queue_hours="{{ params.deadline_hours }}",
+        only_between=ONLY_BETWEEN,
         max_active_tis_per_dagrun=1,
         request=request,
         map_index_template=PATH_LABEL,
@@ -120,6 +124,8 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         cancel_adopted="{{ params.cancel_adopted }}",
         stall_minutes="{{ params.stall_minutes }}",
         stream_logs="{{ params.stream_logs }}",
+        only_between=ONLY_BETWEEN,
+        start_task_id=START,
         retries=12,
         aem_guides_conn_id=CONNECTION,
         map_index_template="{{ task.job['path'] }}",

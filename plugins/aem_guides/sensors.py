@@ -12,13 +12,21 @@ from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.memory import WaitMemory, generation, run_label
+from aem_guides.off_peak import OffPeakOrder, kept_state, newest
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.offpeak import OffPeakHours, parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import cancel_and_confirm
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.off_peak import (
+    OffPeakCourse,
+    OffPeakPhase,
+    OffPeakState,
+    follow_off_peak,
+)
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
@@ -30,10 +38,10 @@ from aem_guides.triggers import (
     LIVE_OFFSET_KEY,
     AemGuidesJobTrigger,
 )
+from aem_guides.triggers import PROCESSING_ID_KEY as PROCESSING_ID_KEY
 
 LIVE_LOG_LINES = 2000
 OUTCOME_KEY = "outcome"
-PROCESSING_ID_KEY = "processing_id"
 
 
 class FollowingFailedError(AemGuidesError):
@@ -55,6 +63,11 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param stream_logs: show the job's log lines as they come (the first 2,000; pull_logs has all).
+    :param only_between: the off-peak hours in which the job may work, as `protocol.offpeak` has them. It is resumed in
+        them alone; with `at_end` = `cancel` it is cancelled at their end and resumed at the next beginning, which
+        `max_resumes` does not count, nor `deadline_hours` the time between.
+    :param start_task_id: the task that started the job, with the same map index: where the job is in its off-peak hours
+        is kept as an XCom of it, since Airflow wipes those of the waiting task when it is cleared.
     :param longest_look: seconds between two looks at the most.
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
@@ -73,6 +86,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         "cancel_adopted",
         "stall_minutes",
         "stream_logs",
+        "only_between",
     )
     operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
@@ -89,6 +103,8 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         cancel_adopted: bool | str = False,
         stall_minutes: float | str = 30,
         stream_logs: bool | str = True,
+        only_between: JsonValue = None,
+        start_task_id: str | None = None,
         longest_look: float = 15.0,
         deferrable: bool = True,
         **kwargs: object,
@@ -103,6 +119,8 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         self.cancel_adopted = cancel_adopted
         self.stall_minutes = stall_minutes
         self.stream_logs = stream_logs
+        self.only_between = only_between
+        self.start_task_id = start_task_id
         self.longest_look = longest_look
         self.deferrable = deferrable
         self._waiting_for: tuple[TaskKey, str] | None = None
@@ -119,26 +137,29 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         memory = self._memory(context, started[PROCESSING_ID_KEY])
         self._waiting_for = (self._key(context), memory.processing_id)
         with AemGuidesHook(self.aem_guides_conn_id) as hook:
-            job = hook.drive(find_job(hook.talk, memory.processing_id))
-            if job is not None and self._shall_resume(context, memory, job):
+            seen = job = hook.drive(find_job(hook.talk, memory.processing_id))
+            held = job is not None and self._hold_back(context, memory, job)
+            if job is not None and not held and self._shall_resume(context, memory, job):
                 self._resume(context, hook, memory, job)
                 job = None
+            order = self._order(context, memory, seen)
             memory.generation = generation(context)
             memory.save(context)
             self._tell_id(context, memory)
-            if job is not None and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
+            if job is not None and not held and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
                 return self._finish(context, memory, Followed(FollowEnd.ENDED, job, 0), None)
             if self.deferrable:
                 stage = Stage.DEFERRED if self._cancels() else Stage.DEFERRED_KEEP
                 context["ti"].xcom_push(LIVE_OFFSET_KEY, 0)
                 context["ti"].xcom_push(STAGE_KEY, stage.value)
-                self.defer(trigger=self._trigger(memory), method_name="execute_complete")
-            return self._wait_here(context, hook, memory)
+                self.defer(trigger=self._trigger(memory, order), method_name="execute_complete")
+            return self._wait_here(context, hook, memory, order)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """Judge what the trigger saw. Whatever is not plainly a success is none."""
         context["ti"].xcom_push(STAGE_KEY, Stage.CAME_BACK.value)
         memory = self._memory(context, self._started()[PROCESSING_ID_KEY])
+        memory.save(context)
         self._tell_id(context, memory)
         match event:
             case {"error": str(error), "retry": str(retry)}:
@@ -180,13 +201,47 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     def _memory(self, context: Context, origin_id: str) -> WaitMemory:
         hours = fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)
         resumes = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
+        now = time.time()
         memory = WaitMemory.load(context, origin_id)
         if memory is None:
-            return WaitMemory(origin_id, origin_id, generation(context), time.time() + hours * 3600, resumes)
-        if memory.generation != generation(context):
-            memory.deadline_at = time.time() + hours * 3600
+            memory = WaitMemory(origin_id, origin_id, generation(context), now + hours * 3600, resumes)
+        off_peak = self._off_peak_state(context, memory)
+        cleared = memory.generation != generation(context)
+        if cleared:
+            memory.deadline_at = now + hours * 3600
             memory.resumes_left = max(1, resumes)  # who clears the task asks for one
+        if off_peak is not None:
+            memory.off_peak = off_peak.restarted(memory.deadline_at, now) if cleared else off_peak
+            memory.processing_id = off_peak.processing_id
+            memory.deadline_at = memory.off_peak.deadline_at
         return memory
+
+    def _hours(self) -> OffPeakHours | None:
+        return parse_only_between(self.only_between)
+
+    def _off_peak_state(self, context: Context, memory: WaitMemory) -> OffPeakState | None:
+        """Where the job is in its off-peak hours, as far as any try or trigger has come."""
+        if self._hours() is None:
+            return None
+        first = OffPeakState(memory.origin_id, memory.processing_id, memory.deadline_at)
+        return newest(memory.off_peak or first, kept_state(context, self.start_task_id, memory.origin_id))
+
+    def _hold_back(self, context: Context, memory: WaitMemory, job: Job) -> bool:
+        """Whether the job's next step has to wait for off-peak hours, or was begun in earlier ones."""
+        hours, state, now = self._hours(), memory.off_peak, time.time()
+        if hours is None or state is None:
+            return False
+        if state.phase is not OffPeakPhase.FOLLOWING:
+            return True
+        if hours.is_open(now) or not self._shall_resume(context, memory, job):
+            return False
+        if memory.resume_intent is not None:
+            memory.off_peak = state.moved(OffPeakPhase.RESUMING, job=job, intent=memory.resume_intent, held_since=now)
+            memory.resume_intent = None
+        else:
+            memory.off_peak = state.held(job, now)
+        memory.resumes_left -= 1
+        return True
 
     def _shall_resume(self, context: Context, memory: WaitMemory, job: Job) -> bool:
         """A try after a failure resumes a failed job; only a person's Clear resumes a cancelled one."""
@@ -212,15 +267,27 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         memory.resumes += 1
         memory.resumes_left -= 1
         memory.resume_intent = None
+        if memory.off_peak is not None:
+            memory.off_peak = memory.off_peak.moved(OffPeakPhase.FOLLOWING, processing_id=memory.processing_id)
         self.log.info("The job goes on as %s", memory.processing_id)
 
-    def _request(self, job: Job) -> ProcessingRequest:
+    def _request(self, job: Job | None) -> ProcessingRequest:
         stored = (self.job or {}).get("request")
         if isinstance(stored, dict):
             return ProcessingRequest.from_json(stored)
+        if job is None:
+            return ProcessingRequest(path="/")
         return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
 
-    def _trigger(self, memory: WaitMemory) -> AemGuidesJobTrigger:
+    def _order(self, context: Context, memory: WaitMemory, job: Job | None) -> OffPeakOrder | None:
+        hours, state = self._hours(), memory.off_peak
+        if hours is None or state is None:
+            return None
+        request = self._request(state.job or job)
+        course = OffPeakCourse(hours, may_cancel=self._cancels(), request=request, run=run_label(context))
+        return OffPeakOrder(course, state, self.start_task_id)
+
+    def _trigger(self, memory: WaitMemory, order: OffPeakOrder | None) -> AemGuidesJobTrigger:
         plan = self._plan(memory)
         return AemGuidesJobTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
@@ -231,12 +298,29 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             stall_seconds=plan.stall_seconds,
             log_budget=plan.log_budget,
             longest_look=self.longest_look,
+            off_peak=order.to_json() if order is not None else None,
         )
 
-    def _wait_here(self, context: Context, hook: AemGuidesHook, memory: WaitMemory) -> JsonObject:
-        self._waiting_for = (self._key(context), memory.processing_id)
-        steps = follow(hook.talk, memory.processing_id, self._plan(memory))
-        followed = hook.drive(steps, lambda event: show_event(self.log, event))
+    def _wait_here(
+        self, context: Context, hook: AemGuidesHook, memory: WaitMemory, order: OffPeakOrder | None
+    ) -> JsonObject:
+        key = self._key(context)
+        self._waiting_for = (key, memory.processing_id)
+
+        def show_and_keep(event: object) -> None:
+            show_event(self.log, event)
+            state = memory.off_peak.noting(event) if memory.off_peak is not None else None
+            if state is not None:
+                memory.off_peak, memory.processing_id = state, state.processing_id
+                memory.save(context)
+                self._waiting_for = (key, memory.processing_id)
+                self._tell_id(context, memory)
+
+        if order is None:
+            followed = hook.drive(follow(hook.talk, memory.processing_id, self._plan(memory)), show_and_keep)
+        else:
+            steps = follow_off_peak(hook.talk, order.state, self._plan(memory), order.course)
+            followed, _ = hook.drive(steps, show_and_keep)
         cancel: str | None = None
         if followed.end is FollowEnd.DEADLINE and self._on_deadline() is OnDeadline.CANCEL:
             outcome = hook.drive(
@@ -261,7 +345,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             followed=followed,
             cancel=cancel,
             processing_id=memory.processing_id,
-            resumes=memory.resumes,
+            resumes=memory.resumes + (memory.off_peak.resumes if memory.off_peak is not None else 0),
             resumes_left=0 if self._started()["origin"] == Origin.ADOPTED else memory.resumes_left,
             hours=fields.positive("deadline_hours", self.deadline_hours, most=24 * 365),
         )

@@ -22,6 +22,7 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
@@ -55,7 +56,9 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
     :param on_active_job: `adopt` a job that is active on the path and asks for the same, `queue` behind it, or `fail`.
     :param max_active_jobs: start only while fewer jobs are active on the instance; waits in the triggerer.
-    :param queue_hours: how long to wait for one's turn at the most.
+    :param queue_hours: how long to wait for one's turn at the most, from the beginning of the off-peak hours on.
+    :param only_between: start only in these off-peak hours, as `protocol.offpeak` has them; until then it waits in
+        the triggerer.
 
     Returns `{"processing_id", "path", "origin", "request", "instance"}`; `origin` is "started", "recovered" (an
     earlier try had started it) or "adopted". A retry after a crash finds the job that an earlier try started; Clear
@@ -75,6 +78,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         "on_active_job",
         "max_active_jobs",
         "queue_hours",
+        "only_between",
     )
     operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
@@ -93,6 +97,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         on_active_job: str = OnActiveJob.ADOPT,
         max_active_jobs: int | str = 4,
         queue_hours: float | str = 24,
+        only_between: JsonValue = None,
         longest_look: float = 15.0,
         deferrable: bool = True,
         **kwargs: object,
@@ -109,6 +114,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         self.on_active_job = on_active_job
         self.max_active_jobs = max_active_jobs
         self.queue_hours = queue_hours
+        self.only_between = only_between
         self.longest_look = longest_look
         self.deferrable = deferrable
 
@@ -117,7 +123,11 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         return self._start(context, may_defer=self.deferrable)
 
     def execute_after_wait(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """Go on once it is our turn. If another was faster, wait here: deferring twice would cut off the log."""
+        """Go on once it is our turn. If another was faster, wait here: deferring twice would cut off the log.
+
+        Only where the off-peak hours are over again it is deferred once more: a lost line is less than a worker that
+        is held for a day.
+        """
         match event:
             case {"error": str(error), "retry": str(retry)}:
                 raise WaitingFailedError(error, Retry(retry))
@@ -137,7 +147,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             outcome = self._start_once(context, hook, request, policy, memory)
             while isinstance(outcome, MustWait):
                 self.log.info("Waiting: %s", outcome.why)
-                if may_defer:
+                if may_defer or (self.deferrable and outcome.opens_at is not None):
                     self.defer(trigger=self._turn(request, outcome, policy), method_name="execute_after_wait")
                 self._wait_here(hook, request, outcome, policy)
                 outcome = self._start_once(context, hook, request, policy, memory)
@@ -219,10 +229,12 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         return StartPolicy(
             on_active_job=fields.choice("on_active_job", self.on_active_job, OnActiveJob),
             max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
+            hours=parse_only_between(self.only_between),
         )
 
-    def _deadline(self) -> float:
-        return time.time() + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
+    def _deadline(self, wait: MustWait) -> float:
+        began = time.time() if wait.opens_at is None else wait.opens_at
+        return began + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
 
     def _turn(self, request: ProcessingRequest, wait: MustWait, policy: StartPolicy) -> AemGuidesTurnTrigger:
         return AemGuidesTurnTrigger(
@@ -230,8 +242,9 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             request=request.to_json(),
             blocking_id=wait.processing_id,
             max_active_jobs=policy.max_active_jobs,
-            deadline_at=self._deadline(),
+            deadline_at=self._deadline(wait),
             longest_look=self.longest_look,
+            only_between=policy.hours.to_json() if policy.hours else None,
         )
 
     def _wait_here(self, hook: AemGuidesHook, request: ProcessingRequest, wait: MustWait, policy: StartPolicy) -> None:
@@ -240,8 +253,9 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             request,
             blocking_id=wait.processing_id,
             max_active_jobs=policy.max_active_jobs,
-            deadline_at=self._deadline(),
+            deadline_at=self._deadline(wait),
             pacing=Pacing(longest=self.longest_look),
+            hours=policy.hours,
         )
         if not hook.drive(steps, lambda event: show_event(self.log, event)):
             raise DeadlineExceededError(f"{request.path}: its turn did not come within {self.queue_hours} hours.")

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol, cast
 
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.off_peak import OffPeakOrder
 from aem_guides.protocol.errors import AemGuidesError, Retry
-from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
 from aem_guides.protocol.procedures.events import LogLines
-from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
+from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
+from aem_guides.protocol.procedures.off_peak import OffPeakPhase, OffPeakState, follow_off_peak
+from aem_guides.protocol.procedures.resume import settle_resume
 from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.tasklog import show_event
 from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states
 
 LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"
+PROCESSING_ID_KEY = "processing_id"
 DEADLINE_CANCEL_SECONDS = 120.0
 KILL_CANCEL_SECONDS = 20.0
 FIRST_LOOK_SECONDS = 2.0
@@ -65,6 +71,8 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
     :param stall_seconds: warn after so long without progress.
     :param log_budget: show at most so many lines of the job's log as they come.
     :param longest_look: seconds between two looks at the most.
+    :param off_peak: the off-peak hours and where the job is in them, as `off_peak.OffPeakOrder` writes it; None: the
+        job may work at any time. `deadline_at` is then that of the state in it.
 
     The event is `{"end", "job", "log_lines", "cancel"}`, or `{"error", "retry"}` where following failed.
     """
@@ -80,6 +88,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         stall_seconds: float,
         log_budget: int,
         longest_look: float,
+        off_peak: JsonObject | None = None,
     ) -> None:
         super().__init__(
             aem_guides_conn_id=aem_guides_conn_id,
@@ -90,6 +99,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             stall_seconds=stall_seconds,
             log_budget=log_budget,
             longest_look=longest_look,
+            off_peak=off_peak,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
         self.processing_id = processing_id
@@ -99,6 +109,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         self.stall_seconds = stall_seconds
         self.log_budget = log_budget
         self.longest_look = longest_look
+        self._order = OffPeakOrder.from_json(off_peak) if off_peak is not None else None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow the job; a restarted triggerer goes on where the log stood, and says so."""
@@ -135,6 +146,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             self.log.info("Job %s goes on: it was adopted, and cancel_adopted is off", self.processing_id)
             return
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            await self._settle_resume(hook)
             outcome = await self._cancel(hook, KILL_CANCEL_SECONDS)
         self.log.warning(outcome.in_words(self.processing_id))
         if key is not None:
@@ -142,6 +154,9 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
 
     async def _follow(self) -> JsonObject:
         key = self._task_key()
+        if self._order is not None:
+            self._order = await self._order.with_kept_state(key)
+            self.processing_id = self._order.state.processing_id
         offset = await self._live_offset(key)
         if offset:
             self.log.info(
@@ -155,7 +170,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             log_offset=offset,
         )
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
-            followed = await hook.drive(follow(await hook.talk(), self.processing_id, plan), self._consumer(key))
+            followed = await self._drive(hook, plan, key)
             cancel: str | None = None
             if followed.end is FollowEnd.DEADLINE and self.cancel_on_deadline:
                 outcome = await self._cancel(hook, DEADLINE_CANCEL_SECONDS)
@@ -167,6 +182,46 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             "log_lines": followed.log_lines,
             "cancel": cancel,
         }
+
+    async def _drive(self, hook: AemGuidesAsyncHook, plan: FollowPlan, key: TaskKey | None) -> Followed:
+        talk, show = await hook.talk(), self._consumer(key)
+        if self._order is None:
+            return await hook.drive(follow(talk, self.processing_id, plan), show)
+
+        async def show_and_keep(event: object) -> None:
+            await show(event)
+            await self._keep(event, key)
+
+        steps = follow_off_peak(talk, self._order.state, plan, self._order.course)
+        followed, _ = await hook.drive(steps, show_and_keep)
+        return followed
+
+    async def _keep(self, event: object, key: TaskKey | None) -> None:
+        """Keep where the job is in its off-peak hours, and tell the tasks after this one the id it goes on under."""
+        state = self._order.state.noting(event) if self._order is not None else None
+        if self._order is None or state is None:
+            return
+        renamed = state.processing_id != self.processing_id
+        if key is not None:
+            await self._order.keep(key, state)
+            if renamed:
+                await self._remember(key, PROCESSING_ID_KEY, state.processing_id)
+                await self._remember(key, LIVE_OFFSET_KEY, 0)
+        self._order, self.processing_id = replace(self._order, state=state), state.processing_id
+
+    async def _settle_resume(self, hook: AemGuidesAsyncHook) -> None:
+        """A kill may come between a resume and its answer: then look for the id that the job goes on under."""
+        state: OffPeakState | None = self._order.state if self._order is not None else None
+        if self._order is None or state is None or state.phase is not OffPeakPhase.RESUMING:
+            return
+        if state.job is None or state.intent is None:
+            return
+        steps = settle_resume(await hook.talk(), state.job, self._order.course.request, state.intent, (2.0,))
+        try:
+            found: str | None = await hook.drive(steps)
+            self.processing_id = found or self.processing_id
+        except AemGuidesError as error:
+            self.log.warning("Whether job %s was resumed is not known: %s", self.processing_id, error)
 
     def _consumer(self, key: TaskKey | None) -> Callable[[object], Awaitable[None]]:
         async def consume(event: object) -> None:
@@ -202,6 +257,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
     :param blocking_id: the job in the way, where it is known.
     :param max_active_jobs: how many jobs may be active on the instance (None: any number).
     :param deadline_at: when to stop waiting, in seconds since the epoch.
+    :param only_between: the off-peak hours, as `protocol.offpeak` has them; None: at any time.
     """
 
     def __init__(
@@ -213,6 +269,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
         max_active_jobs: int | None,
         deadline_at: float,
         longest_look: float,
+        only_between: JsonValue = None,
     ) -> None:
         super().__init__(
             aem_guides_conn_id=aem_guides_conn_id,
@@ -221,6 +278,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
             max_active_jobs=max_active_jobs,
             deadline_at=deadline_at,
             longest_look=longest_look,
+            only_between=only_between,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
         self.request = request
@@ -228,6 +286,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
         self.max_active_jobs = max_active_jobs
         self.deadline_at = deadline_at
         self.longest_look = longest_look
+        self.hours = parse_only_between(only_between)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the history until it is this request's turn."""
@@ -247,6 +306,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
                 deadline_at=self.deadline_at,
                 pacing=Pacing(longest=self.longest_look),
                 first_look=FIRST_LOOK_SECONDS,
+                hours=self.hours,
             )
             return await hook.drive(steps, lambda event: show_event(self.log, event))
 

@@ -62,6 +62,7 @@ def test_the_main_dag_has_the_promised_parameters_and_defaults(bag: DagBag) -> N
         "processing_type": "ASSET_PROCESSING",
         "on_active_job": "adopt",
         "max_active_jobs": 4,
+        "only_between": None,
         "max_resumes": 2,
         "deadline_hours": 24,
         "on_deadline": "cancel",

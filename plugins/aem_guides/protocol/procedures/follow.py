@@ -26,7 +26,7 @@ class FollowPlan:
     `deadline_at` is in seconds since the epoch. `log_budget`: how many log lines are handed on at the most, from
     line `log_offset` on. The patiences say for how many seconds an answer is borne that would mean the end: that
     the job is not known, that we are not logged in (an instance that starts up says both), and that it ended in
-    a state nobody can read.
+    a state nobody can read. `hand_back_at`: from this instant on, a job that is seen active is not followed on.
     """
 
     deadline_at: float
@@ -38,6 +38,7 @@ class FollowPlan:
     lost_patience: float = 300.0
     login_patience: float = 900.0
     unclear_patience: float = 600.0
+    hand_back_at: float | None = None
 
 
 class FollowEnd(enum.StrEnum):
@@ -45,6 +46,7 @@ class FollowEnd(enum.StrEnum):
 
     ENDED = "ended"
     DEADLINE = "deadline"
+    HANDED_BACK = "handed back"
     LOST = "lost"
     UNCLEAR = "unclear"
 
@@ -97,7 +99,9 @@ FindJob = Callable[[Conversation, str], Steps[Job | None]]
 
 
 def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJob = find_job) -> Steps[Followed]:
-    """Follow a job until it ends, is lost, or its deadline is over; `find` is how it is looked at.
+    """Follow a job until it ends, is lost, is to be handed back, or its deadline is over.
+
+    `find` is how it is looked at.
 
     Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError is raised,
     once it has been the answer for `login_patience` seconds.
@@ -112,6 +116,8 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
             yield from _stream_log(talk, processing_id, watch)
             if (end := _ended(watch, job, talk.now())) is not None:
                 return _followed(watch, end)
+            if _hands_back(plan, job, talk.now()):
+                return _followed(watch, FollowEnd.HANDED_BACK)
         elif watch.lost_since is not None and talk.now() - watch.lost_since >= plan.lost_patience:
             return _followed(watch, FollowEnd.LOST)
         if talk.now() >= plan.deadline_at:
@@ -216,14 +222,20 @@ def _ended(watch: _Watch, job: Job, now: float) -> FollowEnd | None:
     return FollowEnd.UNCLEAR if now - watch.unclear_since >= watch.plan.unclear_patience else None
 
 
+def _hands_back(plan: FollowPlan, job: Job, now: float) -> bool:
+    return plan.hand_back_at is not None and plan.hand_back_at <= now < plan.deadline_at and job.is_active
+
+
 def _pause(talk: Conversation, watch: _Watch) -> float:
-    now = talk.now()
+    now, hand_back_at = talk.now(), watch.plan.hand_back_at
     random = talk.surroundings.random()
     if watch.failures:
         pause = watch.plan.pacing.after_failures(watch.failures, random)
     else:
         eta = watch.job.eta_seconds if watch.job else None
         pause = watch.plan.pacing.next_look(age=now - watch.began, eta=eta, random=random)
+    if hand_back_at is not None and now < hand_back_at:
+        pause = min(pause, hand_back_at - now)
     return max(0.0, min(pause, watch.plan.deadline_at - now))
 
 

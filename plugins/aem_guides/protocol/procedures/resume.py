@@ -32,7 +32,7 @@ def resume_once(
     DoubtfulStartError where the fate of a resume cannot be settled, and what a call raises.
     """
     if intent is not None:
-        found = yield from _settle(talk, job, request, intent, ())
+        found = yield from settle_resume(talk, job, request, intent)
         if found is not None:
             yield Emit(intent.settled(found))
             return found
@@ -44,7 +44,7 @@ def resume_once(
         try:
             processing_id = yield from talk.call(contract.resume(job.processing_id))
         except RejectedError as refusal:
-            found = yield from _settle(talk, job, request, intent, ())
+            found = yield from settle_resume(talk, job, request, intent)
             if found is None:
                 raise JobFailedError(
                     f"Job {job.processing_id} cannot be resumed. {refusal}", job, resumable=False
@@ -52,7 +52,7 @@ def resume_once(
             processing_id = found
         except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
             error = doubt
-            found = (yield from _settle(talk, job, request, intent, _PATIENCE)) if doubt.sent else None
+            found = (yield from settle_resume(talk, job, request, intent, _PATIENCE)) if doubt.sent else None
             if found is None:
                 yield Wait(talk.retries.backoff(attempt, talk.surroundings.random()), f"not resumed yet: {doubt}")
                 continue
@@ -62,10 +62,16 @@ def resume_once(
     raise error or AssertionError("no attempt was made")
 
 
-def _settle(
-    talk: Conversation, job: Job, request: ProcessingRequest, intent: Intent, patience: tuple[float, ...]
+def settle_resume(
+    talk: Conversation, job: Job, request: ProcessingRequest, intent: Intent, patience: tuple[float, ...] = ()
 ) -> Steps[str | None]:
-    """The id under which the job goes on, None where it is certain that it was not resumed."""
+    """The id under which the job goes on, None where it was not resumed as far as the instance shows.
+
+    `job` is the job as it was before the resume, `patience` the seconds between looks at a history that may lag.
+    Raises DoubtfulStartError, and what a call raises.
+    """
+    if intent.processing_id is not None:
+        return intent.processing_id
     for pause in (0.0, *patience):
         if pause:
             yield Wait(pause, f"looking whether job {job.processing_id} was resumed")

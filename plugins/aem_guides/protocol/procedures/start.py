@@ -17,6 +17,8 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
+from aem_guides.protocol.offpeak import OffPeakHours
+from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
@@ -43,7 +45,8 @@ class StartPolicy:
 
     `max_active_jobs`: no start while the window shows so many active jobs (None: no limit). `patience`: seconds
     between the looks at a history that may lag. `attempts`: how often the POST is sent at the most. `known_active`:
-    jobs known to be active by other means; those that the window does not show count too.
+    jobs known to be active by other means; those that the window does not show count too. `hours`: nothing is
+    started outside of them, nor adopted; what an earlier try started is taken up at any time.
     """
 
     on_active_job: OnActiveJob = OnActiveJob.ADOPT
@@ -51,6 +54,7 @@ class StartPolicy:
     patience: tuple[float, ...] = (2.0, 3.0, 5.0, 10.0, 20.0)
     attempts: int = 4
     known_active: frozenset[str] = frozenset()
+    hours: OffPeakHours | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,13 @@ class MustWait:
 
     It is certain that no job came of an intent emitted before: whoever kept one forgets it now.
     `lacks_room`: nothing is in the way on its path, but as many jobs are active as are allowed.
+    `opens_at`: when the off-peak hours begin (epoch seconds), where they are what is waited for.
     """
 
     why: str
     processing_id: str | None = None
     lacks_room: bool = False
+    opens_at: float | None = None
 
 
 StartOutcome = Started | MustWait
@@ -99,6 +105,8 @@ def start_once(
     attempt = 0
     while True:
         attempt += 1
+        if (closed := held_back(request, policy.hours, talk.now())) is not None:
+            return closed
         history = yield from talk.call(contract.history())
         obstacle = _obstacle(history, request, policy)
         intent = Intent.before(request, history, talk.instance_now(), run)
@@ -128,6 +136,15 @@ def find_started(
     if isinstance(found, Job):
         return (yield from _take(intent, found, Origin.RECOVERED))
     return None
+
+
+def held_back(request: ProcessingRequest, hours: OffPeakHours | None, now: float) -> MustWait | None:
+    """What keeps the request from being started outside the off-peak hours; None where it may be."""
+    if hours is None or hours.is_open(now):
+        return None
+    opens_at = hours.opens_at(now)
+    when = f"{hours.describe(opens_at)}, in {in_words(opens_at - now)}"
+    return MustWait(f"{request.path}: held back until {when} (only_between: {hours})", opens_at=opens_at)
 
 
 @dataclass(frozen=True)

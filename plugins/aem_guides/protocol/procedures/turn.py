@@ -6,10 +6,14 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
 from aem_guides.protocol.models import History, ProcessingRequest
+from aem_guides.protocol.offpeak import OffPeakHours
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.start import held_back
 from aem_guides.protocol.steps import Emit, Steps, Wait
+
+_LONGEST_WAIT = 600.0
 
 
 def wait_for_turn(
@@ -22,11 +26,13 @@ def wait_for_turn(
     pacing: Pacing,
     first_look: float = 0.0,
     login_patience: float = 900.0,
+    hours: OffPeakHours | None = None,
 ) -> Steps[bool]:
     """Look until the path is free and the instance has room; False where `deadline_at` (epoch seconds) came first.
 
     `blocking_id` is a job in the way that the window may not show; `first_look` is in seconds from now. A failed look
     is told and repeated: only AuthenticationError is raised, once it has been the answer for `login_patience` seconds.
+    Outside of `hours` it is nobody's turn, and the instance is not asked.
     """
     began = talk.now()
     told = ""
@@ -35,6 +41,9 @@ def wait_for_turn(
     if first_look:
         yield Wait(first_look, f"first look whether it is the turn of {request.path}")
     while talk.now() < deadline_at:
+        yield from _wait_for_hours(talk, request, hours, deadline_at)
+        if talk.now() >= deadline_at:
+            return False
         random = talk.surroundings.random()
         try:
             reason = yield from _reason_to_wait(talk, request, blocking_id, max_active_jobs)
@@ -55,6 +64,18 @@ def wait_for_turn(
             yield Emit(Notice(Level.INFO, f"{request.path} waits: {reason}"))
         yield Wait(max(0.0, min(pause, deadline_at - talk.now())), reason)
     return False
+
+
+def _wait_for_hours(
+    talk: Conversation, request: ProcessingRequest, hours: OffPeakHours | None, deadline_at: float
+) -> Steps[None]:
+    told = False
+    while talk.now() < deadline_at and (closed := held_back(request, hours, talk.now())) is not None:
+        if not told:
+            told = True
+            yield Emit(Notice(Level.INFO, closed.why))
+        left = min(closed.opens_at or deadline_at, deadline_at) - talk.now()
+        yield Wait(min(_LONGEST_WAIT, max(0.05, left)), closed.why)
 
 
 def _reason_to_wait(
