@@ -272,8 +272,7 @@ def _wait_for_hours(talk: Conversation, state: OffPeakState, hours: OffPeakHours
     when = f"{hours.describe(opens_at)}, in {in_words(opens_at - talk.now())}"
     text = f"Job {state.processing_id} is held back until {when}: it is then resumed from its checkpoint."
     yield Emit(Notice(Level.INFO, text))
-    while not hours.is_open(talk.now()):
-        left = hours.opens_at(talk.now()) - talk.now()
+    while (left := opens_at - talk.now()) > 0:
         yield Wait(min(_LONGEST_WAIT, max(0.05, left)), f"the off-peak hours begin at {hours.describe(opens_at)}")
 
 
