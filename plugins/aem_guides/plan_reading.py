@@ -223,7 +223,7 @@ class _Reading:
         batch = bool(self.data.get("batch", False))
         known = run_params(batch=batch)
         for name in parameters:
-            if name not in known and name != "only_between":
+            if name not in known:
                 place: _Path = (name,) if name in self.data else ("parameters", name)
                 self.flaw(place, f"it needs batch: {str(not batch).lower()}.", "Set batch, or remove the field.")
         paths = cast("list[str]", parameters.get("paths") or [])
