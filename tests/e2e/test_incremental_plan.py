@@ -68,7 +68,8 @@ def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflo
     assert [tuple(int(datetime.fromisoformat(t).timestamp() * 1000) for t in pair) for pair in shown] == bounds
 
     assert airflow.rest.wait_for_run(PLAN, by_hand, 120) == "failed"
-    log = airflow.rest.request("GET", f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1")
+    where = f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1"
+    log = airflow.rest.request("GET", where, params={"full_content": "true"})
     assert "data_interval: None is not valid" in json.dumps(log)
     told = airflow.folder / "airflow" / "told.txt"
     airflow.wait_until(told.exists, "the notification")
