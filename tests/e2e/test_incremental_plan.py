@@ -71,7 +71,7 @@ def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflo
     where = f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1"
     log = airflow.rest.request("GET", where, params={"full_content": "true"})
     assert "data_interval: None is not valid" in json.dumps(log)
-    told = airflow.folder / "airflow" / "told.txt"
+    told = airflow.folder / "told.txt"
     airflow.wait_until(told.exists, "the notification")
     assert told.read_text() == f"failed: {by_hand}\n"
 
