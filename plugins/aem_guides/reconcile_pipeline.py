@@ -16,7 +16,6 @@ from aem_guides import alerting
 from aem_guides.fields import flag, texts
 from aem_guides.hook import AemGuidesHook
 from aem_guides.ledger.findings import Finding, Remedy
-from aem_guides.ledger.reconcile import Reconciliation
 from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import Snapshot
 from aem_guides.ledger.settings import ReconcileSettings, read_settings, reconcile_connections
@@ -113,8 +112,12 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
             ledger.prune(snapshot.instance, now_ms() - settings.retention_days * _DAY_MS)
         lasting = [f for f in findings_of(ledger, snapshot.instance) if (f["kind"], f["text"]) in before]
         shown_jobs = jobs_of(ledger, snapshot)
-    found = _found(result, snapshot.taken_at)
-    return {**base, **found, "lasting": cast("JsonValue", lasting), "jobs": cast("JsonValue", shown_jobs)}
+        # From the ledger: a try that died after writing must not keep its findings from the report of the next.
+        opened, closed = (list(result.opened), []) if dry_run else ledger.told_by(snapshot.instance, snapshot.taken_at)
+    found = _found(opened, closed, snapshot)
+    new_jobs = sum(job.first_seen_at == snapshot.taken_at for job in result.jobs)
+    lists = {"lasting": cast("JsonValue", lasting), "jobs": cast("JsonValue", shown_jobs)}
+    return {**base, "new_jobs": new_jobs, **found, **lists}
 
 
 @task(trigger_rule="all_done")
@@ -220,21 +223,17 @@ def _alert(ledger: Ledger, instance: str) -> str:
     return f"{len(sentences)} findings were told."
 
 
-def _found(result: Reconciliation, at: int) -> JsonObject:
-    def shown(finding: Finding) -> JsonObject:
+def _found(opened: list[Finding], closed: list[Finding], snapshot: Snapshot) -> JsonObject:
+    def shown(finding: Finding) -> JsonValue:
         return {
             "kind": str(finding.key.kind),
             "severity": str(finding.severity),
             "processing_id": finding.processing_id,
             "text": finding.text,
-            "opened_at": at,
+            "opened_at": snapshot.taken_at,
         }
 
-    return {
-        "new_jobs": sum(change.before is None for change in result.changes),
-        "opened": [cast("JsonValue", shown(finding)) for finding in result.opened],
-        "closed": [{"kind": str(key.kind), "text": key.subject} for key in result.closed],
-    }
+    return {"opened": [shown(finding) for finding in opened], "closed": [shown(finding) for finding in closed]}
 
 
 def _remedies(settings: ReconcileSettings) -> frozenset[Remedy]:

@@ -11,7 +11,7 @@ from types import TracebackType
 from sqlalchemy import Connection, Engine, delete, select, update
 
 from aem_guides.ledger.database import ledger_errors, open_engine
-from aem_guides.ledger.findings import FindingKind, Remedy
+from aem_guides.ledger.findings import Finding, FindingKind, Remedy
 from aem_guides.ledger.notes import Note, noted
 from aem_guides.ledger.queries import (
     BEGUN,
@@ -156,6 +156,18 @@ class Ledger:
         query = select(findings).where(findings.c.instance == instance, findings.c.closed_at.is_(None))
         with self.begin("Reading findings") as connection:
             return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
+
+    def told_by(self, instance: str, taken_at: int) -> tuple[list[Finding], list[Finding]]:
+        """What the reconciliation of the snapshot taken then opened, and what it closed: the same at every call."""
+        here = findings.c.instance == instance
+        opened = select(findings).where(here, findings.c.opened_at == taken_at)
+        closed = select(findings).where(here, findings.c.opened_at < taken_at, findings.c.closed_at == taken_at)
+        with self.begin("Reading findings") as connection:
+            began, ended = (
+                [open_finding(row).finding for row in connection.execute(query.order_by(findings.c.id))]
+                for query in (opened, closed)
+            )
+        return began, ended
 
     def unalerted(self, instance: str) -> list[OpenFinding]:
         """Findings, open or over, of which people are still to be told."""

@@ -53,6 +53,16 @@ def test_what_was_reconciled_is_read_again_and_nothing_is_found_twice(ledger: Le
     assert kept.request == ProcessingRequest("/content/dam/a").to_json()
 
 
+def test_what_a_reconciliation_told_is_told_again_to_the_try_after_a_crash(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a", "Paused")))
+    shown = snapshot(job("a", "RUNNING"), job("b"), at=NOW + MINUTE)
+    apply(ledger, shown)
+    apply(ledger, shown)
+    opened, closed = ledger.told_by(INSTANCE, shown.taken_at)
+    assert {str(finding.key.kind) for finding in opened} == {"state_changed", "new_external"}
+    assert [str(finding.key.kind) for finding in closed] == ["unknown_state"]
+
+
 def test_a_dry_run_writes_nothing(ledger: Ledger) -> None:
     result = ledger.reconcile(snapshot(job("a")), POLICY, ALL, run_id="r", dry_run=True)
     assert [str(finding.key.kind) for finding in result.opened] == ["new_external"]

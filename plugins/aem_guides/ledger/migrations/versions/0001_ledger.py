@@ -144,6 +144,7 @@ def _findings() -> None:
     op.create_index(f"{table}_unalerted", table, ["instance"], sqlite_where=unalerted, postgresql_where=unalerted)
     op.create_index(f"{table}_job", table, ["instance", "processing_id"])
     op.create_index(f"{table}_opened", table, ["instance", "opened_at"])
+    op.create_index(f"{table}_closed", table, ["instance", "closed_at"])
 
 
 def _reconciliations() -> None:
