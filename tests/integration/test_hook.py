@@ -331,6 +331,21 @@ def test_every_asset_is_verified_with_its_failures(body: Body, emulator: Emulato
     assert missing is None
 
 
+def test_a_question_that_the_instance_forgot_is_asked_anew(body: Body, emulator: EmulatorProcess) -> None:
+    path = f"/content/dam/forgotten-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10, rate=1000)
+    follow_to_end(body, start(body, path))
+    notices: list[object] = []
+    emulator.fault("asset_status", "status", status=400, body="No job found for this jobId")
+    request = ProcessingRequest(path)
+    found = body.drive(
+        lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)), notices.append
+    )
+    assert found is not None
+    assert found.succeeded == 10
+    assert any("asking anew" in str(notice) for notice in notices)
+
+
 def test_an_error_tells_request_answer_and_attempts_and_no_secret(body: Body, emulator: EmulatorProcess) -> None:
     emulator.fault("history", "status", status=503, body=f"echo {PASSWORD} " + "x" * 1000, count=None)
     with pytest.raises(AemGuidesError) as caught:

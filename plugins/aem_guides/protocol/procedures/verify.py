@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AssetsAtWorkError, InvalidInputError, NotFoundError
+from aem_guides.protocol.errors import AssetsAtWorkError, InvalidInputError, NotFoundError, RejectedError
 from aem_guides.protocol.models import AssetState, AssetStatus, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing, in_words
 from aem_guides.protocol.procedures.events import Level, Notice
@@ -16,6 +16,8 @@ from aem_guides.protocol.steps import Emit, Steps, Wait
 _AT_WORK = frozenset({AssetState.PROCESSING, AssetState.PENDING})
 _AT_WORK_OF_SOME = frozenset({AssetState.PROCESSING})
 """Of a request with a filter, assets that were left out are pending, too, and for ever."""
+
+_QUESTIONS = 3
 
 _LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})?) ?%")
 
@@ -83,7 +85,21 @@ def verify_assets(
 def _ask(
     talk: Conversation, request: ProcessingRequest, began: float, within: float, pacing: Pacing
 ) -> Steps[tuple[AssetStatus, ...]]:
-    job_id = yield from talk.call(contract.start_asset_status((request.path,), request.excluded_paths))
+    """One question and its answer. An instance that restarts forgets the question: it is asked anew then."""
+    for asked in range(1, _QUESTIONS + 1):
+        job_id = yield from talk.call(contract.start_asset_status((request.path,), request.excluded_paths))
+        try:
+            return (yield from _answer(talk, request, job_id, began, within, pacing))
+        except RejectedError as refusal:
+            if asked == _QUESTIONS:
+                raise
+            yield Emit(Notice(Level.WARNING, f"The question for the asset status is forgotten, asking anew. {refusal}"))
+    raise AssertionError("no question was asked")
+
+
+def _answer(
+    talk: Conversation, request: ProcessingRequest, job_id: str, began: float, within: float, pacing: Pacing
+) -> Steps[tuple[AssetStatus, ...]]:
     while True:
         report = yield from talk.call(contract.asset_status(job_id))
         if report.assets is not None and report.status_word.upper() not in ("WAITING", "RUNNING", "IN_PROGRESS"):
