@@ -3,7 +3,8 @@
 Airflow calls `on_kill` only of a task or trigger that runs: not before the waiting task has begun, not in the two
 seconds between deferring and the trigger's start, and not while the triggerer is down. The waiting task therefore notes
 that it began, that it defers, and that it came back to conclude. Where it ended as killed ahead of the first note, or
-after the second and without the third, and its trigger has not seen to the job, the tasks after it cancel it.
+after the second and without the third, and its trigger has not seen to the job, the tasks after it cancel it. Where the
+whole run was killed, no task comes after: then the reconciliation does so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import enum
 from collections.abc import Mapping
 
 from airflow.sdk import Context
+from airflow.sdk.execution_time.xcom import XCom
 
 from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
@@ -54,6 +56,21 @@ def settle_killed_wait(
     if not states_in_task(TaskKey(ti.dag_id, ti.run_id, wait_task_id, index)) & KILLED_STATES:
         return None
     return hook.cancel_processing(processing_id, within_seconds=CANCEL_SECONDS)
+
+
+def was_killed_unheard(wait: TaskKey) -> bool:
+    """Whether the waiting task of a run that is over was killed while nobody was there to cancel its job.
+
+    To be asked from another run, of a job that its run had started.
+    """
+    if not states_in_task(wait) & KILLED_STATES:
+        return False
+
+    def left_behind(key: str) -> object:
+        index = wait.map_index if wait.map_index >= 0 else None
+        return XCom.get_one(key=key, dag_id=wait.dag_id, task_id=wait.task_id, run_id=wait.run_id, map_index=index)
+
+    return left_behind(CANCEL_KEY) not in _SETTLED and left_behind(STAGE_KEY) in (Stage.DEFERRED, None)
 
 
 def _is_ours(context: Context, wait_task_id: str, index: int) -> bool:

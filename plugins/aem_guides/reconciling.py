@@ -19,6 +19,7 @@ from aem_guides.archive import (
     verify_archive,
 )
 from aem_guides.hook import AemGuidesHook
+from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
 from aem_guides.ledger.findings import FindingKind, Remedy
 from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
 from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
@@ -27,10 +28,13 @@ from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.errors import AemGuidesError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
+from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.taskstate import TaskKey
 
+WAIT_TASK = "wait_for_processing"
 ARCHIVES_AT_ONCE = 5
 ARCHIVE_CHECK_EVERY_MS = 24 * 3600 * 1000
 LISTED_JOBS = 50
@@ -245,11 +249,28 @@ def _resume(
 
 
 def _adopt(
-    assignment: Assignment, item: OpenFinding, _: AemGuidesHook, ledger: Ledger, __: ReconcileSettings, ___: str
+    assignment: Assignment, item: OpenFinding, hook: AemGuidesHook, ledger: Ledger, _: ReconcileSettings, __: str
 ) -> RemedyResult:
+    entry = ledger.find(item.instance, assignment.processing_id)
+    if entry is not None and entry.active and entry.reported_state is None and _was_to_be_cancelled(entry):
+        outcome = hook.cancel_processing(entry.processing_id, within_seconds=CANCEL_SECONDS)
+        said = f"Its run was failed while nobody was there to cancel it. {outcome.in_words(entry.processing_id)}"
+        if outcome.result is CancelResult.UNKNOWN:
+            return _result(assignment, succeeded=False, note=said)
+        ledger.keep(item.instance, entry.processing_id)
+        return _result(assignment, succeeded=True, note=said)
     ledger.keep(item.instance, assignment.processing_id)
     note = "The instance's word is taken; from now on the reconciliation looks after the job."
     return _result(assignment, succeeded=True, note=note)
+
+
+def _was_to_be_cancelled(entry: LedgerJob) -> bool:
+    """Whether the run that started the job was failed, or timed out, and its waiting task never heard of it."""
+    if entry.run is None or entry.task_id is None:
+        return False
+    group = entry.task_id.rpartition(".")[0]
+    wait = f"{group}.{WAIT_TASK}" if group else WAIT_TASK
+    return was_killed_unheard(TaskKey(entry.run.dag_id, entry.run.run_id, wait, entry.map_index))
 
 
 def _result(assignment: Assignment, *, succeeded: bool, note: str) -> RemedyResult:

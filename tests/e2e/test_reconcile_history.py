@@ -10,7 +10,7 @@ import httpx
 import psycopg2
 import pytest
 
-from tests.support.airflow_stack import DAG, LiveAirflow
+from tests.support.airflow_stack import DAG, WAIT, LiveAirflow
 from tests.support.emulator import PASSWORD
 
 RECONCILE = "aem_guides_reconcile_history"
@@ -115,6 +115,21 @@ def test_a_job_that_failed_after_its_run_was_over_is_resumed(airflow: LiveAirflo
     assert f"it goes on as {job['processing_id']}" in report
     airflow.wait_until(lambda: airflow.emulator.jobs(path)[0]["state"] == "SUCCESS", "the job's end")
     assert [asset["times_processed"] for asset in airflow.emulator.assets(path)] == [1] * 100
+
+
+def test_the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled(airflow: LiveAirflow) -> None:
+    path = folder(airflow, 100, rate=0.2)
+    airflow.kill("triggerer")
+    try:
+        run_id = airflow.rest.trigger(DAG, {"paths": [path]})
+        airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
+        airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
+        _, state, report = reconcile(airflow)
+    finally:
+        airflow.restart("triggerer")
+    assert state == "success"
+    assert "failed while nobody was there to cancel it" in report
+    assert airflow.emulator.jobs(path)[0]["state"] == "CANCELLED"
 
 
 def test_an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes_nothing(airflow: LiveAirflow) -> None:
