@@ -8,6 +8,7 @@ on, the report is written, and `confirm` fails the run.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Asset, get_current_context, task, task_group
@@ -164,7 +165,7 @@ def write_report() -> JsonObject:
     context = get_current_context()
     ti = cast("RuntimeTaskInstance", context["ti"])
     connections = cast("list[str] | None", ti.xcom_pull(task_ids="list_instances")) or []
-    done = [entry for entry in cast("list[object]", ti.xcom_pull(task_ids=CARRY_OUT) or []) if isinstance(entry, dict)]
+    done = carried_out(ti.xcom_pull(task_ids=CARRY_OUT))
     reports = []
     for connection_id, result in zip(connections, _results(), strict=True):
         mine = [entry for entry in done if entry.get("connection_id") == connection_id]
@@ -234,6 +235,13 @@ def _found(opened: list[Finding], closed: list[Finding], snapshot: Snapshot) -> 
         }
 
     return {"opened": [shown(finding) for finding in opened], "closed": [shown(finding) for finding in closed]}
+
+
+def carried_out(pulled: object) -> list[JsonObject]:
+    """The results of the remedies: Airflow gives a lone one without a list around it, and None where there is none."""
+    if isinstance(pulled, Mapping):
+        return [dict(pulled)]
+    return [entry for entry in pulled if isinstance(entry, dict)] if isinstance(pulled, Iterable) else []
 
 
 def _remedies(settings: ReconcileSettings) -> frozenset[Remedy]:

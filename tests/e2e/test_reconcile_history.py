@@ -37,7 +37,11 @@ def start_foreign(airflow: LiveAirflow, path: str) -> str:
 def reconcile(airflow: LiveAirflow, **conf: object) -> tuple[str, str, str]:
     """One run: its id, its state, and the log of its report."""
     run_id, state = airflow.run_dag(RECONCILE, conf)
-    return run_id, state, "\n".join(airflow.rest.log_events(RECONCILE, run_id, "write_report", 1))
+    report = airflow.rest.log_events(RECONCILE, run_id, "write_report", 1)
+    if state != "success":
+        states = {(i["task_id"], i["map_index"]): i["state"] for i in airflow.rest.task_instances(RECONCILE, run_id)}
+        print(f"{run_id} is {state}: {states}", *report, sep="\n")
+    return run_id, state, "\n".join(report)
 
 
 def control(airflow: LiveAirflow, action: str, processing_id: str) -> tuple[str, Any, str]:
