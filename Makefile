@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := plugins include tests dags
 # From the quickest to the slowest.
-TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration faults e2e))
+TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration distributed faults e2e))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint types format bench soak clean

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import uuid
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +17,7 @@ from tests.support.batch import (
     PATHS,
     Watcher,
     a_stranger_starting_jobs,
+    outcome_rows,
     start_as_stranger,
     starts_beyond,
     states_of_paths,
@@ -32,11 +31,6 @@ LIMIT = 4
 @pytest.fixture
 def root() -> str:
     return f"/content/dam/batch-{uuid.uuid4().hex[:8]}"
-
-
-def outcome_rows(outcome: dict[str, Any]) -> list[dict[str, str]]:
-    with Path(outcome["outcome_uri"].removeprefix("file://")).open(newline="") as sheet:
-        return list(csv.DictReader(sheet))
 
 
 def tries(airflow: LiveAirflow, run_id: str) -> str:

@@ -12,12 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import psutil
 import psycopg2
 
-from local.processes import free_port
+from local.processes import Programs, free_port
 from local.rest import AirflowRest
 from local.stack import Stack, StackOptions
 from tests.support.emulator import PASSWORD, ROOT, EmulatorProcess
@@ -43,8 +43,22 @@ QUICK_RECOVERY = {
 """What Airflow notices of dead processes it notices sooner; what it does about them stays the same."""
 
 
+class RunningStack(Protocol):
+    """The programs of an Airflow: those of `make up`, or of docker-compose.yaml."""
+
+    environment: dict[str, str]
+    programs: Programs
+    rest: AirflowRest
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
 class LiveAirflow:
     """A running Airflow that works with one emulator, and what tests do with it."""
+
+    stack: RunningStack
 
     def __init__(self, emulator: EmulatorProcess, environment: Mapping[str, str] | None = None) -> None:
         self.emulator = emulator
@@ -83,7 +97,7 @@ class LiveAirflow:
         )
         self.stack = Stack(options)
 
-    def __enter__(self) -> LiveAirflow:
+    def __enter__(self) -> Self:
         self.stack.__enter__()
         return self
 
@@ -201,11 +215,10 @@ class LiveAirflow:
     def restart(self, component: str) -> None:
         self.stack.programs.restart(component)
 
-    def task_processes(self) -> dict[str, psutil.Process]:
-        """The processes in which tasks run just now, by the ids of their task instances."""
-        scheduler = psutil.Process(self.stack.programs.running["scheduler"].pid)
+    def task_processes(self, component: str = "scheduler") -> dict[str, psutil.Process]:
+        """The processes in which a component runs tasks just now, by the ids of their task instances."""
         found = {}
-        for process in scheduler.children(recursive=True):
+        for process in psutil.Process(self.stack.programs.running[component].pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if title := _TASK_TITLE.match(" ".join(process.cmdline())):
                     found[title[1]] = process

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -17,6 +20,12 @@ from tests.support.emulator import PASSWORD, EmulatorProcess
 BATCH = "aem_guides_process_batch"
 PATHS = "process_path"
 START = "/bin/guides/v1/assets/process"
+
+
+def outcome_rows(outcome: dict[str, Any]) -> list[dict[str, str]]:
+    """The rows of the sheet that the report of a batch names."""
+    with Path(outcome["outcome_uri"].removeprefix("file://")).open(newline="") as sheet:
+        return list(csv.DictReader(sheet))
 
 
 def virtual_folders(emulator: EmulatorProcess, root: str, count: int, *, files: int, rate: float) -> list[str]:

@@ -1,0 +1,138 @@
+"""The services of docker-compose.yaml as processes: two workers, two triggerers, and what the death of one costs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.airflow_stack import DAG, LEDGER
+from tests.support.batch import BATCH, outcome_rows, virtual_folders
+from tests.support.composed_airflow import ComposedAirflow
+from tests.support.emulator import EmulatorProcess
+
+BATCH_ROOT = "/content/dam/spread/batch"
+RUN_ROOT = "/content/dam/spread/run"
+IN_BATCH, IN_RUN = 24, 4
+AT_WORK = 8
+SLOW, QUICK = 0.5, 2000.0
+
+
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposedAirflow]:
+    folder = tmp_path_factory.mktemp("spread")
+    with EmulatorProcess(folder) as emulator, ComposedAirflow(emulator) as running:
+        yield running
+
+
+def test_the_health_checks_of_the_file_say_healthy(spread: ComposedAirflow) -> None:
+    programs = list(spread.stack.programs.running)
+    assert programs == [
+        "broker",
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer-1",
+        "triggerer-2",
+        "worker-1",
+        "worker-2",
+    ]
+    asked = [name for name in programs[1:] if not name.endswith("-2")]
+    spread.wait_until(lambda: all(map(spread.stack.healthy, asked)), "all are healthy")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Both kinds of runs under way at once, and the paths that each is to process."""
+
+    airflow: ComposedAirflow
+    batch_run: str
+    run: str
+    batch_paths: list[str]
+    run_paths: list[str]
+
+    @property
+    def paths(self) -> list[str]:
+        return sorted(self.batch_paths + self.run_paths)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [job for job in self.airflow.emulator.jobs() if job["path"].startswith("/content/dam/spread/")]
+
+
+def start_work(airflow: ComposedAirflow) -> Work:
+    """Jobs that last until somebody hastens them."""
+    emulator = airflow.emulator
+    batch_paths = virtual_folders(emulator, BATCH_ROOT, IN_BATCH, files=100, rate=SLOW)
+    run_paths = virtual_folders(emulator, RUN_ROOT, IN_RUN, files=100, rate=SLOW)
+    run = airflow.rest.trigger(DAG, {"paths": run_paths, "max_active_jobs": AT_WORK})
+    batch_run = airflow.rest.trigger(BATCH, {"paths": batch_paths, "max_active_jobs": AT_WORK})
+    return Work(airflow, batch_run, run, batch_paths, run_paths)
+
+
+def kill_a_worker_at_work(airflow: ComposedAirflow) -> str:
+    """kill -9 to a whole worker while it runs a task; its name."""
+    at_work: list[str] = []
+
+    def found() -> bool:
+        at_work[:] = [name for name in ("worker-1", "worker-2") if airflow.task_processes(name)]
+        return bool(at_work)
+
+    airflow.wait_until(found, "a worker runs a task")
+    airflow.kill(at_work[0])
+    return at_work[0]
+
+
+def waiting_triggers(airflow: ComposedAirflow) -> dict[int, int]:
+    """How many triggers each triggerer holds, by its job id."""
+    rows = airflow.ask_database(
+        "SELECT triggerer_id, count(*) FROM trigger WHERE triggerer_id > 0 GROUP BY triggerer_id"
+    )
+    return {int(str(triggerer)): int(str(count)) for triggerer, count in rows}
+
+
+def kill_a_triggerer_at_work(airflow: ComposedAirflow) -> None:
+    """kill -9 to one of two triggerers while both hold triggers; then the other has taken all of them over."""
+    airflow.wait_until(lambda: len(waiting_triggers(airflow)) == 2, "both triggerers hold triggers")
+    airflow.kill("triggerer-1")
+    airflow.wait_until(lambda: len(waiting_triggers(airflow)) == 1, "the other has taken them over")
+
+
+def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: ComposedAirflow) -> None:
+    emulator = spread.emulator
+    work = start_work(spread)
+    dead_worker = kill_a_worker_at_work(spread)
+    spread.wait_until(lambda: len([job for job in work.jobs() if not job["completed"]]) >= AT_WORK, "jobs are active")
+    kill_a_triggerer_at_work(spread)
+    assert not spread.stack.healthy(dead_worker)
+    for path in work.paths:
+        emulator.virtual_folder(path, 100, rate=QUICK)
+    assert spread.rest.wait_for_run(DAG, work.run, 900) == "success"
+    assert spread.rest.wait_for_run(BATCH, work.batch_run, 900) == "success"
+
+    jobs = work.jobs()
+    assert sorted(job["path"] for job in jobs) == work.paths, "each path is processed, and once"
+    assert {job["state"] for job in jobs} == {"SUCCESS"}
+    rows = spread.rest.xcom(DAG, work.run, "report")
+    rows += outcome_rows(spread.rest.xcom(BATCH, work.batch_run, "report"))
+    assert sorted(row["path"] for row in rows) == work.paths
+    for row in rows:
+        (job,) = [job for job in jobs if job["processing_id"] == row["processing_id"]]
+        assert archived_lines(row["archive_uri"]) == emulator.log_lines(job["processing_id"])
+    noted = spread.ask_database("SELECT path, count(*) FROM aem_guides_job GROUP BY path", database=LEDGER)
+    assert sorted((str(path), int(str(count))) for path, count in noted) == [(path, 1) for path in work.paths]
+    pulled = [spread.log(work.run, "process_path.pull_logs", map_index=index) for index in range(IN_RUN)]
+    for index, row in enumerate(spread.rest.xcom(DAG, work.run, "report")):
+        whole = "\n".join(pulled[index]).split("\n")
+        assert all(whole.count(line) == 1 for line in emulator.log_lines(row["processing_id"]))
+    print(json.dumps({"jobs": len(jobs), "kills": 2, "duplicates": len(jobs) - len(work.paths), "losses": 0}))
+
+
+def archived_lines(archive_uri: str) -> list[str]:
+    with zipfile.ZipFile(Path(archive_uri.removeprefix("file://"))) as stored:
+        assert stored.testzip() is None
+        return b"".join(stored.read(name) for name in stored.namelist()).decode().split("\n")[:-1]

@@ -1,0 +1,181 @@
+"""docker-compose.yaml and what belongs to it: valid, complete, and without a secret."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from emulator.__main__ import parse_arguments, read_settings
+from tests.support.compose import COMPOSE_FILE, ROOT, UnsetError, documents, interpolate, read_text, services
+
+SECRETS = {
+    "AIRFLOW_ADMIN_PASSWORD": "canary-admin",
+    "POSTGRES_PASSWORD": "canary-postgres",
+    "BROKER_PASSWORD": "canary-broker",
+    "JWT_SECRET": "canary-jwt",
+    "API_SECRET_KEY": "canary-session",
+    "FERNET_KEY": "canary-fernet",
+}
+LASTING = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+
+
+def test_the_file_is_valid_by_the_schema_of_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_schema_check_notices_what_is_wrong(tmp_path: Path) -> None:
+    wrong = tmp_path / "docker-compose.yaml"
+    wrong.write_text(read_text().replace("stop_grace_period:", "stop_grace:"))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(wrong)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "stop_grace" in done.stdout
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_it_does_not_start_without_a_secret_and_has_none_of_its_own(missing: str) -> None:
+    with pytest.raises(UnsetError, match=missing):
+        services({name: value for name, value in SECRETS.items() if name != missing})
+
+
+def test_whatever_sounds_like_a_secret_comes_from_a_variable() -> None:
+    for name, raw in documents()["services"].items():
+        environment = raw.get("environment") or {}
+        assert isinstance(environment, dict)
+        for variable, value in environment.items():
+            if re.search("PASSWORD$|SECRET|KEY|CONN_|BROKER_URL|BACKEND", variable):
+                assert "${" in str(value), f"{name}: {variable}"
+
+
+def test_no_process_gets_a_secret_as_an_argument() -> None:
+    for service in services(SECRETS).values():
+        assert "canary" not in " ".join([*service.command, *service.health]), service.name
+
+
+def test_the_topology_is_the_one_that_the_readme_promises() -> None:
+    composed = services(SECRETS)
+    assert set(composed) == {"postgres", "broker", "migrate", "emulator", *LASTING}
+    assert {name: composed[name].replicas for name in LASTING} == {
+        "api-server": 1,
+        "scheduler": 1,
+        "dag-processor": 1,
+        "triggerer": 2,
+        "worker": 2,
+    }
+    assert services(SECRETS | {"AIRFLOW_WORKERS": "7"})["worker"].replicas == 7
+    assert [name for name, service in composed.items() if service.profiles] == ["emulator"]
+
+
+def test_every_service_says_how_it_is_limited_and_restarted_and_what_is_its_health() -> None:
+    for name, service in services(SECRETS).items():
+        assert set(service.limits) == {"cpus", "memory"}, name
+        once = name == "migrate"
+        assert service.raw["restart"] == ("on-failure" if once else "unless-stopped"), name
+        assert bool(service.health) is not once, name
+    for name in LASTING:
+        waits = services(SECRETS)[name].raw["depends_on"]
+        assert isinstance(waits, dict)
+        assert waits["migrate"] == {"condition": "service_completed_successfully"}, name
+
+
+def test_all_of_airflow_runs_one_image_and_one_environment() -> None:
+    composed = services(SECRETS)
+    assert len({composed[name].image for name in (*LASTING, "migrate", "emulator")}) == 1
+    shared = composed["scheduler"].environment
+    for name in (*LASTING, "migrate"):
+        assert shared.items() <= composed[name].environment.items(), name
+
+
+def test_the_emulator_takes_its_arguments() -> None:
+    command = services(SECRETS)["emulator"].command
+    assert command[:3] == ["python", "-m", "emulator"]
+    options = parse_arguments(command[3:])
+    assert (options.host, options.port) == ("0.0.0.0", 4502)  # noqa: S104  # in a container of its own
+    assert read_settings(options).rate == 2.0
+
+
+def test_without_another_instance_airflow_talks_to_the_emulator() -> None:
+    shown = services(SECRETS | {"EMULATOR_PASSWORD": "canary-emulator"})["worker"].environment
+    assert shown["AIRFLOW_CONN_AEM_GUIDES_DEFAULT"] == "aem-guides://admin:canary-emulator@emulator:4502/http"
+    own = '{"conn_type": "aem_guides", "host": "https://author.example.com", "password": "a$b"}'
+    shown = services(SECRETS | {"AIRFLOW_CONN_AEM_GUIDES_DEFAULT": own})["worker"].environment
+    assert shown["AIRFLOW_CONN_AEM_GUIDES_DEFAULT"] == own
+
+
+@pytest.mark.parametrize("given", [{}, {"EMULATOR_PASSWORD": "canary-emulator"}])
+def test_the_emulator_has_the_password_that_airflow_gives_it(given: dict[str, str]) -> None:
+    composed = services(SECRETS | given)
+    password = composed["emulator"].environment["EMULATOR_PASSWORD"]
+    assert password
+    assert f"//admin:{password}@" in composed["worker"].environment["AIRFLOW_CONN_AEM_GUIDES_DEFAULT"]
+
+
+def test_the_database_is_not_ready_before_the_ledgers_database_is_made() -> None:
+    """The image makes databases with a server that answers on its socket only; over TCP it answers afterwards."""
+    assert "--host" in services(SECRETS)["postgres"].health
+
+
+@pytest.mark.parametrize("name", ["broker", *LASTING])
+def test_a_service_that_lasts_is_a_single_process_that_hears_the_signal_to_end(name: str) -> None:
+    command = services(SECRETS)[name].command
+    if command[0] in ("sh", "bash"):
+        assert command[2].startswith("exec ")
+        assert "|" not in command[2]
+
+
+def test_the_example_of_the_environment_names_every_variable_of_the_file() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", read_text()))
+    assert named == used - {"AEM_GUIDES_IMAGE"}
+    filled = [line for line in example.splitlines() if re.match(r"[A-Z_]+=.", line)]
+    assert filled == []
+
+
+def test_the_image_is_built_from_what_is_there_and_installs_nothing_later() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    copied = {
+        source
+        for line in re.findall(r"^COPY --chown=\S+ (.+) \S+$", dockerfile, re.MULTILINE)
+        for source in line.split()
+    }
+    ignored = (ROOT / ".dockerignore").read_text()
+    for source in copied - {"/tmp/wheels"}:  # noqa: S108  # a folder of the image
+        assert (ROOT / source).exists(), source
+        assert f"!{Path(source).parts[0]}\n" in ignored
+    extras = re.findall(r"\[([\w,]+)\]\"", dockerfile)[0].split(",")
+    offered = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras) <= set(offered)
+    assert "--constraint /opt/airflow/constraints.txt" in dockerfile
+    for service in services(SECRETS).values():
+        assert not re.search(r"\bpip\b|\bapt", " ".join(service.command)), service.name
+
+
+def test_every_volume_that_airflow_mounts_is_a_folder_of_the_image() -> None:
+    made = (ROOT / "Dockerfile").read_text().rpartition("RUN mkdir -p")[2]
+    for name in (*LASTING, "migrate", "emulator"):
+        for mount in yaml.safe_load(read_text())["services"][name]["volumes"]:
+            assert mount.partition(":")[2] in made, f"{name}: {mount}"
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("${A}", "a"),
+        ("${B}", ""),
+        ("${B:-b}", "b"),
+        ("x${B:-${A}-${C:-c}}y", "xa-cy"),
+        ("$$A $${A}", "$A ${A}"),
+        ("${D}", "$A ${A}"),
+    ],
+)
+def test_variables_are_put_in_as_compose_does(text: str, result: str) -> None:
+    assert interpolate(text, {"A": "a", "D": "$A ${A}"}) == result
