@@ -1,8 +1,8 @@
 """A batch of 2,000 paths, or of so many as the first argument says, on the real Airflow beside a stranger's jobs.
 
-Run as `python -m tests.benchmarks.bench_batch`. It takes about an hour on two cores. Exits with 1 where more jobs
-were active by our doing than allowed, a path was not processed just once, a worker slot was in use while all waited,
-or the triggerer grew.
+Run as `PYTHONPATH=include python -m tests.benchmarks.bench_batch`. It takes about an hour on two cores. Exits with 1
+where more jobs were active by our doing than allowed, a path was not processed just once, a worker slot was in use
+while all waited, or the triggerer grew.
 """
 
 from __future__ import annotations
