@@ -58,6 +58,12 @@ class AirflowRest:
         answer = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
         return list(answer["task_instances"])
 
+    def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> list[int]:
+        """The numbers of the tries of a task that Airflow keeps."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        answer = self.request("GET", f"{path}/{map_index}/tries" if map_index >= 0 else f"{path}/tries")
+        return [int(found["try_number"]) for found in answer["task_instances"]]
+
     def log_events(self, dag_id: str, run_id: str, task_id: str, attempt: int, map_index: int = -1) -> list[str]:
         """The records of a task log, as texts."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"

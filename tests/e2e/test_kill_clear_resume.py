@@ -88,10 +88,7 @@ class Run:
         return int(self.airflow.instance(self.run_id, task_id, 0)["try_number"])
 
     def tries_that_said(self, words: str, task_id: str) -> int:
-        """In how many tries' logs the words are. A try may be cut short by Airflow, and is repeated then."""
-        tries = range(1, self.tries(task_id) + 1)
-        logs = (self.airflow.whole_log(self.run_id, task_id, 0, attempt=number, dag_id=self.dag_id) for number in tries)
-        return sum(words in log for log in logs)
+        return self.airflow.tries_that_said(words, self.run_id, task_id, 0, dag_id=self.dag_id)
 
     def times_processed(self) -> list[int]:
         return [asset["times_processed"] for asset in self.instance.emulator.assets(self.path)]
@@ -234,7 +231,7 @@ def a_resume_under_another_id_is_followed_there(people: People) -> None:
 def a_job_that_cannot_be_resumed_fails_for_good_at_once_with_its_logs_archived(people: People) -> None:
     run = Run.begin(people.common, files=40, rate=FAST, fail_at=0.5, resumable=False)
     assert run.end() == "failed"
-    assert run.tries(WAIT) == 1
+    assert run.tries_that_said("It cannot be resumed", WAIT) == 1
     row = run.row()
     assert row["state"] == "FAILED"
     assert row["archive_uri"]
