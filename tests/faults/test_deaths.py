@@ -65,7 +65,8 @@ class Run:
     def check_that_nothing_was_lost_or_doubled(self) -> None:
         """One job, every asset once, every log line pulled and archived, and a run that says so."""
         emulator = self.instance.emulator
-        assert self.airflow.rest.wait_for_run(DAG, self.run_id, 600) == "success"
+        state = self.airflow.rest.wait_for_run(DAG, self.run_id, 600)
+        assert state == "success", self.airflow.account(self.run_id)
         (job,) = emulator.jobs(self.path)
         assert job["state"] == "SUCCESS"
         assert [asset["times_processed"] for asset in emulator.assets(self.path)] == [1] * FILES

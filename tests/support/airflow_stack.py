@@ -179,6 +179,18 @@ class LiveAirflow:
         wanted = {"full_content": "true", "map_index": str(map_index)}
         return json.dumps(self.rest.request("GET", path, params=wanted), ensure_ascii=False)
 
+    def account(self, run_id: str, *, dag_id: str = DAG) -> str:
+        """What became of each task of a run, and the end of the log of each that failed: for a test's message."""
+        told = []
+        for found in self.rest.task_instances(dag_id, run_id):
+            task_id, index, state = found["task_id"], found["map_index"], found["state"]
+            told.append(f"{task_id}[{index}]: {state} after {found['try_number']} of {found['max_tries'] + 1} tries")
+            if state == "failed":
+                for attempt in self.rest.tries(dag_id, run_id, task_id, index):
+                    log = self.whole_log(run_id, task_id, index, attempt=attempt, dag_id=dag_id)
+                    told.append(f"  try {attempt} ends: {log[-1500:]}")
+        return "\n".join(told)
+
     def tries_that_said(self, words: str, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> int:
         """In how many tries' logs the words are.
 
