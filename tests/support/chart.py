@@ -1,4 +1,4 @@
-"""What kubernetes/values.yaml makes of Airflow's official Helm chart: commands and environment of each component."""
+"""What include/kubernetes/values.yaml makes of the official Helm chart: commands and environment of each component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeAlias
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-KUBERNETES = ROOT / "kubernetes"
+KUBERNETES = ROOT / "include" / "kubernetes"
 CHART_VERSION = "1.22.0"
 Node: TypeAlias = "str | int | float | bool | list[Node] | dict[str, Node] | None"
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = ROOT / "include" / "docker" / "Dockerfile"
 COMPOSE_FILE = ROOT / "docker-compose.yaml"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^${}]*))?\}")
 _DOLLAR = "\0"

@@ -25,7 +25,7 @@ from local.database import Database, start_database
 from local.processes import Programs, free_port
 from local.rest import AirflowRest
 from tests.support.airflow_stack import LiveAirflow
-from tests.support.compose import ROOT, Service, services
+from tests.support.compose import DOCKERFILE, ROOT, Service, services
 from tests.support.emulator import EmulatorProcess
 
 IMAGE_HOME = "/opt/airflow"
@@ -190,7 +190,7 @@ class ComposedStack:
 
 def lay_out_image(home: Path) -> None:
     """What the last stage of the Dockerfile copies and makes below the home of Airflow."""
-    last_stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    last_stage = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     for found in _COPY.finditer(last_stage):
         source, target = ROOT / found["source"], home / found["target"].strip("/")
         if source.is_dir():

@@ -12,7 +12,16 @@ import pytest
 import yaml
 
 from emulator.__main__ import parse_arguments, read_settings
-from tests.support.compose import COMPOSE_FILE, ROOT, UnsetError, documents, interpolate, read_text, services
+from tests.support.compose import (
+    COMPOSE_FILE,
+    DOCKERFILE,
+    ROOT,
+    UnsetError,
+    documents,
+    interpolate,
+    read_text,
+    services,
+)
 
 SECRETS = {
     "AIRFLOW_ADMIN_PASSWORD": "canary-admin",
@@ -141,7 +150,10 @@ def test_the_example_of_the_environment_names_every_variable_of_the_file() -> No
 
 
 def test_the_image_is_built_from_what_is_there_and_installs_nothing_later() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text()
+    dockerfile = DOCKERFILE.read_text()
+    builds = [service["build"] for service in yaml.safe_load(read_text())["services"].values() if "build" in service]
+    assert builds
+    assert all(ROOT / build["context"] / build["dockerfile"] == DOCKERFILE for build in builds)
     copied = {
         source
         for line in re.findall(r"^COPY --chown=\S+ (.+) \S+$", dockerfile, re.MULTILINE)
@@ -160,7 +172,7 @@ def test_the_image_is_built_from_what_is_there_and_installs_nothing_later() -> N
 
 
 def test_every_volume_that_airflow_mounts_is_a_folder_of_the_image() -> None:
-    made = (ROOT / "Dockerfile").read_text().rpartition("RUN mkdir -p")[2]
+    made = DOCKERFILE.read_text().rpartition("RUN mkdir -p")[2]
     for name in (*LASTING, "migrate", "emulator"):
         for mount in yaml.safe_load(read_text())["services"][name]["volumes"]:
             assert mount.partition(":")[2] in made, f"{name}: {mount}"

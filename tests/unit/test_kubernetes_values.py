@@ -1,4 +1,4 @@
-"""kubernetes/ says the same as docker-compose.yaml, except where a difference is named here with its reason."""
+"""include/kubernetes/ says the same as docker-compose.yaml, except where a difference is named here with its reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.chart import (
     read_values,
     secret_environment,
 )
-from tests.support.compose import services
+from tests.support.compose import DOCKERFILE, services
 
 COMPOSE_SECRETS = {
     name: f"canary-{name.lower()}"
@@ -207,7 +207,7 @@ def test_the_login_is_where_airflow_looks_for_it() -> None:
     source, target = line.split(" && ")[0].split()[-2:]
     assert source == f"{at(mount, 'mountPath')}/passwords.json"
     assert target == options(VALUES)["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
-    assert f"chmod 700 {target.rpartition('/')[0]}" in (ROOT / "Dockerfile").read_text()
+    assert f"chmod 700 {target.rpartition('/')[0]}" in DOCKERFILE.read_text()
 
 
 def test_the_archive_lies_on_the_claim_that_all_pods_share() -> None:
