@@ -172,7 +172,7 @@ def _done(
     return found
 
 
-@task(trigger_rule="all_done", retries=2)
+@task(trigger_rule="all_done")
 def report() -> JsonObject:
     """Show the outcome, store it as CSV, and fail if any path did not come to a good end."""
     context = get_current_context()

@@ -162,7 +162,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     start >> wait >> [pull, archive, verify]
 
 
-@task(trigger_rule="all_done", retries=2, outlets=[PROCESSED])
+@task(trigger_rule="all_done", outlets=[PROCESSED])
 def report() -> list[JsonObject]:
     """Show the outcome of every path, note it in the ledger, and update the assets of those that went well."""
     context = get_current_context()

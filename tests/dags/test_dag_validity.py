@@ -48,6 +48,13 @@ def test_every_task_has_our_retry_policy(bag: DagBag) -> None:
             assert isinstance(task.retry_policy, AemGuidesRetryPolicy), f"{dag.dag_id}.{task.task_id}"
 
 
+@pytest.mark.parametrize("dag_id", ["aem_guides_process_assets", "aem_guides_process_batch"])
+def test_every_task_of_a_run_may_die_as_often_as_the_others(bag: DagBag, dag_id: str) -> None:
+    """A report that is not made loses as much as a job that is not followed."""
+    (usual,) = {task.retries or 0 for task in bag.dags[dag_id].tasks if task.task_id == "check_instance"}
+    assert [task.task_id for task in bag.dags[dag_id].tasks if (task.retries or 0) < usual] == []
+
+
 def parameters(dag: DAG) -> dict[str, object]:
     return {name: dag.params.get_param(name).value for name in dag.params}
 
