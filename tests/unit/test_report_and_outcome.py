@@ -16,6 +16,7 @@ from aem_guides.protocol.errors import (
     JobFailedError,
     JobLostError,
     JobOutcomeUnknownError,
+    NotFoundError,
     Retry,
     UnavailableError,
 )
@@ -106,3 +107,8 @@ def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:
     told = policy.evaluate(UnavailableError("r", 503, "", retry_after=90), 1, 5)
     assert told.retry_delay is not None
     assert told.retry_delay.total_seconds() == 90
+
+
+def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
+    policy, missing = AemGuidesRetryPolicy(), NotFoundError("r", 404, "")
+    assert [policy.evaluate(missing, number, 9).action.value for number in (1, 2, 3, 4)] == ["retry"] * 3 + ["fail"]

@@ -109,7 +109,8 @@ class Conversation:
                     renewed = yield from self._authorize(authorization)
                     if renewed != authorization:
                         authorization = renewed
-                        continue
+                        if call.repeatable or not error.sent:
+                            continue
                 raise
             except (UnreachableError, UnavailableError, MalformedAnswerError) as error:
                 if attempt >= self.retries.attempts or not _may_repeat(call, error):
@@ -181,21 +182,19 @@ class Conversation:
             hint = (
                 f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {AuthenticationError.hint}"
             )
-            return AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint))
+            return _not_acted_on(AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint)))
         if 200 <= status < 300:
             hint = f"It is a web page, most likely the login page, where JSON is due. {AuthenticationError.hint}"
             return AuthenticationError(label, status, excerpt, attempts=attempts, hint=hint)
         if status == 401:
-            return AuthenticationError(label, status, excerpt, attempts=attempts)
+            return _not_acted_on(AuthenticationError(label, status, excerpt, attempts=attempts))
         if status == 403:
             kind = ScopeError if _speaks_of_scopes(reply) else AuthenticationError
-            return kind(label, status, excerpt, attempts=attempts)
+            return _not_acted_on(kind(label, status, excerpt, attempts=attempts))
         if status == 404:
             return NotFoundError(label, status, excerpt, attempts=attempts)
         if status == 407:
-            by_proxy = RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN)
-            by_proxy.sent = False
-            return by_proxy
+            return _not_acted_on(RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN))
         if status == 429 or status >= 500:
             retry_after = _retry_after(reply, self.now())
             return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after)
@@ -209,6 +208,12 @@ class Conversation:
         if isinstance(error, AnswerError) and error.retry_after is not None:
             return min(error.retry_after, self.retries.retry_after_cap_seconds)
         return self.retries.backoff(attempt, self.surroundings.random())
+
+
+def _not_acted_on(refusal: AnswerError) -> AnswerError:
+    """A refusal at the door; a web page with status 200 is none, for it may hide that the request was accepted."""
+    refusal.sent = False
+    return refusal
 
 
 def _forms(secret: str) -> set[str]:
