@@ -69,6 +69,8 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     :param start_task_id: the task that started the job, with the same map index: where the job is in its off-peak hours
         is kept as an XCom of it, since Airflow wipes those of the waiting task when it is cleared.
     :param longest_look: seconds between two looks at the most.
+    :param lost_minutes: for how long a job is looked for that neither status nor history knows, as while the instance
+        starts up; then it is lost.
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
     Returns the outcome as `outcome.WaitOutcome.to_json`. The XCom `processing_id` is the id under which the job
@@ -106,6 +108,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         only_between: JsonValue = None,
         start_task_id: str | None = None,
         longest_look: float = 15.0,
+        lost_minutes: float = 5.0,
         deferrable: bool = True,
         **kwargs: object,
     ) -> None:
@@ -122,6 +125,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         self.only_between = only_between
         self.start_task_id = start_task_id
         self.longest_look = longest_look
+        self.lost_minutes = lost_minutes
         self.deferrable = deferrable
         self._waiting_for: tuple[TaskKey, str] | None = None
 
@@ -298,6 +302,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             stall_seconds=plan.stall_seconds,
             log_budget=plan.log_budget,
             longest_look=self.longest_look,
+            lost_seconds=plan.lost_patience,
             off_peak=order.to_json() if order is not None else None,
         )
 
@@ -338,6 +343,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             stall_seconds=minutes * 60,
             pacing=Pacing(longest=self.longest_look),
             log_budget=LIVE_LOG_LINES if fields.flag("stream_logs", self.stream_logs) else 0,
+            lost_patience=fields.positive("lost_minutes", self.lost_minutes, most=60 * 24) * 60,
         )
 
     def _finish(self, context: Context, memory: WaitMemory, followed: Followed, cancel: str | None) -> JsonObject:

@@ -71,6 +71,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
     :param stall_seconds: warn after so long without progress.
     :param log_budget: show at most so many lines of the job's log as they come.
     :param longest_look: seconds between two looks at the most.
+    :param lost_seconds: for how long a job is looked for that neither status nor history knows.
     :param off_peak: the off-peak hours and where the job is in them, as `off_peak.OffPeakOrder` writes it; None: the
         job may work at any time. `deadline_at` is then that of the state in it.
 
@@ -88,6 +89,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         stall_seconds: float,
         log_budget: int,
         longest_look: float,
+        lost_seconds: float = 300.0,
         off_peak: JsonObject | None = None,
     ) -> None:
         super().__init__(
@@ -99,6 +101,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             stall_seconds=stall_seconds,
             log_budget=log_budget,
             longest_look=longest_look,
+            lost_seconds=lost_seconds,
             off_peak=off_peak,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
@@ -109,6 +112,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         self.stall_seconds = stall_seconds
         self.log_budget = log_budget
         self.longest_look = longest_look
+        self.lost_seconds = lost_seconds
         self._order = OffPeakOrder.from_json(off_peak) if off_peak is not None else None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -168,6 +172,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             pacing=Pacing(longest=self.longest_look),
             log_budget=max(0, self.log_budget - offset),
             log_offset=offset,
+            lost_patience=self.lost_seconds,
         )
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             followed = await self._drive(hook, plan, key)

@@ -44,7 +44,9 @@ EXCERPT_LENGTH = 500
 _BUSY = frozenset({429, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
 _PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
-_HIBERNATED = "The sandbox seems to be hibernated: wake it up in the Developer Console."
+_HIBERNATED = (
+    "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console, to which its page in a browser leads."
+)
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Conversation:
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
-        if "hibernat" in excerpt.lower():
+        if _is_hibernated(reply):
             return UnavailableError(label, status, excerpt, attempts=attempts, hint=_HIBERNATED)
         if 300 <= status < 400:
             where = _without_query(reply.headers.get("location", ""))
@@ -249,6 +251,13 @@ def _brief(error: AemGuidesError) -> str:
 def _is_html(reply: Reply) -> bool:
     declared = "html" in reply.headers.get("content-type", "").lower()
     return declared or reply.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+
+
+def _is_hibernated(reply: Reply) -> bool:
+    """A hibernated sandbox answers everything with a page, or leads to one; other answers may quote a path."""
+    if 300 <= reply.status < 400:
+        return "hibernat" in reply.headers.get("location", "").partition("?")[0].lower()
+    return _is_html(reply) and b"hibernat" in reply.body[:100_000].lower()
 
 
 def _speaks_of_scopes(reply: Reply) -> bool:
