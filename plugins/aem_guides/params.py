@@ -143,7 +143,7 @@ def _others() -> dict[str, Param]:
             title="Only in off-peak hours",
             description_md="Start and resume only in these hours; empty: at any time. For one span of hours: "
             '*{"from": "22:00", "to": "06:00", "timezone": "Europe/Paris", "at_end": "cancel"}*; for several, a list '
-            "of such. What still runs when they are over goes on with *leave*; with *cancel* it is cancelled, and "
+            "of such. What still runs when they are over goes on with **leave**; with **cancel** it is cancelled, and "
             'resumed from its checkpoint when the next ones begin. With *"weekdays": ["sat", "sun"]* they begin on '
             "these days only.",
             type=["object", "array", "null"],
