@@ -32,13 +32,21 @@ from aem_guides.protocol.models import (
     strings,
     text,
 )
-from aem_guides.protocol.states import state_of_word
+from aem_guides.protocol.states import JobState, state_of_word
 from aem_guides.protocol.steps import HttpRequest, Reply
 
 T = TypeVar("T")
 
 _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
+_ASSET_STATES = {
+    JobState.WAITING: AssetState.PENDING,
+    JobState.RUNNING: AssetState.PROCESSING,
+    JobState.SUCCESS: AssetState.SUCCESS,
+    JobState.FAILED: AssetState.FAILURE,
+}
+"""Assets are told of in the words that jobs have, in as many spellings; one that was cancelled is none of these."""
+
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
 
 
@@ -260,13 +268,13 @@ def _read_asset_status(reply: Reply) -> AssetStatusReport:
     data = _json_object(reply)
     word = text(data.get("status")) or ""
     entries = data.get("assets")
-    assets = tuple(_read_asset(_mapping(entry)) for entry in entries) if isinstance(entries, list) else None
+    assets = tuple(_read_asset(_object(entry, "an asset")) for entry in entries) if isinstance(entries, list) else None
     return AssetStatusReport(text(data.get("jobId")) or "", word, assets)
 
 
 def _read_asset(entry: Mapping[str, JsonValue]) -> AssetStatus:
     word = text(entry.get("status")) or ""
-    state = AssetState(word.upper()) if word.upper() in AssetState.__members__ else AssetState.UNKNOWN
+    state = _ASSET_STATES.get(state_of_word(word), AssetState.UNKNOWN)
     reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
     path = text(entry.get("path")) or ""
     return AssetStatus(path, state, word, text(entry.get("uuid")), flag(entry.get("exists")), reason)
