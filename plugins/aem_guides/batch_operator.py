@@ -17,6 +17,7 @@ from aem_guides.assets import PROCESSED, announce
 from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.instance_operator import still_known
 from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.memory import StateStore, generation, run_label
 from aem_guides.notes import NOTES, AirflowNotes, path_key
@@ -281,7 +282,10 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         )
         row = row_of(request, note, WaitOutcome.of(ending))
         try:
-            if followed.job is not None and fields.flag("archive_logs", self.archive_logs):
+            archives = fields.flag("archive_logs", self.archive_logs)
+            for job in still_known(hook, note.earlier if archives else (), self.log):
+                self._archive(context, hook, job, request)
+            if followed.job is not None and archives:
                 archive = self._archive(context, hook, followed.job, request)
                 row = replace(row, archive_uri=archive.uri, sha256=archive.sha256)
             said = conclude(ending)

@@ -85,7 +85,9 @@ class UnfitInstanceError(ConfigurationError):
 class AemGuidesPullLogsOperator(JobOperator):
     """Bring the job's whole log into this task's log, every line once; errors and warnings at their level.
 
-    :param max_log_lines: show at most so many: beyond, head and tail with the count of what lies between.
+    A job that was resumed under another id has a log for each: they come one after the other.
+
+    :param max_log_lines: show at most so many of a log: beyond, head and tail with the count of what lies between.
 
     Returns `{"lines", "left_out"}`.
     """
@@ -99,16 +101,25 @@ class AemGuidesPullLogsOperator(JobOperator):
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         self.settle(hook, context)
         most = fields.whole("max_log_lines", self.max_log_lines, least=2, most=10_000_000)
-        self.log.info("The log of job %s, from its first line:", self.processing_id)
+        ids = [*(job.processing_id for job in self.jobs_before(hook, context)), self.processing_id]
+        pulled = [self._pull(hook, processing_id, most) for processing_id in ids]
+        return {"lines": sum(lines for lines, _ in pulled), "left_out": sum(left_out for _, left_out in pulled)}
+
+    def _pull(self, hook: AemGuidesHook, processing_id: str, most: int) -> tuple[int, int]:
+        """How many lines the log has, and how many of them are not shown."""
+        self.log.info("The log of job %s, from its first line:", processing_id)
         budget = LogBudget(self.log, most)
-        lines = hook.read_log(self.processing_id, budget.take)
+        lines = hook.read_log(processing_id, budget.take)
         left_out = budget.finish()
-        self.log.info("The log of job %s ends here: %s lines.", self.processing_id, f"{lines:,}")
-        return {"lines": lines, "left_out": left_out}
+        self.log.info("The log of job %s ends here: %s lines.", processing_id, f"{lines:,}")
+        return lines, left_out
 
 
 class AemGuidesArchiveLogsOperator(JobOperator):
     """Store the job's log ZIP in object storage, checked and with a manifest.
+
+    A job that was resumed under another id has a ZIP for each, and each is stored in the place of its id; what is
+    returned is that of the last.
 
     :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
 
@@ -124,7 +135,11 @@ class AemGuidesArchiveLogsOperator(JobOperator):
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         self.settle(hook, context)
-        job = self.find(hook)
+        for job in self.jobs_before(hook, context):
+            self._archive(hook, context, job)
+        return self._archive(hook, context, self.find(hook))
+
+    def _archive(self, hook: AemGuidesHook, context: Context, job: Job) -> JsonValue:
         instance = hook.settings.host
         folder = archive_folder(
             self.archive_uri or default_archive_uri(), instance, self._when(context, job), job.processing_id

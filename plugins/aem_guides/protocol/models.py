@@ -287,6 +287,12 @@ def milliseconds(value: object) -> int | None:
     return number(value) or None
 
 
+def ids_before(earlier: tuple[str, ...], current: str | None, goes_on_as: str) -> tuple[str, ...]:
+    """The ids that a job had before the one under which it goes on, the first one first."""
+    ids = earlier if current is None or current in earlier else (*earlier, current)
+    return tuple(name for name in ids if name != goes_on_as)
+
+
 def flag(value: object) -> bool | None:
     """A JSON boolean, else None."""
     return value if isinstance(value, bool) else None
