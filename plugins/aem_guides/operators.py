@@ -26,6 +26,7 @@ from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationErro
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.settling import settle_log
 from aem_guides.start_operator import AemGuidesStartProcessingOperator
 from aem_guides.tasklog import LogBudget
 from aem_guides.verify_operator import AemGuidesVerifyAssetsOperator
@@ -101,17 +102,17 @@ class AemGuidesPullLogsOperator(JobOperator):
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         self.settle(hook, context)
         most = fields.whole("max_log_lines", self.max_log_lines, least=2, most=10_000_000)
-        ids = [*(job.processing_id for job in self.jobs_before(hook, context)), self.processing_id]
-        pulled = [self._pull(hook, processing_id, most) for processing_id in ids]
+        jobs = [*self.jobs_before(hook, context), self.find(hook)]
+        pulled = [self._pull(hook, job, most) for job in jobs]
         return {"lines": sum(lines for lines, _ in pulled), "left_out": sum(left_out for _, left_out in pulled)}
 
-    def _pull(self, hook: AemGuidesHook, processing_id: str, most: int) -> tuple[int, int]:
+    def _pull(self, hook: AemGuidesHook, job: Job, most: int) -> tuple[int, int]:
         """How many lines the log has, and how many of them are not shown."""
-        self.log.info("The log of job %s, from its first line:", processing_id)
+        self.log.info("The log of job %s, from its first line:", job.processing_id)
         budget = LogBudget(self.log, most)
-        lines = hook.read_log(processing_id, budget.take)
+        lines = hook.read_settled_log(job, budget.take)
         left_out = budget.finish()
-        self.log.info("The log of job %s ends here: %s lines.", processing_id, f"{lines:,}")
+        self.log.info("The log of job %s ends here: %s lines.", job.processing_id, f"{lines:,}")
         return lines, left_out
 
 
@@ -145,6 +146,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
             self.archive_uri or default_archive_uri(), instance, self._when(context, job), job.processing_id
         )
         provenance = Provenance(instance, job, run_label(context), self._asked(job))
+        hook.drive(settle_log(hook.talk, job))
         archive = store_archive(hook, provenance, folder, wait=time.sleep)
         self.log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
         return {

@@ -15,7 +15,7 @@ PAGE_LINES = 500
 """Lines asked for at once: the product's own log window shows the latest 500."""
 
 _PATIENCE = (1.0, 3.0, 10.0)
-_COMPARED_LINES = 20
+COMPARED_LINES = 20
 """So many lines at the end are taken to be unlike all others: most begin with a time in milliseconds."""
 
 
@@ -46,7 +46,7 @@ class PageReader:
         self.offset += len(lines)
         if page.lines:
             self._last = page
-        self._end = (*self._end, *lines)[-_COMPARED_LINES:]
+        self._end = (*self._end, *lines)[-COMPARED_LINES:]
         return lines
 
     def is_end(self, tail: LogPage) -> bool:
@@ -68,7 +68,11 @@ def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_li
     Where pages and what they tell contradict each other, the log's last lines settle whether all have come. Raises
     LogPageError where they have not, even when asked again, and what a call raises.
     """
-    reader = PageReader(offset)
+    return (yield from read_on(talk, processing_id, PageReader(offset), page_lines))
+
+
+def read_on(talk: Conversation, processing_id: str, reader: PageReader, page_lines: int = PAGE_LINES) -> Steps[int]:
+    """As `read_log`, from where the reader is."""
     pauses = iter(_PATIENCE)
     promised: bool | None = None
     while True:
@@ -84,7 +88,7 @@ def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_li
             return reader.offset
         pause = next(pauses, None)
         if pause is None or lines is None:
-            tail = yield from talk.call(contract.logs(processing_id, tail=_COMPARED_LINES))
+            tail = yield from talk.call(contract.logs(processing_id, tail=COMPARED_LINES))
             if reader.is_end(tail):
                 return reader.offset
         if pause is None:
