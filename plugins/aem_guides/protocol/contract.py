@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+"""A compressed body that is cut off would be unpacked as far as it goes, and no length tells."""
+
 _ASSET_STATES = {
     JobState.WAITING: AssetState.PENDING,
     JobState.RUNNING: AssetState.PROCESSING,
@@ -109,12 +112,14 @@ def download(processing_id: str) -> Call[Reply]:
     request = _get(
         f"{_PROCESS}/logs/download", {"processingId": processing_id}, accept="application/zip, application/json"
     )
-    return Call("log download", request, _whole)
+    return Call("log download", replace(request, headers={**request.headers, **_AS_IT_IS}), _whole)
 
 
 def log_file(path: str) -> Call[Reply]:
     """One file that the JSON answer of `download` names; `path` has its query and is on the instance's own origin."""
-    return Call("log file", HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*"}), _whole)
+    return Call(
+        "log file", HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*", **_AS_IT_IS}), _whole
+    )
 
 
 def cancel(processing_id: str) -> Call[None]:

@@ -73,9 +73,13 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
         raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
     for path in _same_origin_paths((yield from _listing(body)), base_url):
         file_call = contract.log_file(path)
-        yield from talk.call(file_call, stream=True)
+        label = f"{file_call.endpoint} ({file_call.request.label})"
+        reply = yield from talk.call(file_call, stream=True)
+        if (encoding := reply.headers.get("content-encoding", "identity").lower()) != "identity":
+            hint = f"It came packed ({encoding}), though that was not asked for: whether it is whole cannot be told."
+            raise MalformedAnswerError(label, reply.status, "", hint=hint)
         yield Emit(ArchivePart(path.partition("?")[0], b""))
-        yield from _pass_on(_Body(f"{file_call.endpoint} ({file_call.request.label})"), path.partition("?")[0])
+        yield from _pass_on(_Body(label), path.partition("?")[0])
 
 
 def _pass_on(body: _Body, name: str | None) -> Steps[None]:

@@ -1,0 +1,64 @@
+"""Downloading a log: the ZIP, or the files that the instance lists, each as a part of its own and none cut short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from aem_guides.protocol.errors import MalformedAnswerError
+from aem_guides.protocol.procedures.download import download_log
+from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.protocol.steps import HttpRequest, Read, Reply, Send
+from tests.unit.protocol.driving import World
+
+
+@dataclass
+class Instance(World):
+    """Streams what it has at a target; what it lists are the targets of its log files."""
+
+    listed: list[str] = field(default_factory=list)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def _act(self, step: object) -> object:  # type: ignore[override]  # one step more
+        if isinstance(step, Read):
+            block, self.body = self.body, b""
+            return block
+        if isinstance(step, Send):
+            self.sent.append(step.request)
+            return self._stream(step.request)
+        return super()._act(step)
+
+    def _stream(self, request: HttpRequest) -> Reply:
+        if request.target.partition("?")[0].endswith("/logs/download"):
+            self.body = json.dumps({"logFilePaths": self.listed}).encode()
+            return Reply(200, {"content-type": "application/json"})
+        self.body = self.files[request.target]
+        return Reply(200, {"content-type": "text/plain", **self.headers})
+
+    def download(self) -> list[ArchivePart]:
+        self.run(download_log(self.conversation(), "p", base_url="http://author:4502"))
+        return [cast("ArchivePart", item) for item in self.emitted]
+
+
+def an_instance(listed: list[str], files: Mapping[str, bytes], **headers: str) -> Instance:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Instance(responder=lambda _request: Reply(404, {}), listed=listed, files=files, headers=named)
+
+
+def test_nothing_is_asked_for_in_a_packed_form() -> None:
+    instance = an_instance(["/var/a.log"], {"/var/a.log": b"a\n"})
+    assert b"".join(part.block for part in instance.download()) == b"a\n"
+    assert [request.headers["Accept-Encoding"] for request in instance.sent] == ["identity", "identity"]
+
+
+def test_a_file_that_comes_packed_all_the_same_is_not_taken_for_whole() -> None:
+    instance = an_instance(["/var/a.log"], {"/var/a.log": b"half of it"}, content_encoding="gzip")
+    with pytest.raises(MalformedAnswerError, match="gzip"):
+        instance.download()
+    assert instance.emitted == []
