@@ -215,3 +215,9 @@ def test_the_fingerprint_does_not_depend_on_order_or_leading_slashes(excluded: l
     assert one.fingerprint() == other.fingerprint()
     assert one.fingerprint() != ProcessingRequest("/content/b", one.excluded_paths).fingerprint()
     assert ProcessingRequest.from_json(one.to_json()) == one
+
+
+@pytest.mark.parametrize("at", [1_700_000_000_000_000, 253_402_300_800_000, -5, "soon", 0])
+def test_a_time_that_no_calendar_has_is_none(at: int | str) -> None:
+    job = contract.read_job({"processingId": "p", "status": "SUCCESS", "startedAt": at, "completedAt": at})
+    assert (job.started_at, job.completed_at) == (None, None)
