@@ -164,7 +164,7 @@ class _Receiver:
         self._dated = dated
         self._pack: zipfile.ZipFile | None = None
         self._entry: IO[bytes] | None = None
-        self._name: str | None = None
+        self._file: tuple[int, str] | None = None
         self._names: set[str] = set()
 
     @property
@@ -185,7 +185,7 @@ class _Receiver:
         if part.name is None:
             self._output.write(part.block)
             return
-        self._entry_for(part.name).write(part.block)
+        self._entry_for(part.position, part.name).write(part.block)
 
     def finish(self) -> None:
         try:
@@ -194,12 +194,12 @@ class _Receiver:
             if self._pack is not None:
                 self._pack.close()
 
-    def _entry_for(self, path: str) -> IO[bytes]:
+    def _entry_for(self, position: int, path: str) -> IO[bytes]:
         if self._pack is None:
             self._pack = zipfile.ZipFile(self._output, "w", zipfile.ZIP_DEFLATED)
-        if self._entry is None or path != self._name:
+        if self._entry is None or (position, path) != self._file:
             self._close_entry()
-            self._name = path
+            self._file = position, path
             self._entry = self._pack.open(self._new_entry(path), "w", force_zip64=True)
         return self._entry
 

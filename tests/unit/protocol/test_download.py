@@ -62,3 +62,23 @@ def test_a_file_that_comes_packed_all_the_same_is_not_taken_for_whole() -> None:
     with pytest.raises(MalformedAnswerError, match="gzip"):
         instance.download()
     assert instance.emitted == []
+
+
+def test_files_that_differ_in_their_query_alone_or_not_at_all_are_parts_of_their_own() -> None:
+    listed = ["/bin/log?file=a.log", "/bin/log?file=b.log", "/bin/log?file=b.log"]
+    instance = an_instance(listed, {"/bin/log?file=a.log": b"a\n", "/bin/log?file=b.log": b"b\n"})
+    parts = [(part.position, part.name, part.block) for part in instance.download() if part.block]
+    assert parts == [(0, listed[0], b"a\n"), (1, listed[1], b"b\n"), (2, listed[2], b"b\n")]
+
+
+def test_a_number_sign_belongs_to_the_name_of_a_file() -> None:
+    instance = an_instance(["/var/a#1.log"], {"/var/a%231.log": b"a\n"})
+    assert [part.name for part in instance.download() if part.block] == ["/var/a%231.log"]
+
+
+@pytest.mark.parametrize("listed", ["http://[x/a.log", "http://author:99999/a.log", "http://author:port/a.log"])
+def test_a_list_of_what_can_be_no_place_is_an_answer_that_cannot_be_read(listed: str) -> None:
+    instance = an_instance(["/var/a.log", listed], {})
+    with pytest.raises(MalformedAnswerError, match="Entry 2 of logFilePaths"):
+        instance.download()
+    assert len(instance.sent) == 1

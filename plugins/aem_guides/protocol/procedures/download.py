@@ -71,20 +71,21 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
         shown = talk.redact(" ".join(beginning[:4000].decode("utf-8", errors="replace").split()))[:200]
         what = "It is empty" if not beginning else "It is neither a ZIP nor a list of log files"
         raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
-    for path in _same_origin_paths((yield from _listing(body)), base_url):
+    paths = _same_origin_paths((yield from _listing(body)), base_url, body.label)
+    for position, path in enumerate(paths):
         file_call = contract.log_file(path)
         label = f"{file_call.endpoint} ({file_call.request.label})"
         reply = yield from talk.call(file_call, stream=True)
         if (encoding := reply.headers.get("content-encoding", "identity").lower()) != "identity":
             hint = f"It came packed ({encoding}), though that was not asked for: whether it is whole cannot be told."
             raise MalformedAnswerError(label, reply.status, "", hint=hint)
-        yield Emit(ArchivePart(path.partition("?")[0], b""))
-        yield from _pass_on(_Body(label), path.partition("?")[0])
+        yield Emit(ArchivePart(path, b"", position))
+        yield from _pass_on(_Body(label), path, position)
 
 
-def _pass_on(body: _Body, name: str | None) -> Steps[None]:
+def _pass_on(body: _Body, name: str | None, position: int = 0) -> Steps[None]:
     while block := (yield from body.read()):
-        yield Emit(ArchivePart(name, block))
+        yield Emit(ArchivePart(name, block, position))
 
 
 def _listing(body: _Body) -> Steps[tuple[str, ...]]:
@@ -103,14 +104,19 @@ def _listing(body: _Body) -> Steps[tuple[str, ...]]:
     return paths
 
 
-def _same_origin_paths(paths: tuple[str, ...], base_url: str) -> list[str]:
+def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> list[str]:
     """The paths on the instance's own origin. All are checked before the first is requested."""
     origin = _origin(base_url)
     checked: list[str] = []
-    for path in paths:
-        whole = urljoin(base_url.rstrip("/") + "/", path)
-        if _origin(whole) != origin:
-            host = urlsplit(whole).hostname
+    for position, path in enumerate(paths, 1):
+        try:
+            # A file has no fragment: what looks like one is a part of its name.
+            whole = urljoin(base_url.rstrip("/") + "/", path.replace("#", "%23"))
+            elsewhere, host = _origin(whole) != origin, urlsplit(whole).hostname
+        except ValueError:
+            hint = f"Entry {position} of logFilePaths is neither a path nor a URL."
+            raise MalformedAnswerError(label, 200, "", hint=hint) from None
+        if elsewhere:
             raise ForeignOriginError(
                 f"The instance names a log file on another origin ({host}); it was not requested, and no credentials "
                 "were sent there. Fetch that file by hand, or have the instance list its own paths."
