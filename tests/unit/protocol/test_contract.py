@@ -76,7 +76,8 @@ def test_every_state_is_active_ended_or_unknown() -> None:
 
 
 def job(**told: JsonValue) -> Job:
-    return contract.read_job({"processingId": "p", "status": "NEW WORD", **told})
+    entry: dict[str, JsonValue] = {"processingId": "p", "status": "NEW WORD"}
+    return contract.read_job({**entry, **told})
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,21 @@ def job(**told: JsonValue) -> Job:
 )
 def test_an_unknown_word_is_judged_by_the_other_fields(told: dict[str, JsonValue], verdict: Verdict) -> None:
     assert job(**told).verdict is verdict
+
+
+@pytest.mark.parametrize("word", ["FINISHED", "Done", "COMPLETED", "Succeeded"])
+@pytest.mark.parametrize("told", [{"resumable": True}, {"cancellable": True}])
+def test_a_word_for_success_is_not_believed_against_a_flag_that_denies_it(
+    word: str, told: dict[str, JsonValue]
+) -> None:
+    assert job(status=word, **told).verdict is Verdict.ENDED_UNCLEAR
+    assert job(status=word).verdict is Verdict.SUCCEEDED
+    assert job(status="Success", **told).verdict is Verdict.SUCCEEDED
+
+
+@pytest.mark.parametrize("word", ["TERMINATED", "Stopped", "killed"])
+def test_a_job_that_was_ended_early_is_no_success_though_it_can_be_restarted(word: str) -> None:
+    assert job(status=word, restartable=True, completedAt=5).verdict is Verdict.CANCELLED
 
 
 @given(st.booleans() | st.none(), st.booleans() | st.none(), st.booleans() | st.none(), st.integers(0, 9))
