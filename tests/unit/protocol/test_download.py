@@ -9,8 +9,10 @@ from typing import cast
 
 import pytest
 
-from aem_guides.protocol.errors import MalformedAnswerError
-from aem_guides.protocol.procedures.download import download_log
+from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
+from aem_guides.protocol.models import JsonValue
+from aem_guides.protocol.procedures.download import download_log, has_no_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.steps import HttpRequest, Read, Reply, Send
 from tests.unit.protocol.driving import World
@@ -82,3 +84,43 @@ def test_a_list_of_what_can_be_no_place_is_an_answer_that_cannot_be_read(listed:
     with pytest.raises(MalformedAnswerError, match="Entry 2 of logFilePaths"):
         instance.download()
     assert len(instance.sent) == 1
+
+
+@dataclass
+class OneAnswer(Instance):
+    """Answers the download with a status and a body."""
+
+    status: int = 200
+    content: bytes = b""
+
+    def _stream(self, request: HttpRequest) -> Reply:
+        self.body = self.content
+        return Reply(self.status, {"content-type": "application/zip"})
+
+    def says_no_log(self, *, status: str = "SUCCESS", **told: JsonValue) -> bool:
+        job = read_job({"processingId": "p", "status": status, **told})
+        return self.run(has_no_log(self.conversation(attempts=1), job))
+
+
+def answering(status: int, content: bytes = b"") -> OneAnswer:
+    return OneAnswer(responder=lambda _request: Reply(404, {}), status=status, content=content)
+
+
+@pytest.mark.parametrize("nothing", [(404, b""), (200, b""), (200, b"PK\x05\x06" + bytes(18))])
+def test_an_ended_job_that_says_it_has_no_log_has_none_if_there_is_none(nothing: tuple[int, bytes]) -> None:
+    assert answering(*nothing).says_no_log(hasLogs=False)
+
+
+@pytest.mark.parametrize("told", [{}, {"hasLogs": True}, {"hasLogs": None}, {"hasLogs": False, "status": "RUNNING"}])
+def test_a_job_that_does_not_say_so_or_runs_still_is_not_asked(told: dict[str, JsonValue]) -> None:
+    instance = answering(404)
+    assert not instance.says_no_log(**told)  # type: ignore[arg-type]  # status is a word
+    assert instance.sent == []
+
+
+def test_a_log_that_is_there_is_not_left_out_whatever_the_job_says() -> None:
+    assert not answering(200, b"PK\x03\x04...").says_no_log(hasLogs=False)
+    with pytest.raises(AemGuidesError):
+        answering(500).says_no_log(hasLogs=False)
+    with pytest.raises(AemGuidesError):
+        answering(401).says_no_log(hasLogs=False)

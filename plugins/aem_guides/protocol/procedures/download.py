@@ -9,12 +9,13 @@ from urllib.parse import urljoin, urlsplit
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import ArchiveError, MalformedAnswerError, Retry, UnreachableError
-from aem_guides.protocol.models import strings
+from aem_guides.protocol.errors import ArchiveError, MalformedAnswerError, NotFoundError, Retry, UnreachableError
+from aem_guides.protocol.models import Job, strings
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.steps import Emit, Read, Steps, TransportFailure
 
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
 _LONGEST_LISTING = 16 * 1024 * 1024
 
 
@@ -81,6 +82,22 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
             raise MalformedAnswerError(label, reply.status, "", hint=hint)
         yield Emit(ArchivePart(path, b"", position))
         yield from _pass_on(_Body(label), path, position)
+
+
+def has_no_log(talk: Conversation, job: Job) -> Steps[bool]:
+    """Whether an ended job that tells of itself that it has no log has none: its download is not there, or empty.
+
+    What the job tells is not enough, nor is a download that is missing. Raises what a call raises.
+    """
+    if job.has_logs is not False or job.is_active:
+        return False
+    call = contract.download(job.processing_id)
+    try:
+        yield from talk.call(call, stream=True)
+    except NotFoundError:
+        return True
+    beginning = yield from _Body(f"{call.endpoint} ({call.request.label})").peek(4)
+    return not beginning or beginning.startswith(_EMPTY_ZIP_SIGNATURE)
 
 
 def _pass_on(body: _Body, name: str | None, position: int = 0) -> Steps[None]:
