@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from airflow.sdk import Context
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.models import JsonObject, JsonValue, ids_before, strings
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.off_peak import OffPeakState
 
@@ -91,10 +91,11 @@ class StartMemory:
 class WaitMemory:
     """What `wait_for_processing` remembers of the job it waits for.
 
-    `origin_id` is the id under which the job was started, `processing_id` the one under which it goes on;
-    `deadline_at` is in seconds since the epoch. `resumes` counts all resumes, `resumes_left` those that are left
-    since the start or the last Clear. `resume_intent`: a resume was about to be sent. `off_peak`: where the job is in
-    its off-peak hours, where it is bound to such; resumes at their beginning are counted there.
+    `origin_id` is the id under which the job was started, `processing_id` the one under which it goes on, `earlier`
+    those it had before a resume changed them, each with a log of its own; `deadline_at` is in seconds since the
+    epoch. `resumes` counts all resumes, `resumes_left` those that are left since the start or the last Clear.
+    `resume_intent`: a resume was about to be sent. `off_peak`: where the job is in its off-peak hours, where it is
+    bound to such; resumes at their beginning are counted there.
     """
 
     origin_id: str
@@ -105,6 +106,7 @@ class WaitMemory:
     resumes: int = 0
     resume_intent: Intent | None = None
     off_peak: OffPeakState | None = None
+    earlier: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, context: Context, origin_id: str) -> WaitMemory | None:
@@ -122,7 +124,13 @@ class WaitMemory:
             resumes=_whole(stored.get("resumes")),
             resume_intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
             off_peak=OffPeakState.from_json(off_peak) if isinstance(off_peak, dict) else None,
+            earlier=strings(stored.get("earlier")),
         )
+
+    def goes_on_as(self, processing_id: str) -> None:
+        """The job was resumed, and has this id now."""
+        self.earlier = ids_before(self.earlier, self.processing_id, processing_id)
+        self.processing_id = processing_id
 
     def save(self, context: Context) -> None:
         _save(
@@ -137,6 +145,7 @@ class WaitMemory:
                 "resumes": self.resumes,
                 "resume_intent": self.resume_intent.to_json() if self.resume_intent else None,
                 "off_peak": self.off_peak.to_json() if self.off_peak else None,
+                "earlier": list(self.earlier),
             },
         )
 

@@ -28,6 +28,7 @@ from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states
 LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"
 PROCESSING_ID_KEY = "processing_id"
+EARLIER_IDS_KEY = "earlier_processing_ids"
 DEADLINE_CANCEL_SECONDS = 120.0
 KILL_CANCEL_SECONDS = 20.0
 FIRST_LOOK_SECONDS = 2.0
@@ -210,6 +211,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         if key is not None:
             await self._order.keep(key, state)
             if renamed:
+                await self._remember(key, EARLIER_IDS_KEY, list(state.earlier))
                 await self._remember(key, PROCESSING_ID_KEY, state.processing_id)
                 await self._remember(key, LIVE_OFFSET_KEY, 0)
         self._order, self.processing_id = replace(self._order, state=state), state.processing_id
@@ -244,7 +246,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         )
         return kept if isinstance(kept, int) else 0
 
-    async def _remember(self, key: TaskKey, name: str, value: int | str) -> None:
+    async def _remember(self, key: TaskKey, name: str, value: int | str | list[str]) -> None:
         await BaseXCom.aset(
             name, value, dag_id=key.dag_id, task_id=key.task_id, run_id=key.run_id, map_index=key.map_index
         )

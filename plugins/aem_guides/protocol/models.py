@@ -20,6 +20,7 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 ASSET_PROCESSING = "ASSET_PROCESSING"
+_LATEST_TIME = 253_402_300_799_999
 FILE_TYPES = ("DITATOPIC", "DITAMAP", "MARKDOWN", "HTML/CSS", "DITAVAL", "OTHERS")
 
 
@@ -283,8 +284,15 @@ def number(value: object) -> int | None:
 
 
 def milliseconds(value: object) -> int | None:
-    """Epoch milliseconds; `0` and whatever is no number mean "not yet" and give None."""
-    return number(value) or None
+    """Epoch milliseconds; `0` and whatever is no number, or beyond the year 9999, mean "not yet" and give None."""
+    at = number(value)
+    return at if at is not None and 0 < at <= _LATEST_TIME else None
+
+
+def ids_before(earlier: tuple[str, ...], current: str | None, goes_on_as: str) -> tuple[str, ...]:
+    """The ids that a job had before the one under which it goes on, the first one first."""
+    ids = earlier if current is None or current in earlier else (*earlier, current)
+    return tuple(name for name in ids if name != goes_on_as)
 
 
 def flag(value: object) -> bool | None:
