@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -13,9 +14,16 @@ from typing import cast
 import pytest
 from airflow.sdk import Context
 
+from aem_guides import batch_operator
 from aem_guides.hook import AemGuidesHook
-from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesPullLogsOperator
+from aem_guides.operators import (
+    AemGuidesArchiveLogsOperator,
+    AemGuidesProcessAssetsOperator,
+    AemGuidesPullLogsOperator,
+)
+from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.start import Origin
 from tests.support.emulator import EmulatorProcess
 
 
@@ -26,6 +34,10 @@ class TaskInstance:
     task_id: str = "task"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 0
+
+    def xcom_push(self, key: str, value: object) -> None:
+        """Nobody reads it here."""
 
 
 @pytest.fixture
@@ -53,6 +65,44 @@ def test_a_late_line_is_pulled_and_archived(emulator: EmulatorProcess, ended_job
     logged = emulator.log_lines(ended_job)
     assert "Waiting for remaining assets" in logged[-1]
     assert cast("dict[str, JsonValue]", pulled)["lines"] == len(logged)
-    (place,) = tmp_path.rglob("logs.zip")
+    assert archived_lines(tmp_path) == logged
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_late_line_of_a_path_of_a_batch_is_archived(
+    emulator: EmulatorProcess, ended_job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    request = ProcessingRequest(str(emulator.jobs()[-1]["path"]))
+    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, time.time() + 600).to_json()
+
+    class Notes:
+        def get(self, _key: str) -> JsonValue:
+            return note
+
+        def delete(self, _key: str) -> None:
+            note.clear()
+
+    class Store:
+        def get(self, _key: str, default: object = None) -> object:
+            return {"note": note, "generation": 0}
+
+        def set(self, _key: str, _value: object, *, retention: object = None) -> None:
+            pass
+
+    monkeypatch.setattr(batch_operator, "AirflowNotes", Notes)
+    monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
+    operator = AemGuidesProcessAssetsOperator(
+        task_id="path", path=request.path, archive_uri=f"file://{tmp_path}", verify_assets=verify
+    )
+    row = operator.execute(cast("Context", {"ti": TaskInstance(), "task_state_store": Store()}))
+    assert row["state"] == "SUCCESS"
+    logged = archived_lines(tmp_path)
+    assert "Waiting for remaining assets" in logged[-1]
+    assert logged == emulator.log_lines(ended_job)
+
+
+def archived_lines(base: Path) -> list[str]:
+    """The lines of the one archive below a folder."""
+    (place,) = base.rglob("logs.zip")
     with zipfile.ZipFile(place) as stored:
-        assert stored.read(stored.namelist()[0]).decode().splitlines() == logged
+        return stored.read(stored.namelist()[0]).decode().splitlines()
