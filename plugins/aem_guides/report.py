@@ -11,6 +11,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.states import JobState
 
 NOT_STARTED = "NOT_STARTED"
+NOTHING_PLANNED = "nothing was processed: the requests could not be planned"
 
 
 class RunFailedError(AemGuidesError):
@@ -75,7 +76,7 @@ def build_row(results: PathResults) -> Row:
 
 def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
     """What keeps the run from being a success, a sentence each."""
-    found = [] if rows else ["nothing was processed: the requests could not be planned"]
+    found = [] if rows else [NOTHING_PLANNED]
     for row in rows:
         if row.state != JobState.SUCCESS:
             found.append(f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else ""))
@@ -98,6 +99,12 @@ def unverified(rows: Sequence[Row], results: Sequence[PathResults]) -> list[str]
         elif result.verification.get("too_many"):
             found.append(f"{row.path}: {row.failed_assets:,} of its assets failed (fail_on_asset_failures)")
     return found
+
+
+def problems_of(row: Row, result: PathResults, *, archive_logs: bool, verify_assets: bool) -> list[str]:
+    """What of one path keeps the run from being a success, a sentence each."""
+    found = problems([row], archive_logs=archive_logs)
+    return found + (unverified([row], [result]) if verify_assets else [])
 
 
 _COLUMNS = (
