@@ -20,6 +20,7 @@ from aem_guides.protocol.procedures.off_peak import OffPeakState
 _START_KEY = "aem_guides_start"
 _WAIT_KEY = "aem_guides_wait"
 _TIME_KEY = "aem_guides_first_time"
+_RESUME_KEY = "aem_guides_resume"
 
 
 class StateStore(Protocol):
@@ -136,6 +137,28 @@ class WaitMemory:
                 "off_peak": self.off_peak.to_json() if self.off_peak else None,
             },
         )
+
+
+def resume_intent(context: Context, processing_id: str) -> Intent | None:
+    """The intent of an earlier try to resume this job. What came of it holds for a retry; Clear asks anew."""
+    stored = _load(context, _RESUME_KEY)
+    kept = stored.get("intent") if stored is not None else None
+    if stored is None or stored.get("processing_id") != processing_id or not isinstance(kept, dict):
+        return None
+    intent = Intent.from_json(kept)
+    cleared = stored.get("generation") != generation(context)
+    return None if cleared and intent.processing_id is not None else intent
+
+
+def keep_resume_intent(context: Context, processing_id: str, item: object) -> None:
+    """Keep what a resume of this job emits, as far as it is an intent."""
+    if isinstance(item, Intent):
+        value: JsonObject = {
+            "processing_id": processing_id,
+            "generation": generation(context),
+            "intent": item.to_json(),
+        }
+        _save(context, _RESUME_KEY, value)
 
 
 def first_time(context: Context, processing_id: str, now: float) -> float:

@@ -23,7 +23,7 @@ from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
 from aem_guides.ledger.findings import FindingKind, Remedy
 from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
 from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
-from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
+from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot, request_of
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.errors import AemGuidesError, JobLostError, RejectedError
@@ -196,10 +196,10 @@ def archive_job(hook: AemGuidesHook, job: Job, request: JsonObject | None, run: 
 
 
 def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:
-    """What a job was asked to do, from the ledger where that has it."""
+    """What a job was asked to do, from the ledger where that has it, else as far as the instance tells."""
     if entry is not None and entry.request is not None:
         return ProcessingRequest.from_json(entry.request)
-    return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
+    return request_of(job) or ProcessingRequest(path="/")
 
 
 def _find(hook: AemGuidesHook, processing_id: str) -> Job:

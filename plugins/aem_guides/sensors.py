@@ -10,6 +10,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
+from aem_guides.ledger.records import request_of
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.memory import WaitMemory, generation, run_label
 from aem_guides.off_peak import OffPeakOrder, kept_state, newest
@@ -275,9 +276,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         stored = (self.job or {}).get("request")
         if isinstance(stored, dict):
             return ProcessingRequest.from_json(stored)
-        if job is None:
-            return ProcessingRequest(path="/")
-        return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
+        return (request_of(job) if job is not None else None) or ProcessingRequest(path="/")
 
     def _order(self, context: Context, memory: WaitMemory, job: Job | None) -> OffPeakOrder | None:
         hours, state = self._hours(), memory.off_peak
