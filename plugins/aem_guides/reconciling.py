@@ -26,7 +26,7 @@ from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot, request_of
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
-from aem_guides.protocol.errors import AemGuidesError, JobLostError, RejectedError
+from aem_guides.protocol.errors import AemGuidesError, JobFailedError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
@@ -178,12 +178,14 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
         return _result(assignment, succeeded=True, note=item.remedy_note or "It was done already.")
     ledger.begin_remedy(item.id, by=by, now=now_ms())
     act = {Remedy.ARCHIVE: _archive, Remedy.RESUME: _resume, Remedy.ADOPT: _adopt}[assignment.remedy]
+    in_doubt = False
     try:
         with AemGuidesHook(assignment.connection_id) as hook:
             result = act(assignment, item, hook, ledger, settings, by)
     except AemGuidesError as error:
         result = _result(assignment, succeeded=False, note=str(error))
-    ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms())
+        in_doubt = not isinstance(error, JobFailedError)  # that one says that the instance has refused
+    ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms(), in_doubt=in_doubt)
     return result
 
 
