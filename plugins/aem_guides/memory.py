@@ -67,6 +67,11 @@ class StartMemory:
             doubtful=stored.get("doubtful") is True,
         )
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a start was about to be sent, and what came of it is not known."""
+        return self.intent is not None and self.intent.processing_id is None
+
     def was_cleared(self, context: Context) -> bool:
         """Whether this try comes of somebody's Clear since the last that was remembered."""
         return self.generation != generation(context)

@@ -36,6 +36,7 @@ from aem_guides.protocol.requests import parse_requests
 from aem_guides.report import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
 from aem_guides.retrying import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
+from aem_guides.start_operator import IN_DOUBT_KEY
 from aem_guides.triggers import CANCEL_KEY
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathRe
     return PathResults(
         request=request,
         started=pulled(START),
+        in_doubt=ti.xcom_pull(task_ids=START, key=IN_DOUBT_KEY, map_indexes=index) is True,
         outcome=pulled(WAIT, OUTCOME_KEY),
         cancel=cancel,
         logs=pulled(PULL),

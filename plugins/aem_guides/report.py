@@ -22,10 +22,14 @@ class RunFailedError(AemGuidesError):
 
 @dataclass(frozen=True)
 class PathResults:
-    """What the tasks of one path left behind, None where a task did not get so far."""
+    """What the tasks of one path left behind, None where a task did not get so far.
+
+    `in_doubt`: a start may have been sent, of which no more is known.
+    """
 
     request: Mapping[str, JsonValue]
     started: Mapping[str, JsonValue] | None = None
+    in_doubt: bool = False
     outcome: Mapping[str, JsonValue] | None = None
     cancel: str | None = None
     logs: Mapping[str, JsonValue] | None = None
@@ -136,7 +140,7 @@ def _state(results: PathResults) -> str:
         return _text(results.outcome.get("state")) or str(JobState.UNKNOWN)
     if results.cancel == "cancelled":
         return str(JobState.CANCELLED)
-    return str(JobState.UNKNOWN) if results.started is not None else NOT_STARTED
+    return str(JobState.UNKNOWN) if results.started is not None or results.in_doubt else NOT_STARTED
 
 
 def _shown(value: object) -> str:
