@@ -1,7 +1,8 @@
 """Airflow assets for what is processed: `aem-guides://<instance><path>`.
 
-A run updates the asset of each path whose job has succeeded. A DAG is scheduled on one path with `aem_guides_asset`, on
-all with the alias `PROCESSED`, and with `watched_asset` also on jobs that nobody started through Airflow.
+A run updates the asset of each path that came to a good end, of which nothing keeps the run from being a success. A
+DAG is scheduled on one path with `aem_guides_asset`, on all with the alias `PROCESSED`, and with `watched_asset` also
+on jobs that nobody started through Airflow.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ def watched_asset(
 
 
 def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run: str) -> None:
-    """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet."""
+    """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet.
+
+    What else may be wrong with the row is for the caller to judge.
+    """
     if row.get("state") != JobState.SUCCESS or PROCESSED not in context["task"].outlets:
         return
     uri = _uri(instance, str(row["path"]))

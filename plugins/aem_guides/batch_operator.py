@@ -26,6 +26,7 @@ from aem_guides.protocol.batch import Act, PathNote, next_act
 from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.cancel import may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.settling import settle_log
 from aem_guides.protocol.procedures.start import OnActiveJob
@@ -90,7 +91,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     :param queue_hours: how long to wait for the turn at the most.
     :param max_resumes: how often a job that failed, and that this task started, is resumed by a next try.
     :param deadline_hours: the job's time, from its start on.
-    :param on_deadline: `cancel` the job then, or `leave` it.
+    :param on_deadline: `cancel` the job then, or `leave` it; one that was adopted as `cancel_adopted` says.
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param archive_logs: store the log ZIP, also of a job that failed.
@@ -280,6 +281,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             resumes_left=self._resumes_left(memory) if note.is_ours else 0,
             hours=self._deadline_hours(),
             starter="this task",
+            spared=self._on_deadline() is OnDeadline.CANCEL
+            and not may_cancel(note.origin, cancel_adopted=self._cancel_adopted()),
         )
         row = row_of(request, note, WaitOutcome.of(ending))
         try:
@@ -366,6 +369,12 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     def _failure_limit(self) -> FailureLimit | None:
         return FailureLimit.parse("fail_on_asset_failures", self.fail_on_asset_failures)
 
+    def _on_deadline(self) -> OnDeadline:
+        return fields.choice("on_deadline", self.on_deadline, OnDeadline)
+
+    def _cancel_adopted(self) -> bool:
+        return fields.flag("cancel_adopted", self.cancel_adopted)
+
     def _deadline_hours(self) -> float:
         return fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)
 
@@ -388,8 +397,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
             queue_until=time.time() + queue_hours * 3600,
             job_seconds=self._deadline_hours() * 3600,
-            cancel_on_deadline=fields.choice("on_deadline", self.on_deadline, OnDeadline) is OnDeadline.CANCEL,
-            cancel_adopted=fields.flag("cancel_adopted", self.cancel_adopted),
+            cancel_on_deadline=self._on_deadline() is OnDeadline.CANCEL,
+            cancel_adopted=self._cancel_adopted(),
             stall_seconds=fields.positive("stall_minutes", self.stall_minutes, most=60 * 24 * 7) * 60,
             longest_look=self.longest_look,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Context, get_current_context, task
@@ -18,7 +19,7 @@ from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.batch_paths import PathList, read_paths
 from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
 from aem_guides.batch_progress import AemGuidesBatchProgressOperator
-from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, store_outcome, summary
+from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, row_of, store_outcome, summary
 from aem_guides.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd
 from aem_guides.ledger.recorder import note_outcomes
@@ -29,12 +30,13 @@ from aem_guides.pipeline import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.cancel import CancelResult, may_cancel
 from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.start import StartPolicy, find_started
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
-from aem_guides.report import NOT_STARTED, RunFailedError
+from aem_guides.report import RunFailedError
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -183,7 +185,7 @@ def report() -> JsonObject:
         raise RunFailedError("Nothing was processed: the batch could not be planned.")
     pulled = ti.xcom_pull(task_ids=[PATHS], key=ROW_KEY) or []
     found = [BatchRow.from_json(row) for row in pulled if isinstance(row, dict)]
-    rows = _complete(context, plan, {row.fingerprint: row for row in found}, str(params["connection_id"]))
+    rows = _complete(context, plan, {row.fingerprint: row for row in found})
     note_outcomes(
         context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
     )
@@ -209,9 +211,6 @@ def report() -> JsonObject:
 
 def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[BatchRow]) -> list[JsonObject | None]:
     """What the ledger wants to know of each start; None for a path that has no job."""
-    requests: list[JsonValue] = []
-    for block in range(plan.blocks):
-        requests.extend(ti.xcom_pull(task_ids=PLAN, key=block_key(block), map_indexes=-1) or [])
     return [
         {
             "processing_id": row.processing_id,
@@ -222,36 +221,58 @@ def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[BatchRow])
         }
         if row.processing_id
         else None
-        for row, request in zip(rows, requests, strict=True)
+        for row, request in zip(rows, _planned(ti, plan), strict=True)
     ]
 
 
-def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow], connection_id: str) -> list[BatchRow]:
+def _planned(ti: RuntimeTaskInstance, plan: BatchPlan) -> list[JsonObject]:
+    """The requests of all paths, in the order of the plan."""
+    requests: list[JsonObject] = []
+    for block in range(plan.blocks):
+        requests.extend(ti.xcom_pull(task_ids=PLAN, key=block_key(block), map_indexes=-1) or [])
+    return requests
+
+
+def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow]) -> list[BatchRow]:
     """All rows, in the order of the plan; of paths whose task left none, what was noted of them."""
     if all(fingerprint in rows for _, fingerprint in plan.paths):
         return [rows[fingerprint] for _, fingerprint in plan.paths]
-    with AemGuidesHook(connection_id) as hook:
+    params = cast("Mapping[str, JsonValue]", context["params"])
+    planned = _planned(cast("RuntimeTaskInstance", context["ti"]), plan)
+    with AemGuidesHook(str(params["connection_id"])) as hook:
         return [
-            rows.get(fingerprint) or _killed_row(context, hook, path, fingerprint) for path, fingerprint in plan.paths
+            rows.get(fingerprint)
+            or _killed_row(
+                context, hook, ProcessingRequest.from_json(request), cancel_adopted=bool(params["cancel_adopted"])
+            )
+            for (_, fingerprint), request in zip(plan.paths, planned, strict=True)
         ]
 
 
-def _killed_row(context: Context, hook: AemGuidesHook, path: str, fingerprint: str) -> BatchRow:
+def _killed_row(context: Context, hook: AemGuidesHook, request: ProcessingRequest, *, cancel_adopted: bool) -> BatchRow:
     """A path whose task was killed before its trigger ran; a job of it that is still active is cancelled now."""
     ti = context["ti"]
-    stored = AirflowNotes().get(path_key(ti.dag_id, ti.run_id, PATHS, fingerprint))
-    note = PathNote.from_json(stored) if isinstance(stored, dict) else PathNote(fingerprint)
-    error = "Its task did not come to an end of its own."
-    if note.processing_id is None:
-        return BatchRow(path, NOT_STARTED, fingerprint, error=error)
-    row = BatchRow(path, str(JobState.UNKNOWN), fingerprint, note.processing_id, error=error)
+    stored = AirflowNotes().get(path_key(ti.dag_id, ti.run_id, PATHS, request.fingerprint()))
+    note = PathNote.read(stored, request) or PathNote(request.fingerprint())
+    error, is_cancelled = "Its task did not come to an end of its own.", False
     try:
-        job = hook.drive(find_job(hook.talk, note.processing_id))
-        if job is None or not job.is_active or not note.is_ours:
-            return row
-        outcome = hook.cancel_processing(note.processing_id, within_seconds=60.0)
+        note = _settled(hook, request, note)
+        job = hook.drive(find_job(hook.talk, note.processing_id)) if note.processing_id else None
+        if job is not None and job.is_active and may_cancel(note.origin, cancel_adopted=cancel_adopted):
+            outcome = hook.cancel_processing(job.processing_id, within_seconds=60.0)
+            log.warning(outcome.in_words(job.processing_id))
+            is_cancelled = outcome.result is CancelResult.CANCELLED
     except AemGuidesError as trouble:
-        return BatchRow(path, row.state, fingerprint, note.processing_id, error=f"{error} {trouble}")
-    log.warning(outcome.in_words(note.processing_id))
-    state = JobState.CANCELLED if outcome.result is CancelResult.CANCELLED else JobState.UNKNOWN
-    return BatchRow(path, str(state), fingerprint, note.processing_id, error=error)
+        error = f"{error} {trouble}"
+    row = row_of(request, note, error=error)
+    return replace(row, state=str(JobState.CANCELLED)) if is_cancelled else row
+
+
+def _settled(hook: AemGuidesHook, request: ProcessingRequest, note: PathNote) -> PathNote:
+    """The note with what came of a start that was about to be sent. Raises DoubtfulStartError."""
+    if note.start is None or not note.unsettled or note.doubtful:
+        return note
+    started = hook.drive(find_started(hook.talk, request, note.start, StartPolicy()))
+    if started is None:
+        return replace(note, start=None)
+    return replace(note, processing_id=started.processing_id, origin=started.origin)

@@ -28,7 +28,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult, cancel_and_confirm
+from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult, cancel_and_confirm, may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
@@ -233,7 +233,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         with coordinator.following(processing_id, self.request.path) as following:
             steps = follow(await hook.talk(), processing_id, plan, coordinator.find)
             followed = await hook.drive(steps, lambda event: show_event(self.log, event))
-            if followed.end is FollowEnd.DEADLINE and self.plan.cancel_on_deadline:
+            if followed.end is FollowEnd.DEADLINE and self.plan.cancel_on_deadline and self._may_cancel():
                 outcome = await self._cancel(hook, processing_id, DEADLINE_CANCEL_SECONDS)
                 cancel = outcome.result.value
             following.ended = followed.end is not FollowEnd.DEADLINE or cancel in (
@@ -262,7 +262,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
                 await self._settle(hook)
             note = self._note
             row = row_of(self.request, note, error="Its task was killed.")
-            if note.processing_id is None or not (note.is_ours or self.plan.cancel_adopted):
+            if note.processing_id is None or not self._may_cancel():
                 self.log.info("%s: there is no job to cancel", self.request.path)
             else:
                 outcome = await self._cancel(hook, note.processing_id, KILL_CANCEL_SECONDS)
@@ -277,6 +277,9 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
                 run_id=key.run_id,
                 map_index=key.map_index,
             )
+
+    def _may_cancel(self) -> bool:
+        return may_cancel(self._note.origin, cancel_adopted=self.plan.cancel_adopted)
 
     async def _cancel(self, hook: AemGuidesAsyncHook, processing_id: str, within: float) -> CancelOutcome:
         outcome = await hook.drive(cancel_and_confirm(await hook.talk(), processing_id, within_seconds=within))

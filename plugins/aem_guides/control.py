@@ -14,13 +14,12 @@ from aem_guides import fields
 from aem_guides.archive import iso_time
 from aem_guides.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
-from aem_guides.memory import run_label
+from aem_guides.memory import keep_resume_intent, resume_intent, run_label
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.pacing import describe_progress
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.states import Verdict
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TAIL_LINES = 50
 CANCEL_SECONDS = 120.0
-_INTENT_KEY = "aem_guides_control_resume"
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +111,13 @@ def _resume(subject: Subject) -> JsonObject:
     from aem_guides.reconciling import request_to_resume
 
     job = subject.job
-    intent = _stored_intent(subject.context)
+    intent = resume_intent(subject.context, job.processing_id)
     if intent is None:
         _check_resumable(job)
     request = request_to_resume(job, subject.entry)
 
     def keep(item: object) -> None:
-        if isinstance(item, Intent):
-            subject.context["task_state_store"].set(_INTENT_KEY, item.to_json())
+        keep_resume_intent(subject.context, job.processing_id, item)
 
     steps = resume_once(subject.hook.talk, job, request, run=run_label(subject.context), intent=intent)
     goes_on_as = subject.hook.drive(steps, keep)
@@ -174,12 +171,6 @@ _ACTIONS: dict[Action, Callable[[Subject], JsonObject]] = {
     Action.RESUME: _resume,
     Action.ARCHIVE: _archive,
 }
-
-
-def _stored_intent(context: Context) -> Intent | None:
-    """The intent of an earlier try of this very task that was cut short; Clear counts as such, since it asks again."""
-    stored = context["task_state_store"].get(_INTENT_KEY)
-    return Intent.from_json(stored) if isinstance(stored, dict) else None
 
 
 def _from_ledger(instance: str, processing_id: str) -> LedgerJob | None:

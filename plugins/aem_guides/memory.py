@@ -20,6 +20,7 @@ from aem_guides.protocol.procedures.off_peak import OffPeakState
 _START_KEY = "aem_guides_start"
 _WAIT_KEY = "aem_guides_wait"
 _TIME_KEY = "aem_guides_first_time"
+_RESUME_KEY = "aem_guides_resume"
 
 
 class StateStore(Protocol):
@@ -68,6 +69,11 @@ class StartMemory:
             doubtful=stored.get("doubtful") is True,
             queue_until=_moment(stored.get("queue_until")),
         )
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a start was about to be sent, and what came of it is not known."""
+        return self.intent is not None and self.intent.processing_id is None
 
     def was_cleared(self, context: Context) -> bool:
         """Whether this try comes of somebody's Clear since the last that was remembered."""
@@ -148,6 +154,28 @@ class WaitMemory:
                 "earlier": list(self.earlier),
             },
         )
+
+
+def resume_intent(context: Context, processing_id: str) -> Intent | None:
+    """The intent of an earlier try to resume this job. What came of it holds for a retry; Clear asks anew."""
+    stored = _load(context, _RESUME_KEY)
+    kept = stored.get("intent") if stored is not None else None
+    if stored is None or stored.get("processing_id") != processing_id or not isinstance(kept, dict):
+        return None
+    intent = Intent.from_json(kept)
+    cleared = stored.get("generation") != generation(context)
+    return None if cleared and intent.processing_id is not None else intent
+
+
+def keep_resume_intent(context: Context, processing_id: str, item: object) -> None:
+    """Keep what a resume of this job emits, as far as it is an intent."""
+    if isinstance(item, Intent):
+        value: JsonObject = {
+            "processing_id": processing_id,
+            "generation": generation(context),
+            "intent": item.to_json(),
+        }
+        _save(context, _RESUME_KEY, value)
 
 
 def first_time(context: Context, processing_id: str, now: float) -> float:

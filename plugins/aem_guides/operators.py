@@ -20,8 +20,9 @@ from aem_guides.archive import (
 from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.hook import AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator, JobOperator
+from aem_guides.ledger.records import request_of
 from aem_guides.links import ARCHIVE_LINKS
-from aem_guides.memory import first_time, run_label
+from aem_guides.memory import first_time, keep_resume_intent, resume_intent, run_label
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -202,7 +203,7 @@ class AemGuidesCancelProcessingOperator(JobOperator):
 
 
 class AemGuidesResumeProcessingOperator(JobOperator):
-    """Resume a cancelled or failed job from its checkpoint.
+    """Resume a cancelled or failed job from its checkpoint, once: a retry finds what an earlier try sent.
 
     Returns `{"processing_id", "resumed_from"}`: the id under which it goes on and the one it had. Raises
     JobFailedError where the instance does not resume it.
@@ -210,8 +211,14 @@ class AemGuidesResumeProcessingOperator(JobOperator):
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         job = self.find(hook)
-        request = ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
-        goes_on_as = hook.drive(resume_once(hook.talk, job, request, run=run_label(context)))
+        request = request_of(job) or ProcessingRequest(path="/")
+        intent = resume_intent(context, job.processing_id)
+
+        def keep(item: object) -> None:
+            keep_resume_intent(context, job.processing_id, item)
+
+        steps = resume_once(hook.talk, job, request, run=run_label(context), intent=intent)
+        goes_on_as = hook.drive(steps, keep)
         self.log.info("Job %s goes on as %s", job.processing_id, goes_on_as)
         return {"processing_id": goes_on_as, "resumed_from": job.processing_id}
 

@@ -32,7 +32,8 @@ class OnDeadline(enum.StrEnum):
 class Ending:
     """How waiting for a job ended. `cancel` is the result of cancelling it, None where that was not tried.
 
-    `starter` names the task that starts it anew when it is cleared.
+    `starter` names the task that starts it anew when it is cleared. `spared`: it was
+    not cancelled at its deadline, since it was adopted.
     """
 
     followed: Followed
@@ -42,6 +43,7 @@ class Ending:
     resumes_left: int
     hours: float
     starter: str = "start_processing"
+    spared: bool = False
 
 
 _STATE_OF_VERDICT = {
@@ -143,12 +145,16 @@ def _failed(ending: Ending, job: Job, name: str) -> JobError:
     return JobFailedError(f"{said} The next try resumes it from its checkpoint.", job, resumable=True)
 
 
+_LEFT = "It was left running (on_deadline = leave)."
+_ADOPTED = "It was left running: it was adopted, not started (cancel_adopted is off)."
+
+
 def _deadline_text(ending: Ending, name: str) -> str:
     said = f"{name} was still active after {in_words(ending.hours * 3600)} (deadline_hours)"
     if ending.followed.job is not None:
         said += f": {describe_progress(ending.followed.job, None)}"
     what = {
-        None: "It was left running (on_deadline = leave).",
+        None: _ADOPTED if ending.spared else _LEFT,
         "cancelled": "It was cancelled; clear this task to go on from its checkpoint.",
         "already finished": "It finished while it was being cancelled; clear this task to take that up.",
         "unknown": "Whether it could be cancelled is unknown: check it in the Bulk Processor.",

@@ -187,7 +187,8 @@ def _course() -> dict[str, Param]:
         "on_deadline": Param(
             str(OnDeadline.CANCEL),
             title="At the deadline",
-            description_md="**cancel** the job, or **leave** it running; the run fails either way.",
+            description_md="**cancel** the job, or **leave** it running; the run fails either way. An adopted "
+            "job is left running unless `cancel_adopted` is on.",
             type="string",
             enum=[str(choice) for choice in OnDeadline],
             section=_COURSE,
@@ -195,7 +196,8 @@ def _course() -> dict[str, Param]:
         "cancel_adopted": Param(
             False,
             title="Cancel adopted jobs",
-            description_md="Whether stopping this run may cancel a job that somebody else started.",
+            description_md="Whether stopping this run, its deadline or the end of its off-peak hours may cancel "
+            "a job that somebody else started.",
             type="boolean",
             section=_COURSE,
         ),

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Context, get_current_context, task, task_group
@@ -32,9 +33,10 @@ from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
-from aem_guides.report import PathResults, RunFailedError, build_row, problems, render_table, unverified
+from aem_guides.report import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
 from aem_guides.retrying import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
+from aem_guides.start_operator import IN_DOUBT_KEY
 from aem_guides.triggers import CANCEL_KEY
 
 if TYPE_CHECKING:
@@ -171,15 +173,15 @@ def report() -> list[JsonObject]:
     results = [_results(ti, index, request) for index, request in enumerate(planned)]
     rows = [build_row(result) for result in _with_what_is_seen(results, str(params["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
-    wrong = problems(rows, archive_logs=bool(params["archive_logs"]))
-    if params["verify_assets"]:
-        wrong += unverified(rows, results)
+    asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
+    wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
     found = [row.to_json() for row in rows]
-    ti.xcom_push(PROBLEMS_KEY, cast("JsonValue", wrong))
     note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)
-    for result, row in zip(results, found, strict=True):
-        if result.started is not None:
+    for result, row, its_problems in zip(results, found, wrong, strict=True):
+        if result.started is not None and not its_problems:
             announce(context, str(result.started["instance"]), row, f"{ti.dag_id} / {ti.run_id}")
+    # The last of all, since `confirm` takes them for the sign that the report was made.
+    ti.xcom_push(PROBLEMS_KEY, list(chain.from_iterable(wrong)) if rows else [NOTHING_PLANNED])
     return found
 
 
@@ -241,6 +243,7 @@ def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathRe
     return PathResults(
         request=request,
         started=pulled(START),
+        in_doubt=ti.xcom_pull(task_ids=START, key=IN_DOUBT_KEY, map_indexes=index) is True,
         outcome=pulled(WAIT, OUTCOME_KEY),
         cancel=cancel,
         logs=pulled(PULL),

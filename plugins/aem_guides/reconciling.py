@@ -23,10 +23,10 @@ from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
 from aem_guides.ledger.findings import FindingKind, Remedy
 from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
 from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
-from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
+from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot, request_of
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
-from aem_guides.protocol.errors import AemGuidesError, JobLostError, RejectedError
+from aem_guides.protocol.errors import AemGuidesError, JobFailedError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
@@ -178,12 +178,14 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
         return _result(assignment, succeeded=True, note=item.remedy_note or "It was done already.")
     ledger.begin_remedy(item.id, by=by, now=now_ms())
     act = {Remedy.ARCHIVE: _archive, Remedy.RESUME: _resume, Remedy.ADOPT: _adopt}[assignment.remedy]
+    in_doubt = False
     try:
         with AemGuidesHook(assignment.connection_id) as hook:
             result = act(assignment, item, hook, ledger, settings, by)
     except AemGuidesError as error:
         result = _result(assignment, succeeded=False, note=str(error))
-    ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms())
+        in_doubt = not isinstance(error, JobFailedError)  # that one says that the instance has refused
+    ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms(), in_doubt=in_doubt)
     return result
 
 
@@ -196,10 +198,10 @@ def archive_job(hook: AemGuidesHook, job: Job, request: JsonObject | None, run: 
 
 
 def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:
-    """What a job was asked to do, from the ledger where that has it."""
+    """What a job was asked to do, from the ledger where that has it, else as far as the instance tells."""
     if entry is not None and entry.request is not None:
         return ProcessingRequest.from_json(entry.request)
-    return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
+    return request_of(job) or ProcessingRequest(path="/")
 
 
 def _find(hook: AemGuidesHook, processing_id: str) -> Job:

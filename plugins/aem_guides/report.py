@@ -11,6 +11,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.states import JobState
 
 NOT_STARTED = "NOT_STARTED"
+NOTHING_PLANNED = "nothing was processed: the requests could not be planned"
 
 
 class RunFailedError(AemGuidesError):
@@ -21,10 +22,14 @@ class RunFailedError(AemGuidesError):
 
 @dataclass(frozen=True)
 class PathResults:
-    """What the tasks of one path left behind, None where a task did not get so far."""
+    """What the tasks of one path left behind, None where a task did not get so far.
+
+    `in_doubt`: a start may have been sent, of which no more is known.
+    """
 
     request: Mapping[str, JsonValue]
     started: Mapping[str, JsonValue] | None = None
+    in_doubt: bool = False
     outcome: Mapping[str, JsonValue] | None = None
     cancel: str | None = None
     logs: Mapping[str, JsonValue] | None = None
@@ -78,7 +83,7 @@ def build_row(results: PathResults) -> Row:
 
 def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
     """What keeps the run from being a success, a sentence each."""
-    found = [] if rows else ["nothing was processed: the requests could not be planned"]
+    found = [] if rows else [NOTHING_PLANNED]
     for row in rows:
         if row.state != JobState.SUCCESS:
             found.append(f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else ""))
@@ -101,6 +106,12 @@ def unverified(rows: Sequence[Row], results: Sequence[PathResults]) -> list[str]
         elif result.verification.get("too_many"):
             found.append(f"{row.path}: {row.failed_assets:,} of its assets failed (fail_on_asset_failures)")
     return found
+
+
+def problems_of(row: Row, result: PathResults, *, archive_logs: bool, verify_assets: bool) -> list[str]:
+    """What of one path keeps the run from being a success, a sentence each."""
+    found = problems([row], archive_logs=archive_logs)
+    return found + (unverified([row], [result]) if verify_assets else [])
 
 
 _COLUMNS = (
@@ -132,7 +143,7 @@ def _state(results: PathResults) -> str:
         return _text(results.outcome.get("state")) or str(JobState.UNKNOWN)
     if results.cancel == "cancelled":
         return str(JobState.CANCELLED)
-    return str(JobState.UNKNOWN) if results.started is not None else NOT_STARTED
+    return str(JobState.UNKNOWN) if results.started is not None or results.in_doubt else NOT_STARTED
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
+from aem_guides.ledger.records import request_of
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.memory import WaitMemory, generation, run_label
 from aem_guides.off_peak import OffPeakOrder, kept_state, newest
@@ -18,7 +19,7 @@ from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.offpeak import OffPeakHours, parse_only_between
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.cancel import cancel_and_confirm
+from aem_guides.protocol.procedures.cancel import cancel_and_confirm, may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.off_peak import (
@@ -58,7 +59,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
 
     :param job: what `AemGuidesStartProcessingOperator` returned; or give `processing_id` alone.
     :param deadline_hours: the job's time, from the first try on; kept over retries and restarts.
-    :param on_deadline: `cancel` the job then, or `leave` it.
+    :param on_deadline: `cancel` the job then, or `leave` it; one that was adopted as `cancel_adopted` says.
     :param max_resumes: how often a job that failed, and that this run started, is resumed by a next try. Clear gives
         as many anew, and one at the least.
     :param cancel_adopted: cancel also a job that was adopted, not started.
@@ -280,9 +281,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         stored = (self.job or {}).get("request")
         if isinstance(stored, dict):
             return ProcessingRequest.from_json(stored)
-        if job is None:
-            return ProcessingRequest(path="/")
-        return ProcessingRequest(path=job.path or "/", excluded_paths=job.excluded_paths or ())
+        return (request_of(job) if job is not None else None) or ProcessingRequest(path="/")
 
     def _order(self, context: Context, memory: WaitMemory, job: Job | None) -> OffPeakOrder | None:
         hours, state = self._hours(), memory.off_peak
@@ -298,7 +297,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             aem_guides_conn_id=self.aem_guides_conn_id,
             processing_id=memory.processing_id,
             deadline_at=memory.deadline_at,
-            cancel_on_deadline=self._on_deadline() is OnDeadline.CANCEL,
+            cancel_on_deadline=self._cancels_at_deadline(),
             cancel_on_kill=self._cancels(),
             stall_seconds=plan.stall_seconds,
             log_budget=plan.log_budget,
@@ -328,7 +327,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             steps = follow_off_peak(hook.talk, order.state, self._plan(memory), order.course)
             followed, _ = hook.drive(steps, show_and_keep)
         cancel: str | None = None
-        if followed.end is FollowEnd.DEADLINE and self._on_deadline() is OnDeadline.CANCEL:
+        if followed.end is FollowEnd.DEADLINE and self._cancels_at_deadline():
             outcome = hook.drive(
                 cancel_and_confirm(hook.talk, memory.processing_id, within_seconds=DEADLINE_CANCEL_SECONDS)
             )
@@ -355,6 +354,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             resumes=memory.resumes + (memory.off_peak.resumes if memory.off_peak is not None else 0),
             resumes_left=0 if self._started()["origin"] == Origin.ADOPTED else memory.resumes_left,
             hours=fields.positive("deadline_hours", self.deadline_hours, most=24 * 365),
+            spared=self._on_deadline() is OnDeadline.CANCEL and not self._cancels(),
         )
         outcome = WaitOutcome.of(ending).to_json()
         context["ti"].xcom_push(OUTCOME_KEY, outcome)
@@ -366,7 +366,11 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         context["ti"].xcom_push(EARLIER_IDS_KEY, list(memory.earlier))
 
     def _cancels(self) -> bool:
-        return self._started()["origin"] != Origin.ADOPTED or fields.flag("cancel_adopted", self.cancel_adopted)
+        cancel_adopted = fields.flag("cancel_adopted", self.cancel_adopted)
+        return may_cancel(self._started()["origin"], cancel_adopted=cancel_adopted)
+
+    def _cancels_at_deadline(self) -> bool:
+        return self._on_deadline() is OnDeadline.CANCEL and self._cancels()
 
     def _on_deadline(self) -> OnDeadline:
         return fields.choice("on_deadline", self.on_deadline, OnDeadline)

@@ -40,6 +40,9 @@ from aem_guides.protocol.requests import parse_requests
 from aem_guides.tasklog import show_event
 from aem_guides.triggers import AemGuidesTurnTrigger
 
+IN_DOUBT_KEY = "aem_guides_in_doubt"
+"""The XCom that tells the report that a start may have been sent, of which no more is known."""
+
 
 class WaitingFailedError(AemGuidesError):
     """The trigger could not go on waiting for the request's turn; nothing was started."""
@@ -145,6 +148,8 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         with AemGuidesHook(self.aem_guides_conn_id) as hook:
             if memory.was_cleared(context):
                 self._forget_what_was_done(hook, memory)
+            if memory.in_doubt:
+                self._remember(context, memory)
             outcome = self._start_once(context, hook, request, policy, memory)
             while isinstance(outcome, MustWait):
                 self.log.info("Waiting: %s", outcome.why)
@@ -178,7 +183,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         def remember(item: object) -> None:
             if isinstance(item, Intent):
                 memory.intent = item
-                memory.save(context)
+                self._remember(context, memory)
 
         steps = start_once(hook.talk, request, policy=policy, run=run_label(context), intent=memory.intent)
         try:
@@ -189,7 +194,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             raise
         except (StartRefusedError, ActiveJobError):
             memory.intent = None
-            memory.save(context)
+            self._remember(context, memory)
             raise
         except UnreachableError as error:
             if not error.sent and not (memory.intent and memory.intent.processing_id):
@@ -197,10 +202,14 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             raise
         if isinstance(outcome, MustWait) and memory.intent is not None:
             memory.intent = None
-            memory.save(context)
+            self._remember(context, memory)
         if isinstance(outcome, Started) and memory.done and outcome.origin is Origin.RECOVERED:
             self.log.info("An earlier try had handed job %s on already.", outcome.processing_id)
         return outcome
+
+    def _remember(self, context: Context, memory: StartMemory) -> None:
+        memory.save(context)
+        context["ti"].xcom_push(IN_DOUBT_KEY, memory.in_doubt)
 
     def _forget_what_was_done(self, hook: AemGuidesHook, memory: StartMemory) -> None:
         """After Clear: a job that is still active is kept, one that ended is not; doubt was for a person to settle."""

@@ -199,9 +199,13 @@ class Coordinator:
             self._stir()
 
     def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
-        """The job from what was read for all just now or, where that does not show it, by its status."""
+        """The job from what was read for all just now or, where that does not show it active, by its status.
+
+        The window may lag, and still show the end that the job had before it was resumed.
+        """
         fresh = talk.now() - self._read_at < self._pacing.shortest
-        if fresh and self._seen is not None and (job := self._seen.get(processing_id)) is not None:
+        job = self._seen.get(processing_id) if fresh and self._seen is not None else None
+        if job is not None and job.is_active:
             return job
         return (yield from find_job(talk, processing_id))
 

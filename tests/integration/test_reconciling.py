@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +21,11 @@ from aem_guides.ledger.recorder import now_ms, record
 from aem_guides.ledger.records import LedgerJob, RunKey
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
+from aem_guides.protocol.errors import DoubtfulStartError
 from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.steps import Steps
 from aem_guides.reconciling import RemedyResult, assignments, carry_out, take_in_waiting_notes, take_snapshot
 from tests.support.emulator import PASSWORD, EmulatorProcess
 
@@ -165,6 +170,45 @@ def test_a_job_that_failed_when_nobody_was_there_is_resumed_once_even_after_a_cr
 
 def _crash(*_arguments: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("keeps_id", [True, False])
+def test_a_resume_that_is_in_doubt_is_settled_by_the_next_attempt_and_not_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, keeps_id: bool
+) -> None:
+    world.emulator.settings(resume_keeps_id=keeps_id)
+    world.emulator.virtual_folder("/content/dam/x", 40, rate=400, fail_at=0.5)
+    world.start_ours("/content/dam/x", state="failed")
+    world.settle()
+    world.reconcile()
+    planned = assignments(world.ledger, world.instance, CONNECTION, world.settings)
+    (resume,) = (one for one in planned if one.remedy is Remedy.RESUME)
+
+    def doubtful(*arguments: Any, **more: Any) -> Steps[str]:
+        yield from resume_once(*arguments, **more)
+        raise DoubtfulStartError("The answer did not come, and the history cannot settle it.")
+
+    with monkeypatch.context() as doubting:
+        doubting.setattr("aem_guides.reconciling.resume_once", doubtful)
+        doubting.setattr(Intent, "settled", lambda intent, _processing_id: intent)
+        assert not carry_out(resume, world.ledger, world.settings, by="test").succeeded
+    world.settle()
+    assert carry_out(resume, world.ledger, world.settings, by="test").succeeded
+    assert len(world.emulator.requests("resume")) == 1
+
+
+def test_a_resume_that_was_refused_leaves_nothing_to_settle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 40, rate=400, fail_at=0.5)
+    world.start_ours("/content/dam/x", state="failed")
+    world.settle()
+    world.reconcile()
+    planned = assignments(world.ledger, world.instance, CONNECTION, world.settings)
+    (resume,) = (one for one in planned if one.remedy is Remedy.RESUME)
+    world.emulator.fault("resume", "status", status=400)
+    assert not carry_out(resume, world.ledger, world.settings, by="test").succeeded
+    finding = world.ledger.finding(resume.finding_id)
+    assert finding is not None
+    assert finding.intent is None
 
 
 def test_a_resume_is_given_up_after_as_many_as_are_allowed(world: World) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
+from aem_guides import start_operator
+from aem_guides.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
-from aem_guides.protocol.errors import NotFoundError, Retry
+from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
+from aem_guides.protocol.procedures.start import StartOutcome, start_once
+from aem_guides.protocol.steps import Answer, Send, Steps
+from aem_guides.start_operator import IN_DOUBT_KEY
 from tests.support.emulator import PASSWORD, EmulatorProcess
 
 
@@ -39,9 +45,10 @@ class TaskInstance:
     map_index: int = 0
     try_number: int = 1
     max_tries: int = 5
+    pushed: dict[str, object] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: object) -> None:
-        """What is handed on is not looked at here."""
+        self.pushed[key] = value
 
 
 @pytest.fixture(autouse=True)
@@ -58,13 +65,15 @@ def test_a_start_that_was_refused_for_another_job_leaves_no_doubt_behind(emulato
     emulator.admin.post("/bin/guides/v1/assets/process", json=body, auth=("admin", PASSWORD)).raise_for_status()
     emulator.fault("history", "history_lag", seconds=3600)
     store = Store()
-    context = cast("Context", {"task_state_store": store, "ti": TaskInstance()})
+    ti = TaskInstance()
+    context = cast("Context", {"task_state_store": store, "ti": ti})
     task = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="queue")
     with pytest.raises(TaskDeferred):
         task.execute(context)
     written = [cast("dict[str, object]", value)["intent"] for value in store.past]
     assert written[0] is not None
     assert written[-1] is None
+    assert ti.pushed[IN_DOUBT_KEY] is False
     assert len(emulator.jobs(path)) == 1
 
 
@@ -100,3 +109,48 @@ def test_the_time_to_queue_is_one_over_all_tries(emulator: EmulatorProcess) -> N
             task.execute(context)
         deadlines.append(deferred.value.trigger.deadline_at)
     assert deadlines[0] == deadlines[1] < deadlines[2], "Clear begins anew, a retry does not"
+
+
+def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_its_job(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/content/dam/unheard-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 1000, rate=0.5)
+    store = Store()
+    task = AemGuidesStartProcessingOperator(task_id="start", path=path)
+
+    def attempt(number: int) -> TaskInstance:
+        """A try: Airflow wipes the XComs of the one before it."""
+        ti = TaskInstance(try_number=number)
+        context = cast("Context", {"task_state_store": store, "ti": ti})
+        with contextlib.suppress(WorkerKilledError, UnreachableError):
+            task.execute(context)
+        return ti
+
+    with monkeypatch.context() as patch:
+        patch.setattr(start_operator, "start_once", dies_after_the_start)
+        assert attempt(1).pushed[IN_DOUBT_KEY] is True
+    with monkeypatch.context() as patch:
+        patch.setattr(AemGuidesHook, "drive", _unreachable)
+        assert attempt(2).pushed[IN_DOUBT_KEY] is True
+    third = attempt(3)
+    assert third.pushed[IN_DOUBT_KEY] is False
+    assert [job["processing_id"] for job in emulator.jobs(path)] == [third.pushed["processing_id"]]
+
+
+class WorkerKilledError(BaseException):
+    """The process of the try dies."""
+
+
+def dies_after_the_start(*args: object, **kwargs: object) -> Steps[StartOutcome]:
+    steps = start_once(*args, **kwargs)  # type: ignore[arg-type]  # its own arguments
+    answer: Answer = None
+    while True:
+        step = steps.send(answer)
+        answer = yield step
+        if isinstance(step, Send) and step.request.method == "POST":
+            raise WorkerKilledError
+
+
+def _unreachable(*_: object) -> None:
+    raise UnreachableError("history", "connection refused", sent=False, attempts=5)

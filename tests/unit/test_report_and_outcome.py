@@ -72,6 +72,7 @@ def test_only_a_resumable_job_with_resumes_left_is_worth_a_retry(resumable: bool
 def test_a_row_claims_nothing_that_no_task_said() -> None:
     request: dict[str, JsonValue] = {"path": "/content/a"}
     assert build_row(PathResults(request)).state == "NOT_STARTED"
+    assert build_row(PathResults(request, in_doubt=True)).state == "UNKNOWN"
     assert build_row(PathResults(request, started={"processing_id": "p"})).state == "UNKNOWN"
     assert build_row(PathResults(request, started={"processing_id": "p"}, cancel="cancelled")).state == "CANCELLED"
     done = build_row(

@@ -190,8 +190,9 @@ class Ledger:
         """Keep the intent of a resume, before it is sent."""
         self._set_remedy(finding_id, intent=intent)
 
-    def end_remedy(self, finding_id: int, *, succeeded: bool, note: str, now: int) -> None:
-        """Note how a remedy ended."""
+    def end_remedy(self, finding_id: int, *, succeeded: bool, note: str, now: int, in_doubt: bool = False) -> None:
+        """Note how a remedy ended. `in_doubt`: it may have been carried out after all, so that its intent is kept."""
+        kept = {} if in_doubt else {"intent": None}
         with self.begin("Noting a remedy") as connection:
             connection.execute(
                 update(findings)
@@ -201,7 +202,7 @@ class Ledger:
                     remedy_note=note[:2000],
                     remedy_at=now,
                     remedy_attempts=findings.c.remedy_attempts + 1,
-                    intent=None,
+                    **kept,
                 )
             )
 

@@ -6,7 +6,9 @@ tells so, and the procedures decide.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
+import html
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -104,7 +106,9 @@ class Conversation:
                 if not authorized:
                     raise
                 if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
-                    yield from self._fetch_csrf_token()
+                    # An instance that has no such tokens says so: then the 403 was about something else.
+                    with contextlib.suppress(NotFoundError):
+                        yield from self._fetch_csrf_token()
                     if self._csrf_token:
                         continue
                 if not isinstance(error, ScopeError) and mending.first("login"):
@@ -219,8 +223,17 @@ def _not_acted_on(refusal: AnswerError) -> AnswerError:
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may come back: as it is, in a form, in a query, in JSON, with its white space run together."""
-    return {secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], " ".join(secret.split())}
+    """How a secret may come back: plain, in a query, in JSON, in HTML; each with its white space run together, too."""
+    plain = {secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
+    plain |= {escaped for form in tuple(plain) for escaped in _in_html(form)}
+    return plain | {" ".join(form.split()) for form in plain}
+
+
+def _in_html(shown: str) -> set[str]:
+    """Quotation marks are escaped in more than one way, or not at all."""
+    escaped = html.escape(shown, quote=False)
+    doubles = {escaped, *(escaped.replace('"', form) for form in ("&quot;", "&#34;"))}
+    return doubles | {one.replace("'", form) for one in doubles for form in ("&#x27;", "&#39;", "&apos;")}
 
 
 class _Mending:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import History, ProcessingRequest
+from aem_guides.protocol.procedures.start import StartPolicy, start_once
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import LOGIN, World, in_turn, reply
 
@@ -217,3 +220,33 @@ def test_a_secret_is_hidden_in_whatever_form_it_comes_back(echoed: str) -> None:
     assert "***" in str(caught.value)
     assert "b+c" not in str(caught.value)
     assert "b%2Bc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "password", ["p&ss\"w'<r>d", "two  words & \"more\" 'so'"], ids=["without spaces", "with white space"]
+)
+@pytest.mark.parametrize(("double", "single"), [("&quot;", "&#x27;"), ("&#34;", "&#39;"), ('"', "&apos;"), ('"', "'")])
+def test_a_secret_is_hidden_in_html_whichever_way_its_marks_are_escaped(
+    password: str, double: str, single: str
+) -> None:
+    escaped = html.escape(password, quote=False).replace('"', double).replace("'", single)
+    world = World(lambda _request: reply(400, f"<input value={escaped}>".encode(), content_type="text/html"))
+    conversation = world.conversation()
+    world.run(conversation.keep_secret(password))
+    with pytest.raises(RejectedError) as caught:
+        world.run(conversation.call(contract.history()))
+    assert caught.value.excerpt == "<input value=***>"
+
+
+def test_a_403_of_an_instance_without_csrf_tokens_is_told_in_its_own_words() -> None:
+    forbidden = reply(403, b"Forbidden: the user may not run the Bulk Processor", content_type="text/plain")
+
+    def answer(request: HttpRequest) -> Reply:
+        if request.target.endswith("token.json"):
+            return reply(404, b"No resource", content_type="text/plain")
+        return forbidden if request.method == "POST" else reply(200, HISTORY)
+
+    world = World(answer)
+    with pytest.raises(AuthenticationError, match="may not run the Bulk Processor") as caught:
+        world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="try"))
+    assert "does not accept '/content" not in str(caught.value)

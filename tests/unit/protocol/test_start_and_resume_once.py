@@ -7,6 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -280,3 +281,26 @@ def test_without_strangers_the_job_always_goes_on_in_the_end(fates: list[str], k
         break
     assert instance.resumed == 1
     assert goes_on_as == ("job-0" if keeps_id else "job-1")
+
+
+@pytest.mark.parametrize("keeps_id", [True, False])
+@pytest.mark.parametrize(
+    ("ended_as", "end"), [("CANCELLED", 2), ("CANCELLED", 1), ("FAILED", 2)], ids=["cancelled", "no new time", "failed"]
+)
+def test_a_resume_that_was_cut_short_and_whose_job_has_ended_since_is_not_sent_again(
+    ended_as: str, end: int, keeps_id: bool
+) -> None:
+    instance = Instance(fates=["crash after"], keeps_id=keeps_id)
+    instance.stranger(REQUEST.path, excludedPaths=list(REQUEST.excluded_paths), status="FAILED", completedAt=1)
+    instance.jobs[0]["resumable"] = True
+
+    def resume(intent: Intent | None) -> str:
+        job = read_job(dict(instance.jobs[0]))
+        steps = resume_once(instance.world.conversation(), job, REQUEST, run="try", intent=intent)
+        return instance.world.run(steps)
+
+    with pytest.raises(Crash):
+        resume(None)
+    instance.jobs[-1].update(status=ended_as, completedAt=end, resumable=True)
+    assert resume(stored_intent(instance)) == instance.jobs[-1]["processingId"]
+    assert instance.resumed == 1

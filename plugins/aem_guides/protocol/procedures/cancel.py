@@ -9,6 +9,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import Job
+from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.steps import Steps, Wait
 
@@ -39,6 +40,11 @@ class CancelOutcome:
             state = self.job.status_word if self.job else "an end"
             return f"Job {processing_id} was not cancelled: it had already finished ({state})."
         return f"Whether job {processing_id} is cancelled is unknown: {self.why}. Check it in the Bulk Processor."
+
+
+def may_cancel(origin: str | None, *, cancel_adopted: bool) -> bool:
+    """Whether we may cancel a job of this `Origin`, for whatever reason: an adopted one only where asked to."""
+    return origin != Origin.ADOPTED or cancel_adopted
 
 
 def cancel_and_confirm(

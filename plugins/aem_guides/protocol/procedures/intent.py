@@ -43,6 +43,7 @@ class Intent:
 
     `at` is the instance's time in epoch milliseconds; `window` maps each job that the history showed then to its
     start (None: not yet); `run` names the run and try; `processing_id` is the job it became, once that is known.
+    `resumes` is the job that a request to resume is for, as it stood then.
     """
 
     fingerprint: str
@@ -51,6 +52,7 @@ class Intent:
     run: str
     processing_id: str | None = None
     adopted: bool = False
+    resumes: Job | None = None
 
     @classmethod
     def before(cls, request: ProcessingRequest, history: History, now: int, run: str) -> Intent:
@@ -90,6 +92,7 @@ class Intent:
             "run": self.run,
             "processing_id": self.processing_id,
             "adopted": self.adopted,
+            "resumes": self.resumes.to_json() if self.resumes else None,
         }
 
     @classmethod
@@ -97,7 +100,7 @@ class Intent:
         """Read what `to_json` wrote. Raises ValueError where it is something else."""
         match data:
             case {"fingerprint": str(fingerprint), "at": int(at), "window": dict(window), "run": str(run)}:
-                processing_id = data.get("processing_id")
+                processing_id, resumes = data.get("processing_id"), data.get("resumes")
                 return cls(
                     fingerprint,
                     at,
@@ -105,6 +108,7 @@ class Intent:
                     run,
                     processing_id if isinstance(processing_id, str) else None,
                     data.get("adopted") is True,
+                    Job.from_json(resumes) if isinstance(resumes, dict) else None,
                 )
         raise ValueError(f"not a stored intent: it has {sorted(data)}")
 

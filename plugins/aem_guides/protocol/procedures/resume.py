@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
@@ -16,7 +18,6 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.procedures.intent import Fate, Intent
-from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
 _PATIENCE = (2.0, 3.0, 5.0, 10.0)
@@ -29,8 +30,9 @@ def resume_once(
     """Resume the ended job and return the id it goes on under, which may be another one.
 
     Emits the `Intent` before the POST, and again with the id after it. `intent` is the one stored by an earlier
-    try that may have been cut short. Raises JobFailedError where the instance does not resume it,
-    DoubtfulStartError where the fate of a resume cannot be settled, and what a call raises.
+    try that may have been cut short: where that resume has come to an end since, nothing is sent again. Raises
+    JobFailedError where the instance does not resume it, DoubtfulStartError where the fate of a resume cannot be
+    settled, and what a call raises.
     """
     if intent is not None:
         found = yield from settle_resume(talk, job, request, intent)
@@ -40,7 +42,7 @@ def resume_once(
     error: AemGuidesError | None = None
     for attempt in range(1, _ATTEMPTS + 1):
         history = yield from talk.call(contract.history())
-        intent = Intent.before(request, history, talk.instance_now(), run)
+        intent = replace(Intent.before(request, history, talk.instance_now(), run), resumes=job)
         yield Emit(intent)
         try:
             processing_id = yield from talk.call(contract.resume(job.processing_id))
@@ -70,9 +72,10 @@ def settle_resume(
 ) -> Steps[str | None]:
     """The id under which the job goes on, None where it was not resumed as far as the instance shows.
 
-    `job` is the job as it was before the resume, `patience` the seconds between looks at a history that may lag.
-    Raises DoubtfulStartError, and what a call raises.
+    `job` is the job as far as the caller knows it; how it stood before the resume, the intent tells. `patience` are
+    the seconds between looks at a history that may lag. Raises DoubtfulStartError, and what a call raises.
     """
+    before = intent.resumes or job
     if intent.processing_id is not None:
         return intent.processing_id
     for pause in (0.0, *patience):
@@ -83,7 +86,7 @@ def settle_resume(
         except RejectedError:
             pass
         else:
-            if _went_on(job, seen):
+            if _went_on(before, seen):
                 return seen.processing_id
         history = yield from talk.call(contract.history())
         sighting = intent.look(request, history)
@@ -100,6 +103,6 @@ def settle_resume(
 
 def _went_on(before: Job, now: Job) -> bool:
     """A job that runs again, or that has come to an end other than the one it had."""
-    if now.is_active or now.verdict is Verdict.SUCCEEDED:
+    if now.is_active or now.verdict is not before.verdict:
         return True
     return now.completed_at is not None and now.completed_at != before.completed_at

@@ -1,0 +1,145 @@
+"""A job whose time is over, against a real instance: who cancels it, and what is said of one that is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from airflow.sdk import Context
+from airflow.sdk.exceptions import TaskDeferred
+
+from aem_guides.hook import AemGuidesHook
+from aem_guides.protocol.errors import DeadlineExceededError
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.sensors import AemGuidesProcessingSensor
+from aem_guides.triggers import AemGuidesJobTrigger
+from tests.support.emulator import EmulatorProcess
+from tests.support.path_triggers import KeptNotes, event_of, path_trigger
+
+ADOPTED_AND_LEFT = "It was left running: it was adopted, not started (cancel_adopted is off)."
+CASES = pytest.mark.parametrize(
+    ("origin", "cancel_adopted", "cancelled"),
+    [("started", False, True), ("recovered", False, True), ("adopted", False, False), ("adopted", True, True)],
+)
+
+
+@dataclass
+class Task:
+    """What a task gets of Airflow: itself, its XComs, its state store."""
+
+    dag_id: str = "dag"
+    run_id: str = "run"
+    task_id: str = "wait"
+    map_index: int = 0
+    try_number: int = 1
+    max_tries: int = 3
+    store: dict[str, JsonValue] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: JsonValue) -> None:
+        del key, value
+
+    def xcom_pull(self, **_which: object) -> None:
+        return None
+
+    def get(self, key: str, default: JsonValue = None) -> JsonValue:
+        return self.store.get(key, default)
+
+    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
+        del retention
+        self.store[key] = value
+
+    def context(self) -> Context:
+        return cast("Context", {"ti": self, "task_state_store": self})
+
+
+@pytest.fixture(autouse=True)
+def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
+
+
+@pytest.fixture
+def folder(emulator: EmulatorProcess) -> str:
+    """A folder that takes longer than any test."""
+    path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10_000, rate=0.5)
+    return path
+
+
+def started(path: str) -> str:
+    with AemGuidesHook() as hook:
+        return hook.start_processing(ProcessingRequest(path))
+
+
+def state_of(emulator: EmulatorProcess, path: str) -> str:
+    (job,) = emulator.jobs(path)
+    state = str(job["state"])
+    if state == "RUNNING":
+        emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
+    return state
+
+
+def in_a_worker(sensor: Callable[..., AemGuidesProcessingSensor]) -> None:
+    sensor(deferrable=False).execute(Task().context())
+
+
+def in_the_triggerer(sensor: Callable[..., AemGuidesProcessingSensor]) -> None:
+    task = Task()
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor().execute(task.context())
+    trigger = cast("AemGuidesJobTrigger", deferred.value.trigger)
+    event = asyncio.run(first_event(trigger))
+    sensor().execute_complete(task.context(), event)
+
+
+async def first_event(trigger: AemGuidesJobTrigger) -> JsonObject:
+    return cast("JsonObject", (await anext(trigger.run())).payload)
+
+
+@CASES
+@pytest.mark.parametrize("wait", [in_a_worker, in_the_triggerer])
+def test_at_its_deadline_a_job_is_cancelled_unless_it_was_adopted(
+    emulator: EmulatorProcess,
+    folder: str,
+    wait: Callable[[Callable[..., AemGuidesProcessingSensor]], None],
+    origin: str,
+    cancel_adopted: bool,
+    cancelled: bool,
+) -> None:
+    job: JsonObject = {"processing_id": started(folder), "path": folder, "origin": origin}
+
+    def sensor(**more: bool) -> AemGuidesProcessingSensor:
+        return AemGuidesProcessingSensor(
+            task_id="wait",
+            job=job,
+            deadline_hours=3 / 3600,
+            cancel_adopted=cancel_adopted,
+            stream_logs=False,
+            longest_look=1.0,
+            deferrable=more.get("deferrable", True),
+        )
+
+    with pytest.raises(DeadlineExceededError) as caught:
+        wait(sensor)
+    assert state_of(emulator, folder) == ("CANCELLED" if cancelled else "RUNNING")
+    assert str(caught.value).endswith(ADOPTED_AND_LEFT) is not cancelled
+
+
+@CASES
+def test_at_its_deadline_a_job_of_a_batch_is_cancelled_unless_it_was_adopted(
+    emulator: EmulatorProcess, folder: str, origin: str, cancel_adopted: bool, cancelled: bool
+) -> None:
+    note: JsonObject = {
+        "fingerprint": ProcessingRequest(folder).fingerprint(),
+        "processing_id": started(folder),
+        "origin": origin,
+    }
+    trigger = path_trigger(
+        KeptNotes(), folder, note=note, job_seconds=3.0, cancel_on_deadline=True, cancel_adopted=cancel_adopted
+    )
+    event = asyncio.run(event_of(trigger))
+    assert (event["end"], event["cancel"]) == ("deadline", "cancelled" if cancelled else None)
+    assert state_of(emulator, folder) == ("CANCELLED" if cancelled else "RUNNING")

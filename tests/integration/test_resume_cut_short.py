@@ -1,0 +1,138 @@
+"""A worker that dies between a resume and its answer, against a real instance: what the next try makes of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from airflow.sdk import Context
+
+from aem_guides import sensors
+from aem_guides.hook import AemGuidesHook
+from aem_guides.memory import WaitMemory
+from aem_guides.protocol.errors import JobCancelledError, JobFailedError
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.steps import Answer, Send, Steps
+from aem_guides.sensors import AemGuidesProcessingSensor
+from tests.support.emulator import EmulatorProcess
+
+
+class WorkerKilledError(BaseException):
+    """The process of the try dies."""
+
+
+@dataclass
+class Task:
+    """What a task gets of Airflow over its tries: itself, its XComs, its state store."""
+
+    dag_id: str = "dag"
+    run_id: str = "run"
+    task_id: str = "wait"
+    map_index: int = 0
+    try_number: int = 2
+    max_tries: int = 12
+    store: dict[str, JsonValue] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: JsonValue) -> None:
+        del key, value
+
+    def get(self, key: str, default: JsonValue = None) -> JsonValue:
+        return self.store.get(key, default)
+
+    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
+        del retention
+        self.store[key] = value
+
+    def context(self) -> Context:
+        return cast("Context", {"ti": self, "task_state_store": self})
+
+    def memory(self, processing_id: str) -> WaitMemory:
+        memory = WaitMemory.load(self.context(), processing_id)
+        assert memory is not None
+        return memory
+
+
+@pytest.fixture(autouse=True)
+def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
+    yield
+    emulator.settings(resume_keeps_id=True)
+
+
+def fail(emulator: EmulatorProcess, path: str) -> None:
+    (*_, last) = emulator.jobs(path)
+    emulator.post("/emulator/jobs/fail", {"processingId": last["processing_id"], "resumable": True})
+
+
+def dies_after_the_resume(*args: object, **kwargs: object) -> Steps[str]:
+    steps = resume_once(*args, **kwargs)  # type: ignore[arg-type]  # its own arguments
+    answer: Answer = None
+    while True:
+        step = steps.send(answer)
+        answer = yield step
+        if isinstance(step, Send) and step.request.method == "POST":
+            raise WorkerKilledError
+
+
+@pytest.fixture(params=[True, False], ids=["same id", "new id"])
+def cut_short(
+    request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Task, AemGuidesProcessingSensor, str]:
+    """A failed job whose resume was sent by a try that did not live to hear of it; its task, sensor and path."""
+    path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
+    emulator.settings(resume_keeps_id=request.param)
+    emulator.virtual_folder(path, 10_000, rate=0.5)
+    asked = ProcessingRequest(path)
+    with AemGuidesHook() as hook:
+        processing_id = hook.start_processing(asked)
+    fail(emulator, path)
+    job: JsonObject = {"processing_id": processing_id, "origin": "started", "request": asked.to_json()}
+    sensor = AemGuidesProcessingSensor(
+        task_id="wait",
+        job=job,
+        deferrable=False,
+        stream_logs=False,
+        longest_look=1.0,
+        max_resumes=2,
+        deadline_hours=0.01,
+    )
+    task = Task()
+    with monkeypatch.context() as patch:
+        patch.setattr(sensors, "resume_once", dies_after_the_resume)
+        with pytest.raises(WorkerKilledError):
+            sensor.execute(task.context())
+    task.try_number += 1
+    return task, sensor, path
+
+
+def resumes(emulator: EmulatorProcess, path: str) -> int:
+    return sum(int(job["resumes"]) for job in emulator.jobs(path))
+
+
+def test_a_job_that_a_person_cancelled_meanwhile_stays_cancelled(
+    emulator: EmulatorProcess, cut_short: tuple[Task, AemGuidesProcessingSensor, str]
+) -> None:
+    task, sensor, path = cut_short
+    with AemGuidesHook() as hook:
+        hook.cancel_processing(emulator.jobs(path)[-1]["processing_id"], within_seconds=30)
+    with pytest.raises(JobCancelledError):
+        sensor.execute(task.context())
+    assert resumes(emulator, path) == 1
+    assert emulator.jobs(path)[-1]["state"] == "CANCELLED"
+
+
+def test_a_resume_that_ran_and_failed_again_counts(
+    emulator: EmulatorProcess, cut_short: tuple[Task, AemGuidesProcessingSensor, str]
+) -> None:
+    task, sensor, path = cut_short
+    fail(emulator, path)
+    with pytest.raises(JobFailedError) as caught:
+        sensor.execute(task.context())
+    assert caught.value.resumable
+    memory = task.memory(emulator.jobs(path)[0]["processing_id"])
+    assert (memory.resumes, memory.resumes_left) == (1, 1)
+    assert resumes(emulator, path) == 1
