@@ -3,8 +3,9 @@
 Shows how a DAG of yours starts when content has been processed: by a run of Airflow, or by anybody else, such as an
 author in the Bulk Processor.
 
-**When it runs**: when a job on `/content/dam/manuals`, or on a folder in it, was seen to succeed. It is paused until
-you have put your own instance, path and work in; a paused DAG watches nothing.
+**When it runs**: when a job on `/content/dam/manuals`, or on a folder in it, was seen to succeed; once for each job,
+also for those of runs. Do not add `aem_guides_asset` to its schedule, which tells of the runs' jobs again. It is paused
+until you have put your own instance, path and work in; a paused DAG watches nothing.
 
 **If it fails**: it only tells what was processed; what you put in its place decides.
 """
@@ -34,7 +35,6 @@ with DAG(
     def publish() -> list[str]:
         """Tell which jobs this run is for; put your own publishing here."""
         events = get_current_context()["triggering_asset_events"][MANUALS]
-        told = [event.extra.get("payload") or event.extra for event in events]
-        return [str(job["processing_id"]) for job in told]
+        return [str(event.extra["payload"]["processing_id"]) for event in events]
 
     publish()

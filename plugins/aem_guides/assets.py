@@ -1,7 +1,9 @@
-"""Airflow assets for what is processed: `aem-guides://<instance><path>`.
+"""Airflow assets for what is processed: `aem-guides://<instance><path>`, and with `-history` what the instance shows.
 
-A run updates the asset of each path whose job has succeeded. A DAG is scheduled on one path with `aem_guides_asset`, on
-all with the alias `PROCESSED`, and with `watched_asset` also on jobs that nobody started through Airflow.
+A run updates the asset of each path whose job has succeeded. A DAG is scheduled on one path with `aem_guides_asset`, or
+on all with the alias `PROCESSED`. With `watched_asset` it is scheduled on every job that the instance shows to end,
+those of runs among them. They are two assets, so that whoever takes one of them has each job once: of a job that the
+watcher sees, nobody can know whether a run will tell of it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.states import JobState
 from aem_guides.watcher import AemGuidesHistoryEventTrigger
 
-SCHEME = "aem-guides"
+SCHEME, HISTORY_SCHEME = "aem-guides", "aem-guides-history"
 PROCESSED = AssetAlias(name="aem_guides_processed", group="aem_guides")
 """Every path that a run has processed well."""
 
@@ -54,14 +56,15 @@ def watched_asset(
     ignore_users: Sequence[str] = (),
     only_successes: bool = True,
 ) -> Asset:
-    """The asset of a path, also updated by every job seen to end there, whoever started it.
+    """The asset of a path's jobs: updated by every one seen to end there, whoever started it, runs of Airflow included.
 
-    The event's extra is then `{"from_trigger": True, "payload": {...}}`, with what `watcher.payload_of` tells.
+    A DAG that is scheduled on `aem_guides_asset` of the same path, too, has the jobs of runs twice. The event's extra
+    is `{"from_trigger": True, "payload": {...}}`, with what `watcher.payload_of` tells.
 
     :param poll_seconds: how often the instance's history is read.
     :param with_parents: count jobs on folders above the path, too.
-    :param ignore_users: whose jobs do not count, such as the user of the connection: the runs of those tell themselves.
-    :param only_successes: count jobs that succeeded only.
+    :param ignore_users: whose jobs do not count, such as the connection's user where runs of Airflow are not wanted.
+    :param only_successes: count only jobs that succeeded and had something to process.
     """
     trigger = AemGuidesHistoryEventTrigger(
         aem_guides_conn_id=aem_guides_conn_id,
@@ -71,13 +74,18 @@ def watched_asset(
         ignore_users=list(ignore_users),
         only_successes=only_successes,
     )
-    uri = _uri(instance, path)
+    uri = _uri(instance, path, HISTORY_SCHEME)
     return Asset(uri=uri, group="aem_guides", watchers=[AssetWatcher(name=f"history of {uri}"[:250], trigger=trigger)])
 
 
 def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run: str) -> None:
-    """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet."""
+    """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet.
+
+    A job that had no assets, such as that of an interval in which none were created, is no news.
+    """
     if row.get("state") != JobState.SUCCESS or PROCESSED not in context["task"].outlets:
+        return
+    if row.get("total_files") == 0 and not row.get("triggered_count"):
         return
     uri = _uri(instance, str(row["path"]))
     if len(uri) > LONGEST_URI:
@@ -87,5 +95,5 @@ def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run:
     context["outlet_events"][PROCESSED].add(Asset(uri=uri, group="aem_guides"), extra={**extra, "run": run})
 
 
-def _uri(instance: str, path: str) -> str:
-    return f"{SCHEME}://{instance.lower()}{quote(same_path(path), safe='/')}"
+def _uri(instance: str, path: str, scheme: str = SCHEME) -> str:
+    return f"{scheme}://{instance.lower()}{quote(same_path(path), safe='/')}"

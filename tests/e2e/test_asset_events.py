@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -14,20 +15,26 @@ from tests.support.airflow_stack import DAG, LiveAirflow
 
 NAME = f"Handbücher {uuid.uuid4().hex[:6]}"
 PATH = f"/content/dam/{NAME}"
-DOWNSTREAM = "publish_for_tests"
+DOWNSTREAM, OF_RUNS = "publish_for_tests", "publish_runs_for_tests"
 _DAG = """
 from airflow.sdk import DAG, get_current_context, task
-from aem_guides.assets import watched_asset
+from aem_guides.assets import aem_guides_asset, watched_asset
 
+RUNS = aem_guides_asset("{host}", "{path}")
 WATCHED = watched_asset("{host}", "{path}", poll_seconds=1)
 
-with DAG(dag_id="publish_for_tests", schedule=[WATCHED], catchup=False):
+def after(dag_id, asset):
+    with DAG(dag_id=dag_id, schedule=[asset], catchup=False) as dag:
 
-    @task
-    def publish():
-        return [event.extra for event in get_current_context()["triggering_asset_events"][WATCHED]]
+        @task
+        def publish():
+            return [event.extra for event in get_current_context()["triggering_asset_events"][asset]]
 
-    publish()
+        publish()
+    return dag
+
+runs = after("publish_runs_for_tests", RUNS)
+watched = after("publish_for_tests", WATCHED)
 """
 
 
@@ -37,17 +44,18 @@ def downstream(airflow: LiveAirflow) -> Iterator[str]:
     airflow.emulator.virtual_folder(PATH, 5)
     file: Path = airflow.folder / "dags" / "publish_for_tests.py"
     file.write_text(_DAG.format(host=host, path=PATH), encoding="utf-8")
-    airflow.wait_until(lambda: airflow.rest.has_dag(DOWNSTREAM), "the DAG", within=180)
+    for name in (DOWNSTREAM, OF_RUNS):
+        airflow.wait_until(partial(airflow.rest.has_dag, name), f"the DAG {name}", within=180)
     try:
         yield f"aem-guides://{host}/content/dam/{quote(NAME)}"
     finally:
         file.unlink()
 
 
-def told(airflow: LiveAirflow) -> list[dict[str, object]]:
-    """The extras of all events that the downstream DAG has run for."""
-    runs = airflow.rest.request("GET", f"/dags/{DOWNSTREAM}/dagRuns")["dag_runs"]
-    found = [airflow.rest.xcom(DOWNSTREAM, run["dag_run_id"], "publish") or [] for run in runs]
+def told(airflow: LiveAirflow, dag_id: str) -> list[dict[str, object]]:
+    """The extras of all events that a downstream DAG has run for."""
+    runs = airflow.rest.request("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+    found = [airflow.rest.xcom(dag_id, run["dag_run_id"], "publish") or [] for run in runs]
     return [extra for extras in found for extra in extras]
 
 
@@ -55,8 +63,10 @@ def test_a_success_updates_the_asset_with_counts_archive_and_checksum(airflow: L
     run_id, state = airflow.run({"paths": [PATH]})
     assert state == "success"
     (row,) = airflow.rest.xcom(DAG, run_id, "report")
-    airflow.wait_until(lambda: any(e.get("run") == f"{DAG} / {run_id}" for e in told(airflow)), "the event", 180)
-    (extra,) = (extra for extra in told(airflow) if extra.get("run") == f"{DAG} / {run_id}")
+    airflow.wait_until(
+        lambda: any(e.get("run") == f"{DAG} / {run_id}" for e in told(airflow, OF_RUNS)), "the event", 180
+    )
+    (extra,) = (extra for extra in told(airflow, OF_RUNS) if extra.get("run") == f"{DAG} / {run_id}")
     assert {name: extra[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")} == {
         name: row[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")
     }
@@ -73,10 +83,29 @@ def test_a_job_that_nobody_started_through_airflow_starts_what_comes_after(
         # What had ended before the watcher's first look is no news: so jobs are started until one is told.
         if all(job["state"] == "SUCCESS" for job in airflow.emulator.jobs(PATH)):
             started.add(start_foreign(airflow, PATH))
-        payloads = [extra.get("payload") for extra in told(airflow)]
+        payloads = [extra.get("payload") for extra in told(airflow, DOWNSTREAM)]
         return any(isinstance(p, dict) and p["processing_id"] in started for p in payloads)
 
     airflow.wait_until(is_told, "the event", within=180)
+
+
+def test_the_job_of_a_run_is_told_once_to_each(airflow: LiveAirflow, downstream: str) -> None:
+    run_id, state = airflow.run({"paths": [PATH]})
+    assert state == "success"
+    (row,) = airflow.rest.xcom(DAG, run_id, "report")
+    last = start_foreign(airflow, PATH)
+
+    def watched() -> list[object]:
+        payloads = [extra.get("payload") for extra in told(airflow, DOWNSTREAM)]
+        return [p["processing_id"] for p in payloads if isinstance(p, dict)]
+
+    def of_runs() -> list[object]:
+        return [extra.get("processing_id") for extra in told(airflow, OF_RUNS)]
+
+    name = row["processing_id"]
+    airflow.wait_until(lambda: {last, name} <= set(watched()) and name in of_runs(), "the events", within=180)
+    assert (watched().count(name), of_runs().count(name)) == (1, 1)
+    assert last not in of_runs()
 
 
 def test_a_failed_job_updates_nothing(airflow: LiveAirflow, downstream: str) -> None:
