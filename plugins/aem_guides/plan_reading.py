@@ -225,6 +225,10 @@ class _Reading:
         for name in parameters:
             if name not in known:
                 place: _Path = (name,) if name in self.data else ("parameters", name)
+                if name == "only_between":
+                    why = "batches do not know off-peak hours."
+                    self.flaw(place, why, "Remove only_between, or set batch: false.")
+                    continue
                 self.flaw(place, f"it needs batch: {str(not batch).lower()}.", "Set batch, or remove the field.")
         paths = cast("list[str]", parameters.get("paths") or [])
         most = int(cast("int", known["paths"].schema["maxItems"]))
