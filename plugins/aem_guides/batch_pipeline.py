@@ -29,6 +29,7 @@ from aem_guides.pipeline import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
@@ -124,7 +125,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
         name = str(params["batch_name"] or context["ti"].dag_id)
         pairs = tuple((request.path, request.fingerprint()) for request in left)
         plan = BatchPlan(instance, name, pairs, len(requests) - len(left))
-        log.info("%s paths to process, %s processed well before", f"{len(left):,}", f"{plan.done_before:,}")
+        log.info("%s to process, %s processed well before", counted(len(left), "path"), f"{plan.done_before:,}")
         ti = cast("RuntimeTaskInstance", context["ti"])
         ti.xcom_push(PLANNED_KEY, plan.to_json())
         for number, block in enumerate(cut(left)):
@@ -188,7 +189,8 @@ def report() -> JsonObject:
         context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
     )
     archived = bool(params["archive_logs"])
-    log.info("%s; %s were processed well before\n", summary(rows, archived=archived), f"{plan.done_before:,}")
+    log.info("Processed well before: %s", counted(plan.done_before, "path"))
+    log.info("%s", summary(rows, archived=archived))
     uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
     log.info("The whole outcome is in %s", uri)
     wrong = [row for row in rows if not row.is_success(archived=archived)]
