@@ -62,12 +62,17 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
         self.plan_task_id = plan_task_id
 
     def asked(self, context: Context) -> ProcessingRequest:
-        """The request at this place. Raises AirflowSkipException where the last block has none."""
+        """The request at this place. Raises AirflowSkipException where the block, being the last, has none.
+
+        Airflow does not show the exception's text in the log, so that it is told here.
+        """
         if self.request is None:
             pulled = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=block_key(self.block), map_indexes=-1)
             requests = cast("Sequence[Mapping[str, JsonValue]]", pulled or [])
             if self.position >= len(requests):
-                raise AirflowSkipException("The last block has no path at this place.")
+                why = f"The batch has no path here: its last block has {counted(len(requests), 'path')}."
+                self.log.info(why)
+                raise AirflowSkipException(why)
             self.request = requests[self.position]
         return super().asked(context)
 
