@@ -47,9 +47,9 @@ def in_words(seconds: float) -> str:
     return f"{days} days {hours} h" if hours else f"{days} days"
 
 
-def counted(count: int, noun: str) -> str:
-    """A count for people: "1 path", "2,000 paths"."""
-    return f"{count:,} {noun if count == 1 else noun + 's'}"
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A count for people: "1 path", "2,000 paths"; `many` is what the many are called if not by an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def crowd(active: int, allowed: int) -> str:
