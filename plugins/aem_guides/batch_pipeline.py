@@ -147,14 +147,17 @@ def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
     listed = read_paths(str(file)) if file else PathList(())
     if not paths and not listed.paths:
         raise InvalidInputError("paths", paths, "Give paths, or a file that has some (paths_file).")
-    return parse_requests(
-        [*paths, *listed.paths],
-        excluded_paths=[*cast("list[str]", params["excluded_paths"] or []), *listed.excluded_paths],
-        file_types=cast("list[str]", params["file_types"] or []),
-        created_after=cast("str | None", params["created_after"]),
-        created_before=cast("str | None", params["created_before"]),
-        processing_type=cast("str", params["processing_type"]),
-    )
+    try:
+        return parse_requests(
+            [*paths, *listed.paths],
+            excluded_paths=[*cast("list[str]", params["excluded_paths"] or []), *listed.excluded_paths],
+            file_types=cast("list[str]", params["file_types"] or []),
+            created_after=cast("str | None", params["created_after"]),
+            created_before=cast("str | None", params["created_before"]),
+            processing_type=cast("str", params["processing_type"]),
+        )
+    except InvalidInputError as error:
+        raise listed.located(error) from None
 
 
 def _done(
