@@ -6,6 +6,6 @@ error out of the schedule, so that the plans which are in order are made by anot
 
 from __future__ import annotations
 
-from aem_guides.plan_dags import load_plan_dags, raise_problems
+from aem_guides.plan_dags import check_plans
 
-raise_problems(load_plan_dags())
+check_plans()

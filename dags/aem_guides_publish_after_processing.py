@@ -3,8 +3,10 @@
 Shows how a DAG of yours starts when content has been processed: by a run of Airflow, or by anybody else, such as an
 author in the Bulk Processor.
 
-**When it runs**: when a job on `/content/dam/manuals`, or on a folder in it, was seen to succeed. It is paused until
-you have put your own instance, path and work in; a paused DAG watches nothing.
+**When it runs**: when a run has processed `/content/dam/manuals` well, and when a job of anybody else on it, or on a
+folder in it, was seen to succeed. `ignore_users` has the user of the connection, whose jobs the runs tell of: else each
+of them is told twice. The DAG is paused until you have put your own instance, path, user and work in; a paused DAG
+watches nothing.
 
 **If it fails**: it only tells what was processed; what you put in its place decides.
 """
@@ -16,7 +18,7 @@ from airflow.sdk import DAG, get_current_context, task
 from aem_guides.assets import watched_asset
 from aem_guides.pipeline import default_args
 
-MANUALS = watched_asset("author.example.com", "/content/dam/manuals")
+MANUALS = watched_asset("author.example.com", "/content/dam/manuals", ignore_users=["airflow"])
 
 with DAG(
     dag_id="aem_guides_publish_after_processing",

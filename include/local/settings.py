@@ -85,6 +85,16 @@ def choose_api_port(given: Mapping[str, str], tell: Callable[[str], None]) -> in
     return port
 
 
+def kept_port(file: Path) -> int:
+    """The port that an earlier stack wrote into the file, if it is free; else 0, for any.
+
+    The emulator takes its port again: links of earlier runs lead to it, and the ledger knows it as one instance.
+    """
+    written = file.read_text().strip() if file.exists() else ""
+    port = int(written) if written.isascii() and written.isdigit() else 0
+    return port if 0 < port < 65536 and is_free(port) else 0
+
+
 def emulator_connection(url: str, password: str) -> str:
     """The Airflow connection to the emulator, as JSON."""
     return json.dumps({"conn_type": "aem_guides", "host": url, "login": EMULATOR_USER, "password": password})

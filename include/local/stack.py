@@ -30,6 +30,7 @@ from local.settings import (
     airflow_environment,
     choose_api_port,
     emulator_connection,
+    kept_port,
     kept_secrets,
     write_private,
 )
@@ -188,8 +189,9 @@ class Stack:
 
     def _start_emulator(self, password: str) -> str:
         port_file = self.folder / "emulator.port"
+        port = kept_port(port_file)
         port_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "emulator", "--port", "0", "--port-file", str(port_file)]
+        command = [sys.executable, "-m", "emulator", "--port", str(port), "--port-file", str(port_file)]
         command += ["--data", str(self.folder / "emulator"), "--rate", str(self.options.emulator_rate)]
         command += ["--settings", json.dumps(self.options.emulator_settings)]
         for where, content in self.options.contents.items():

@@ -57,12 +57,13 @@ def watched_asset(
 ) -> Asset:
     """The asset of a path, also updated by every job seen to end there, whoever started it.
 
-    The event's extra is then `{"from_trigger": True, "payload": {...}}`, with what `watcher.payload_of` tells.
+    A job of a run is told twice then, by its run and as seen: `ignore_users` leaves out what runs tell. The event's
+    extra of a job that was seen is `{"from_trigger": True, "payload": {...}}`, with what `watcher.payload_of` tells.
 
     :param poll_seconds: how often the instance's history is read.
     :param with_parents: count jobs on folders above the path, too.
     :param ignore_users: whose jobs do not count, such as the user of the connection: the runs of those tell themselves.
-    :param only_successes: count jobs that succeeded only.
+    :param only_successes: count only jobs that succeeded and had something to process.
     """
     trigger = AemGuidesHistoryEventTrigger(
         aem_guides_conn_id=aem_guides_conn_id,
@@ -79,9 +80,12 @@ def watched_asset(
 def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run: str) -> None:
     """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet.
 
-    What else may be wrong with the row is for the caller to judge.
+    A job that had no assets, such as that of an interval in which none were created, is no news. What else may be wrong
+    with the row is for the caller to judge.
     """
     if row.get("state") != JobState.SUCCESS or PROCESSED not in context["task"].outlets:
+        return
+    if row.get("total_files") == 0 and not row.get("triggered_count"):
         return
     uri = _uri(instance, str(row["path"]))
     if len(uri) > LONGEST_URI:

@@ -289,7 +289,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             try:
                 said, found = conclude(ending), self._verified(hook, request, followed.job)
                 if found is not None:
-                    row = replace(row, failed_assets=len(found.failed))
+                    row = replace(row, failed_assets=found.failed_of_job)
                     verification.check(found, self._failure_limit())
             except AemGuidesError:
                 row = self._archived(context, hook, note, followed.job, row)
@@ -338,11 +338,14 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         if job is None or not fields.flag("verify_assets", self.verify_assets):
             return None
         within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
-        steps = verify_assets(hook.talk, request, within_seconds=within, pacing=Pacing(shortest=0.2))
-        found = hook.drive(steps, lambda event: show_event(self.log, event))
+        found = verification.without_asking(job)
+        if found is None:
+            steps = verify_assets(hook.talk, request, within_seconds=within, pacing=Pacing(shortest=0.2))
+            found = hook.drive(steps, lambda event: show_event(self.log, event))
         if found is None:
             self.log.info("This instance has no asset status: what became of each asset is not known.")
             return None
+        found = verification.of_job(found, request, job)
         verification.tell(self.log, request, found)
         if uri := verification.store_failures(self._folder(hook, job), found):
             self.log.info("All failures are in %s", uri)

@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 
 from aem_guides.archive_storage import ABSENT, storage_errors
 from aem_guides.protocol.errors import InvalidInputError
-from aem_guides.protocol.models import JsonValue
+from aem_guides.protocol.models import JsonValue, is_below, same_path
 from aem_guides.protocol.requests import parse_path
 
 LARGEST_FILE_BYTES = 64 * 1024 * 1024
@@ -26,10 +26,27 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class PathList:
-    """Paths to process and paths to leave out, as they were written."""
+    """Paths to process and paths to leave out, as they were written.
+
+    `places` and `excluded_places` have for each where in which file it stands, such as "paths_file (p.txt, line 3)".
+    """
 
     paths: tuple[str, ...]
     excluded_paths: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    excluded_places: tuple[str, ...] = ()
+
+    def located(self, error: InvalidInputError) -> InvalidInputError:
+        """The error of a value among others, with the places in the file of what it is about."""
+        excluded = error.field == "excluded_paths"
+        paths, places = (self.excluded_paths, self.excluded_places) if excluded else (self.paths, self.places)
+        value = same_path(str(error.value))
+        its = [place for path, place in zip(paths, places, strict=True) if same_path(path) == value]
+        above = [place for path, place in zip(self.paths, self.places, strict=True) if is_below(value, path)]
+        remedy = error.remedy
+        if above and not excluded:
+            remedy = f"{remedy} That one is in {above[0]}."
+        return InvalidInputError(" and ".join(its) or error.field, error.value, remedy)
 
 
 def read_paths(uri: str) -> PathList:
@@ -61,8 +78,13 @@ def parse_paths(name: str, content: str) -> PathList:
         raise InvalidInputError(_FIELD, name, f"It has no paths. {_FORMS}")
     for where, path, _ in entries:
         parse_path(where, path)
-    excluded = dict.fromkeys(path for _, _, excluded in entries for path in excluded)
-    return PathList(tuple(path for _, path, _ in entries), tuple(excluded))
+    excluded = {path: where for where, _, excluded in reversed(entries) for path in reversed(excluded)}
+    return PathList(
+        paths=tuple(path for _, path, _ in entries),
+        excluded_paths=tuple(reversed(excluded)),
+        places=tuple(where for where, _, _ in entries),
+        excluded_places=tuple(reversed(excluded.values())),
+    )
 
 
 _Entry = tuple[str, str, Sequence[str]]

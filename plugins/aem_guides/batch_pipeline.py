@@ -30,6 +30,7 @@ from aem_guides.pipeline import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.cancel import CancelResult, may_cancel
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.start import StartPolicy, find_started
@@ -63,12 +64,17 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
         self.plan_task_id = plan_task_id
 
     def asked(self, context: Context) -> ProcessingRequest:
-        """The request at this place. Raises AirflowSkipException where the last block has none."""
+        """The request at this place. Raises AirflowSkipException where the block, being the last, has none.
+
+        Airflow does not show the exception's text in the log, so that it is told here.
+        """
         if self.request is None:
             pulled = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=block_key(self.block), map_indexes=-1)
             requests = cast("Sequence[Mapping[str, JsonValue]]", pulled or [])
             if self.position >= len(requests):
-                raise AirflowSkipException("The last block has no path at this place.")
+                why = f"The batch has no path here: its last block has {counted(len(requests), 'path')}."
+                self.log.info(why)
+                raise AirflowSkipException(why)
             self.request = requests[self.position]
         return super().asked(context)
 
@@ -126,7 +132,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
         name = str(params["batch_name"] or context["ti"].dag_id)
         pairs = tuple((request.path, request.fingerprint()) for request in left)
         plan = BatchPlan(instance, name, pairs, len(requests) - len(left))
-        log.info("%s paths to process, %s processed well before", f"{len(left):,}", f"{plan.done_before:,}")
+        log.info("%s to process, %s processed well before", counted(len(left), "path"), f"{plan.done_before:,}")
         ti = cast("RuntimeTaskInstance", context["ti"])
         ti.xcom_push(PLANNED_KEY, plan.to_json())
         for number, block in enumerate(cut(left)):
@@ -143,14 +149,17 @@ def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
     listed = read_paths(str(file)) if file else PathList(())
     if not paths and not listed.paths:
         raise InvalidInputError("paths", paths, "Give paths, or a file that has some (paths_file).")
-    return parse_requests(
-        [*paths, *listed.paths],
-        excluded_paths=[*cast("list[str]", params["excluded_paths"] or []), *listed.excluded_paths],
-        file_types=cast("list[str]", params["file_types"] or []),
-        created_after=cast("str | None", params["created_after"]),
-        created_before=cast("str | None", params["created_before"]),
-        processing_type=cast("str", params["processing_type"]),
-    )
+    try:
+        return parse_requests(
+            [*paths, *listed.paths],
+            excluded_paths=[*cast("list[str]", params["excluded_paths"] or []), *listed.excluded_paths],
+            file_types=cast("list[str]", params["file_types"] or []),
+            created_after=cast("str | None", params["created_after"]),
+            created_before=cast("str | None", params["created_before"]),
+            processing_type=cast("str", params["processing_type"]),
+        )
+    except InvalidInputError as error:
+        raise listed.located(error) from None
 
 
 def _done(
@@ -190,7 +199,8 @@ def report() -> JsonObject:
         context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
     )
     archived = bool(params["archive_logs"])
-    log.info("%s; %s were processed well before\n", summary(rows, archived=archived), f"{plan.done_before:,}")
+    log.info("Processed well before: %s", counted(plan.done_before, "path"))
+    log.info("%s", summary(rows, archived=archived))
     uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
     log.info("The whole outcome is in %s", uri)
     wrong = [row for row in rows if not row.is_success(archived=archived)]

@@ -16,6 +16,7 @@ from aem_guides.archive_storage import ABSENT, Content, beside, move, storage_er
 from aem_guides.outcome import WaitOutcome
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest, number, text
+from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.states import JobState
 from aem_guides.report import NOT_STARTED
 
@@ -159,10 +160,10 @@ def summary(rows: Sequence[BatchRow], *, archived: bool) -> str:
     states: dict[str, int] = {}
     for row in rows:
         states[row.state] = states.get(row.state, 0) + 1
-    counted = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "nothing was processed"
+    by_state = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())) or "nothing was processed"
     wrong_first = sorted(rows, key=lambda row: row.is_success(archived=archived))
     shown = wrong_first[:LISTED_ROWS]
-    lines = [f"{len(rows):,} paths: {counted}", *_table(shown)]
+    lines = [f"{counted(len(rows), 'path')}: {by_state}", *_table(shown)]
     if len(rows) > len(shown):
         lines.append(f"... and {len(rows) - len(shown):,} more; the CSV has them all.")
     return "\n".join(lines)

@@ -86,7 +86,9 @@ def build_control_tasks() -> None:
 
 def _inspect(subject: Subject) -> JsonObject:
     log.info("%s", _facts(subject.job))
-    log.info("%s", _in_ledger(subject.entry).capitalize())
+    # Only its first letter: paths, run ids and URIs have capitals that count.
+    known = _in_ledger(subject.entry)
+    log.info("%s", known[:1].upper() + known[1:])
     page = subject.hook.get_logs(subject.job.processing_id, tail=TAIL_LINES)
     log.info("The last %s lines of its log:\n%s", len(page.lines), "\n".join(page.lines))
     return {"job": subject.job.to_json(), "ledger": subject.entry.to_json() if subject.entry else None}

@@ -18,6 +18,7 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import SystemStatus
+from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.steps import Steps
 from aem_guides.protocol.tokens import OAuthCredentials
 
@@ -61,7 +62,7 @@ def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[Diagnosis]
     diagnosis.right(f"Accepted: {_login(settings.credentials)}.")
     yield from _tell_system_status(diagnosis, talk)
     active = sum(job.is_active for job in history.jobs)
-    diagnosis.right(f"History readable: {len(history.jobs)} jobs, {active} active.")
+    diagnosis.right(f"History readable: {counted(len(history.jobs), 'job')}, {active} active.")
     if history.unreadable:
         diagnosis.right(f"{len(history.unreadable)} entries of it cannot be read.")
     return diagnosis

@@ -249,9 +249,13 @@ def _after() -> dict[str, Param]:
             None,
             title="Fail if so many assets failed",
             description_md="A count such as *1*, or a share such as *2.5%*: the run fails if at least so many assets "
-            "failed. Empty: they are reported only.",
-            type=["null", "string"],
+            "failed. Empty: they are reported only. With a filter (file types, created times) failures count only "
+            "where the job had every asset below its path: the instance cannot say which of them it processed.",
+            # The form takes the first type that is not null, and shares need its text field.
+            type=["null", "string", "integer"],
             pattern=FAILURES_PATTERN,
+            minimum=1,
+            maximum=999999999,
             section=_AFTER,
         ),
     }

@@ -30,6 +30,7 @@ from aem_guides.outcome import Ending, WaitOutcome
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.offpeak import parse_only_between
+from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
@@ -99,7 +100,7 @@ def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
         processing_type=cast("str", params["processing_type"]),
     )
     parse_only_between(params["only_between"])
-    log.info("%s paths: %s", len(requests), ", ".join(request.path for request in requests))
+    log.info("%s: %s", counted(len(requests), "path"), ", ".join(request.path for request in requests))
     return [request.to_json() for request in requests]
 
 

@@ -7,7 +7,7 @@ file with an import error out of the schedule, so that the file which makes the 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
@@ -70,6 +70,34 @@ def load_plan_dags() -> PlanDags:
     """The DAGs of the configured file of plans."""
     file, chosen = plans_file()
     return build_plan_dags(load_plans(file, required=chosen))
+
+
+def check_plans() -> None:
+    """Raise PlansError with everything that is wrong with the configured plans, also with what they import.
+
+    Only the check imports what plans name. A plan whose notifier is not there runs all the same, and tells nobody.
+    """
+    file, chosen = plans_file()
+    plans = load_plans(file, required=chosen)
+    built = build_plan_dags(plans)
+    told = {(problem.plan, problem.field) for problem in built.problems}
+    missing = (problem for plan in plans.plans for problem in _missing_imports(plans.file, plan))
+    wrong = (*built.problems, *(problem for problem in missing if (problem.plan, problem.field) not in told))
+    raise_problems(PlanDags(problems=tuple(sorted(wrong, key=lambda problem: problem.line))))
+
+
+def _missing_imports(file: str, plan: Plan) -> Iterator[PlanProblem]:
+    for name, path in plan.imports.items():
+        try:
+            found = pkgutil.resolve_name(path)
+        except Exception as error:  # noqa: BLE001  # a module may fail in any way while it is imported
+            what = f"{path!r} cannot be imported: {str(error).rstrip('.') or type(error).__name__}."
+        else:
+            if callable(found):
+                continue
+            what = f"{path!r} cannot be called."
+        remedy = "Write the import path of a notifier or function that is installed where the DAGs are read."
+        yield _refused(file, plan, name, what, remedy)
 
 
 def raise_problems(built: PlanDags) -> None:

@@ -68,4 +68,12 @@ class Plan:
 
     def line(self, name: str) -> int:
         """The line of a field in the file of plans, such as `deadline.0.callback`; else the plan's."""
-        return self.lines.get(name.partition(".")[0], self.lines.get("name", 1))
+        return self.lines.get(name) or self.lines.get(name.partition(".")[0], self.lines.get("name", 1))
+
+    @property
+    def imports(self) -> dict[str, str]:
+        """The import paths in the plan, by the names of their fields."""
+        found = {f"deadline.{n}.callback": deadline.callback for n, deadline in enumerate(self.deadlines)}
+        for when, told in (("on_success", self.on_success), ("on_failure", self.on_failure)):
+            found |= {f"notifications.{when}.{n}.notifier": item.notifier for n, item in enumerate(told)}
+        return found

@@ -88,6 +88,7 @@ def _plan(entry: Entry, flaws: list[Flaw]) -> Plan | None:
     reading.check_names(parameters)
     if incremental:
         reading.check_incremental(schedule, parameters)
+    reading.check_deadlines()
     notifications = cast("dict[str, list[JsonObject]]", data.get("notifications") or {})
     plan = Plan(
         name=str(data["name"]),
@@ -103,10 +104,10 @@ def _plan(entry: Entry, flaws: list[Flaw]) -> Plan | None:
         incremental=incremental,
         filter_end=FilterEnd(str(data.get("filter_end", FilterEnd.EXCLUSIVE))),
         batch=bool(data.get("batch", False)),
-        on_success=_notifications(notifications.get("on_success")),
-        on_failure=_notifications(notifications.get("on_failure")),
+        on_success=_notifications("on_success", notifications),
+        on_failure=_notifications("on_failure", notifications),
         deadlines=tuple(_deadline(item) for item in cast("list[JsonObject]", data.get("deadline") or [])),
-        lines={name: entry.line((name,)) for name in data},
+        lines={name: entry.line((name,)) for name in data} | _lines_of_paths(entry, data),
     )
     return None if flaws else plan
 
@@ -225,12 +226,23 @@ class _Reading:
         for name in parameters:
             if name not in known:
                 place: _Path = (name,) if name in self.data else ("parameters", name)
+                if name == "only_between":
+                    why = "batches do not know off-peak hours."
+                    self.flaw(place, why, "Remove only_between, or set batch: false.")
+                    continue
                 self.flaw(place, f"it needs batch: {str(not batch).lower()}.", "Set batch, or remove the field.")
         paths = cast("list[str]", parameters.get("paths") or [])
         most = int(cast("int", known["paths"].schema["maxItems"]))
         if len(paths) > most:
             more = "write batch: true" if not batch else "split the plan"
             self.flaw(("paths",), f"it has {len(paths):,} paths.", f"List at most {most:,}, or {more}.")
+
+    def check_deadlines(self) -> None:
+        """A deadline without a length would be missed by every run."""
+        for number, item in enumerate(cast("list[JsonObject]", self.data.get("deadline") or [])):
+            if _span(item["interval"]) <= timedelta():
+                remedy = "Write a length of time such as {hours: 6}."
+                self.flaw(("deadline", number, "interval"), "it is no time at all.", remedy)
 
     def check_incremental(self, schedule: Schedule, parameters: JsonObject) -> None:
         """Its times are the data interval's; its runs queue, since each is a request of its own on the same paths."""
@@ -249,10 +261,20 @@ def _span(value: JsonValue) -> timedelta:
     return timedelta(days=parts.get("days", 0), hours=parts.get("hours", 0), minutes=parts.get("minutes", 0))
 
 
-def _notifications(items: Sequence[JsonObject] | None) -> tuple[Notification, ...]:
+def _notifications(when: str, said: Mapping[str, Sequence[JsonObject]]) -> tuple[Notification, ...]:
     return tuple(
-        Notification(str(item["notifier"]), cast("JsonObject", item.get("kwargs") or {})) for item in items or ()
+        Notification(str(item["notifier"]), cast("JsonObject", item.get("kwargs") or {})) for item in said.get(when, ())
     )
+
+
+def _lines_of_paths(entry: Entry, data: JsonObject) -> dict[str, int]:
+    """The lines of what is imported by its path, by the names that `Plan.imports` has for them."""
+    places: list[_Path] = [
+        ("deadline", n, "callback") for n, _ in enumerate(cast("list[object]", data.get("deadline") or []))
+    ]
+    for when, items in cast("dict[str, list[object]]", data.get("notifications") or {}).items():
+        places += [("notifications", when, n, "notifier") for n, _ in enumerate(items)]
+    return {_dotted(place): entry.line(place) for place in places}
 
 
 def _deadline(item: JsonObject) -> Deadline:

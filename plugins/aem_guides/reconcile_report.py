@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 from aem_guides.archive import default_archive_uri, iso_time
 from aem_guides.archive_storage import Content, beside, move, storage_errors
 from aem_guides.protocol.models import JsonObject, JsonValue, number
+from aem_guides.protocol.pacing import counted
 
 FOLDER = "reconciliations"
 _JOB_COLUMNS = ("job", "path", "state", "assets", "started by", "log archived")
@@ -62,10 +63,13 @@ class InstanceReport:
         if self.result.get("superseded"):
             return f"Reconciliation of {self.name}: a later one was faster; there was nothing left to do."
         remedied = sum(bool(entry.get("succeeded")) for entry in self.remedies)
+        remedies = (
+            f"; {remedied} of {counted(len(self.remedies), 'remedy', 'remedies')} worked" if self.remedies else ""
+        )
         return (
-            f"Reconciliation of {self.name}{dry}: {self.count('window')} jobs in the window, {self.count('new_jobs')} "
-            f"of them new; {len(self.findings('opened'))} findings opened, {len(self.findings('closed'))} closed, "
-            f"{len(self.findings('lasting'))} last; {remedied} of {len(self.remedies)} remedies worked."
+            f"Reconciliation of {self.name}{dry}: {counted(self.count('window'), 'job')} in the window, "
+            f"{self.count('new_jobs')} of them new; {counted(len(self.findings('opened')), 'finding')} opened, "
+            f"{len(self.findings('closed'))} closed, {len(self.findings('lasting'))} still open{remedies}."
         )
 
 

@@ -15,7 +15,7 @@ from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator
 from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.protocol.errors import AemGuidesError, AssetsAtWorkError, Retry
-from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
@@ -23,7 +23,7 @@ from aem_guides.protocol.requests import parse_path
 from aem_guides.sensors import FollowingFailedError
 from aem_guides.tasklog import show_event
 from aem_guides.triggers import AemGuidesTrigger, event_of
-from aem_guides.verification import as_json, check, store_failures, tell
+from aem_guides.verification import as_json, check, of_job, store_failures, tell, without_asking
 
 RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0
@@ -62,6 +62,9 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
 class AemGuidesVerifyAssetsOperator(InstanceOperator):
     """Ask what became of every asset below a path, and wait while some are still at work.
 
+    The instance is asked for a path and knows no filter: of a job with one, failures below the path are told and
+    decide nothing, unless it had as many assets as there are. A job that had none is not asked for.
+
     :param request: what was processed; or give `path`.
     :param processing_id: the job; its archive folder gets the failures as CSV. Without it there is no CSV.
     :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`); None or
@@ -71,7 +74,8 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
     Returns `{"supported", "total", "succeeded", "failed", "unclear", "failures": [{"path", "reason"}, ...],
-    "failures_uri", "too_many"}` with the first 100 failures; an instance that cannot be asked is passed over (skipped).
+    "failures_uri", "too_many"}` with the first 100 failures; `failed` is None where it cannot be told which are the
+    job's; an instance that cannot be asked is passed over (skipped).
     Raises VerificationError, AssetsAtWorkError, ArchiveError.
     """
 
@@ -132,27 +136,30 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
 
     def _verify(self, hook: AemGuidesHook, context: Context, seconds: float) -> JsonValue:
         request, limit = self._processed(), self._limit()
-        steps = verify_assets(hook.talk, request, within_seconds=seconds, pacing=Pacing(shortest=0.5))
-        found = hook.drive(steps, lambda event: show_event(self.log, event))
+        job = hook.drive(find_job(hook.talk, self.processing_id)) if self.processing_id else None
+        found = without_asking(job)
+        if found is None:
+            steps = verify_assets(hook.talk, request, within_seconds=seconds, pacing=Pacing(shortest=0.5))
+            found = hook.drive(steps, lambda event: show_event(self.log, event))
         if found is None:
             context["ti"].xcom_push(RETURN_KEY, {"supported": False})
             raise self.skipped("This instance has no asset status: what became of each asset is not known.")
+        found = of_job(found, request, job)
         tell(self.log, request, found)
-        uri = self._store(hook, found)
+        uri = self._store(hook, job, found)
         result = as_json(found, limit, uri)
         context["ti"].xcom_push(RETURN_KEY, result)
         check(found, limit)
         return result
 
-    def _store(self, hook: AemGuidesHook, found: Verification) -> str | None:
-        folder = self._folder(hook) if found.failed else None
+    def _store(self, hook: AemGuidesHook, job: Job | None, found: Verification) -> str | None:
+        folder = self._folder(hook, job) if found.failed else None
         uri = store_failures(folder, found) if folder is not None else None
         if uri is not None:
             self.log.info("All failures are in %s", uri)
         return uri
 
-    def _folder(self, hook: AemGuidesHook) -> ObjectStoragePath | None:
-        job = hook.drive(find_job(hook.talk, self.processing_id)) if self.processing_id else None
+    def _folder(self, hook: AemGuidesHook, job: Job | None) -> ObjectStoragePath | None:
         at = job and (job.started_at or job.completed_at)
         if job is None or not at:
             return None

@@ -44,7 +44,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
     :param poll_seconds: how often the history is read; rarer while the instance does not answer.
     :param with_parents: jobs on folders above count, too.
     :param ignore_users: whose jobs do not count.
-    :param only_successes: only jobs that succeeded count.
+    :param only_successes: only jobs that succeeded and had something to process count.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
             await asyncio.sleep(pacing.after_failures(failures, 0.5))
 
     def _counts(self, job: Job) -> bool:
-        if self.only_successes and job.verdict is not Verdict.SUCCEEDED:
+        if self.only_successes and (job.verdict is not Verdict.SUCCEEDED or job.had_no_assets):
             return False
         return job.created_by not in self.ignore_users and concerns(job, self.path, with_parents=self.with_parents)
 

@@ -36,7 +36,7 @@ plans:
     owner: docs
     notifications:
       on_success: [{notifier: tests.dags.test_plan_dags.Remembering, kwargs: {text: "good: {{ run_id }}"}}]
-      on_failure: [{notifier: module.of.another.Machine, kwargs: {}}]
+      on_failure: [{notifier: tests.dags.test_plan_dags.Remembering, kwargs: {text: "bad: {{ run_id }}"}}]
     deadline:
       - {name: soon, interval: {hours: 2}, callback: tests.dags.test_plan_dags.Remembering, kwargs: {text: late}}
       - {interval: {days: 1}, reference: AVERAGE_RUNTIME, callback: os.getcwd, runs_in: executor}
@@ -164,9 +164,44 @@ def test_notifiers_are_built_when_there_is_something_to_say(bag: Callable[[str],
     (failure,) = cast("list[Callable[[Context], None]]", dag.on_failure_callback)
     Remembering.said.clear()
     success(cast("Context", {"dag": dag, "run_id": "run one"}))
-    assert Remembering.said == ["good: run one"]
-    with pytest.raises(ModuleNotFoundError):
-        failure(cast("Context", {"dag": dag}))
+    failure(cast("Context", {"dag": dag, "run_id": "run two"}))
+    assert Remembering.said == ["good: run one", "bad: run two"]
+
+
+def test_what_a_plan_names_and_nobody_can_import_is_told_and_its_runs_go_on(bag: Callable[[str], DagBag]) -> None:
+    text = """
+plans:
+  - name: mute
+    schedule: null
+    paths: [/content/dam/a]
+    notifications:
+      on_failure:
+        - {notifier: tests.dags.test_plan_dags.Remembering, kwargs: {text: bad}}
+        - {notifier: no.such.Notifier}
+      on_success:
+        - {notifier: tests.dags.test_plan_dags.Forgetting}
+        - {notifier: tests.dags.test_plan_dags.GOOD}
+    deadline: [{interval: {hours: 1}, callback: no.such.thing}]
+"""
+    found = bag(text)
+    told = [line for line in found.import_errors[CHECK].splitlines() if "plan 'mute'" in line]
+    assert len(told) == 4
+    for said, line, field, what in zip(
+        told,
+        (9, 11, 12, 13),
+        (
+            "notifications.on_failure.1.notifier",
+            "notifications.on_success.0.notifier",
+            "notifications.on_success.1.notifier",
+            "deadline.0.callback",
+        ),
+        ("'no.such.Notifier' cannot be", "no attribute 'Forgetting'", "cannot be called", "No module named 'no'"),
+        strict=True,
+    ):
+        assert f"plans.yaml, line {line}: plan 'mute', field {field}: " in said
+        assert what in said
+        assert "Write the import path" in said
+    assert "aem_guides_plan_mute" in found.dags
 
 
 def test_deadlines_are_airflows(bag: Callable[[str], DagBag]) -> None:

@@ -39,9 +39,9 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulat
         yield emulator
 
 
-def process(instance: EmulatorProcess, path: str) -> str:
+def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
     """A job of somebody with curl."""
-    instance.virtual_folder(path, 3)
+    instance.virtual_folder(path, files)
     answer = httpx.post(
         f"{instance.url}/bin/guides/v1/assets/process",
         json={"path": path, "type": "ASSET_PROCESSING"},
@@ -97,6 +97,15 @@ async def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(instance: 
         await going_on
     meanwhile = await asyncio.to_thread(process, instance, "/content/dam/x/two")
     assert await next_id(watching(store)) == meanwhile
+
+
+async def test_a_job_that_had_no_assets_is_no_news(instance: EmulatorProcess) -> None:
+    store = KeptState()
+    events = watching(store)
+    first = await begin(events, store)
+    await asyncio.to_thread(process, instance, "/content/dam/x/empty", 0)
+    name = await asyncio.to_thread(process, instance, "/content/dam/x/one")
+    assert await first == name
 
 
 async def test_an_instance_that_is_down_is_waited_for(instance: EmulatorProcess) -> None:

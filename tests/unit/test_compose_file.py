@@ -103,6 +103,20 @@ def test_all_of_airflow_runs_one_image_and_one_environment() -> None:
         assert shared.items() <= composed[name].environment.items(), name
 
 
+def test_every_airflow_service_and_no_other_takes_further_variables_from_a_file_that_may_be_missing() -> None:
+    given = {name: service.raw.get("env_file") for name, service in services(SECRETS).items()}
+    further = [{"path": "airflow.env", "required": False}]
+    assert given == {name: further if name in (*LASTING, "migrate") else None for name in given}
+
+
+@pytest.mark.parametrize("name", [".env", "airflow.env"])
+def test_files_with_secrets_come_neither_into_the_repository_nor_into_the_image(name: str) -> None:
+    assert f"\n{name}\n" in (ROOT / ".gitignore").read_text()
+    ignored = (ROOT / ".dockerignore").read_text()
+    assert f"\n**/{name}\n" in ignored
+    assert f"!{name}" not in ignored
+
+
 def test_the_emulator_takes_its_arguments() -> None:
     command = services(SECRETS)["emulator"].command
     assert command[:3] == ["python", "-m", "emulator"]

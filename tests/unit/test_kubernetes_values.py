@@ -84,6 +84,7 @@ def test_every_value_is_one_that_the_chart_has_and_is_of_its_type() -> None:
 
 def test_the_version_of_the_chart_and_of_airflow_are_those_that_the_project_pins() -> None:
     assert f"version {CHART_VERSION}" in (KUBERNETES / "values.yaml").read_text()
+    assert f"--version {CHART_VERSION} " in (KUBERNETES.parents[1] / "README.md").read_text()
     pinned = re.search(r"^apache-airflow==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned
     assert VALUES["airflowVersion"] == pinned[1]

@@ -98,6 +98,12 @@ def test_a_schedule_is_written_in_airflows_terms(written: str, schedule: Schedul
     assert one(with_fields(f"schedule: {written}")).schedule == schedule
 
 
+@pytest.mark.parametrize(("written", "value"), [("1", 1), ("'1'", "1"), ("2.5%", "2.5%")])
+def test_a_limit_of_failures_may_be_a_count_without_quotes(written: str, value: object) -> None:
+    plan = one(with_fields(f"parameters: {{fail_on_asset_failures: {written}}}"))
+    assert plan.parameters["fail_on_asset_failures"] == value
+
+
 def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default() -> None:
     plan = one(GOOD)
     assert plan.catchup is False
@@ -132,6 +138,7 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["excluded_paths: [/content/dam/b]"], 3, "excluded_paths.0", "must lie below a processed path"),
         (["file_types: [DOCX]"], 3, "file_types.0", "DITATOPIC"),
         (["parameters:", "  max_active_jobs: 0"], 4, "parameters.max_active_jobs", "0 is less than the minimum"),
+        (["parameters: {fail_on_asset_failures: 0}"], 3, "parameters.fail_on_asset_failures", "A count such as"),
         (["parameters: {deadline_hour: 2}"], 3, "parameters.deadline_hour", "Did you mean deadline_hours?"),
         (["parameters: {created_after: 2026-02-31T00:00Z}"], 3, "parameters.created_after", "ISO 8601"),
         (["parameters: {paths: [/content/dam/b]}"], 3, "parameters.paths", "it is not known here"),
@@ -171,6 +178,19 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
             3,
             "deadline.0.kwargs",
             "context",
+        ),
+        (
+            ["deadline:", "  - {callback: a.b, interval: {hours: 1}}", "  - {callback: a.b, interval: {hours: 0}}"],
+            5,
+            "deadline.1.interval",
+            "Write a length of time",
+        ),
+        (["deadline: [{callback: a.b, interval: {hours: -1}}]"], 3, "deadline.0.interval.hours", "whole number"),
+        (
+            ["batch: true", "only_between: {from: '22:00', to: '05:00'}"],
+            4,
+            "only_between",
+            "batches do not know off-peak hours. Remove only_between, or set batch: false.",
         ),
         (["enabled: true", "enabled: false"], 4, "enabled", "it is written twice"),
         (["owner: !!python/name:os.system"], 3, "plans", "it is not YAML"),

@@ -137,6 +137,16 @@ class Job:
     def is_active(self) -> bool:
         return self.verdict is Verdict.ACTIVE
 
+    @property
+    def had_no_assets(self) -> bool:
+        """Whether the instance says that there was nothing to process."""
+        return self.total_files == 0 and not self.triggered_count
+
+    @property
+    def has_filter(self) -> bool:
+        """Whether the instance says that only some assets below the path were meant."""
+        return self.job_filter is not None and any(dataclasses.astuple(self.job_filter))
+
     def to_json(self) -> JsonObject:
         """The job as plain JSON, for events and XCom; `from_json` reads it back."""
         return cast("JsonObject", json.loads(json.dumps(dataclasses.asdict(self))))

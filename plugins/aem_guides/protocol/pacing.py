@@ -47,6 +47,17 @@ def in_words(seconds: float) -> str:
     return f"{days} days {hours} h" if hours else f"{days} days"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A count for people: "1 path", "2,000 paths"; `many` is what the many are called if not by an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def crowd(active: int, allowed: int) -> str:
+    """Why a start has to wait: "4 jobs are active on the instance, 4 are allowed"."""
+    is_active, is_allowed = ("is" if count == 1 else "are" for count in (active, allowed))
+    return f"{counted(active, 'job')} {is_active} active on the instance, {allowed:,} {is_allowed} allowed"
+
+
 def describe_progress(job: Job, rate: float | None) -> str:
     """Progress for people, as in "12,340 of 50,000 assets (24.7 %), 310/s, about 2 min left"."""
     done = job.triggered_count or 0

@@ -14,6 +14,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import History, Job, same_path
+from aem_guides.protocol.pacing import crowd
 from aem_guides.protocol.steps import Steps
 
 LOST_AFTER_SECONDS = 300.0
@@ -189,8 +190,8 @@ class Turns:
         blocking = in_the_way[:1] or ([ticket.blocked_by] if ticket.blocked_by in self._active else [])
         if blocking and ticket.queues:
             return f"job {blocking[0]} is active on its path"
-        said = f"{len(self._active)} jobs are active on the instance, {ticket.limit} are allowed (max_active_jobs)"
-        return f"{said}; {ahead:,} wait ahead of it" if ahead else said
+        said = f"{crowd(len(self._active), ticket.limit)} (max_active_jobs)"
+        return f"{said}; {ahead:,} {'waits' if ahead == 1 else 'wait'} ahead of it" if ahead else said
 
     def _see(self, job: Job, now: float) -> None:
         known = self._active.get(job.processing_id)

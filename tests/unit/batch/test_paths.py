@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aem_guides.batch_params import process_batch_params
 from aem_guides.batch_paths import parse_paths, read_paths
+from aem_guides.batch_pipeline import _requests
 from aem_guides.protocol.errors import InvalidInputError
 
 
@@ -45,6 +47,40 @@ def test_a_json_file_is_a_list_of_paths_or_objects() -> None:
 def test_what_cannot_be_read_is_named_with_its_place_and_a_remedy(name: str, content: str, said: str) -> None:
     with pytest.raises(InvalidInputError, match="paths_file") as caught:
         parse_paths(name, content)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "said"),
+    [
+        (
+            "path\n/content/a\n/content/b\n/content/a/\n",
+            "paths_file (p.csv, line 2) and paths_file (p.csv, line 4)",
+            "twice",
+        ),
+        (
+            "path\n/content/a/b\n/content/a\n",
+            "paths_file (p.csv, line 2)",
+            "That one is in paths_file (p.csv, line 3).",
+        ),
+        ("path,excluded_paths\n/content/a,a/x\n/content/b,/content/c|b/x\n", "paths_file (p.csv, line 2)", "'/a/x'"),
+        (
+            "path,excluded_paths\n/content/a,\n/content/b,content/b/x|/content/c\n",
+            "paths_file (p.csv, line 3)",
+            "'/content/c'",
+        ),
+        ("path\n/content/dam\n", "paths", "That one is in paths_file (p.csv, line 2)."),
+    ],
+)
+def test_what_does_not_go_together_is_named_with_file_and_line(
+    tmp_path: Path, content: str, field: str, said: str
+) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text(content)
+    params = {name: param.value for name, param in process_batch_params().items()}
+    with pytest.raises(InvalidInputError) as caught:
+        _requests({**params, "paths": ["/content/dam/given"], "paths_file": f"file://{file}"})
+    assert caught.value.field == field
     assert said in str(caught.value)
 
 

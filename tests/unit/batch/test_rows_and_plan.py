@@ -56,6 +56,7 @@ def test_the_log_shows_what_went_wrong_first_and_a_hundred_rows_at_the_most() ->
     assert lines[-1] == f"... and {2000 - LISTED_ROWS:,} more; the CSV has them all."
     assert len(lines) == LISTED_ROWS + 4
     assert max(len(line) for line in lines) < 300
+    assert summary([row(1)], archived=True).startswith("1 path: 1 SUCCESS\n")
     assert summary([], archived=True).startswith("0 paths: nothing was processed")
 
 

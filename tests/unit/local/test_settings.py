@@ -20,6 +20,7 @@ from local.settings import (
     airflow_environment,
     choose_api_port,
     emulator_connection,
+    kept_port,
     kept_secrets,
     write_private,
 )
@@ -141,6 +142,23 @@ def test_airflow_listens_on_loopback_only(tmp_path: Path) -> None:
 def test_no_proxy_stands_between_the_programs_of_a_stack(tmp_path: Path) -> None:
     made = environment(tmp_path, HTTP_PROXY="http://proxy:3128", no_proxy="intranet")
     assert made["no_proxy"] == made["NO_PROXY"] == "intranet,127.0.0.1,localhost,::1"
+
+
+def test_the_port_of_the_emulator_is_kept_while_it_is_free(tmp_path: Path, taken_port: int) -> None:
+    file = tmp_path / "emulator.port"
+    assert kept_port(file) == 0
+    port = free_port()
+    file.write_text(str(port))
+    assert kept_port(file) == port
+    file.write_text(str(taken_port))
+    assert kept_port(file) == 0
+
+
+@pytest.mark.parametrize("written", ["", "none", "0", "65536", "-1", "²"])
+def test_what_is_no_port_gives_any(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "emulator.port"
+    file.write_text(written)
+    assert kept_port(file) == 0
 
 
 def test_the_connection_to_the_emulator_is_one_that_airflow_reads() -> None:

@@ -138,6 +138,13 @@ def test_what_does_not_come_in_time_is_told_with_the_place_of_the_logs(stack: St
         stack._wait(lambda: False, 0, "Airflow is not healthy")
 
 
+def test_the_emulator_has_the_same_address_at_the_next_start(stack: Stack) -> None:
+    first = stack._start_emulator(PASSWORD)
+    stack.programs.stop(5.0)
+    assert stack._start_emulator(PASSWORD) == first
+    stack.programs.stop(5.0)
+
+
 def test_up_works_with_the_instance_that_is_given_and_starts_no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(INSTANCE_CONNECTION, "aem-guides://author")
     assert not launcher._options("up", Interruption()).emulator

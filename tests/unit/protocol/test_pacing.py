@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.protocol.contract import read_job
-from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
+from aem_guides.protocol.pacing import Pacing, Speedometer, counted, crowd, describe_progress, in_words
 
 
 @given(age=st.floats(0, 1e7), eta=st.none() | st.floats(0, 1e7), random=st.floats(0, 1, exclude_max=True))
@@ -18,6 +18,12 @@ def test_looks_are_neither_too_dense_nor_too_rare(age: float, eta: float | None,
 @given(failures=st.integers(1, 10_000), random=st.floats(0, 1, exclude_max=True))
 def test_failed_looks_grow_apart_and_stay_bounded(failures: int, random: float) -> None:
     assert 1.8 <= Pacing().after_failures(failures, random) <= 66
+
+
+def test_one_is_not_told_as_many() -> None:
+    assert [counted(count, "path") for count in (0, 1, 2000)] == ["0 paths", "1 path", "2,000 paths"]
+    assert crowd(1, 1) == "1 job is active on the instance, 1 is allowed"
+    assert crowd(5, 4) == "5 jobs are active on the instance, 4 are allowed"
 
 
 def test_near_the_end_looks_are_denser() -> None:

@@ -20,7 +20,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
 from aem_guides.protocol.offpeak import OffPeakHours
-from aem_guides.protocol.pacing import in_words
+from aem_guides.protocol.pacing import crowd, in_words
 from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
@@ -296,7 +296,7 @@ def _full(history: History, policy: StartPolicy) -> MustWait | None:
     limit = policy.max_active_jobs
     if limit is None or active < limit:
         return None
-    why = f"{active} jobs are active on the instance, {limit} are allowed (max_active_jobs)"
+    why = f"{crowd(active, limit)} (max_active_jobs)"
     return MustWait(why, lacks_room=True)
 
 

@@ -7,7 +7,7 @@ from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
 from aem_guides.protocol.models import History, ProcessingRequest
 from aem_guides.protocol.offpeak import OffPeakHours
-from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.pacing import Pacing, crowd
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.start import held_back
@@ -87,7 +87,7 @@ def _reason_to_wait(
         if job.on_path(request.path) or job.processing_id == blocking_id:
             return f"job {job.processing_id} is active on {job.path}"
     if max_active_jobs is not None and len(active) >= max_active_jobs:
-        return f"{len(active)} jobs are active on the instance, {max_active_jobs} are allowed"
+        return crowd(len(active), max_active_jobs)
     if blocking_id is not None and not _shows(history, blocking_id):
         unseen = yield from find_job(talk, blocking_id)
         if unseen is not None and unseen.is_active:

@@ -31,12 +31,21 @@ _LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})
 
 @dataclass(frozen=True)
 class Verification:
-    """The states of all assets below a path; those that failed are listed, the others counted."""
+    """The states of all assets below a path; those that failed are listed, the others counted.
+
+    `of_job` is False where some of them may not be among those that the job processed.
+    """
 
     total: int
     succeeded: int
     failed: tuple[AssetStatus, ...]
     unclear: int
+    of_job: bool = True
+
+    @property
+    def failed_of_job(self) -> int | None:
+        """How many of the job's own assets failed; None where that cannot be told."""
+        return len(self.failed) if self.of_job or not self.failed else None
 
 
 @dataclass(frozen=True)
