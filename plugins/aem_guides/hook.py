@@ -76,6 +76,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         self._talk: Conversation | None = None
         self._response: requests.Response | None = None
         self._blocks: Iterator[bytes] | None = None
+        self._vault = _VAULT
 
     @property
     def settings(self) -> InstanceSettings:
@@ -154,6 +155,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Say what is right or wrong with the connection, for the Test button."""
         self._retries = self._retries or RetrySettings(attempts=1)  # whoever waits for the button asks again
+        self._vault = TokenVault()  # a kept token would hide that the credentials buy none any more
         try:
             diagnosis = self.drive(diagnose(self.talk, self.settings))
         except ConfigurationError as error:
@@ -223,9 +225,9 @@ class AemGuidesHook(InstanceApi, HttpHook):
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), time.time())
+            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), time.time())
             if claim.is_buyer:
-                with _VAULT.settling(credentials.identity, claim) as settle:
+                with self._vault.settling(credentials.identity, claim) as settle:
                     settle(self.drive(credentials.obtain(self.talk)))
             with contextlib.suppress(AbandonedPurchaseError):
                 return bearer(claim.outcome.result())

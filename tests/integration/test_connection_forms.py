@@ -13,7 +13,7 @@ from aem_guides.connection import CREDENTIAL_KINDS
 from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.tokens import OAUTH_IMS_URL
 from aem_guides.vault import TokenVault
-from tests.integration.test_tokens import PUBLIC, SECRET, document
+from tests.integration.test_tokens import SECRET, document, jwt_client
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 
 USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credentials"), "technical-account")
@@ -22,17 +22,9 @@ USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credenti
 @pytest.fixture(autouse=True)
 def _clients(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hook_module, "_VAULT", TokenVault())
-    account = {
-        "secret": SECRET,
-        "public_key": PUBLIC,
-        "audience": f"{emulator.url}/c/jwt-client",
-        "org": "org@example",
-        "id": "account@techacct.example",
-        "metascopes": [f"{emulator.url}/s/ent_aem_cloud_api"],
-    }
     emulator.settings(
         oauth_clients={"oauth-client": {"secret": SECRET, "scopes": ["openid", "AdobeID"]}},
-        jwt_clients={"jwt-client": account},
+        jwt_clients={"jwt-client": jwt_client(emulator)},
     )
     yield
     emulator.delete("/emulator/faults")
@@ -122,6 +114,52 @@ def test_the_test_button_says_who_refuses_which_credentials(
     assert not passed
     assert said in told
     assert SECRET not in told
+
+
+def withdraw(emulator: EmulatorProcess, kind: str) -> None:
+    """Let the identity service refuse from now on what it took until now; tokens it has sold stay good."""
+    if kind == "oauth":
+        emulator.settings(oauth_clients={"oauth-client": {"secret": "another", "scopes": ["openid", "AdobeID"]}})
+    else:
+        emulator.settings(jwt_clients={"jwt-client": jwt_client(emulator) | {"certificate_expired": True}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("oauth", "check client_id and client_secret"), ("service_credentials", "renew the certificate")]
+)
+def test_the_test_button_asks_the_identity_service_although_a_token_is_kept(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", as_json(kind, emulator))
+    with AemGuidesHook() as hook:
+        hook.get_history()
+    withdraw(emulator, kind)
+    passed, told = pressed(monkeypatch, as_json(kind, emulator))
+    assert not passed
+    assert "Refused by the identity service" in told
+    assert said in told
+    with AemGuidesHook() as hook:
+        hook.get_history()  # what runs meanwhile goes on with its good token
+
+
+def test_the_test_button_buys_one_token_for_all_that_it_looks_at(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(emulator.requests("token_oauth"))
+    assert pressed(monkeypatch, as_json("oauth", emulator))[0]
+    assert len(emulator.requests("token_oauth")) == before + 1
+
+
+def test_the_test_button_names_a_wrong_organisation_although_a_token_is_kept(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pressed(monkeypatch, as_json("service_credentials", emulator))[0]
+    passed, told = pressed(
+        monkeypatch, as_json("service_credentials", emulator).replace("org@example", "other@example")
+    )
+    assert not passed
+    assert "integration.org" in told
+    assert "does not belong" not in told
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ class ServiceCredentials:
 
     @property
     def identity(self) -> str:
-        login = f"jwt {self.ims_url} {self.client_id} {self.technical_account_id} {self.client_secret}"
-        return f"{login} {','.join(self.metascopes)} {self.private_key}"
+        login = f"jwt {self.ims_url} {self.client_id} {self.organisation} {self.technical_account_id}"
+        return f"{login} {','.join(self.metascopes)} {self.client_secret} {self.private_key}"
 
     def obtain(self, talk: Conversation) -> Steps[AccessToken]:
         """Sign, and buy a token. Raises AuthenticationError, ScopeError, and what a call raises."""
@@ -201,6 +201,16 @@ _BY_ERROR = {
 }
 _EXPIRED = "The certificate or the JWT has expired: renew the certificate in the Developer Console (it lasts a year)."
 _FOREIGN_KEY = "The private key does not belong to the certificate: paste the current service credentials."
+_BY_DESCRIPTION = {
+    "expired": _EXPIRED,
+    "issuer": "The organisation is not the technical account's: check integration.org in service_token.",
+    "subject": "The technical account is not known: check integration.id in service_token.",
+    "audience": "The JWT is for another: check integration.imsEndpoint and technicalAccount.clientId in service_token.",
+    "signature": _FOREIGN_KEY,
+    "binding": _FOREIGN_KEY,
+}
+"""What `error_description` has in it, the surest first: it speaks of a signature and bindings also where something
+else in the JWT is wrong."""
 _REFUSED = "The identity service refuses the credentials."
 
 
@@ -214,11 +224,8 @@ def _explained(refusal: AnswerError, reply: Reply) -> AnswerError:
         return refusal
     error, description = _complaint(reply)
     kind = ScopeError if error == "invalid_scope" else AuthenticationError
-    hint = _BY_ERROR.get(error, _REFUSED)
-    if error not in _BY_ERROR and "expired" in description:
-        hint = _EXPIRED
-    elif error not in _BY_ERROR and ("signature" in description or "binding" in description):
-        hint = _FOREIGN_KEY
+    told = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
+    hint = _BY_ERROR.get(error) or next(told, _REFUSED)
     return kind(refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=hint)
 
 
