@@ -102,6 +102,8 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
         _tell_reached(diagnosis, settings)
         diagnosis.wrong(f"History not readable: {error}")
         return True
+    elif isinstance(error, ConfigurationError):
+        diagnosis.wrong(f"Nothing was sent. {error}")
     else:
         diagnosis.wrong(str(error))
     return False
