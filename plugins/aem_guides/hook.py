@@ -22,7 +22,8 @@ from airflow.sdk.log import amask_secret, mask_secret
 
 from aem_guides import bodies
 from aem_guides.api import Consumer, InstanceApi, ignore
-from aem_guides.connection import ConnectionLike, InstanceSettings, read_connection
+from aem_guides.connection import InstanceSettings, read_connection
+from aem_guides.connection_fields import ConnectionLike
 from aem_guides.diagnosis import diagnose, without_name
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation, RetrySettings

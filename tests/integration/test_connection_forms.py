@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from aem_guides import hook as hook_module
-from aem_guides.connection import CREDENTIAL_KINDS
 from aem_guides.hook import AemGuidesHook
+from aem_guides.logins import CREDENTIAL_KINDS
 from aem_guides.protocol.tokens import OAUTH_IMS_URL
 from aem_guides.vault import TokenVault
 from tests.integration.test_tokens import SECRET, document, jwt_client
