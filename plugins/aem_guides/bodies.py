@@ -29,7 +29,9 @@ REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
 
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
     """A conversation with the instance, in the real world."""
-    return Conversation(REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets)
+    return Conversation(
+        REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy
+    )
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:

@@ -7,13 +7,15 @@ are listed in `EXTRA_FIELDS`; none of them ever becomes a header.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from aem_guides.connection_fields import STANDARD_PORTS, ConnectionLike, Fields
-from aem_guides.logins import read_credentials
-from aem_guides.protocol.credentials import Credentials
+from aem_guides.logins import login_remedy, read_credentials
+from aem_guides.protocol.credentials import BasicCredentials, Credentials
+from aem_guides.protocol.errors import AuthenticationError
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "[::1]")
 START_PAGE = "/aem/start.html"
@@ -40,8 +42,8 @@ class InstanceSettings:
     """How to reach an instance.
 
     `base_url` has no trailing slash. `verify` is False where TLS certificates are not checked; `ca_file` is an
-    additional trust root. Time-outs are in seconds. `bulk_processor_page` is a path on the instance. `warnings` are
-    worth telling, and no error.
+    additional trust root. Time-outs are in seconds. `bulk_processor_page` is a path on the instance. `login_remedy`
+    names the fields to check where the login is refused. `warnings` are worth telling, and no error.
     """
 
     conn_id: str
@@ -53,6 +55,7 @@ class InstanceSettings:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     bulk_processor_page: str = START_PAGE
+    login_remedy: str = AuthenticationError.hint
     warnings: tuple[str, ...] = ()
 
     @property
@@ -86,6 +89,7 @@ def read_connection(connection: ConnectionLike) -> InstanceSettings:
         connect_timeout=fields.seconds("connect_timeout", 10.0),
         read_timeout=fields.seconds("read_timeout", 60.0),
         bulk_processor_page=_bulk_processor_page(fields),
+        login_remedy=login_remedy(connection, fields),
     )
     return replace(settings, warnings=tuple(_warnings(settings, fields)))
 
@@ -110,10 +114,16 @@ def _base_url(connection: ConnectionLike, fields: Fields) -> str:
     if not parts.hostname or port == 0:
         raise fields.wrong("host", f"{url!r} has no host name. Give the base URL, such as https://author.example.com.")
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise fields.wrong("host", f"Remove what follows the host name ({parts.path or '?'}).")
+        raise fields.wrong("host", f"Remove what follows the host name ({_following(parts)}).")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = _port(connection, fields, port)
     return f"{parts.scheme}://{name}" + (f":{port}" if port and port != STANDARD_PORTS[parts.scheme] else "")
+
+
+def _following(parts: SplitResult) -> str:
+    """What follows the host name, without the values that may be secret."""
+    query = "?" + re.sub("=[^&]*", "=…", parts.query) if parts.query else ""
+    return parts.path + query + ("#…" if parts.fragment else "")
 
 
 def _port(connection: ConnectionLike, fields: Fields, in_url: int | None) -> int | None:
@@ -173,6 +183,9 @@ def _warnings(settings: InstanceSettings, fields: Fields) -> list[str]:
         told.append(warning("host", "With http, credentials travel unencrypted. Use https."))
     if _is_bare(fields.text("ims_url") or ""):
         told.append(warning("ims_url", "With http, credentials travel unencrypted. Use https."))
+    login = settings.credentials
+    if isinstance(login, BasicCredentials) and login.password != login.password.strip():
+        told.append(warning("password", "White space at its ends is sent with it. Remove it where it is not meant."))
     if not settings.verify:
         told.append(warning("verify", "Without it anybody may pose as the instance. Use ca_file for an own authority."))
     if isinstance(fields.values.get("service_credentials"), str | dict):

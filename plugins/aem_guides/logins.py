@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from aem_guides.connection_fields import ConnectionLike, Fields
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials
-from aem_guides.protocol.errors import ConfigurationError
+from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
 from aem_guides.protocol.tokens import (
     OAUTH_IMS_URL,
     OAuthCredentials,
@@ -17,10 +18,41 @@ from aem_guides.protocol.tokens import (
 
 
 def read_credentials(connection: ConnectionLike, fields: Fields) -> Credentials:
+    """The credentials. Raises ConfigurationError that names the field."""
+    return CREDENTIAL_KINDS[_kind(connection, fields)](connection, fields)
+
+
+def login_remedy(connection: ConnectionLike, fields: Fields) -> str:
+    """Which fields to check where the instance refuses the login."""
+    if _is_password_taken_for_token(connection, fields):
+        return f"{_CHECK}: {_NO_USER}"
+    remedy = _REMEDIES[_kind(connection, fields)].format(token="token" if fields.text("token") else "password")
+    return f"{_CHECK}: {remedy}"
+
+
+_CHECK = AuthenticationError.hint.removesuffix(".")
+_FOREIGN = "The identity service takes them, and this instance does not: they may be for another one."
+_REMEDIES = {
+    "basic": "the fields login and password.",
+    "bearer": "the field {token}. An access token ends; a local development token does after 24 hours.",
+    "oauth": f"the fields client_id, client_secret and scopes. {_FOREIGN}",
+    "service_credentials": f"the field service_token. {_FOREIGN}",
+}
+_NO_USER = (
+    "no user is given in the field login, so that the password was taken for an access token. Fill in the user, or "
+    "choose the kind in the field auth. An access token may have ended."
+)
+
+
+def _kind(connection: ConnectionLike, fields: Fields) -> str:
     kind = fields.text("auth") or ("basic" if connection.login else "bearer")
     if kind not in CREDENTIAL_KINDS:
         raise fields.wrong("auth", f"{kind!r} is not known. Use one of {', '.join(CREDENTIAL_KINDS)}.")
-    return CREDENTIAL_KINDS[kind](connection, fields)
+    return kind
+
+
+def _is_password_taken_for_token(connection: ConnectionLike, fields: Fields) -> bool:
+    return bool(connection.password) and not (connection.login or fields.text("auth") or fields.text("token"))
 
 
 def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
@@ -28,6 +60,8 @@ def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
         raise fields.wrong("login", "It is empty. Give the AEM user, or choose another kind in the field auth.")
     if ":" in connection.login:
         raise fields.wrong("login", "It holds a colon, which basic authentication cannot send. Give the user alone.")
+    if connection.login != connection.login.strip():
+        raise fields.wrong("login", "It has white space at its ends. Remove it.")
     if not connection.password:
         raise fields.wrong("password", "It is empty. Give the password of the AEM user.")
     for name, told in (("login", connection.login), ("password", connection.password)):
@@ -38,11 +72,23 @@ def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
 
 def _bearer(connection: ConnectionLike, fields: Fields) -> Credentials:
     named = "token" if fields.text("token") else "password"
+    pasted = fields.text("token") or connection.password or ""
+    if _WITH_SCHEME.match(pasted):
+        raise fields.wrong(named, "It has the word Bearer before the token. Leave it out: paste the token alone.")
+    if _is_password_taken_for_token(connection, fields) and not _could_be_token(pasted):
+        raise fields.wrong(named, f"It has letters that no token has, and {_NO_USER}")
     missing = "It is empty. Give a login and a password, or an access token as token or password."
     token = fields.secret(named, connection.password, missing=missing)
-    if not token.isascii():
+    if not _could_be_token(token):
         raise fields.wrong(named, "The access token has letters that no token has. Paste it again.")
     return BearerCredentials(token)
+
+
+_WITH_SCHEME = re.compile(r"\s*(authorization\s*:\s*)?bearer\s", re.IGNORECASE)
+
+
+def _could_be_token(pasted: str) -> bool:
+    return pasted.isascii() and not any(letter.isspace() for letter in pasted.strip())
 
 
 def _oauth(connection: ConnectionLike, fields: Fields) -> Credentials:

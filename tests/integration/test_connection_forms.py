@@ -11,6 +11,7 @@ import pytest
 from aem_guides import hook as hook_module
 from aem_guides.hook import AemGuidesHook
 from aem_guides.logins import CREDENTIAL_KINDS
+from aem_guides.protocol.errors import AuthenticationError
 from aem_guides.protocol.tokens import OAUTH_IMS_URL
 from aem_guides.vault import TokenVault
 from tests.integration.test_tokens import SECRET, document, jwt_client
@@ -100,7 +101,7 @@ def test_the_test_button_names_what_it_looked_at(
 @pytest.mark.parametrize(
     ("kind", "wrong", "said"),
     [
-        ("basic", (PASSWORD, "canary"), "Refused: user admin with a password. processing history ("),
+        ("basic", (PASSWORD, "canary"), "Refused: user admin with a password. Processing history ("),
         ("bearer", (TOKEN, "canary"), "Refused: the access token. "),
         ("oauth", (SECRET, "canary"), "Refused by the identity service: OAuth client oauth-client. "),
         ("oauth", ("AdobeID", "canary"), "check scopes against the Developer Console"),
@@ -160,6 +161,76 @@ def test_the_test_button_names_a_wrong_organisation_although_a_token_is_kept(
     assert not passed
     assert "integration.org" in told
     assert "does not belong" not in told
+
+
+FIELDS = {
+    "basic": "the fields login and password",
+    "bearer": "the field password",
+    "oauth": "the fields client_id, client_secret and scopes",
+    "service_credentials": "the field service_token",
+}
+
+
+@pytest.mark.parametrize("kind", CREDENTIAL_KINDS)
+def test_a_login_that_the_instance_refuses_is_told_with_the_fields_that_it_is_in(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    told = json.loads(as_json(kind, emulator))
+    told["extra"]["auth"] = kind
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+    emulator.fault("history", "status", status=401, count=2)
+    with AemGuidesHook() as hook, pytest.raises(AuthenticationError, match="Check the credentials of") as caught:
+        hook.get_history()
+    assert FIELDS[kind] in str(caught.value)
+    assert "permission" not in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in (PASSWORD, TOKEN, SECRET))
+
+
+def test_a_login_that_may_not_do_this_is_told_that_a_permission_may_lack(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("history", "status", status=403)
+    passed, told = pressed(monkeypatch, emulator.connection())
+    assert not passed
+    assert "the fields login and password" in told
+    assert "may lack the permission" in told
+
+
+def test_a_password_without_a_user_is_told_to_have_been_taken_for_a_token(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed, told = pressed(monkeypatch, json.dumps(json.loads(emulator.connection()) | {"login": ""}))
+    assert not passed
+    assert "Refused: the access token. " in told
+    assert "no user is given in the field login" in told
+    assert "password was taken for an access token" in told
+    assert "choose the kind in the field auth" in told
+    assert PASSWORD not in told
+
+
+def test_a_web_page_instead_of_the_instance_is_not_told_as_a_refusal(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("history", "login_page")
+    passed, told = pressed(monkeypatch, emulator.connection())
+    assert not passed
+    assert "Refused" not in told
+    assert "No answer of AEM Guides: processing history (GET " in told
+    assert "<" not in told
+    assert "the field host" in told
+    assert "the fields login and password" in told
+
+
+def test_a_web_page_instead_of_the_identity_service_names_its_field(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("token_oauth", "login_page")
+    passed, told = pressed(monkeypatch, as_json("oauth", emulator))
+    assert not passed
+    assert "Refused" not in told
+    assert "No answer of the identity service: OAuth token (POST " in told
+    assert "check the field ims_url" in told
+    assert "<" not in told
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,7 @@ _BY_DESCRIPTION = {
 }
 """What `error_description` has in it, the surest first: it speaks of a signature and bindings also where something
 else in the JWT is wrong."""
+_NO_SERVICE = "It is not the identity service that answers: check the field ims_url."
 _REFUSED = "The identity service refuses the credentials."
 
 
@@ -282,8 +283,10 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
     What is wrong stands in `error` (RFC 6749, 5.2). The JWT exchange says `invalid_token` of every JWT it does not
     take; why is in `error_description` alone.
     """
-    if not isinstance(refusal, AuthenticationError | RejectedError) or reply.status < 400 or reply.status == 407:
+    if not isinstance(refusal, AuthenticationError | RejectedError) or reply.status == 407:
         return refusal
+    if reply.status < 400:
+        return AuthenticationError(refusal.request, refusal.status, "", attempts=refusal.attempts, hint=_NO_SERVICE)
     error, description = _complaint(reply)
     kind = ScopeError if error == "invalid_scope" else AuthenticationError
     told = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
