@@ -76,6 +76,10 @@ def aiohttp_failure(error: Exception) -> TransportFailure:
     return TransportFailure(_reason(error), not isinstance(error, unsent))
 
 
+_NOBODY = (
+    "Nothing listens there: check host and port in the field host (those of the identity service: in the field "
+    "ims_url), or it is down."
+)
 _REMEDIES = {
     "certificate has expired": "The TLS certificate has expired: have it renewed on the instance.",
     "self-signed certificate": "The field ca_file takes a PEM file with the authority that signed it.",
@@ -85,6 +89,8 @@ _REMEDIES = {
     "name or service not known": "Check the host name in the field host, or set the field proxy.",
     "name resolution": "Check the host name in the field host, or set the field proxy.",
     "proxy": "Check the field proxy of the connection, or HTTP_PROXY and HTTPS_PROXY in the environment.",
+    "connection refused": _NOBODY,
+    "connect call failed": _NOBODY,
 }
 
 

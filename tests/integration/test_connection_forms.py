@@ -273,7 +273,9 @@ def test_the_test_button_says_what_cannot_be_reached_and_what_to_do(
     assert "field host" in told
     nobody = as_json("oauth", emulator).replace(f'"ims_url": "{emulator.url}"', '"ims_url": "http://127.0.0.1:9"')
     assert OAUTH_IMS_URL not in nobody
-    assert "Not reached: the identity service" in pressed(monkeypatch, nobody)[1]
+    told = pressed(monkeypatch, nobody)[1]
+    assert "Not reached: the identity service" in told
+    assert "the field ims_url" in told
 
 
 def test_the_test_button_names_a_wrong_field_and_nothing_is_sent(
