@@ -202,7 +202,7 @@ def _after_refusal(
         refusal.excerpt,
         attempts=refusal.attempts,
         hint=_refusal_remedy(request, refusal),
-    ) from refusal
+    ) from None
 
 
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:
