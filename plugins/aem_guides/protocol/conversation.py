@@ -46,7 +46,7 @@ _BUSY = frozenset({429, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
 _PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
 _WEB_PAGE = (
-    "A web page ({title}) came where JSON is due: it is not AEM Guides that answers, or it is its login page. "
+    "A web page ({title}) came where JSON is due: what answers is not AEM Guides, or this is its login page. "
     "Check the field host."
 )
 _NO_PERMISSION = "Or the user may lack the permission for this."

@@ -273,7 +273,7 @@ _BY_DESCRIPTION = {
 }
 """What `error_description` has in it, the surest first: it speaks of a signature and bindings also where something
 else in the JWT is wrong."""
-_NO_SERVICE = "It is not the identity service that answers: check the field ims_url."
+_NO_SERVICE = "It is not the identity service that answers: check the field ims_url, or imsEndpoint in service_token."
 _REFUSED = "The identity service refuses the credentials."
 
 
