@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := plugins include tests dags
-# From the quickest to the slowest.
-TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration distributed faults e2e))
+# The browser tests need a Chromium, which no Python package brings.
+CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
+# From the quickest to the slowest; the last two share one Airflow.
+TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration distributed faults e2e $(if $(CHROMIUM),browser)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint types format bench soak clean
@@ -64,6 +66,7 @@ format: setup
 	$(BIN)/ruff check --fix
 
 test: setup
+	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	$(BIN)/python -m pytest $(TEST_FOLDERS)

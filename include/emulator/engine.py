@@ -171,7 +171,7 @@ class Engine:
     def _check_lock(self, path: str) -> None:
         for job in self.store.active.values():
             overlaps = path.startswith(job.path + "/") or job.path.startswith(path + "/")
-            if job.path == path or (self.settings.lock_includes_overlap and overlaps):
+            if self.settings.lock and (job.path == path or (self.settings.lock_includes_overlap and overlaps)):
                 raise Refusal(self.settings.active_status, f"Processing is already in progress for {job.path}")
 
     def _new_id(self, path: str) -> str:

@@ -37,12 +37,13 @@ class Settings:
     access and CSRF token that is given out, so that a search for it finds them all.
 
     Jobs: `rate` assets a second, a checkpoint every `checkpoint_every` assets, how a second job on an active folder
-    is refused (`active_status`: 400, 409, 500) and whether parent and child folders count (`lock_includes_overlap`);
-    the spelling of states (`state_style`: documented, window), `running_word` in place of the word for running
-    ("": none); whether a resumed job keeps its id; what a restart does to active jobs (`on_restart`: continue,
-    fail_resumable, lose); how long waiting and cancelling take, also for jobs that are at it; whether jobs out of the
-    window are forgotten. After a success, the first `late_assets` assets are still at work for `late_seconds`, and the
-    log says so `late_line_seconds` after its last line.
+    is refused (`active_status`: 400, 409, 500), whether parent and child folders count (`lock_includes_overlap`), and
+    whether it is refused at all (`lock`; two nodes of a cluster may overlook each other's jobs); the spelling of states
+    (`state_style`: documented, window), `running_word` in place of the word for running ("": none); whether a resumed
+    job keeps its id; what a restart does to active jobs (`on_restart`: continue, fail_resumable, lose); how long
+    waiting and cancelling take, also for jobs that are at it; whether jobs out of the window are forgotten. After a
+    success, the first `late_assets` assets are still at work for `late_seconds`, and the log says so
+    `late_line_seconds` after its last line.
 
     Endpoints: the log page (`default_log_limit`, `max_log_limit` lines), what a download answers (`download_form`:
     zip, json, json_foreign, whose files are on `foreign_origin`), whether filters (and whether their end is
@@ -66,6 +67,7 @@ class Settings:
     waiting_seconds: float = 0.1
     cancel_seconds: float = 0.1
     active_status: int = 400
+    lock: bool = True
     lock_includes_overlap: bool = False
     state_style: str = "documented"
     running_word: str = ""

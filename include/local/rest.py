@@ -20,7 +20,7 @@ class AirflowRest:
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self.url = url
-        self._login = {"username": username, "password": password}
+        self.login = {"username": username, "password": password}
         self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class AirflowRest:
     def request(self, method: str, path: str, **arguments: Any) -> Any:
         """Send a request with a token, and read the JSON of its answer."""
         if "Authorization" not in self._client.headers:
-            answer = self._client.post("/auth/token", json=self._login)
+            answer = self._client.post("/auth/token", json=self.login)
             answer.raise_for_status()
             self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         answer = self._client.request(method, f"/api/v2{path}", **arguments)

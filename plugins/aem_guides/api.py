@@ -23,6 +23,7 @@ from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import PAGE_LINES, read_log
 from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.protocol.procedures.settling import read_settled_log
 from aem_guides.protocol.steps import Steps
 
 T = TypeVar("T")
@@ -74,6 +75,10 @@ class InstanceApi(ABC):
         """Hand on all lines from `offset` on, page by page; returns the number of the line after the last."""
         steps = read_log(self.talk, processing_id, offset=offset, page_lines=page_lines)
         return self.drive(steps, cast("Consumer", consume))
+
+    def read_settled_log(self, job: Job, consume: Callable[[LogLines], None]) -> int:
+        """Hand on the whole log of a job, with the lines that come after its end; returns how many lines it has."""
+        return self.drive(read_settled_log(self.talk, job), cast("Consumer", consume))
 
     def download_logs(self, processing_id: str, consume: Callable[[ArchivePart], None]) -> None:
         """Hand on the whole log, block by block: as the ZIP, or as the files, that the instance sends."""

@@ -25,6 +25,8 @@ from aem_guides.protocol.procedures.parts import ArchivePart
 _DIRECTORY_END = b"PK\x05\x06"
 _DIRECTORY_END_BYTES = 22
 _DIRECTORY_END_64 = b"PK\x06\x06"
+_SPANNED = (b"PK\x07\x08", b"PK00")
+"""Some packers put this before the first entry."""
 _LONGEST_COMMENT = 65_535
 _BOTH_RECORDS_64_BYTES = 20 + 56
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -125,6 +127,7 @@ def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: boo
         ) from error
     with archive:
         entries = archive.infolist()
+        _look_at_first_entry(file, entries)
         for entry in entries:
             _refuse_unsafe(entry)
         if not packed_here:
@@ -161,7 +164,7 @@ class _Receiver:
         self._dated = dated
         self._pack: zipfile.ZipFile | None = None
         self._entry: IO[bytes] | None = None
-        self._name: str | None = None
+        self._file: tuple[int, str] | None = None
         self._names: set[str] = set()
 
     @property
@@ -182,7 +185,7 @@ class _Receiver:
         if part.name is None:
             self._output.write(part.block)
             return
-        self._entry_for(part.name).write(part.block)
+        self._entry_for(part.position, part.name).write(part.block)
 
     def finish(self) -> None:
         try:
@@ -191,12 +194,12 @@ class _Receiver:
             if self._pack is not None:
                 self._pack.close()
 
-    def _entry_for(self, path: str) -> IO[bytes]:
+    def _entry_for(self, position: int, path: str) -> IO[bytes]:
         if self._pack is None:
             self._pack = zipfile.ZipFile(self._output, "w", zipfile.ZIP_DEFLATED)
-        if self._entry is None or path != self._name:
+        if self._entry is None or (position, path) != self._file:
             self._close_entry()
-            self._name = path
+            self._file = position, path
             self._entry = self._pack.open(self._new_entry(path), "w", force_zip64=True)
         return self._entry
 
@@ -271,7 +274,7 @@ def _look_at_directory(file: IO[bytes], size: int, limits: ZipLimits) -> None:
     at = len(tail) - _DIRECTORY_END_BYTES
     if at < 0 or not tail.startswith(_DIRECTORY_END, at):
         at = tail.rfind(_DIRECTORY_END)
-    if at < 0 or len(tail) - at < _DIRECTORY_END_BYTES:
+    if at < 0 or not _ends_with_directory(tail, at):
         raise DamagedArchiveError(
             f"The archive is cut off: it ends after {size:,} bytes, before its directory of entries."
         )
@@ -283,6 +286,27 @@ def _look_at_directory(file: IO[bytes], size: int, limits: ZipLimits) -> None:
         raise RefusedArchiveError(
             f"The archive of {size:,} bytes lists {entries:,} entries in {length:,} bytes; at most "
             f"{limits.most_entries:,} in {limits.largest_directory:,} are taken. Look at the job's log on the instance."
+        )
+
+
+def _ends_with_directory(tail: bytes, at: int) -> bool:
+    """Whether the record that ends a directory, with its comment, is the last of the file.
+
+    That of a ZIP within the ZIP is not, where the outer one is cut off behind it.
+    """
+    if len(tail) - at < _DIRECTORY_END_BYTES:
+        return False
+    (comment,) = struct.unpack_from("<H", tail, at + _DIRECTORY_END_BYTES - 2)
+    return at + _DIRECTORY_END_BYTES + int(comment) == len(tail)
+
+
+def _look_at_first_entry(file: IO[bytes], entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse a directory that is that of a ZIP within the ZIP, where the outer one is cut off right behind it."""
+    file.seek(0)
+    begins = len(_SPANNED[0]) if file.read(4) in _SPANNED else 0
+    if entries and min(entry.header_offset for entry in entries) != begins:
+        raise DamagedArchiveError(
+            "The archive is cut off or damaged: the directory at its end does not list what it begins with."
         )
 
 

@@ -14,9 +14,10 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from aem_guides import fields, verification
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
 from aem_guides.assets import PROCESSED, announce
-from aem_guides.batch_rows import ROW_KEY, row_of
+from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.instance_operator import still_known
 from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.memory import StateStore, generation, run_label
 from aem_guides.notes import NOTES, AirflowNotes, path_key
@@ -26,6 +27,7 @@ from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Re
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
+from aem_guides.protocol.procedures.settling import settle_log
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_requests
@@ -281,15 +283,16 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         )
         row = row_of(request, note, WaitOutcome.of(ending))
         try:
-            if followed.job is not None and fields.flag("archive_logs", self.archive_logs):
-                archive = self._archive(context, hook, followed.job, request)
-                row = replace(row, archive_uri=archive.uri, sha256=archive.sha256)
-            said = conclude(ending)
-            if followed.job is not None and fields.flag("verify_assets", self.verify_assets):
-                found = self._verified(hook, request, followed.job)
+            try:
+                said, found = conclude(ending), self._verified(hook, request, followed.job)
                 if found is not None:
                     row = replace(row, failed_assets=len(found.failed))
                     verification.check(found, self._failure_limit())
+            except AemGuidesError:
+                row = self._archived(context, hook, note, followed.job, row)
+                raise
+            # After the verification, which waits for assets that are still at work: they are logged, too.
+            row = self._archived(context, hook, note, followed.job, row)
         except AemGuidesError as error:
             self._remember(context, memory, request)
             self._hand_on(context, replace(row, error=str(error)).to_json())
@@ -305,16 +308,32 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         memory.save(cast("StateStore", context["task_state_store"]))
         AirflowNotes().delete(self._key(context, request))
 
-    def _archive(self, context: Context, hook: AemGuidesHook, job: Job, request: ProcessingRequest) -> StoredArchive:
-        provenance = Provenance(hook.settings.host, job, run_label(context), request.to_json())
+    def _archived(
+        self, context: Context, hook: AemGuidesHook, note: PathNote, job: Job | None, row: BatchRow
+    ) -> BatchRow:
+        """The row with the archive of the job, which is stored; so are those of the ids that it had before."""
+        if not fields.flag("archive_logs", self.archive_logs):
+            return row
+        for earlier in still_known(hook, note.earlier, self.log):
+            self._archive(context, hook, earlier)
+        if job is None:
+            return row
+        archive = self._archive(context, hook, job)
+        return replace(row, archive_uri=archive.uri, sha256=archive.sha256)
+
+    def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive:
+        hook.drive(settle_log(hook.talk, job))
+        provenance = Provenance(hook.settings.host, job, run_label(context), self.asked(context).to_json())
         return store_archive(hook, provenance, self._folder(hook, job), wait=time.sleep)
 
     def _folder(self, hook: AemGuidesHook, job: Job) -> ObjectStoragePath:
         when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
         return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
 
-    def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, job: Job) -> Verification | None:
-        """What became of the assets; None where the instance cannot be asked."""
+    def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None) -> Verification | None:
+        """What became of the assets; None where that is not to be asked, or the instance cannot be asked."""
+        if job is None or not fields.flag("verify_assets", self.verify_assets):
+            return None
         within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
         steps = verify_assets(hook.talk, request, within_seconds=within, pacing=Pacing(shortest=0.2))
         found = hook.drive(steps, lambda event: show_event(self.log, event))

@@ -15,7 +15,7 @@ _NOT_HERE = ("paths", "stream_logs", "max_log_lines", "only_between")
 
 
 def process_batch_params() -> dict[str, Param]:
-    """The parameters of `aem_guides_process_batch`, in the order of the form."""
+    """The parameters of *aem_guides_process_batch*, in the order of the form."""
     shared = {name: param for name, param in process_assets_params().items() if name not in _NOT_HERE}
     return {**_paths(), **shared, **_queue(), **_again()}
 
@@ -35,8 +35,8 @@ def _paths() -> dict[str, Param]:
         "paths_file": Param(
             None,
             title="File of paths",
-            description_md="URI of a file in Airflow's object storage, such as `s3://bucket/paths.csv`: text with a "
-            "path a line, CSV with the column `path` (and `excluded_paths`, separated by `|`), or a JSON list.",
+            description_md="URI of a file in Airflow's object storage, such as *s3://bucket/paths.csv*: text with a "
+            "path a line, CSV with the column *path* (and *excluded_paths*, separated by *|*), or a JSON list.",
             type=["null", "string"],
             minLength=1,
             maxLength=2000,

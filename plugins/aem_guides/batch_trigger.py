@@ -22,7 +22,7 @@ from aem_guides.protocol.errors import (
     JobFailedError,
     JobLostError,
     MalformedAnswerError,
-    RejectedError,
+    StartRefusedError,
     UnavailableError,
     UnreachableError,
 )
@@ -189,7 +189,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         except DoubtfulStartError:
             await self._write(replace(self._note, doubtful=True))
             raise
-        except (RejectedError, ActiveJobError):
+        except (StartRefusedError, ActiveJobError):
             await self._write(replace(self._note, start=None))
             raise
         if isinstance(outcome, MustWait):

@@ -19,6 +19,7 @@ from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.steps import HttpRequest, Surroundings, TransportFailure
+from aem_guides.tls import HandshakeError
 
 USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 BLOCK_BYTES = 64 * 1024
@@ -50,17 +51,21 @@ def proxy_for(settings: InstanceSettings, url: str) -> str | None:
 
 
 def requests_failure(error: requests.RequestException) -> TransportFailure:
-    """What an exception of requests tells; certain that nothing was sent is only who could not connect."""
+    """What an exception of requests tells; certain that nothing was sent is only who could not connect.
+
+    So could not who did not come to terms over TLS; another error of TLS may come after the request.
+    """
     reason = error.args[0] if error.args else error
     cause = getattr(reason, "reason", reason)
     unsent = (
         requests.ConnectTimeout,
-        requests.exceptions.SSLError,
         requests.exceptions.ProxyError,
         requests.exceptions.InvalidURL,
     )
-    sent = not isinstance(error, unsent) and not isinstance(
-        cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
+    sent = not (
+        isinstance(error, unsent)
+        or isinstance(cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+        or (isinstance(cause, urllib3.exceptions.SSLError) and isinstance(cause.args[0], HandshakeError))
     )
     return TransportFailure(_reason(cause), sent)
 

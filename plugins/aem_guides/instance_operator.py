@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from logging import WARNING
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -13,9 +14,10 @@ from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.protocol.errors import JobLostError
-from aem_guides.protocol.models import Job, JsonValue
+from aem_guides.protocol.models import Job, JsonValue, strings
 from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.triggers import CANCEL_KEY
+from aem_guides.tasklog import TaskLog
+from aem_guides.triggers import CANCEL_KEY, EARLIER_IDS_KEY
 
 
 class InstanceOperator(BaseOperator):
@@ -59,10 +61,23 @@ class InstanceOperator(BaseOperator):
         """What this operator does."""
 
 
+def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog) -> list[Job]:
+    """The jobs of these ids; one that the instance has forgotten since is told and left out."""
+    found: list[Job] = []
+    for processing_id in processing_ids:
+        job = hook.drive(find_job(hook.talk, processing_id))
+        if job is not None:
+            found.append(job)
+            continue
+        hook.get_history()  # an instance that starts up knows of no job: then this raises
+        log.log(WARNING, "Job %s, which was resumed, is not known any more: its log is lost.", processing_id)
+    return found
+
+
 class JobOperator(InstanceOperator):
     """One who deals with one job, by its id. Without an id, in a run where the job never started, it is skipped.
 
-    `wait_task_id` names the task that waited for the job, in a run where one did.
+    `wait_task_id` names the task that waited for the job, in a run where one did: it knows the ids that the job had.
     """
 
     template_fields: Sequence[str] = (*InstanceOperator.template_fields, "processing_id")
@@ -87,6 +102,15 @@ class JobOperator(InstanceOperator):
         if outcome is not None:
             self.log.warning(outcome.in_words(self.processing_id))
             context["ti"].xcom_push(CANCEL_KEY, outcome.result.value)
+
+    def jobs_before(self, hook: AemGuidesHook, context: Context) -> list[Job]:
+        """The jobs under whose ids this one ran before a resume gave it another; each has a log of its own."""
+        if self.wait_task_id is None:
+            return []
+        ti = context["ti"]
+        index = -1 if ti.map_index is None else ti.map_index
+        earlier = ti.xcom_pull(task_ids=self.wait_task_id, key=EARLIER_IDS_KEY, map_indexes=index)
+        return still_known(hook, strings(earlier), self.log)
 
     def find(self, hook: AemGuidesHook) -> Job:
         """The job. Raises JobLostError."""

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from airflow.sdk import Context
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.models import JsonObject, JsonValue, ids_before, strings
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.off_peak import OffPeakState
 
@@ -45,13 +45,15 @@ class StartMemory:
     """What `start_processing` remembers.
 
     `done`: an earlier try handed its job on. `doubtful`: an earlier try could not settle whether it had started
-    a job, and a person was asked to look.
+    a job, and a person was asked to look. `queue_until`: when its turn must have come, in seconds since the epoch;
+    None while it has not queued.
     """
 
     generation: int
     intent: Intent | None = None
     done: bool = False
     doubtful: bool = False
+    queue_until: float | None = None
 
     @classmethod
     def load(cls, context: Context) -> StartMemory:
@@ -64,6 +66,7 @@ class StartMemory:
             intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
             done=stored.get("done") is True,
             doubtful=stored.get("doubtful") is True,
+            queue_until=_moment(stored.get("queue_until")),
         )
 
     def was_cleared(self, context: Context) -> bool:
@@ -79,6 +82,7 @@ class StartMemory:
                 "intent": self.intent.to_json() if self.intent else None,
                 "done": self.done,
                 "doubtful": self.doubtful,
+                "queue_until": self.queue_until,
             },
         )
 
@@ -87,10 +91,11 @@ class StartMemory:
 class WaitMemory:
     """What `wait_for_processing` remembers of the job it waits for.
 
-    `origin_id` is the id under which the job was started, `processing_id` the one under which it goes on;
-    `deadline_at` is in seconds since the epoch. `resumes` counts all resumes, `resumes_left` those that are left
-    since the start or the last Clear. `resume_intent`: a resume was about to be sent. `off_peak`: where the job is in
-    its off-peak hours, where it is bound to such; resumes at their beginning are counted there.
+    `origin_id` is the id under which the job was started, `processing_id` the one under which it goes on, `earlier`
+    those it had before a resume changed them, each with a log of its own; `deadline_at` is in seconds since the
+    epoch. `resumes` counts all resumes, `resumes_left` those that are left since the start or the last Clear.
+    `resume_intent`: a resume was about to be sent. `off_peak`: where the job is in its off-peak hours, where it is
+    bound to such; resumes at their beginning are counted there.
     """
 
     origin_id: str
@@ -101,6 +106,7 @@ class WaitMemory:
     resumes: int = 0
     resume_intent: Intent | None = None
     off_peak: OffPeakState | None = None
+    earlier: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, context: Context, origin_id: str) -> WaitMemory | None:
@@ -109,17 +115,22 @@ class WaitMemory:
         if stored is None or stored.get("origin_id") != origin_id:
             return None
         intent, off_peak = stored.get("resume_intent"), stored.get("off_peak")
-        deadline = stored.get("deadline_at")
         return cls(
             origin_id=origin_id,
             processing_id=str(stored.get("processing_id") or origin_id),
             generation=_whole(stored.get("generation")),
-            deadline_at=float(deadline) if isinstance(deadline, int | float) else 0.0,
+            deadline_at=_moment(stored.get("deadline_at")) or 0.0,
             resumes_left=_whole(stored.get("resumes_left")),
             resumes=_whole(stored.get("resumes")),
             resume_intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
             off_peak=OffPeakState.from_json(off_peak) if isinstance(off_peak, dict) else None,
+            earlier=strings(stored.get("earlier")),
         )
+
+    def goes_on_as(self, processing_id: str) -> None:
+        """The job was resumed, and has this id now."""
+        self.earlier = ids_before(self.earlier, self.processing_id, processing_id)
+        self.processing_id = processing_id
 
     def save(self, context: Context) -> None:
         _save(
@@ -134,6 +145,7 @@ class WaitMemory:
                 "resumes": self.resumes,
                 "resume_intent": self.resume_intent.to_json() if self.resume_intent else None,
                 "off_peak": self.off_peak.to_json() if self.off_peak else None,
+                "earlier": list(self.earlier),
             },
         )
 
@@ -142,9 +154,9 @@ def first_time(context: Context, processing_id: str, now: float) -> float:
     """When a task first dealt with a job, in seconds since the epoch: `now` at its first try, the same ever after."""
     stored = _load(context, _TIME_KEY)
     if stored is not None and stored.get("processing_id") == processing_id:
-        at = stored.get("at")
-        if isinstance(at, int | float):
-            return float(at)
+        at = _moment(stored.get("at"))
+        if at is not None:
+            return at
     _save(context, _TIME_KEY, {"processing_id": processing_id, "at": now})
     return now
 
@@ -160,6 +172,10 @@ def _load(context: Context, key: str) -> Mapping[str, JsonValue] | None:
 
 def _save(context: Context, key: str, value: JsonObject) -> None:
     _store(context).set(key, value, retention=NEVER_EXPIRE)
+
+
+def _moment(value: JsonValue) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _whole(value: JsonValue) -> int:

@@ -25,7 +25,9 @@ from aem_guides.memory import first_time, run_label
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.settling import settle_log
 from aem_guides.start_operator import AemGuidesStartProcessingOperator
 from aem_guides.tasklog import LogBudget
 from aem_guides.verify_operator import AemGuidesVerifyAssetsOperator
@@ -85,7 +87,10 @@ class UnfitInstanceError(ConfigurationError):
 class AemGuidesPullLogsOperator(JobOperator):
     """Bring the job's whole log into this task's log, every line once; errors and warnings at their level.
 
-    :param max_log_lines: show at most so many: beyond, head and tail with the count of what lies between.
+    A job that was resumed under another id has a log for each: they come one after the other. One that ended and says
+    that it has no log has none, if the instance does not know of one either.
+
+    :param max_log_lines: show at most so many of a log: beyond, head and tail with the count of what lies between.
 
     Returns `{"lines", "left_out"}`.
     """
@@ -99,20 +104,33 @@ class AemGuidesPullLogsOperator(JobOperator):
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         self.settle(hook, context)
         most = fields.whole("max_log_lines", self.max_log_lines, least=2, most=10_000_000)
-        self.log.info("The log of job %s, from its first line:", self.processing_id)
+        jobs = [*self.jobs_before(hook, context), self.find(hook)]
+        pulled = [self._pull(hook, job, most) for job in jobs]
+        return {"lines": sum(lines for lines, _ in pulled), "left_out": sum(left_out for _, left_out in pulled)}
+
+    def _pull(self, hook: AemGuidesHook, job: Job, most: int) -> tuple[int, int]:
+        """How many lines the log has, and how many of them are not shown."""
+        self.log.info("The log of job %s, from its first line:", job.processing_id)
         budget = LogBudget(self.log, most)
-        lines = hook.read_log(self.processing_id, budget.take)
+        if hook.drive(has_no_log(hook.talk, job)):
+            self.log.warning("Job %s has no log, as it says itself.", job.processing_id)
+            return 0, 0
+        lines = hook.read_settled_log(job, budget.take)
         left_out = budget.finish()
-        self.log.info("The log of job %s ends here: %s lines.", self.processing_id, f"{lines:,}")
-        return {"lines": lines, "left_out": left_out}
+        self.log.info("The log of job %s ends here: %s lines.", job.processing_id, f"{lines:,}")
+        return lines, left_out
 
 
 class AemGuidesArchiveLogsOperator(JobOperator):
     """Store the job's log ZIP in object storage, checked and with a manifest.
 
+    A job that was resumed under another id has a ZIP for each, and each is stored in the place of its id; what is
+    returned is that of the last.
+
     :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
 
-    Returns `{"uri", "manifest_uri", "sha256", "size", "entries"}`. Raises ArchiveError.
+    Returns `{"uri", "manifest_uri", "sha256", "size", "entries"}`, with `uri` None where an ended job says that it has
+    no log, and the instance has none. Raises ArchiveError.
     """
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "archive_uri")
@@ -124,12 +142,20 @@ class AemGuidesArchiveLogsOperator(JobOperator):
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         self.settle(hook, context)
-        job = self.find(hook)
+        for job in self.jobs_before(hook, context):
+            self._archive(hook, context, job)
+        return self._archive(hook, context, self.find(hook))
+
+    def _archive(self, hook: AemGuidesHook, context: Context, job: Job) -> JsonValue:
         instance = hook.settings.host
         folder = archive_folder(
             self.archive_uri or default_archive_uri(), instance, self._when(context, job), job.processing_id
         )
         provenance = Provenance(instance, job, run_label(context), self._asked(job))
+        if hook.drive(has_no_log(hook.talk, job)):
+            self.log.warning("Job %s has no log, as it says itself: nothing is archived.", job.processing_id)
+            return {"uri": None, "manifest_uri": None, "sha256": None, "size": 0, "entries": 0}
+        hook.drive(settle_log(hook.talk, job))
         archive = store_archive(hook, provenance, folder, wait=time.sleep)
         self.log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
         return {

@@ -38,7 +38,7 @@ _ENTRY_PROPERTIES = {
 
 
 def process_assets_params() -> dict[str, Param]:
-    """The parameters of `aem_guides_process_assets`, in the order of the form."""
+    """The parameters of *aem_guides_process_assets*, in the order of the form."""
     return {**_what(), **_others(), **_course(), **_after()}
 
 
@@ -48,7 +48,7 @@ def _what() -> dict[str, Param]:
             [],
             title="Paths",
             description_md="Folders or assets to process with all below them, one a line: absolute, such as "
-            "`/content/dam/manuals`.",
+            "*/content/dam/manuals*.",
             type="array",
             items={"type": "string", "pattern": PATH_PATTERN, "maxLength": 2000},
             minItems=1,
@@ -79,7 +79,7 @@ def _what() -> dict[str, Param]:
         "created_after": Param(
             None,
             title="Created after",
-            description_md="Only assets created at or after this time (ISO 8601 with offset).",
+            description_md="Only assets created at or after this time. Over REST: ISO 8601 with offset.",
             type=["null", "string"],
             format="date-time",
             pattern=TIME_PATTERN,
@@ -88,7 +88,7 @@ def _what() -> dict[str, Param]:
         "created_before": Param(
             None,
             title="Created before",
-            description_md="Only assets created before this time (ISO 8601 with offset).",
+            description_md="Only assets created before this time. Over REST: ISO 8601 with offset.",
             type=["null", "string"],
             format="date-time",
             pattern=TIME_PATTERN,
@@ -141,10 +141,11 @@ def _others() -> dict[str, Param]:
         "only_between": Param(
             None,
             title="Only in off-peak hours",
-            description_md='Start and resume only in these hours: `{"from": "22:00", "to": "06:00", "timezone": '
-            '"Europe/Paris", "at_end": "cancel"}`, or a list of such. With `at_end` = `cancel`, what still runs when '
-            "they are over is cancelled, and resumed from its checkpoint when the next ones begin; with `leave` it "
-            'runs on. `"weekdays": ["sat", "sun"]` are the days on which the hours begin. None: at any time.',
+            description_md="Start and resume only in these hours; empty: at any time. For one span of hours: "
+            '*{"from": "22:00", "to": "06:00", "timezone": "Europe/Paris", "at_end": "cancel"}*; for several, a list '
+            "of such. What still runs when they are over goes on with **leave**; with **cancel** it is cancelled, and "
+            'resumed from its checkpoint when the next ones begin. With *"weekdays": ["sat", "sun"]* they begin on '
+            "these days only.",
             type=["object", "array", "null"],
             items={
                 "type": "object",
@@ -201,7 +202,7 @@ def _course() -> dict[str, Param]:
         "stall_minutes": Param(
             30,
             title="Warn without progress after (minutes)",
-            description_md="A warning in the log of `wait_for_processing`; the job goes on.",
+            description_md="A warning in the log of *wait_for_processing*; the job goes on.",
             type="number",
             exclusiveMinimum=0,
             maximum=10080,
@@ -210,7 +211,7 @@ def _course() -> dict[str, Param]:
         "stream_logs": Param(
             True,
             title="Show the job's log as it runs",
-            description_md="Its first 2,000 lines appear in the log of `wait_for_processing`.",
+            description_md="Its first 2,000 lines appear in the log of *wait_for_processing*.",
             type="boolean",
             section=_COURSE,
         ),
@@ -222,7 +223,7 @@ def _after() -> dict[str, Param]:
         "max_log_lines": Param(
             100000,
             title="Most log lines",
-            description_md="Lines that `pull_logs` shows; of a longer log, its head and its tail.",
+            description_md="Lines that *pull_logs* shows; of a longer log, its head and its tail.",
             type="integer",
             minimum=2,
             maximum=10000000,
@@ -245,7 +246,7 @@ def _after() -> dict[str, Param]:
         "fail_on_asset_failures": Param(
             None,
             title="Fail if so many assets failed",
-            description_md="A count such as `1`, or a share such as `2.5%`: the run fails if at least so many assets "
+            description_md="A count such as *1*, or a share such as *2.5%*: the run fails if at least so many assets "
             "failed. Empty: they are reported only.",
             type=["null", "string"],
             pattern=FAILURES_PATTERN,
@@ -259,12 +260,12 @@ _LOOK = "What is reconciled"
 
 
 def control_params() -> dict[str, Param]:
-    """The parameters of `aem_guides_control_job`."""
+    """The parameters of *aem_guides_control_job*."""
     return {
         "processing_id": Param(
             "",
             title="Execution ID",
-            description_md="The `processingId` of the job: the execution ID in the Bulk Processor.",
+            description_md="The *processingId* of the job: the execution ID in the Bulk Processor.",
             type="string",
             minLength=1,
             maxLength=1000,
@@ -292,7 +293,7 @@ def control_params() -> dict[str, Param]:
 
 
 def reconcile_params() -> dict[str, Param]:
-    """The parameters of `aem_guides_reconcile_history`."""
+    """The parameters of *aem_guides_reconcile_history*."""
     return {
         "dry_run": Param(
             False,
@@ -304,7 +305,7 @@ def reconcile_params() -> dict[str, Param]:
         "connection_ids": Param(
             None,
             title="Connections",
-            description_md="The instances, one connection a line; empty: as `[aem_guides] reconcile_connections` says.",
+            description_md="The instances, one connection a line; empty: as *[aem_guides] reconcile_connections* says.",
             type=["array", "null"],
             items={"type": "string", "minLength": 1, "maxLength": 250},
             section=_LOOK,

@@ -61,7 +61,7 @@ def _login_fields() -> dict[str, object]:
             "How to log in; each field below says for which kind it is. Empty: User and password where a user is "
             "given, else Access token.",
             enum=[*names, None],
-            values_display=names,
+            values_display={**names, "null": "As the filled-in fields say"},
         ),
         "token": _field(
             "Access token",

@@ -48,9 +48,11 @@ class Row:
     log_lines: int | None
     archive_uri: str | None
     sha256: str | None
+    has_log: bool = True
+    """False where there was none to be archived; not part of the report."""
 
     def to_json(self) -> JsonObject:
-        return cast("JsonObject", asdict(self))
+        return cast("JsonObject", {name: value for name, value in asdict(self).items() if name != "has_log"})
 
 
 def build_row(results: PathResults) -> Row:
@@ -70,6 +72,7 @@ def build_row(results: PathResults) -> Row:
         log_lines=_count(logs.get("lines")),
         archive_uri=_text(archive.get("uri")),
         sha256=_text(archive.get("sha256")),
+        has_log=results.archive is None or archive.get("uri") is not None,
     )
 
 
@@ -82,7 +85,7 @@ def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
             continue
         if row.log_lines is None:
             found.append(f"{row.path}: its log was not pulled")
-        if archive_logs and row.archive_uri is None:
+        if archive_logs and row.archive_uri is None and row.has_log:
             found.append(f"{row.path}: its log was not archived")
     return found
 

@@ -11,6 +11,7 @@ from aem_guides.protocol.errors import AemGuidesError, AnswerError, Retry
 
 _DEFAULT_FIRST_SECONDS = 30.0
 _LONGEST_SECONDS = 600.0
+_BRIEF_TRIES = 3
 
 
 def first_retry_seconds() -> float:
@@ -22,14 +23,16 @@ class AemGuidesRetryPolicy(RetryPolicy):
     """Fail at once on what no retry mends; else retry after 30 seconds, growing to ten minutes.
 
     What no retry mends says so itself (`AemGuidesError.retry`): bad input, a wrong credential, a missing scope, a
-    job that cannot be resumed. A `Retry-After` of the instance is followed where it is longer.
+    job that cannot be resumed. An endpoint that is not there is tried three times more: an instance that starts says
+    the same. A `Retry-After` of the instance is followed where it is longer.
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide by the exception and the number of the try that failed (1 is the first)."""
-        if isinstance(exception, AemGuidesError) and exception.retry is Retry.POINTLESS:
+        worth = exception.retry if isinstance(exception, AemGuidesError) else Retry.USEFUL
+        if worth is Retry.POINTLESS or (worth is Retry.BRIEFLY and try_number > _BRIEF_TRIES):
             return RetryDecision.fail(reason=f"{type(exception).__name__}: a retry cannot mend it")
         seconds = min(_LONGEST_SECONDS, first_retry_seconds() * 2.0 ** max(0, min(try_number, 30) - 1))
         if isinstance(exception, AnswerError) and exception.retry_after is not None:

@@ -34,6 +34,7 @@ from aem_guides.tasklog import show_event
 from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states_within
 from aem_guides.triggers import (
     DEADLINE_CANCEL_SECONDS,
+    EARLIER_IDS_KEY,
     KILL_CANCEL_SECONDS,
     LIVE_OFFSET_KEY,
     AemGuidesJobTrigger,
@@ -69,11 +70,13 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     :param start_task_id: the task that started the job, with the same map index: where the job is in its off-peak hours
         is kept as an XCom of it, since Airflow wipes those of the waiting task when it is cleared.
     :param longest_look: seconds between two looks at the most.
+    :param lost_minutes: for how long a job is looked for that neither status nor history knows, as while the instance
+        starts up; then it is lost.
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
-    Returns the outcome as `outcome.WaitOutcome.to_json`. The XCom `processing_id` is the id under which the job
-    goes on, `outcome` its outcome also where the task fails. Raises JobFailedError, JobCancelledError,
-    JobLostError, JobOutcomeUnknownError, DeadlineExceededError.
+    Returns the outcome as `outcome.WaitOutcome.to_json`. The XCom `processing_id` is the id under which the job goes
+    on, `earlier_processing_ids` those it had before, `outcome` its outcome also where the task fails. Raises
+    JobFailedError, JobCancelledError, JobLostError, JobOutcomeUnknownError, DeadlineExceededError.
     """
 
     template_fields: Sequence[str] = (
@@ -106,6 +109,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         only_between: JsonValue = None,
         start_task_id: str | None = None,
         longest_look: float = 15.0,
+        lost_minutes: float = 5.0,
         deferrable: bool = True,
         **kwargs: object,
     ) -> None:
@@ -122,6 +126,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         self.only_between = only_between
         self.start_task_id = start_task_id
         self.longest_look = longest_look
+        self.lost_minutes = lost_minutes
         self.deferrable = deferrable
         self._waiting_for: tuple[TaskKey, str] | None = None
 
@@ -212,7 +217,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             memory.resumes_left = max(1, resumes)  # who clears the task asks for one
         if off_peak is not None:
             memory.off_peak = off_peak.restarted(memory.deadline_at, now) if cleared else off_peak
-            memory.processing_id = off_peak.processing_id
+            memory.processing_id, memory.earlier = off_peak.processing_id, off_peak.earlier
             memory.deadline_at = memory.off_peak.deadline_at
         return memory
 
@@ -223,7 +228,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         """Where the job is in its off-peak hours, as far as any try or trigger has come."""
         if self._hours() is None:
             return None
-        first = OffPeakState(memory.origin_id, memory.processing_id, memory.deadline_at)
+        first = OffPeakState(memory.origin_id, memory.processing_id, memory.deadline_at, earlier=memory.earlier)
         return newest(memory.off_peak or first, kept_state(context, self.start_task_id, memory.origin_id))
 
     def _hold_back(self, context: Context, memory: WaitMemory, job: Job) -> bool:
@@ -263,7 +268,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         request = self._request(job)
         self.log.info("Resuming job %s from its checkpoint (%s resumes left)", job.processing_id, memory.resumes_left)
         steps = resume_once(hook.talk, job, request, run=run_label(context), intent=memory.resume_intent)
-        memory.processing_id = hook.drive(steps, remember)
+        memory.goes_on_as(hook.drive(steps, remember))
         memory.resumes += 1
         memory.resumes_left -= 1
         memory.resume_intent = None
@@ -298,6 +303,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             stall_seconds=plan.stall_seconds,
             log_budget=plan.log_budget,
             longest_look=self.longest_look,
+            lost_seconds=plan.lost_patience,
             off_peak=order.to_json() if order is not None else None,
         )
 
@@ -311,7 +317,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             show_event(self.log, event)
             state = memory.off_peak.noting(event) if memory.off_peak is not None else None
             if state is not None:
-                memory.off_peak, memory.processing_id = state, state.processing_id
+                memory.off_peak, memory.processing_id, memory.earlier = state, state.processing_id, state.earlier
                 memory.save(context)
                 self._waiting_for = (key, memory.processing_id)
                 self._tell_id(context, memory)
@@ -338,6 +344,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             stall_seconds=minutes * 60,
             pacing=Pacing(longest=self.longest_look),
             log_budget=LIVE_LOG_LINES if fields.flag("stream_logs", self.stream_logs) else 0,
+            lost_patience=fields.positive("lost_minutes", self.lost_minutes, most=60 * 24) * 60,
         )
 
     def _finish(self, context: Context, memory: WaitMemory, followed: Followed, cancel: str | None) -> JsonObject:
@@ -356,6 +363,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
 
     def _tell_id(self, context: Context, memory: WaitMemory) -> None:
         context["ti"].xcom_push(PROCESSING_ID_KEY, memory.processing_id)
+        context["ti"].xcom_push(EARLIER_IDS_KEY, list(memory.earlier))
 
     def _cancels(self) -> bool:
         return self._started()["origin"] != Origin.ADOPTED or fields.flag("cancel_adopted", self.cancel_adopted)

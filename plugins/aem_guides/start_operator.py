@@ -17,8 +17,8 @@ from aem_guides.protocol.errors import (
     AemGuidesError,
     DeadlineExceededError,
     DoubtfulStartError,
-    RejectedError,
     Retry,
+    StartRefusedError,
     UnreachableError,
 )
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
@@ -56,14 +56,15 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
     :param on_active_job: `adopt` a job that is active on the path and asks for the same, `queue` behind it, or `fail`.
     :param max_active_jobs: start only while fewer jobs are active on the instance; waits in the triggerer.
-    :param queue_hours: how long to wait for one's turn at the most, from the beginning of the off-peak hours on.
+    :param queue_hours: how long to wait for one's turn at the most, over all tries until Clear; from the beginning of
+        the off-peak hours on.
     :param only_between: start only in these off-peak hours, as `protocol.offpeak` has them; until then it waits in
         the triggerer.
 
     Returns `{"processing_id", "path", "origin", "request", "instance"}`; `origin` is "started", "recovered" (an
     earlier try had started it) or "adopted". A retry after a crash finds the job that an earlier try started; Clear
     after the task had done its work starts anew, unless its job is still active. Raises InvalidInputError,
-    ActiveJobError, DoubtfulStartError, RejectedError, and what a call raises.
+    ActiveJobError, DoubtfulStartError, StartRefusedError, and what a call raises.
     """
 
     template_fields: Sequence[str] = (
@@ -147,9 +148,10 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             outcome = self._start_once(context, hook, request, policy, memory)
             while isinstance(outcome, MustWait):
                 self.log.info("Waiting: %s", outcome.why)
+                until = self._queue_until(context, memory, outcome)
                 if may_defer or (self.deferrable and outcome.opens_at is not None):
-                    self.defer(trigger=self._turn(request, outcome, policy), method_name="execute_after_wait")
-                self._wait_here(hook, request, outcome, policy)
+                    self.defer(trigger=self._turn(request, outcome, policy, until), method_name="execute_after_wait")
+                self._wait_here(hook, request, outcome, policy, until)
                 outcome = self._start_once(context, hook, request, policy, memory)
             memory.done, memory.doubtful = True, False
             memory.save(context)
@@ -185,7 +187,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             memory.doubtful = True
             memory.save(context)
             raise
-        except (RejectedError, ActiveJobError):
+        except (StartRefusedError, ActiveJobError):
             memory.intent = None
             memory.save(context)
             raise
@@ -211,6 +213,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
                 self.log.info("The task was cleared after job %s: starting anew.", intent.processing_id)
                 memory.intent = None
         memory.done = memory.doubtful = False
+        memory.queue_until = None
 
     def _request(self) -> ProcessingRequest:
         if self.request is not None:
@@ -232,28 +235,35 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             hours=parse_only_between(self.only_between),
         )
 
-    def _deadline(self, wait: MustWait) -> float:
-        began = time.time() if wait.opens_at is None else wait.opens_at
-        return began + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
+    def _queue_until(self, context: Context, memory: StartMemory, wait: MustWait) -> float:
+        if memory.queue_until is None or wait.opens_at is not None:
+            began = time.time() if wait.opens_at is None else wait.opens_at
+            memory.queue_until = began + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
+            memory.save(context)
+        return memory.queue_until
 
-    def _turn(self, request: ProcessingRequest, wait: MustWait, policy: StartPolicy) -> AemGuidesTurnTrigger:
+    def _turn(
+        self, request: ProcessingRequest, wait: MustWait, policy: StartPolicy, until: float
+    ) -> AemGuidesTurnTrigger:
         return AemGuidesTurnTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
             request=request.to_json(),
             blocking_id=wait.processing_id,
             max_active_jobs=policy.max_active_jobs,
-            deadline_at=self._deadline(wait),
+            deadline_at=until,
             longest_look=self.longest_look,
             only_between=policy.hours.to_json() if policy.hours else None,
         )
 
-    def _wait_here(self, hook: AemGuidesHook, request: ProcessingRequest, wait: MustWait, policy: StartPolicy) -> None:
+    def _wait_here(
+        self, hook: AemGuidesHook, request: ProcessingRequest, wait: MustWait, policy: StartPolicy, until: float
+    ) -> None:
         steps = wait_for_turn(
             hook.talk,
             request,
             blocking_id=wait.processing_id,
             max_active_jobs=policy.max_active_jobs,
-            deadline_at=self._deadline(wait),
+            deadline_at=until,
             pacing=Pacing(longest=self.longest_look),
             hours=policy.hours,
         )

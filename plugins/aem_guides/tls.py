@@ -8,9 +8,26 @@ from collections.abc import Sequence
 
 import certifi
 from requests.adapters import HTTPAdapter
-from urllib3 import ProxyManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.connection import HTTPSConnection
 
 SocketOptions = Sequence[tuple[int, int, int]]
+
+
+class HandshakeError(ssl.SSLError):
+    """TLS could not be agreed on, so that nothing was sent; any other error of TLS may come after the request too."""
+
+
+class _Connection(HTTPSConnection):
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except ssl.SSLError as error:
+            raise HandshakeError(*error.args) from error
+
+
+class _ConnectionPool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
 
 
 @functools.lru_cache(maxsize=8)
@@ -42,8 +59,14 @@ class TlsAdapter(HTTPAdapter):
         """Every direct connection has the context."""
         kwargs |= {"ssl_context": self._context, "socket_options": self._socket_options}
         super().init_poolmanager(connections, maxsize, block, **kwargs)
+        _tell_handshakes_apart(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: object) -> ProxyManager:
         """Every connection through a proxy has it too."""
         manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs | {"ssl_context": self._context})
+        _tell_handshakes_apart(manager)
         return manager
+
+
+def _tell_handshakes_apart(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _ConnectionPool}

@@ -28,6 +28,7 @@ from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states
 LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"
 PROCESSING_ID_KEY = "processing_id"
+EARLIER_IDS_KEY = "earlier_processing_ids"
 DEADLINE_CANCEL_SECONDS = 120.0
 KILL_CANCEL_SECONDS = 20.0
 FIRST_LOOK_SECONDS = 2.0
@@ -71,6 +72,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
     :param stall_seconds: warn after so long without progress.
     :param log_budget: show at most so many lines of the job's log as they come.
     :param longest_look: seconds between two looks at the most.
+    :param lost_seconds: for how long a job is looked for that neither status nor history knows.
     :param off_peak: the off-peak hours and where the job is in them, as `off_peak.OffPeakOrder` writes it; None: the
         job may work at any time. `deadline_at` is then that of the state in it.
 
@@ -88,6 +90,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         stall_seconds: float,
         log_budget: int,
         longest_look: float,
+        lost_seconds: float = 300.0,
         off_peak: JsonObject | None = None,
     ) -> None:
         super().__init__(
@@ -99,6 +102,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             stall_seconds=stall_seconds,
             log_budget=log_budget,
             longest_look=longest_look,
+            lost_seconds=lost_seconds,
             off_peak=off_peak,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
@@ -109,6 +113,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         self.stall_seconds = stall_seconds
         self.log_budget = log_budget
         self.longest_look = longest_look
+        self.lost_seconds = lost_seconds
         self._order = OffPeakOrder.from_json(off_peak) if off_peak is not None else None
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -168,6 +173,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             pacing=Pacing(longest=self.longest_look),
             log_budget=max(0, self.log_budget - offset),
             log_offset=offset,
+            lost_patience=self.lost_seconds,
         )
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             followed = await self._drive(hook, plan, key)
@@ -205,6 +211,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         if key is not None:
             await self._order.keep(key, state)
             if renamed:
+                await self._remember(key, EARLIER_IDS_KEY, list(state.earlier))
                 await self._remember(key, PROCESSING_ID_KEY, state.processing_id)
                 await self._remember(key, LIVE_OFFSET_KEY, 0)
         self._order, self.processing_id = replace(self._order, state=state), state.processing_id
@@ -239,7 +246,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         )
         return kept if isinstance(kept, int) else 0
 
-    async def _remember(self, key: TaskKey, name: str, value: int | str) -> None:
+    async def _remember(self, key: TaskKey, name: str, value: int | str | list[str]) -> None:
         await BaseXCom.aset(
             name, value, dag_id=key.dag_id, task_id=key.task_id, run_id=key.run_id, map_index=key.map_index
         )

@@ -92,8 +92,12 @@ def test_a_second_job_on_an_active_folder_is_refused(instance: Instance, status:
     assert instance.begin(child).status_code == status
     instance.emulator.settings(lock_includes_overlap=False)
     assert instance.begin(child).status_code == 200
-    instance.tell("cancel", processing_id)
-    instance.end(processing_id)
+    instance.emulator.settings(lock=False)
+    second = instance.start(path)
+    instance.emulator.settings(lock=True)
+    for started in (processing_id, second):
+        instance.tell("cancel", started)
+        instance.end(started)
     assert instance.begin(path).status_code == 200
 
 

@@ -37,7 +37,8 @@ def test_every_parameter_has_title_description_and_section(bag: DagBag) -> None:
         for name in dag.params:
             param = dag.params.get_param(name)
             assert param.schema.get("title"), f"{dag.dag_id}.{name}"
-            assert param.schema.get("description_md"), f"{dag.dag_id}.{name}"
+            # The form draws a box around code, which covers the lines above and below it.
+            assert "`" not in param.schema.get("description_md", "`"), f"{dag.dag_id}.{name}"
             assert param.schema.get("section"), f"{dag.dag_id}.{name}"
             assert param.value is not None or "null" in param.schema["type"], f"{dag.dag_id}.{name}"
 

@@ -72,7 +72,7 @@ def test_a_job_that_nobody_started_through_airflow_starts_what_comes_after(
     def is_told() -> bool:
         # What had ended before the watcher's first look is no news: so jobs are started until one is told.
         if all(job["state"] == "SUCCESS" for job in airflow.emulator.jobs(PATH)):
-            started.add(start_foreign(airflow, PATH))
+            started.add(start_foreign(airflow.emulator, PATH))
         payloads = [extra.get("payload") for extra in told(airflow)]
         return any(isinstance(p, dict) and p["processing_id"] in started for p in payloads)
 

@@ -228,14 +228,18 @@ def a_resume_under_another_id_is_followed_there(people: People) -> None:
         assert run.times_processed() == [1] * 60
 
 
-def a_job_that_cannot_be_resumed_fails_for_good_at_once_with_its_logs_archived(people: People) -> None:
-    run = Run.begin(people.common, files=40, rate=FAST, fail_at=0.5, resumable=False)
+def a_job_that_cannot_be_resumed_fails_for_good_at_once_archived_and_clear_starts_anew(people: People) -> None:
+    run = Run.begin(people.common, rate=FAST, fail_at=0.5, resumable=False)
     assert run.end() == "failed"
     assert run.tries_that_said("It cannot be resumed", WAIT) == 1
     row = run.row()
     assert row["state"] == "FAILED"
     assert row["archive_uri"]
     assert row["log_lines"]
+    run.hasten()
+    people.airflow.clear(run.run_id, START)
+    assert run.end() == "success"
+    assert [job["state"] for job in run.jobs()] == ["FAILED", "SUCCESS"]
 
 
 def a_deadline_cancels_the_job_and_says_so_in_words(people: People) -> None:
@@ -266,6 +270,7 @@ def queue_waits_for_the_active_job_adopt_takes_it_up_and_fail_fails(people: Peop
     second.wait_for(START, "deferred")
     adopting, refusing = first.again(on_active_job="adopt"), first.again(on_active_job="fail")
     assert refusing.end() == "failed"
+    assert refusing.tries_that_said("is active on this path", START) == 1
     adopting.wait_for(WAIT, "deferred")
     first.hasten()
     assert [run.end() for run in (first, adopting, second)] == ["success"] * 3
@@ -294,7 +299,7 @@ def played(
     clearing_a_start_that_had_done_its_work_starts_anew_unless_its_job_is_active,
     a_job_that_fails_half_way_is_resumed_by_the_retry_and_no_asset_is_processed_twice,
     a_resume_under_another_id_is_followed_there,
-    a_job_that_cannot_be_resumed_fails_for_good_at_once_with_its_logs_archived,
+    a_job_that_cannot_be_resumed_fails_for_good_at_once_archived_and_clear_starts_anew,
     a_deadline_cancels_the_job_and_says_so_in_words,
     a_deadline_leaves_the_job_alone_if_told_so,
     queue_waits_for_the_active_job_adopt_takes_it_up_and_fail_fails,

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from tests.support.airflow_stack import DAG, WAIT, LiveAirflow
-from tests.support.emulator import PASSWORD
+from tests.support.emulator import PASSWORD, EmulatorProcess
 
 RECONCILE = "aem_guides_reconcile_history"
 CONTROL = "aem_guides_control_job"
@@ -23,10 +23,10 @@ def folder(airflow: LiveAirflow, files: int = 20, **more: object) -> str:
     return path
 
 
-def start_foreign(airflow: LiveAirflow, path: str) -> str:
+def start_foreign(emulator: EmulatorProcess, path: str) -> str:
     """As a person with curl."""
     answer = httpx.post(
-        f"{airflow.emulator.url}/bin/guides/v1/assets/process",
+        f"{emulator.url}/bin/guides/v1/assets/process",
         json={"path": path, "type": "ASSET_PROCESSING"},
         auth=("admin", PASSWORD),
         trust_env=False,
@@ -44,9 +44,9 @@ def reconcile(airflow: LiveAirflow, **conf: object) -> tuple[str, str, str]:
     return run_id, state, "\n".join(report)
 
 
-def control(airflow: LiveAirflow, action: str, processing_id: str) -> tuple[str, Any, str]:
+def control(airflow: LiveAirflow, action: str, processing_id: str, **conf: object) -> tuple[str, Any, str]:
     """One action on one job: the run's state, what the task returned, and its log."""
-    run_id, state = airflow.run_dag(CONTROL, {"action": action, "processing_id": processing_id})
+    run_id, state = airflow.run_dag(CONTROL, {"action": action, "processing_id": processing_id, **conf})
     (instance,) = airflow.rest.task_instances(CONTROL, run_id)
     where = f"/dags/{CONTROL}/dagRuns/{run_id}/taskInstances/control_job/logs/{instance['try_number']}"
     headers = {"Accept": "application/json"}
@@ -57,7 +57,7 @@ def control(airflow: LiveAirflow, action: str, processing_id: str) -> tuple[str,
 
 def test_jobs_of_ours_and_of_others_are_in_the_ledger_and_the_report_is_everywhere(airflow: LiveAirflow) -> None:
     ours, theirs = folder(airflow), folder(airflow)
-    foreign = start_foreign(airflow, theirs)
+    foreign = start_foreign(airflow.emulator, theirs)
     run_id, state = airflow.run({"paths": [ours]})
     assert state == "success"
     (row,) = airflow.rest.xcom(DAG, run_id, "report")
@@ -147,7 +147,7 @@ def test_an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes
 
 def test_a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id(airflow: LiveAirflow) -> None:
     path = folder(airflow, 100, rate=0.2)
-    foreign = start_foreign(airflow, path)
+    foreign = start_foreign(airflow.emulator, path)
     state, _, log = control(airflow, "archive", foreign)
     assert (state, "its log is not whole yet" in log) == ("failed", True)
     state, result, _ = control(airflow, "cancel", foreign)

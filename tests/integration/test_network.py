@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, RejectedError, UnreachableError
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.start import Origin, Started, StartOutcome, StartPolicy, start_once
 from tests.support.emulator import PASSWORD, EmulatorProcess
-from tests.support.network import forward_proxy, self_signed, tls_front
+from tests.support.network import forward_proxy, self_signed, tls_front, tls_front_that_breaks
 
+QUICK = StartPolicy(patience=(0.1, 0.2, 0.5))
 ONCE = RetrySettings(attempts=1)
 PROXY_LOGIN = "carol:c%40nary-proxy"
 
@@ -33,6 +37,25 @@ def asynchronous() -> None:
     asyncio.run(run())
 
 
+def start_blocking(request: ProcessingRequest) -> Started:
+    with AemGuidesHook(retries=ONCE) as hook:
+        return started(hook.drive(start_once(hook.talk, request, policy=QUICK, run="run")))
+
+
+def start_asynchronous(request: ProcessingRequest) -> Started:
+    async def run() -> Started:
+        async with AemGuidesAsyncHook(retries=ONCE) as hook:
+            return started(await hook.drive(start_once(await hook.talk(), request, policy=QUICK, run="run")))
+
+    return asyncio.run(run())
+
+
+def started(outcome: StartOutcome) -> Started:
+    assert isinstance(outcome, Started)
+    return outcome
+
+
+STARTING = {blocking: start_blocking, asynchronous: start_asynchronous}
 pytestmark = pytest.mark.parametrize("body", [blocking, asynchronous])
 Body = Callable[[], None]
 
@@ -106,6 +129,19 @@ def test_https_to_a_port_that_speaks_http_is_told_so(
 ) -> None:
     connect(emulator.url.replace("http:", "https:"))
     assert "does not speak TLS" in refused(body)
+
+
+def test_a_start_whose_answer_cannot_be_decrypted_may_have_been_accepted(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path)
+    path = f"/content/dam/undecipherable-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10, rate=1000)
+    with tls_front_that_breaks(emulator.port, certificate) as port:
+        connect(f"https://localhost:{port}", ca_file=str(certificate.file))
+        started = STARTING[body](ProcessingRequest(path))
+    assert started.origin is Origin.RECOVERED
+    assert [job["processing_id"] for job in emulator.jobs(path)] == [started.processing_id]
 
 
 @pytest.mark.parametrize("login", [None, PROXY_LOGIN])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import re
 import select
 import socket
 import socketserver
@@ -77,6 +78,12 @@ def _head(near: socket.socket) -> str:
     return read.decode("latin-1")
 
 
+def _body_left(read: str) -> int:
+    """How many bytes of a request's body have not been read with its head."""
+    told = re.search(r"^content-length: *(\d+)", read, re.IGNORECASE | re.MULTILINE)
+    return (int(told[1]) if told else 0) - len(read.partition("\r\n\r\n")[2])
+
+
 @contextlib.contextmanager
 def forward_proxy(login: str | None = None) -> Iterator[Seen]:
     """An HTTP proxy, for plain requests and CONNECT; with `login`, as in "user:password", only for who has it."""
@@ -115,6 +122,33 @@ def tls_front(port: int, certificate: Certificate) -> Iterator[int]:
     def serve(near: socket.socket) -> None:
         with context.wrap_socket(near, server_side=True) as secured:
             _join(secured, "127.0.0.1", port)
+
+    with serving(serve) as front:
+        yield front
+
+
+@contextlib.contextmanager
+def tls_front_that_breaks(port: int, certificate: Certificate) -> Iterator[int]:
+    """The same, which sends what cannot be decrypted instead of the answer to the first POST; yields its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key_file)
+    undecipherable = b"\x17\x03\x03\x00\x20" + bytes(32)
+    broken = threading.Event()
+
+    def serve(near: socket.socket) -> None:
+        with context.wrap_socket(near, server_side=True) as secured:
+            head = _head(secured)
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as far:
+                far.sendall(head.replace("\r\n", "\r\nConnection: close\r\n", 1).encode("latin-1"))
+                for _ in range(_body_left(head)):
+                    far.sendall(secured.recv(1))
+                answer = b"".join(iter(lambda: far.recv(65536), b""))
+            if head.startswith("POST") and not broken.is_set():
+                broken.set()
+                with socket.socket(fileno=secured.detach()) as plain:
+                    plain.sendall(undecipherable)
+            else:
+                secured.sendall(answer)
 
     with serving(serve) as front:
         yield front

@@ -16,6 +16,7 @@ from aem_guides.protocol.errors import (
     JobFailedError,
     JobLostError,
     JobOutcomeUnknownError,
+    NotFoundError,
     Retry,
     UnavailableError,
 )
@@ -85,6 +86,16 @@ def test_a_row_claims_nothing_that_no_task_said() -> None:
     assert "/content/a" in render_table([done])
 
 
+def test_a_job_without_any_log_is_no_reason_to_fail_the_run() -> None:
+    request: dict[str, JsonValue] = {"path": "/content/a"}
+    done = PathResults(request, {"processing_id": "p"}, {"state": "SUCCESS"}, logs={"lines": 0})
+    row = build_row(replace(done, archive={"uri": None, "sha256": None}))
+    assert problems([row], archive_logs=True) == []
+    assert (row.archive_uri, row.log_lines) == (None, 0)
+    assert "has_log" not in row.to_json()
+    assert problems([build_row(done)], archive_logs=True) == ["/content/a: its log was not archived"]
+
+
 def test_a_success_without_its_verification_or_with_too_many_failures_keeps_the_run_from_being_one() -> None:
     request: dict[str, JsonValue] = {"path": "/content/a"}
     done = PathResults(request, started={"processing_id": "p"}, outcome={"state": "SUCCESS"})
@@ -106,3 +117,8 @@ def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:
     told = policy.evaluate(UnavailableError("r", 503, "", retry_after=90), 1, 5)
     assert told.retry_delay is not None
     assert told.retry_delay.total_seconds() == 90
+
+
+def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
+    policy, missing = AemGuidesRetryPolicy(), NotFoundError("r", 404, "")
+    assert [policy.evaluate(missing, number, 9).action.value for number in (1, 2, 3, 4)] == ["retry"] * 3 + ["fail"]

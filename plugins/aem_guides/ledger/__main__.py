@@ -6,6 +6,7 @@ whether the ledger can be reached. Exit status 1 and a message that says what to
 
 from __future__ import annotations
 
+import os
 import sys
 
 from aem_guides.ledger.database import open_engine
@@ -14,6 +15,8 @@ from aem_guides.protocol.errors import AemGuidesError
 
 def main() -> int:
     """Open the ledger of connection `aem_guides_ledger`; returns the exit status."""
+    # As Airflow's own commands do: else connections that are kept in Airflow's database are not seen.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         engine = open_engine()
     except AemGuidesError as error:

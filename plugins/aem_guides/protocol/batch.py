@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, number, text
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, ids_before, number, strings, text
 from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.start import Origin
@@ -17,9 +17,10 @@ from aem_guides.protocol.states import Verdict
 class PathNote:
     """What is known of the job of one path; written down before every request that must not be sent twice.
 
-    `start` is the intent to start it, `processing_id` the id under which it goes on. `resume_from` is the job that
-    is to be resumed, `resume` the intent to do so. `deadline_at` is in seconds since the epoch, None until the job
-    runs. `doubtful`: it could not be settled whether a job was started, and a person was asked to look.
+    `start` is the intent to start it, `processing_id` the id under which it goes on. `resume_from` is the job that is
+    to be resumed, `resume` the intent to do so, `earlier` the ids that the job had before a resume changed them.
+    `deadline_at` is in seconds since the epoch, None until the job runs. `doubtful`: it could not be settled whether
+    a job was started, and a person was asked to look.
     """
 
     fingerprint: str
@@ -31,6 +32,7 @@ class PathNote:
     resumes: int = 0
     deadline_at: float | None = None
     doubtful: bool = False
+    earlier: tuple[str, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -53,6 +55,7 @@ class PathNote:
             resume=None,
             resumes=self.resumes + 1,
             deadline_at=self.deadline_at or deadline_at,
+            earlier=ids_before(self.earlier, self.resume_from or self.processing_id, processing_id),
         )
 
     def to_json(self) -> JsonObject:
@@ -67,6 +70,7 @@ class PathNote:
             "resumes": self.resumes,
             "deadline_at": self.deadline_at,
             "doubtful": self.doubtful,
+            "earlier": list(self.earlier),
         }
 
     @classmethod
@@ -86,6 +90,7 @@ class PathNote:
             resumes=number(data.get("resumes")) or 0,
             deadline_at=float(deadline) if isinstance(deadline, int | float) else None,
             doubtful=data.get("doubtful") is True,
+            earlier=strings(data.get("earlier")),
         )
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -32,13 +32,24 @@ from aem_guides.protocol.models import (
     strings,
     text,
 )
-from aem_guides.protocol.states import state_of_word
+from aem_guides.protocol.states import JobState, state_of_word
 from aem_guides.protocol.steps import HttpRequest, Reply
 
 T = TypeVar("T")
 
 _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+"""A compressed body that is cut off would be unpacked as far as it goes, and no length tells."""
+
+_ASSET_STATES = {
+    JobState.WAITING: AssetState.PENDING,
+    JobState.RUNNING: AssetState.PROCESSING,
+    JobState.SUCCESS: AssetState.SUCCESS,
+    JobState.FAILED: AssetState.FAILURE,
+}
+"""Assets are told of in the words that jobs have, in as many spellings; one that was cancelled is none of these."""
+
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
 
 
@@ -101,12 +112,14 @@ def download(processing_id: str) -> Call[Reply]:
     request = _get(
         f"{_PROCESS}/logs/download", {"processingId": processing_id}, accept="application/zip, application/json"
     )
-    return Call("log download", request, _whole)
+    return Call("log download", replace(request, headers={**request.headers, **_AS_IT_IS}), _whole)
 
 
 def log_file(path: str) -> Call[Reply]:
     """One file that the JSON answer of `download` names; `path` has its query and is on the instance's own origin."""
-    return Call("log file", HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*"}), _whole)
+    return Call(
+        "log file", HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*", **_AS_IT_IS}), _whole
+    )
 
 
 def cancel(processing_id: str) -> Call[None]:
@@ -260,13 +273,13 @@ def _read_asset_status(reply: Reply) -> AssetStatusReport:
     data = _json_object(reply)
     word = text(data.get("status")) or ""
     entries = data.get("assets")
-    assets = tuple(_read_asset(_mapping(entry)) for entry in entries) if isinstance(entries, list) else None
+    assets = tuple(_read_asset(_object(entry, "an asset")) for entry in entries) if isinstance(entries, list) else None
     return AssetStatusReport(text(data.get("jobId")) or "", word, assets)
 
 
 def _read_asset(entry: Mapping[str, JsonValue]) -> AssetStatus:
     word = text(entry.get("status")) or ""
-    state = AssetState(word.upper()) if word.upper() in AssetState.__members__ else AssetState.UNKNOWN
+    state = _ASSET_STATES.get(state_of_word(word), AssetState.UNKNOWN)
     reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
     path = text(entry.get("path")) or ""
     return AssetStatus(path, state, word, text(entry.get("uuid")), flag(entry.get("exists")), reason)

@@ -50,7 +50,9 @@ _WEB_PAGE = (
     "Check the field host."
 )
 _NO_PERMISSION = "Or the user may lack the permission for this."
-_HIBERNATED = "The sandbox seems to be hibernated: wake it up in the Developer Console."
+_HIBERNATED = (
+    "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console, to which its page in a browser leads."
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class Conversation:
                     renewed = yield from self._authorize(authorization)
                     if renewed != authorization:
                         authorization = renewed
-                        continue
+                        if call.repeatable or not error.sent:
+                            continue
                 raise
             except (UnreachableError, UnavailableError, MalformedAnswerError) as error:
                 if attempt >= self.retries.attempts or not _may_repeat(call, error):
@@ -186,28 +189,27 @@ class Conversation:
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
-        if "hibernat" in excerpt.lower():
+        if _is_hibernated(reply):
             return UnavailableError(label, status, excerpt, attempts=attempts, hint=_HIBERNATED)
         if 300 <= status < 400:
             where = _without_query(reply.headers.get("location", ""))
             hint = f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {self._login_remedy}"
-            return AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint))
+            return _not_acted_on(AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint)))
         if 200 <= status < 300:
             hint = f"{_WEB_PAGE.format(title=self.redact(_title(reply))[:100])} {self._login_remedy}"
             return AuthenticationError(label, status, "", attempts=attempts, hint=hint)
         if status == 401:
-            return AuthenticationError(label, status, excerpt, attempts=attempts, hint=self._login_remedy)
+            refused = AuthenticationError(label, status, excerpt, attempts=attempts, hint=self._login_remedy)
+            return _not_acted_on(refused)
         if status == 403 and _speaks_of_scopes(reply):
-            return ScopeError(label, status, excerpt, attempts=attempts)
+            return _not_acted_on(ScopeError(label, status, excerpt, attempts=attempts))
         if status == 403:
             hint = f"{self._login_remedy} {_NO_PERMISSION}"
-            return AuthenticationError(label, status, excerpt, attempts=attempts, hint=hint)
+            return _not_acted_on(AuthenticationError(label, status, excerpt, attempts=attempts, hint=hint))
         if status == 404:
             return NotFoundError(label, status, excerpt, attempts=attempts)
         if status == 407:
-            by_proxy = RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN)
-            by_proxy.sent = False
-            return by_proxy
+            return _not_acted_on(RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN))
         if status == 429 or status >= 500:
             retry_after = _retry_after(reply, self.now())
             return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after)
@@ -221,6 +223,12 @@ class Conversation:
         if isinstance(error, AnswerError) and error.retry_after is not None:
             return min(error.retry_after, self.retries.retry_after_cap_seconds)
         return self.retries.backoff(attempt, self.surroundings.random())
+
+
+def _not_acted_on(refusal: AnswerError) -> AnswerError:
+    """A refusal at the door; a web page with status 200 is none, for it may hide that the request was accepted."""
+    refusal.sent = False
+    return refusal
 
 
 def _forms(secret: str) -> set[str]:
@@ -263,6 +271,13 @@ def _title(reply: Reply) -> str:
     page = reply.body[:100_000].decode("utf-8", errors="replace")
     found = re.search(r"<title[^>]*>([^<]*)", page, re.IGNORECASE)
     return " ".join(found[1].split()) if found else "without a title"
+
+
+def _is_hibernated(reply: Reply) -> bool:
+    """A hibernated sandbox answers everything with a page, or leads to one; other answers may quote a path."""
+    if 300 <= reply.status < 400:
+        return "hibernat" in reply.headers.get("location", "").partition("?")[0].lower()
+    return _is_html(reply) and b"hibernat" in reply.body[:100_000].lower()
 
 
 def _speaks_of_scopes(reply: Reply) -> bool:

@@ -10,7 +10,8 @@
     │   ├── AuthenticationError      not logged in, or a login page instead of an answer
     │   │   └── ScopeError           logged in, but the credential lacks a scope or permission
     │   ├── RejectedError            4xx: the request itself is not accepted
-    │   │   └── NotFoundError        404: no such endpoint, job or file
+    │   │   ├── NotFoundError        404: no such endpoint, job or file
+    │   │   └── StartRefusedError    a start was refused, and it is certain that no job came of it
     │   ├── UnavailableError         429 and 5xx: busy, restarting, broken
     │   └── MalformedAnswerError     an answer that cannot be what the contract promises
     ├── ActiveJobError               another job is active on the path
@@ -42,6 +43,8 @@ class Retry(enum.Enum):
     """Whether doing the same again later can succeed."""
 
     USEFUL = "useful"
+    BRIEFLY = "briefly"
+    """An instance that starts up says so too, for some minutes; after that it is final."""
     POINTLESS = "pointless"
 
 
@@ -139,7 +142,13 @@ class RejectedError(AnswerError):
 
 
 class NotFoundError(RejectedError):
-    """404: this instance has no such endpoint, job or file."""
+    """404: this instance has no such endpoint, job or file, or not yet, since it is starting."""
+
+    retry = Retry.BRIEFLY
+
+
+class StartRefusedError(RejectedError):
+    """The instance refused a start, and it is certain that no job came of the request."""
 
 
 class UnavailableError(AnswerError):

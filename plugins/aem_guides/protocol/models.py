@@ -20,6 +20,7 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 ASSET_PROCESSING = "ASSET_PROCESSING"
+_LATEST_TIME = 253_402_300_799_999
 FILE_TYPES = ("DITATOPIC", "DITAMAP", "MARKDOWN", "HTML/CSS", "DITAVAL", "OTHERS")
 
 
@@ -166,22 +167,22 @@ class Job:
     def match(self, request: ProcessingRequest) -> Match:
         """Compare with a request.
 
-        `UNTOLD`: all that the instance tells agrees, but it keeps back a field in which the two could differ.
+        `UNTOLD`: all that the instance tells agrees, but it keeps back a field in which the two could differ. An
+        empty field counts as kept back where the request has one: how instances echo a request is not documented.
         """
         if not self.on_path(request.path):
             return Match.OTHER
-        if self.processing_type and self.processing_type.upper() != request.processing_type.upper():
+        if self.processing_type and _letters(self.processing_type) != _letters(request.processing_type):
             return Match.OTHER
         wanted = {same_path(path) for path in request.excluded_paths}
         told = {same_path(path) for path in self.excluded_paths or ()}
-        untold = self.excluded_paths is None and bool(wanted)
-        if told != wanted and not untold:
-            return Match.OTHER
-        if self.job_filter is None:
-            untold = untold or request.has_filter()
-        elif not _same_filter(self.job_filter, request):
-            return Match.OTHER
-        return Match.UNTOLD if untold else Match.SAME
+        told_filter = self.job_filter or JobFilter()
+        return _compare(
+            (told, wanted),
+            (_all_letters(told_filter.file_types), _all_letters(request.file_types)),
+            (told_filter.created_after, request.created_after),
+            (told_filter.created_before, request.created_before),
+        )
 
 
 @dataclass(frozen=True)
@@ -283,8 +284,15 @@ def number(value: object) -> int | None:
 
 
 def milliseconds(value: object) -> int | None:
-    """Epoch milliseconds; `0` and whatever is no number mean "not yet" and give None."""
-    return number(value) or None
+    """Epoch milliseconds; `0` and whatever is no number, or beyond the year 9999, mean "not yet" and give None."""
+    at = number(value)
+    return at if at is not None and 0 < at <= _LATEST_TIME else None
+
+
+def ids_before(earlier: tuple[str, ...], current: str | None, goes_on_as: str) -> tuple[str, ...]:
+    """The ids that a job had before the one under which it goes on, the first one first."""
+    ids = earlier if current is None or current in earlier else (*earlier, current)
+    return tuple(name for name in ids if name != goes_on_as)
 
 
 def flag(value: object) -> bool | None:
@@ -297,9 +305,21 @@ def newest_first(jobs: Iterable[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: job.started_at or float("inf"), reverse=True)
 
 
-def _same_filter(told: JobFilter, request: ProcessingRequest) -> bool:
-    return (
-        set(told.file_types) == set(request.file_types)
-        and told.created_after == request.created_after
-        and told.created_before == request.created_before
-    )
+def _compare(*told_and_wanted: tuple[object, object]) -> Match:
+    """Compare what is told with what is wanted, field by field; what is empty is not told, or not wanted."""
+    match = Match.SAME
+    for told, wanted in told_and_wanted:
+        if told and told != wanted:
+            return Match.OTHER
+        if wanted and not told:
+            match = Match.UNTOLD
+    return match
+
+
+def _letters(word: str) -> str:
+    """The form in which two spellings of one word of the product are equal."""
+    return "".join(letter for letter in word.upper() if letter.isalnum())
+
+
+def _all_letters(words: Iterable[str]) -> set[str]:
+    return {_letters(word) for word in words}

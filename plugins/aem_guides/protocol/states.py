@@ -49,7 +49,7 @@ _WORDS: dict[str, JobState] = {
         ("SUCCESS", "SUCCESSFUL", "SUCCEEDED", "COMPLETED", "COMPLETE", "DONE", "FINISHED"), JobState.SUCCESS
     ),
     **dict.fromkeys(("FAILED", "FAILURE", "ERROR", "ABORTED"), JobState.FAILED),
-    **dict.fromkeys(("CANCELLED", "CANCELED"), JobState.CANCELLED),
+    **dict.fromkeys(("CANCELLED", "CANCELED", "TERMINATED", "STOPPED", "KILLED", "INTERRUPTED"), JobState.CANCELLED),
 }
 
 
@@ -84,10 +84,13 @@ _VERDICT_OF_STATE = {
 def judge(job: Job) -> Verdict:
     """Say what a job is held to be.
 
-    A known word decides. Under an unknown word the other fields do: `cancellable` means it runs; `resumable`
-    is documented for cancelled and failed jobs, `restartable` for those that finished well. Success is only
-    what the instance says, never what is left over.
+    A known word decides; but one for success that is not the documented one is not believed against a flag that says
+    that the job runs, or did not finish. Under an unknown word the other fields do: `cancellable` means it runs;
+    `resumable` is documented for cancelled and failed jobs, `restartable` for those that finished well. Success is
+    only what the instance says, never what is left over.
     """
+    if job.state is JobState.SUCCESS and job.status_word.strip().upper() != JobState.SUCCESS:
+        return Verdict.ENDED_UNCLEAR if job.cancellable or job.resumable else Verdict.SUCCEEDED
     if job.state is not JobState.UNKNOWN:
         return _VERDICT_OF_STATE[job.state]
     if job.cancellable:

@@ -54,9 +54,9 @@ def torn(content: bytes) -> list[ArchivePart | Exception]:
 
 def as_files(*files: tuple[str, bytes], block: int = 4096) -> list[ArchivePart | Exception]:
     parts: list[ArchivePart | Exception] = []
-    for name, content in files:
-        parts.append(ArchivePart(name, b""))
-        parts += [ArchivePart(name, content[at : at + block]) for at in range(0, len(content), block)]
+    for position, (name, content) in enumerate(files):
+        parts.append(ArchivePart(name, b"", position))
+        parts += [ArchivePart(name, content[at : at + block], position) for at in range(0, len(content), block)]
     return parts
 
 

@@ -105,6 +105,17 @@ def test_single_log_files_are_packed_into_one_zip(folder: ObjectStoragePath) -> 
     assert stored.size < stored.uncompressed_size
 
 
+def test_files_behind_one_path_are_entries_of_their_own(folder: ObjectStoragePath) -> None:
+    files = (("/bin/log?file=a", b"first"), ("/bin/log?file=b", b"second"), ("/bin/log?file=b", b"third"))
+    store(FakeSource(as_files(*files)), folder)
+    with zipfile.ZipFile(Path(folder.path, "logs.zip")) as packed:
+        assert {name: packed.read(name) for name in packed.namelist()} == {
+            "log": b"first",
+            "log (2)": b"second",
+            "log (3)": b"third",
+        }
+
+
 def test_the_same_files_packed_twice_give_the_same_archive(tmp_path: Path) -> None:
     files = as_files(("/a.log", LINES), ("/b.log", b"x"))
     first, second = (store(FakeSource(files), ObjectStoragePath(f"file://{tmp_path}/{name}")) for name in "ab")

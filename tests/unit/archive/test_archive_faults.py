@@ -161,6 +161,33 @@ def test_a_zip_that_must_not_be_kept_is_refused_at_once(
     assert verify_archive(folder) is ArchiveCondition.OK
 
 
+def with_a_zip_within() -> tuple[bytes, int]:
+    """A ZIP whose first entry is a ZIP itself, stored as it is; and where that one ends."""
+    within = a_zip({"old.log": b"rotated\n" * 10})
+    whole = a_zip({"rotated.zip": within, "job.log": LINES}, zipfile.ZIP_STORED)
+    return whole, whole.index(within) + len(within)
+
+
+@pytest.mark.parametrize("more", [0, 1, 30, 5000])
+def test_a_zip_that_is_cut_off_behind_one_within_it_is_not_whole(more: int) -> None:
+    whole, end = with_a_zip_within()
+    assert len(check_zip(io.BytesIO(whole), len(whole), ZipLimits(), packed_here=False)) == 2
+    torn_there = whole[: end + more]
+    with pytest.raises(DamagedArchiveError, match="cut off"):
+        check_zip(io.BytesIO(torn_there), len(torn_there), ZipLimits(), packed_here=False)
+
+
+@pytest.mark.parametrize("comment", [b"", b"made by the instance"])
+def test_a_zip_with_a_comment_is_whole_and_not_without_its_end(comment: bytes) -> None:
+    buffer = io.BytesIO(a_zip())
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = comment
+    content = buffer.getvalue()
+    assert check_zip(io.BytesIO(content), len(content), ZipLimits(), packed_here=False)
+    with pytest.raises(DamagedArchiveError, match="cut off"):
+        check_zip(io.BytesIO(content[:-1]), len(content) - 1, ZipLimits(), packed_here=False)
+
+
 def test_a_bomb_is_refused_with_its_figures() -> None:
     content = a_bomb()
     with pytest.raises(RefusedArchiveError, match=r"to 83,886,080 bytes, 1,0\d\d times as much\. At most 250 times"):

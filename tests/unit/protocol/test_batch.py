@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -43,10 +44,19 @@ def job(state: JobState, *, resumable: bool | None = None) -> Job:
         resumes=st.integers(0, 9),
         deadline_at=st.none() | st.floats(0, 1e10),
         doubtful=st.booleans(),
+        earlier=st.lists(st.text(), max_size=2).map(tuple),
     )
 )
 def test_a_note_is_read_as_it_was_written(note: PathNote) -> None:
     assert PathNote.read(json.loads(json.dumps(note.to_json())), REQUEST) == note
+
+
+def test_a_note_keeps_every_id_that_a_resume_replaced() -> None:
+    note = replace(STARTED, resume_from="x").resumed("x", 5.0)
+    assert (note.processing_id, note.earlier) == ("x", ())
+    note = replace(note, resume_from="x").resumed("y", 5.0)
+    note = replace(note, resume_from="y").resumed("z", 5.0)
+    assert (note.processing_id, note.earlier, note.resumes) == ("z", ("x", "y"), 3)
 
 
 def test_a_note_of_another_request_is_none() -> None:

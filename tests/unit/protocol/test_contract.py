@@ -76,7 +76,8 @@ def test_every_state_is_active_ended_or_unknown() -> None:
 
 
 def job(**told: JsonValue) -> Job:
-    return contract.read_job({"processingId": "p", "status": "NEW WORD", **told})
+    entry: dict[str, JsonValue] = {"processingId": "p", "status": "NEW WORD"}
+    return contract.read_job({**entry, **told})
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,21 @@ def job(**told: JsonValue) -> Job:
 )
 def test_an_unknown_word_is_judged_by_the_other_fields(told: dict[str, JsonValue], verdict: Verdict) -> None:
     assert job(**told).verdict is verdict
+
+
+@pytest.mark.parametrize("word", ["FINISHED", "Done", "COMPLETED", "Succeeded"])
+@pytest.mark.parametrize("told", [{"resumable": True}, {"cancellable": True}])
+def test_a_word_for_success_is_not_believed_against_a_flag_that_denies_it(
+    word: str, told: dict[str, JsonValue]
+) -> None:
+    assert job(status=word, **told).verdict is Verdict.ENDED_UNCLEAR
+    assert job(status=word).verdict is Verdict.SUCCEEDED
+    assert job(status="Success", **told).verdict is Verdict.SUCCEEDED
+
+
+@pytest.mark.parametrize("word", ["TERMINATED", "Stopped", "killed"])
+def test_a_job_that_was_ended_early_is_no_success_though_it_can_be_restarted(word: str) -> None:
+    assert job(status=word, restartable=True, completedAt=5).verdict is Verdict.CANCELLED
 
 
 @given(st.booleans() | st.none(), st.booleans() | st.none(), st.booleans() | st.none(), st.integers(0, 9))
@@ -197,10 +213,17 @@ TOLD: dict[str, JsonValue] = {
         ({"type": "asset_processing"}, Match.SAME),
         ({"path": "/content/dam/b"}, Match.OTHER),
         ({"type": "TRANSLATION"}, Match.OTHER),
-        ({"excludedPaths": []}, Match.OTHER),
+        ({"type": "Asset processing"}, Match.SAME),
+        ({"excludedPaths": []}, Match.UNTOLD),
+        ({"excludedPaths": ["/content/dam/a/y"]}, Match.OTHER),
         ({"excludedPaths": None}, Match.UNTOLD),
         ({"filter": None}, Match.UNTOLD),
-        ({"filter": {"fileTypes": ["DITAMAP"]}}, Match.OTHER),
+        ({"filter": {}}, Match.UNTOLD),
+        ({"filter": {"fileTypes": ["DITAMAP"]}}, Match.UNTOLD),
+        ({"filter": {"fileTypes": ["ditamap"], "startTime": 5}}, Match.SAME),
+        ({"filter": {"fileTypes": ["DITATOPIC"], "startTime": 5}}, Match.OTHER),
+        ({"filter": {"fileTypes": ["DITAMAP"], "startTime": 6}}, Match.OTHER),
+        ({"filter": {"fileTypes": ["DITAMAP"], "startTime": 5, "endTime": 9}}, Match.OTHER),
     ],
 )
 def test_a_job_is_compared_with_a_request(changes: dict[str, JsonValue], match: Match) -> None:
@@ -215,3 +238,9 @@ def test_the_fingerprint_does_not_depend_on_order_or_leading_slashes(excluded: l
     assert one.fingerprint() == other.fingerprint()
     assert one.fingerprint() != ProcessingRequest("/content/b", one.excluded_paths).fingerprint()
     assert ProcessingRequest.from_json(one.to_json()) == one
+
+
+@pytest.mark.parametrize("at", [1_700_000_000_000_000, 253_402_300_800_000, -5, "soon", 0])
+def test_a_time_that_no_calendar_has_is_none(at: int | str) -> None:
+    job = contract.read_job({"processingId": "p", "status": "SUCCESS", "startedAt": at, "completedAt": at})
+    assert (job.started_at, job.completed_at) == (None, None)

@@ -183,10 +183,28 @@ def test_a_redirect_is_told_without_its_query() -> None:
     assert "abc" not in str(caught.value)
 
 
-def test_a_hibernated_sandbox_is_no_wrong_password() -> None:
-    world = World(lambda _request: reply(200, b"<html>Your sandbox is hibernated</html>", content_type="text/html"))
-    with pytest.raises(UnavailableError, match="Developer Console"):
+HIBERNATED_PAGE = f"<html><style>{'p {} ' * 500}</style>Your sandbox is hibernated</html>".encode()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        reply(200, HIBERNATED_PAGE, content_type="text/html"),
+        reply(503, HIBERNATED_PAGE, content_type="text/html"),
+        reply(302, b"", location="https://console.example/hibernated?release=1"),
+    ],
+)
+def test_a_hibernated_sandbox_is_no_wrong_password_and_is_to_be_woken(told: Reply) -> None:
+    world = World(lambda _request: told)
+    with pytest.raises(UnavailableError, match=r"is hibernated: .*De-hibernate.* in the Developer Console"):
         world.run(world.conversation(attempts=1).call(contract.history()))
+
+
+def test_a_folder_with_such_a_name_hibernates_no_instance() -> None:
+    told = reply(400, {"message": "No such folder: /content/dam/hibernating bears"})
+    world = World(lambda _request: told)
+    with pytest.raises(RejectedError, match="hibernating bears"):
+        world.run(world.conversation().call(contract.history()))
 
 
 def test_an_excerpt_is_short_and_has_no_secret_even_at_its_edge() -> None:

@@ -105,6 +105,29 @@ def test_a_job_that_nobody_knows_is_lost_after_patience_and_not_before() -> None
     assert 300 <= gone.world.clock - BEGAN < 360
 
 
+REFUSED = TransportFailure("connection refused", sent=False)
+
+
+@pytest.mark.parametrize("down", [REFUSED, reply(503), reply(401)])
+def test_a_job_is_not_lost_while_its_instance_is_down(down: Reply | TransportFailure) -> None:
+    def restarts_twice(seconds: float) -> Reply | TransportFailure:
+        if 10 < seconds < 30 or 700 < seconds < 720:
+            return reply(404)
+        return down if 30 <= seconds <= 700 else reply(200, a_job("SUCCESS" if seconds > 720 else "RUNNING"))
+
+    instance = Instance(restarts_twice)
+    assert instance.follow(lost_patience=300).end is FollowEnd.ENDED
+
+
+def test_refusals_of_two_restarts_are_not_taken_for_one_long_refusal() -> None:
+    def starts_up_twice(seconds: float) -> Reply | TransportFailure:
+        if 10 < seconds < 60 or 900 < seconds < 960:
+            return reply(401)
+        return REFUSED if 60 <= seconds <= 900 else reply(200, a_job("SUCCESS" if seconds > 960 else "RUNNING"))
+
+    assert Instance(starts_up_twice).follow(login_patience=600).end is FollowEnd.ENDED
+
+
 def test_a_login_page_is_borne_while_an_instance_starts_and_not_for_ever() -> None:
     back = Instance(lambda s: reply(401) if 10 < s < 800 else reply(200, a_job("SUCCESS" if s > 10 else "RUNNING")))
     assert back.follow(login_patience=900).end is FollowEnd.ENDED

@@ -319,7 +319,8 @@ def test_every_state_survives_its_own_json() -> None:
     job = Job.from_json({"processing_id": "p", "state": "CANCELLED", "status_word": "Cancelled"})
     state = OffPeakState("o", "p", 5.0)
     for phase in OffPeakPhase:
-        moved = state.held(job, 7.0).moved(phase)
+        moved = state.held(job, 7.0).moved(phase).goes_on("q", 9.0).moved(phase)
+        assert moved.earlier == ("p",)
         assert OffPeakState.from_json(json.loads(json.dumps(moved.to_json()))) == moved
     with pytest.raises(ValueError, match="not a stored off-peak state"):
         OffPeakState.from_json({"phase": "following"})

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.protocol.contract import read_job
-from aem_guides.protocol.models import Job
-from aem_guides.protocol.procedures.watch import Seen, concerns
+from aem_guides.protocol.models import Job, JsonValue
+from aem_guides.protocol.procedures.watch import Seen, concerns, look_for_ends
+from tests.unit.protocol.driving import World, in_turn, reply
 
 
 def job(path: str, *excluded: str) -> Job:
@@ -39,7 +40,27 @@ def test_a_job_above_that_excluded_the_path_does_not_concern_it() -> None:
     assert concerns(job("/content/dam", "/content/dam/a/b"), "/content/dam/a", with_parents=True)
 
 
-@given(st.frozensets(st.text()), st.dictionaries(st.text(), st.none() | st.integers(1, 2**53)))
+def ends_seen(*looks: tuple[str, int]) -> list[int]:
+    """How many ends each look finds; a look shows one job, by its state and the time of its end."""
+    found, seen = [], Seen()
+    for status, completed_at in looks:
+        entry: JsonValue = {"processingId": "p", "status": status, "completedAt": completed_at}
+        world = World(in_turn([reply(200, {"executionHistory": [entry]})]))
+        jobs, seen = world.run(look_for_ends(world.conversation(), seen))
+        found.append(len(jobs))
+    return found
+
+
+def test_an_end_whose_time_is_told_later_is_one_end() -> None:
+    assert ends_seen(("RUNNING", 0), ("SUCCESS", 0), ("SUCCESS", 9), ("SUCCESS", 9)) == [0, 1, 0, 0]
+
+
+def test_a_job_that_was_resumed_ends_a_second_time() -> None:
+    assert ends_seen(("FAILED", 5), ("SUCCESS", 9)) == [1, 1]
+    assert ends_seen(("FAILED", 0), ("RUNNING", 0), ("SUCCESS", 9)) == [1, 0, 1]
+
+
+@given(st.frozensets(st.text()), st.dictionaries(st.text(), st.none() | st.integers(1, 2**47)))
 def test_what_was_seen_is_read_back_as_it_was(active: frozenset[str], ended: dict[str, int | None]) -> None:
     seen = Seen(active - {""}, ended)
     assert Seen.from_json(json.loads(json.dumps(seen.to_json()))) == seen

@@ -9,12 +9,13 @@ from urllib.parse import urljoin, urlsplit
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import ArchiveError, MalformedAnswerError, Retry, UnreachableError
-from aem_guides.protocol.models import strings
+from aem_guides.protocol.errors import ArchiveError, MalformedAnswerError, NotFoundError, Retry, UnreachableError
+from aem_guides.protocol.models import Job, strings
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.steps import Emit, Read, Steps, TransportFailure
 
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
 _LONGEST_LISTING = 16 * 1024 * 1024
 
 
@@ -71,16 +72,37 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
         shown = talk.redact(" ".join(beginning[:4000].decode("utf-8", errors="replace").split()))[:200]
         what = "It is empty" if not beginning else "It is neither a ZIP nor a list of log files"
         raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
-    for path in _same_origin_paths((yield from _listing(body)), base_url):
+    paths = _same_origin_paths((yield from _listing(body)), base_url, body.label)
+    for position, path in enumerate(paths):
         file_call = contract.log_file(path)
-        yield from talk.call(file_call, stream=True)
-        yield Emit(ArchivePart(path.partition("?")[0], b""))
-        yield from _pass_on(_Body(f"{file_call.endpoint} ({file_call.request.label})"), path.partition("?")[0])
+        label = f"{file_call.endpoint} ({file_call.request.label})"
+        reply = yield from talk.call(file_call, stream=True)
+        if (encoding := reply.headers.get("content-encoding", "identity").lower()) != "identity":
+            hint = f"It came packed ({encoding}), though that was not asked for: whether it is whole cannot be told."
+            raise MalformedAnswerError(label, reply.status, "", hint=hint)
+        yield Emit(ArchivePart(path, b"", position))
+        yield from _pass_on(_Body(label), path, position)
 
 
-def _pass_on(body: _Body, name: str | None) -> Steps[None]:
+def has_no_log(talk: Conversation, job: Job) -> Steps[bool]:
+    """Whether an ended job that tells of itself that it has no log has none: its download is not there, or empty.
+
+    What the job tells is not enough, nor is a download that is missing. Raises what a call raises.
+    """
+    if job.has_logs is not False or job.is_active:
+        return False
+    call = contract.download(job.processing_id)
+    try:
+        yield from talk.call(call, stream=True)
+    except NotFoundError:
+        return True
+    beginning = yield from _Body(f"{call.endpoint} ({call.request.label})").peek(4)
+    return not beginning or beginning.startswith(_EMPTY_ZIP_SIGNATURE)
+
+
+def _pass_on(body: _Body, name: str | None, position: int = 0) -> Steps[None]:
     while block := (yield from body.read()):
-        yield Emit(ArchivePart(name, block))
+        yield Emit(ArchivePart(name, block, position))
 
 
 def _listing(body: _Body) -> Steps[tuple[str, ...]]:
@@ -99,14 +121,19 @@ def _listing(body: _Body) -> Steps[tuple[str, ...]]:
     return paths
 
 
-def _same_origin_paths(paths: tuple[str, ...], base_url: str) -> list[str]:
+def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> list[str]:
     """The paths on the instance's own origin. All are checked before the first is requested."""
     origin = _origin(base_url)
     checked: list[str] = []
-    for path in paths:
-        whole = urljoin(base_url.rstrip("/") + "/", path)
-        if _origin(whole) != origin:
-            host = urlsplit(whole).hostname
+    for position, path in enumerate(paths, 1):
+        try:
+            # A file has no fragment: what looks like one is a part of its name.
+            whole = urljoin(base_url.rstrip("/") + "/", path.replace("#", "%23"))
+            elsewhere, host = _origin(whole) != origin, urlsplit(whole).hostname
+        except ValueError:
+            hint = f"Entry {position} of logFilePaths is neither a path nor a URL."
+            raise MalformedAnswerError(label, 200, "", hint=hint) from None
+        if elsewhere:
             raise ForeignOriginError(
                 f"The instance names a log file on another origin ({host}); it was not requested, and no credentials "
                 "were sent there. Fetch that file by hand, or have the instance list its own paths."

@@ -25,8 +25,9 @@ class FollowPlan:
 
     `deadline_at` is in seconds since the epoch. `log_budget`: how many log lines are handed on at the most, from
     line `log_offset` on. The patiences say for how many seconds an answer is borne that would mean the end: that
-    the job is not known, that we are not logged in (an instance that starts up says both), and that it ended in
-    a state nobody can read. `hand_back_at`: from this instant on, a job that is seen active is not followed on.
+    the job is not known, that we are not logged in (an instance that starts up says both; a look that ends otherwise
+    begins the count anew), and that it ended in a state nobody can read. `hand_back_at`: from this instant on, a job
+    that is seen active is not followed on.
     """
 
     deadline_at: float
@@ -131,12 +132,14 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) 
         job = yield from find(talk, processing_id)
     except AuthenticationError as error:
         now = talk.now()
+        watch.lost_since = None
         watch.refused_since = watch.refused_since or now
         if now - watch.refused_since >= watch.plan.login_patience:
             raise
         yield from _tell_failure(watch, error)
         return None
     except AemGuidesError as error:
+        watch.lost_since = watch.refused_since = None
         yield from _tell_failure(watch, error)
         return None
     watch.refused_since = None

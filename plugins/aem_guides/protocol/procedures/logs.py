@@ -15,6 +15,8 @@ PAGE_LINES = 500
 """Lines asked for at once: the product's own log window shows the latest 500."""
 
 _PATIENCE = (1.0, 3.0, 10.0)
+COMPARED_LINES = 20
+"""So many lines at the end are taken to be unlike all others: most begin with a time in milliseconds."""
 
 
 class LogPageError(AemGuidesError):
@@ -27,12 +29,13 @@ class PageReader:
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
         self._last: LogPage | None = None
+        self._end: tuple[str, ...] = ()
 
     def fresh_lines(self, page: LogPage) -> tuple[str, ...] | None:
         """The lines of a page asked for at `offset` that were not handed on yet; None if it is the wrong page.
 
         An instance that tells the page's offset is believed: what overlaps is cut off, a gap is a wrong page. One
-        that does not tell is caught at repeating the same page of several lines.
+        that does not tell is caught at repeating the same page, or the last line alone.
         """
         begins = self.offset if page.offset is None else page.offset
         if begins > self.offset and page.lines:
@@ -43,41 +46,62 @@ class PageReader:
         self.offset += len(lines)
         if page.lines:
             self._last = page
+        self._end = (*self._end, *lines)[-COMPARED_LINES:]
         return lines
+
+    def is_end(self, tail: LogPage) -> bool:
+        """Whether the log ends where we are: its last lines are those that were handed on last."""
+        return self._end[-len(tail.lines) :] == tail.lines if tail.lines else self.offset == 0
 
     def _repeats(self, page: LogPage) -> bool:
         last = self._last
-        if last is None or len(page.lines) < 2 or page.lines != last.lines:
+        if last is None or not page.lines:
             return False
-        return page.offset is None or page.offset == last.offset
+        if page.offset is None:
+            return page.lines in (last.lines, last.lines[-1:])
+        return page.offset == last.offset and page.lines == last.lines and len(page.lines) > 1
 
 
 def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_lines: int = PAGE_LINES) -> Steps[int]:
     """Emit all lines from `offset` on as `LogLines` and return the number of the line after the last.
 
-    Raises LogPageError where pages do not follow each other even when asked again, and what a call raises.
+    Where pages and what they tell contradict each other, the log's last lines settle whether all have come. Raises
+    LogPageError where they have not, even when asked again, and what a call raises.
     """
-    reader = PageReader(offset)
+    return (yield from read_on(talk, processing_id, PageReader(offset), page_lines))
+
+
+def read_on(talk: Conversation, processing_id: str, reader: PageReader, page_lines: int = PAGE_LINES) -> Steps[int]:
+    """As `read_log`, from where the reader is."""
     pauses = iter(_PATIENCE)
+    promised: bool | None = None
     while True:
         page = yield from talk.call(contract.logs(processing_id, offset=reader.offset, limit=page_lines))
         lines = reader.fresh_lines(page)
         if lines:
-            pauses = iter(_PATIENCE)
+            pauses, promised = iter(_PATIENCE), page.has_more
             yield Emit(LogLines(lines, reader.offset))
-            if page.has_more is not False:
-                continue
-        if lines is not None and not page.has_more:
+            if _is_last(page, page_lines):
+                return reader.offset
+            continue
+        if lines is not None and not page.has_more and not promised:
             return reader.offset
         pause = next(pauses, None)
+        if pause is None or lines is None:
+            tail = yield from talk.call(contract.logs(processing_id, tail=COMPARED_LINES))
+            if reader.is_end(tail):
+                return reader.offset
         if pause is None:
-            if lines is None:
-                raise LogPageError(
-                    f"The log of job {processing_id} cannot be read on from line {reader.offset}: asked "
-                    f"{len(_PATIENCE) + 1} times, the instance gave another page. The log archive has all lines."
-                )
-            return reader.offset
+            raise LogPageError(
+                f"The log of job {processing_id} cannot be read on from line {reader.offset}: asked "
+                f"{len(_PATIENCE) + 1} times, the instance gave another page. The log archive has all lines."
+            )
         yield Wait(pause, f"the log of job {processing_id} has more lines, but does not give them yet")
+
+
+def _is_last(page: LogPage, asked: int) -> bool:
+    """Whether a page says so of itself and may be believed: one that was capped may call itself the last, too."""
+    return page.has_more is False and page.limit == asked and len(page.lines) < asked
 
 
 def stream_new_lines(talk: Conversation, processing_id: str, reader: PageReader, most: int) -> Steps[None]:

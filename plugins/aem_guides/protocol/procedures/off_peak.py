@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, DoubtfulStartError, Retry
-from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, ids_before, strings
 from aem_guides.protocol.offpeak import AtEnd, OffPeakHours
 from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
@@ -42,10 +42,10 @@ class OffPeakPhase(enum.StrEnum):
 class OffPeakState:
     """Where a job is.
 
-    `origin_id` is the id under which it was started, `processing_id` the one under which it goes on; `serial` grows
-    with each state. `deadline_at` is in seconds since the epoch, and is put off by the time since `held_since` when
-    the job goes on. `resumes` counts those at the beginning of off-peak hours. `job` is what is resumed, as it was
-    last seen; `intent` what was written down before the resume.
+    `origin_id` is the id under which it was started, `processing_id` the one under which it goes on, `earlier` those
+    it had before a resume changed them; `serial` grows with each state. `deadline_at` is in seconds since the epoch,
+    and is put off by the time since `held_since` when the job goes on. `resumes` counts those at the beginning of
+    off-peak hours. `job` is what is resumed, as it was last seen; `intent` what was written down before the resume.
     """
 
     origin_id: str
@@ -57,9 +57,13 @@ class OffPeakState:
     held_since: float | None = None
     job: Job | None = None
     intent: Intent | None = None
+    earlier: tuple[str, ...] = ()
 
     def moved(self, phase: OffPeakPhase, **changes: object) -> OffPeakState:
         """The next state."""
+        goes_on_as = str(changes.get("processing_id", self.processing_id))
+        if goes_on_as != self.processing_id:
+            changes["earlier"] = ids_before(self.earlier, self.processing_id, goes_on_as)
         return replace(self, phase=phase, serial=self.serial + 1, **changes)  # type: ignore[arg-type]  # own fields
 
     def held(self, job: Job, now: float) -> OffPeakState:
@@ -105,6 +109,7 @@ class OffPeakState:
             "held_since": self.held_since,
             "job": self.job.to_json() if self.job else None,
             "intent": self.intent.to_json() if self.intent else None,
+            "earlier": list(self.earlier),
         }
 
     @classmethod
@@ -130,6 +135,7 @@ class OffPeakState:
                     float(held) if isinstance(held, int | float) else None,
                     Job.from_json(job) if isinstance(job, dict) else None,
                     Intent.from_json(intent) if isinstance(intent, dict) else None,
+                    strings(data.get("earlier")),
                 )
         raise ValueError(f"not a stored off-peak state: it has {sorted(data)}")
 

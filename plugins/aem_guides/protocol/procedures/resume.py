@@ -6,6 +6,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
     AemGuidesError,
+    AuthenticationError,
     DoubtfulStartError,
     JobFailedError,
     MalformedAnswerError,
@@ -50,7 +51,9 @@ def resume_once(
                     f"Job {job.processing_id} cannot be resumed. {refusal}", job, resumable=False
                 ) from refusal
             processing_id = found
-        except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
+        except (UnavailableError, UnreachableError, MalformedAnswerError, AuthenticationError) as doubt:
+            if isinstance(doubt, AuthenticationError) and not doubt.sent:
+                raise
             error = doubt
             found = (yield from settle_resume(talk, job, request, intent, _PATIENCE)) if doubt.sent else None
             if found is None:

@@ -10,9 +10,11 @@ from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
     ActiveJobError,
     AemGuidesError,
+    AuthenticationError,
     DoubtfulStartError,
     MalformedAnswerError,
     RejectedError,
+    StartRefusedError,
     UnavailableError,
     UnreachableError,
 )
@@ -94,20 +96,23 @@ def start_once(
     """Start a job for the request, or find the one that an earlier try started.
 
     Emits every `Intent` that has to be stored before the next step. `intent` is the last one stored by an
-    earlier try, None if there was none. Raises ActiveJobError, DoubtfulStartError, and what a call raises.
+    earlier try, None if there was none. Raises StartRefusedError and ActiveJobError, where it is certain that no job
+    came of an intent, DoubtfulStartError, and what a call raises.
     """
-    if intent is not None and intent.fingerprint == request.fingerprint():
-        if intent.processing_id is not None:
-            return Started(intent.processing_id, Origin.ADOPTED if intent.adopted else Origin.RECOVERED)
-        found = yield from _settle(talk, request, intent, policy)
-        if isinstance(found, Job):
-            return (yield from _take(intent, found, Origin.RECOVERED))
+    pending = intent if intent is not None and intent.fingerprint == request.fingerprint() else None
+    if pending is not None and (started := (yield from find_started(talk, request, pending, policy))) is not None:
+        return started
     attempt = 0
     while True:
-        attempt += 1
         if (closed := held_back(request, policy.hours, talk.now())) is not None:
             return closed
         history = yield from talk.call(contract.history())
+        if (late := _late(pending, request, history)) is not None:
+            return (yield from _take(late.intent, late.job, Origin.RECOVERED))
+        if (seconds := _until_interval_ends(talk, request)) > 0:
+            yield Wait(seconds, f"{request.path}: created_before is still to come by the instance's clock")
+            continue
+        attempt += 1
         obstacle = _obstacle(history, request, policy)
         intent = Intent.before(request, history, talk.instance_now(), run)
         if isinstance(obstacle, Job):
@@ -115,9 +120,11 @@ def start_once(
         if obstacle is not None:
             return obstacle
         yield Emit(intent)
-        outcome = yield from _post(talk, request, intent, policy)
+        outcome = yield from _post(talk, request, intent, policy, pending)
         if not isinstance(outcome, _NotAccepted):
             return outcome
+        if outcome.error.sent and not isinstance(outcome.error, RejectedError):
+            pending = intent
         if attempt >= policy.attempts:
             raise outcome.error
         yield Wait(_pause(talk, outcome.error, attempt), f"the start was not accepted: {outcome.error}")
@@ -155,16 +162,18 @@ class _NotAccepted:
 
 
 def _post(
-    talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
+    talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy, pending: Intent | None
 ) -> Steps[StartOutcome | _NotAccepted]:
     try:
         processing_id = yield from talk.call(contract.start(request))
     except RejectedError as refusal:
         history = yield from talk.call(contract.history())
+        if (late := _late(pending, request, history)) is not None:
+            return (yield from _take(late.intent, late.job, Origin.RECOVERED))
         return (yield from _after_refusal(history, request, intent, policy, refusal))
-    except (UnavailableError, UnreachableError, MalformedAnswerError) as doubt:
+    except (UnavailableError, UnreachableError, MalformedAnswerError, AuthenticationError) as doubt:
         if not doubt.sent:
-            if isinstance(doubt, UnreachableError):
+            if isinstance(doubt, UnreachableError | AuthenticationError):
                 raise
             return _NotAccepted(doubt)
         found = yield from _settle(talk, request, intent, policy)
@@ -196,13 +205,42 @@ def _after_refusal(
         if policy.on_active_job is OnActiveJob.QUEUE:
             return MustWait(f"{request.path}: the instance says that a job is active; the history does not show it")
         raise ActiveJobError(request.path, None, _REMEDY) from refusal
-    raise RejectedError(
+    raise StartRefusedError(
         refusal.request,
         refusal.status,
         refusal.excerpt,
         attempts=refusal.attempts,
         hint=_refusal_remedy(request, refusal),
     ) from None
+
+
+@dataclass(frozen=True)
+class _Late:
+    """A job that showed itself only after it had been taken for certain that the intent had become none."""
+
+    intent: Intent
+    job: Job
+
+
+def _late(pending: Intent | None, request: ProcessingRequest, history: History) -> _Late | None:
+    """The job of an unanswered start, where this history is the first to show it. Raises DoubtfulStartError."""
+    if pending is None:
+        return None
+    sighting = pending.look(request, history)
+    if sighting.fate is Fate.UNCLEAR:
+        raise DoubtfulStartError(_doubt(request, sighting, history))
+    return _Late(pending, sighting.job) if sighting.job is not None else None
+
+
+def _until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float:
+    """Seconds until `created_before`, which has passed here, has passed by the instance's clock too.
+
+    Assets get their creation time from that clock: what is created until then would be in no interval.
+    """
+    end = request.created_before
+    if end is None or end > talk.now() * 1000:
+        return 0.0
+    return (end - talk.instance_now()) / 1000
 
 
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AssetsAtWorkError, InvalidInputError, NotFoundError, RejectedError
+from aem_guides.protocol.errors import (
+    AssetsAtWorkError,
+    InvalidInputError,
+    NotFoundError,
+    RejectedError,
+    VerificationError,
+)
 from aem_guides.protocol.models import AssetState, AssetStatus, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing, in_words
 from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.states import ACTIVE_STATES, JobState, state_of_word
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
 _AT_WORK = frozenset({AssetState.PROCESSING, AssetState.PENDING})
@@ -66,7 +73,8 @@ def verify_assets(
 ) -> Steps[Verification | None]:
     """Ask for the state of every asset until none is at work any more; None where the instance cannot be asked.
 
-    Raises AssetsAtWorkError where some are still at work when the time is over, and what a call raises.
+    Raises AssetsAtWorkError where some are still at work when the time is over, VerificationError where the instance
+    says that it failed to find out, and what a call raises.
     """
     began = talk.now()
     busy = _AT_WORK_OF_SOME if request.has_filter() else _AT_WORK
@@ -102,7 +110,13 @@ def _answer(
 ) -> Steps[tuple[AssetStatus, ...]]:
     while True:
         report = yield from talk.call(contract.asset_status(job_id))
-        if report.assets is not None and report.status_word.upper() not in ("WAITING", "RUNNING", "IN_PROGRESS"):
+        state = state_of_word(report.status_word)
+        if state in (JobState.FAILED, JobState.CANCELLED):
+            raise VerificationError(
+                f"{request.path}: the instance could not tell the asset status; its answer is {report.status_word!r}. "
+                "Clear this task to ask again."
+            )
+        if report.assets is not None and state not in ACTIVE_STATES:
             return report.assets
         yield from _pause(talk, began, within, pacing, f"the asset status of {request.path} still {report.status_word}")
 

@@ -57,8 +57,17 @@ def look_for_ends(talk: Conversation, seen: Seen | None) -> Steps[tuple[tuple[Jo
     # A job that the history leaves out for once is no news when it shows again.
     earlier = dict(list(seen.ended.items())[-KEPT_ENDS:])
     now = Seen(active, {**{name: end for name, end in earlier.items() if name not in ends}, **ends})
-    fresh = [job for name, job in ended.items() if name not in seen.ended or seen.ended[name] != job.completed_at]
+    fresh = [job for job in ended.values() if _is_news(job, seen)]
     return tuple(sorted(fresh, key=lambda job: (job.completed_at or 0, job.processing_id))), now
+
+
+def _is_news(job: Job, seen: Seen) -> bool:
+    """Whether this end was not seen before. Its time may be told later than the end itself, which is no other end."""
+    name = job.processing_id
+    if name not in seen.ended:
+        return True
+    at = seen.ended[name]
+    return at != job.completed_at and (at is not None or name in seen.active)
 
 
 def concerns(job: Job, path: str, *, with_parents: bool) -> bool:

@@ -1,0 +1,79 @@
+"""The last lines of a log: some come after the end of the job.
+
+A job that has succeeded may only have handed its assets over: the product was seen to log "waiting for remaining
+assets" after "completed [...] Exiting...". So neither the job's state nor any line tells that a log is whole. It is
+held to be so once the job has ended and nothing has come for `SETTLE_SECONDS`. Most of that time has passed when a task
+of its own gets to the log, and all of it where the job ended long ago: then nothing is waited for.
+"""
+
+from __future__ import annotations
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import RejectedError
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.procedures.logs import COMPARED_LINES, PAGE_LINES, PageReader, read_on
+from aem_guides.protocol.steps import Steps, Wait
+
+SETTLE_SECONDS = 5.0
+LONGEST_SECONDS = 120.0
+"""A log that goes on for longer is taken as it is."""
+
+
+class _Quiet:
+    """How long a log has been quiet. The instance's clock counts, since it stamped the end of the job."""
+
+    def __init__(self, talk: Conversation, job: Job) -> None:
+        self._talk = talk
+        self._since = talk.instance_now() if job.completed_at is None else job.completed_at
+        self._until = talk.now() + LONGEST_SECONDS
+        self._is_over = job.is_active
+
+    def seconds_left(self) -> float:
+        """How long to wait until the next look; 0 where there is none."""
+        now = self._talk.now()
+        if self._is_over or now >= self._until:
+            return 0.0
+        left = SETTLE_SECONDS - (self._talk.instance_now() - self._since) / 1000
+        # Clocks that disagree must not make it longer.
+        return min(max(0.0, left), SETTLE_SECONDS, self._until - now)
+
+    def note(self, *, grown: bool) -> None:
+        """What the look after that time found."""
+        self._since, self._is_over = self._talk.instance_now(), not grown
+
+
+def read_settled_log(talk: Conversation, job: Job, *, page_lines: int = PAGE_LINES) -> Steps[int]:
+    """Emit all lines of a job's log as `LogLines` and return their number; of an active job, those that are there.
+
+    Raises what `read_log` raises.
+    """
+    reader = PageReader()
+    lines = yield from read_on(talk, job.processing_id, reader, page_lines)
+    quiet = _Quiet(talk, job)
+    while pause := quiet.seconds_left():
+        yield Wait(pause, f"the log of job {job.processing_id} may get more lines")
+        before, lines = lines, (yield from read_on(talk, job.processing_id, reader, page_lines))
+        quiet.note(grown=lines > before)
+    return lines
+
+
+def settle_log(talk: Conversation, job: Job) -> Steps[None]:
+    """Wait until the log of an ended job gets no more lines. Raises what a call raises."""
+    quiet = _Quiet(talk, job)
+    if not quiet.seconds_left():
+        return
+    tail = yield from _tail(talk, job)
+    while pause := quiet.seconds_left():
+        yield Wait(pause, f"the log of job {job.processing_id} may get more lines")
+        before, tail = tail, (yield from _tail(talk, job))
+        quiet.note(grown=tail != before)
+
+
+def _tail(talk: Conversation, job: Job) -> Steps[tuple[str, ...]]:
+    """The last lines; none where the instance does not tell them: then the time alone counts."""
+    try:
+        page = yield from talk.call(contract.logs(job.processing_id, tail=COMPARED_LINES))
+    except RejectedError:
+        return ()
+    return page.lines

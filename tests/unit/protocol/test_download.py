@@ -1,0 +1,126 @@
+"""Downloading a log: the ZIP, or the files that the instance lists, each as a part of its own and none cut short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
+from aem_guides.protocol.models import JsonValue
+from aem_guides.protocol.procedures.download import download_log, has_no_log
+from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.protocol.steps import HttpRequest, Read, Reply, Send
+from tests.unit.protocol.driving import World
+
+
+@dataclass
+class Instance(World):
+    """Streams what it has at a target; what it lists are the targets of its log files."""
+
+    listed: list[str] = field(default_factory=list)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def _act(self, step: object) -> object:  # type: ignore[override]  # one step more
+        if isinstance(step, Read):
+            block, self.body = self.body, b""
+            return block
+        if isinstance(step, Send):
+            self.sent.append(step.request)
+            return self._stream(step.request)
+        return super()._act(step)
+
+    def _stream(self, request: HttpRequest) -> Reply:
+        if request.target.partition("?")[0].endswith("/logs/download"):
+            self.body = json.dumps({"logFilePaths": self.listed}).encode()
+            return Reply(200, {"content-type": "application/json"})
+        self.body = self.files[request.target]
+        return Reply(200, {"content-type": "text/plain", **self.headers})
+
+    def download(self) -> list[ArchivePart]:
+        self.run(download_log(self.conversation(), "p", base_url="http://author:4502"))
+        return [cast("ArchivePart", item) for item in self.emitted]
+
+
+def an_instance(listed: list[str], files: Mapping[str, bytes], **headers: str) -> Instance:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Instance(responder=lambda _request: Reply(404, {}), listed=listed, files=files, headers=named)
+
+
+def test_nothing_is_asked_for_in_a_packed_form() -> None:
+    instance = an_instance(["/var/a.log"], {"/var/a.log": b"a\n"})
+    assert b"".join(part.block for part in instance.download()) == b"a\n"
+    assert [request.headers["Accept-Encoding"] for request in instance.sent] == ["identity", "identity"]
+
+
+def test_a_file_that_comes_packed_all_the_same_is_not_taken_for_whole() -> None:
+    instance = an_instance(["/var/a.log"], {"/var/a.log": b"half of it"}, content_encoding="gzip")
+    with pytest.raises(MalformedAnswerError, match="gzip"):
+        instance.download()
+    assert instance.emitted == []
+
+
+def test_files_that_differ_in_their_query_alone_or_not_at_all_are_parts_of_their_own() -> None:
+    listed = ["/bin/log?file=a.log", "/bin/log?file=b.log", "/bin/log?file=b.log"]
+    instance = an_instance(listed, {"/bin/log?file=a.log": b"a\n", "/bin/log?file=b.log": b"b\n"})
+    parts = [(part.position, part.name, part.block) for part in instance.download() if part.block]
+    assert parts == [(0, listed[0], b"a\n"), (1, listed[1], b"b\n"), (2, listed[2], b"b\n")]
+
+
+def test_a_number_sign_belongs_to_the_name_of_a_file() -> None:
+    instance = an_instance(["/var/a#1.log"], {"/var/a%231.log": b"a\n"})
+    assert [part.name for part in instance.download() if part.block] == ["/var/a%231.log"]
+
+
+@pytest.mark.parametrize("listed", ["http://[x/a.log", "http://author:99999/a.log", "http://author:port/a.log"])
+def test_a_list_of_what_can_be_no_place_is_an_answer_that_cannot_be_read(listed: str) -> None:
+    instance = an_instance(["/var/a.log", listed], {})
+    with pytest.raises(MalformedAnswerError, match="Entry 2 of logFilePaths"):
+        instance.download()
+    assert len(instance.sent) == 1
+
+
+@dataclass
+class OneAnswer(Instance):
+    """Answers the download with a status and a body."""
+
+    status: int = 200
+    content: bytes = b""
+
+    def _stream(self, request: HttpRequest) -> Reply:
+        self.body = self.content
+        return Reply(self.status, {"content-type": "application/zip"})
+
+    def says_no_log(self, *, status: str = "SUCCESS", **told: JsonValue) -> bool:
+        job = read_job({"processingId": "p", "status": status, **told})
+        return self.run(has_no_log(self.conversation(attempts=1), job))
+
+
+def answering(status: int, content: bytes = b"") -> OneAnswer:
+    return OneAnswer(responder=lambda _request: Reply(404, {}), status=status, content=content)
+
+
+@pytest.mark.parametrize("nothing", [(404, b""), (200, b""), (200, b"PK\x05\x06" + bytes(18))])
+def test_an_ended_job_that_says_it_has_no_log_has_none_if_there_is_none(nothing: tuple[int, bytes]) -> None:
+    assert answering(*nothing).says_no_log(hasLogs=False)
+
+
+@pytest.mark.parametrize("told", [{}, {"hasLogs": True}, {"hasLogs": None}, {"hasLogs": False, "status": "RUNNING"}])
+def test_a_job_that_does_not_say_so_or_runs_still_is_not_asked(told: dict[str, JsonValue]) -> None:
+    instance = answering(404)
+    assert not instance.says_no_log(**told)  # type: ignore[arg-type]  # status is a word
+    assert instance.sent == []
+
+
+def test_a_log_that_is_there_is_not_left_out_whatever_the_job_says() -> None:
+    assert not answering(200, b"PK\x03\x04...").says_no_log(hasLogs=False)
+    with pytest.raises(AemGuidesError):
+        answering(500).says_no_log(hasLogs=False)
+    with pytest.raises(AemGuidesError):
+        answering(401).says_no_log(hasLogs=False)
