@@ -30,7 +30,9 @@ REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
 
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
     """A conversation with the instance, in the real world."""
-    return Conversation(REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets)
+    return Conversation(
+        REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy
+    )
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
@@ -79,6 +81,10 @@ def aiohttp_failure(error: Exception) -> TransportFailure:
     return TransportFailure(_reason(error), not isinstance(error, unsent))
 
 
+_NOBODY = (
+    "Nothing listens there: check host and port in the field host (those of the identity service: in the field "
+    "ims_url), or it is down."
+)
 _REMEDIES = {
     "certificate has expired": "The TLS certificate has expired: have it renewed on the instance.",
     "self-signed certificate": "The field ca_file takes a PEM file with the authority that signed it.",
@@ -88,6 +94,8 @@ _REMEDIES = {
     "name or service not known": "Check the host name in the field host, or set the field proxy.",
     "name resolution": "Check the host name in the field host, or set the field proxy.",
     "proxy": "Check the field proxy of the connection, or HTTP_PROXY and HTTPS_PROXY in the environment.",
+    "connection refused": _NOBODY,
+    "connect call failed": _NOBODY,
 }
 
 

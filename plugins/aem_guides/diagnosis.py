@@ -74,8 +74,12 @@ def without_name(error: ConfigurationError, conn_id: str) -> str:
 
 
 def _without_name(text: str, conn_id: str) -> str:
-    told = text.removeprefix(f"Connection {conn_id}, ")
-    return told[:1].upper() + told[1:]
+    return _sentence(text.removeprefix(f"Connection {conn_id}, "))
+
+
+def _sentence(told: object) -> str:
+    """An error as a sentence after another one."""
+    return str(told)[:1].upper() + str(told)[1:]
 
 
 def _tell_reached(diagnosis: Diagnosis, settings: InstanceSettings) -> None:
@@ -88,14 +92,19 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
     if isinstance(error, UnreachableError):
         where = "the identity service" if of_identity_service else settings.base_url
         diagnosis.wrong(f"Not reached: {where}. {error.reason}")
+    elif of_identity_service and isinstance(error, AuthenticationError) and error.status < 400:
+        diagnosis.wrong(f"No answer of the identity service: {error}")
     elif of_identity_service:
-        diagnosis.wrong(f"Refused by the identity service: {_login(settings.credentials)}. {error}")
+        diagnosis.wrong(f"Refused by the identity service: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, ScopeError):
         _tell_reached(diagnosis, settings)
-        diagnosis.wrong(f"Accepted, but not allowed to do this: {_login(settings.credentials)}. {error}")
+        diagnosis.wrong(f"Accepted, but not allowed to do this: {_login(settings.credentials)}. {_sentence(error)}")
+    elif isinstance(error, AuthenticationError) and error.status < 300:
+        _tell_reached(diagnosis, settings)
+        diagnosis.wrong(f"No answer of AEM Guides: {error}")
     elif isinstance(error, AuthenticationError):
         _tell_reached(diagnosis, settings)
-        diagnosis.wrong(f"Refused: {_login(settings.credentials)}. {error}")
+        diagnosis.wrong(f"Refused: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, NotFoundError):
         _tell_reached(diagnosis, settings)
         diagnosis.wrong(_NO_GUIDES)
@@ -103,6 +112,8 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
         _tell_reached(diagnosis, settings)
         diagnosis.wrong(f"History not readable: {error}")
         return True
+    elif isinstance(error, ConfigurationError):
+        diagnosis.wrong(f"Nothing was sent. {error}")
     else:
         diagnosis.wrong(str(error))
     return False
@@ -114,7 +125,7 @@ def _tell_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]
     except NotFoundError:
         diagnosis.right("AEM Guides: this instance does not tell the state of its database.")
     except AemGuidesError as error:
-        diagnosis.wrong(f"AEM Guides: the state of its database cannot be read. {error}")
+        diagnosis.wrong(f"AEM Guides: the state of its database cannot be read. {_sentence(error)}")
     else:
         _tell_database(diagnosis, status)
 

@@ -22,7 +22,8 @@ from airflow.sdk.log import amask_secret, mask_secret
 
 from aem_guides import bodies
 from aem_guides.api import Consumer, InstanceApi, ignore
-from aem_guides.connection import ConnectionLike, InstanceSettings, read_connection
+from aem_guides.connection import InstanceSettings, read_connection
+from aem_guides.connection_fields import ConnectionLike
 from aem_guides.diagnosis import diagnose, without_name
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation, RetrySettings
@@ -76,6 +77,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         self._talk: Conversation | None = None
         self._response: requests.Response | None = None
         self._blocks: Iterator[bytes] | None = None
+        self._vault = _VAULT
 
     @property
     def settings(self) -> InstanceSettings:
@@ -154,6 +156,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Say what is right or wrong with the connection, for the Test button."""
         self._retries = self._retries or RetrySettings(attempts=1)  # whoever waits for the button asks again
+        self._vault = TokenVault()  # a kept token would hide that the credentials buy none any more
         try:
             diagnosis = self.drive(diagnose(self.talk, self.settings))
         except ConfigurationError as error:
@@ -223,9 +226,9 @@ class AemGuidesHook(InstanceApi, HttpHook):
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), time.time())
+            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), time.time())
             if claim.is_buyer:
-                with _VAULT.settling(credentials.identity, claim) as settle:
+                with self._vault.settling(credentials.identity, claim) as settle:
                     settle(self.drive(credentials.obtain(self.talk)))
             with contextlib.suppress(AbandonedPurchaseError):
                 return bearer(claim.outcome.result())

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.notes import Notes, lease_key
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
 from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing
@@ -145,7 +145,7 @@ class Coordinator:
     async def wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, tell: Tell) -> bool:
         """Wait for the turn of a ticket in the line; False where `deadline_at` (epoch seconds) came first.
 
-        Raises AuthenticationError once that has been the instance's answer for 15 minutes.
+        Raises AuthenticationError or ConfigurationError once that has been the instance's answer for 15 minutes.
         """
         told_at = 0.0
         while self.turns.starting is not ticket:
@@ -236,7 +236,7 @@ class Coordinator:
 
     def _after_failure(self, error: Exception, random: float, tell: Tell) -> float:
         now = time.time()
-        if isinstance(error, AuthenticationError):
+        if isinstance(error, AuthenticationError | ConfigurationError):
             self._refused_since = self._refused_since or now
             if now - self._refused_since >= LOGIN_PATIENCE_SECONDS:
                 raise error

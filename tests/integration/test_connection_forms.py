@@ -9,11 +9,12 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from aem_guides import hook as hook_module
-from aem_guides.connection import CREDENTIAL_KINDS
 from aem_guides.hook import AemGuidesHook
+from aem_guides.logins import CREDENTIAL_KINDS
+from aem_guides.protocol.errors import AuthenticationError
 from aem_guides.protocol.tokens import OAUTH_IMS_URL
 from aem_guides.vault import TokenVault
-from tests.integration.test_tokens import PUBLIC, SECRET, document
+from tests.integration.test_tokens import SECRET, document, jwt_client
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 
 USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credentials"), "technical-account")
@@ -22,17 +23,9 @@ USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credenti
 @pytest.fixture(autouse=True)
 def _clients(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hook_module, "_VAULT", TokenVault())
-    account = {
-        "secret": SECRET,
-        "public_key": PUBLIC,
-        "audience": f"{emulator.url}/c/jwt-client",
-        "org": "org@example",
-        "id": "account@techacct.example",
-        "metascopes": [f"{emulator.url}/s/ent_aem_cloud_api"],
-    }
     emulator.settings(
         oauth_clients={"oauth-client": {"secret": SECRET, "scopes": ["openid", "AdobeID"]}},
-        jwt_clients={"jwt-client": account},
+        jwt_clients={"jwt-client": jwt_client(emulator)},
     )
     yield
     emulator.delete("/emulator/faults")
@@ -108,7 +101,7 @@ def test_the_test_button_names_what_it_looked_at(
 @pytest.mark.parametrize(
     ("kind", "wrong", "said"),
     [
-        ("basic", (PASSWORD, "canary"), "Refused: user admin with a password. processing history ("),
+        ("basic", (PASSWORD, "canary"), "Refused: user admin with a password. Processing history ("),
         ("bearer", (TOKEN, "canary"), "Refused: the access token. "),
         ("oauth", (SECRET, "canary"), "Refused by the identity service: OAuth client oauth-client. "),
         ("oauth", ("AdobeID", "canary"), "check scopes against the Developer Console"),
@@ -122,6 +115,122 @@ def test_the_test_button_says_who_refuses_which_credentials(
     assert not passed
     assert said in told
     assert SECRET not in told
+
+
+def withdraw(emulator: EmulatorProcess, kind: str) -> None:
+    """Let the identity service refuse from now on what it took until now; tokens it has sold stay good."""
+    if kind == "oauth":
+        emulator.settings(oauth_clients={"oauth-client": {"secret": "another", "scopes": ["openid", "AdobeID"]}})
+    else:
+        emulator.settings(jwt_clients={"jwt-client": jwt_client(emulator) | {"certificate_expired": True}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("oauth", "check client_id and client_secret"), ("service_credentials", "renew the certificate")]
+)
+def test_the_test_button_asks_the_identity_service_although_a_token_is_kept(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", as_json(kind, emulator))
+    with AemGuidesHook() as hook:
+        hook.get_history()
+    withdraw(emulator, kind)
+    passed, told = pressed(monkeypatch, as_json(kind, emulator))
+    assert not passed
+    assert "Refused by the identity service" in told
+    assert said in told
+    with AemGuidesHook() as hook:
+        hook.get_history()  # what runs meanwhile goes on with its good token
+
+
+def test_the_test_button_buys_one_token_for_all_that_it_looks_at(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(emulator.requests("token_oauth"))
+    assert pressed(monkeypatch, as_json("oauth", emulator))[0]
+    assert len(emulator.requests("token_oauth")) == before + 1
+
+
+def test_the_test_button_names_a_wrong_organisation_although_a_token_is_kept(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pressed(monkeypatch, as_json("service_credentials", emulator))[0]
+    passed, told = pressed(
+        monkeypatch, as_json("service_credentials", emulator).replace("org@example", "other@example")
+    )
+    assert not passed
+    assert "integration.org" in told
+    assert "does not belong" not in told
+
+
+FIELDS = {
+    "basic": "the fields login and password",
+    "bearer": "the field password",
+    "oauth": "the fields client_id, client_secret and scopes",
+    "service_credentials": "the field service_token",
+}
+
+
+@pytest.mark.parametrize("kind", CREDENTIAL_KINDS)
+def test_a_login_that_the_instance_refuses_is_told_with_the_fields_that_it_is_in(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    told = json.loads(as_json(kind, emulator))
+    told["extra"]["auth"] = kind
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+    emulator.fault("history", "status", status=401, count=2)
+    with AemGuidesHook() as hook, pytest.raises(AuthenticationError, match="Check the credentials of") as caught:
+        hook.get_history()
+    assert FIELDS[kind] in str(caught.value)
+    assert "permission" not in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in (PASSWORD, TOKEN, SECRET))
+
+
+def test_a_login_that_may_not_do_this_is_told_that_a_permission_may_lack(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("history", "status", status=403)
+    passed, told = pressed(monkeypatch, emulator.connection())
+    assert not passed
+    assert "the fields login and password" in told
+    assert "may lack the permission" in told
+
+
+def test_a_password_without_a_user_is_told_to_have_been_taken_for_a_token(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed, told = pressed(monkeypatch, json.dumps(json.loads(emulator.connection()) | {"login": ""}))
+    assert not passed
+    assert "Refused: the access token. " in told
+    assert "no user is given in the field login" in told
+    assert "password was taken for an access token" in told
+    assert "choose the kind in the field auth" in told
+    assert PASSWORD not in told
+
+
+def test_a_web_page_instead_of_the_instance_is_not_told_as_a_refusal(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("history", "login_page")
+    passed, told = pressed(monkeypatch, emulator.connection())
+    assert not passed
+    assert "Refused" not in told
+    assert "No answer of AEM Guides: processing history (GET " in told
+    assert "<" not in told
+    assert "the field host" in told
+    assert "the fields login and password" in told
+
+
+def test_a_web_page_instead_of_the_identity_service_names_its_field(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.fault("token_oauth", "login_page")
+    passed, told = pressed(monkeypatch, as_json("oauth", emulator))
+    assert not passed
+    assert "Refused" not in told
+    assert "No answer of the identity service: OAuth token (POST " in told
+    assert "check the field ims_url" in told
+    assert "<" not in told
 
 
 @pytest.mark.parametrize(
@@ -164,7 +273,9 @@ def test_the_test_button_says_what_cannot_be_reached_and_what_to_do(
     assert "field host" in told
     nobody = as_json("oauth", emulator).replace(f'"ims_url": "{emulator.url}"', '"ims_url": "http://127.0.0.1:9"')
     assert OAUTH_IMS_URL not in nobody
-    assert "Not reached: the identity service" in pressed(monkeypatch, nobody)[1]
+    told = pressed(monkeypatch, nobody)[1]
+    assert "Not reached: the identity service" in told
+    assert "the field ims_url" in told
 
 
 def test_the_test_button_names_a_wrong_field_and_nothing_is_sent(

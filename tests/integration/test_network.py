@@ -179,11 +179,20 @@ def test_a_proxy_that_wants_another_login_is_told_and_the_field_named(
     assert "field proxy" in said
 
 
+def test_where_nothing_listens_host_and_port_are_named(body: Body, connect: Callable[..., None]) -> None:
+    connect("http://127.0.0.1:9")
+    said = refused(body)
+    assert "Nothing listens there: check host and port in the field host" in said
+    assert "proxy" not in said
+
+
 def test_a_proxy_that_is_not_there_is_told_and_nothing_was_sent(
     body: Body, connect: Callable[..., None], emulator: EmulatorProcess
 ) -> None:
     connect(emulator.url, proxy=f"http://{PROXY_LOGIN}@127.0.0.1:9")
-    assert "field proxy" in refused(body)
+    said = refused(body)
+    assert "field proxy" in said
+    assert "field host" not in said
 
 
 def test_the_environment_s_proxy_serves_where_the_connection_has_none(

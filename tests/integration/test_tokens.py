@@ -52,6 +52,11 @@ def document(ims: str, **changes: object) -> dict[str, object]:
     return {"ok": True, "integration": integration | changes, "statusCode": 200}
 
 
+def with_account(**changes: str) -> str:
+    account = {"clientId": "jwt-client", "clientSecret": SECRET} | changes
+    return json.dumps(document("ims.example", technicalAccount=account))
+
+
 def jwt_client(emulator: EmulatorProcess) -> dict[str, object]:
     """What the identity service knows of the technical account."""
     return {
@@ -199,12 +204,12 @@ def test_a_token_of_a_minute_is_kept_too(
     [
         (lambda e: oauth(e, client_secret="wrong"), AuthenticationError, "client_id and client_secret"),
         (lambda e: oauth(e, scopes="everything"), ScopeError, "scopes against the Developer Console"),
-        (lambda e: service(e, metascopes="other"), ScopeError, "scopes against the Developer Console"),
+        (lambda e: service(e, metascopes="other"), ScopeError, "integration.metascopes in service_token"),
         (lambda e: service(e, privateKey=OTHER_PRIVATE), AuthenticationError, "does not belong to the certificate"),
         (
             lambda e: service(e, technicalAccount={"clientId": "nobody", "clientSecret": SECRET}),
             AuthenticationError,
-            "client_id and client_secret",
+            "check integration.technicalAccount.clientId and clientSecret in service_token",
         ),
     ],
 )
@@ -258,14 +263,52 @@ def test_seconds_and_milliseconds_are_told_apart_at_both_endpoints(told: int, li
         (json.dumps(document("ims.example", org="")), "integration.org"),
         (json.dumps(document("ims.example", technicalAccount={"clientId": "c"})), "technicalAccount.clientSecret"),
         (json.dumps(document("ims.example", privateKey="-----BEGIN")), "privateKey"),
+        (json.dumps(document("ims.example", org="org\n@example")), "integration.org"),
+        (json.dumps(document("ims.example", id="acc ount@example")), "integration.id"),
+        (json.dumps(document("ims.exa\nmple")), "integration.imsEndpoint"),
+        (json.dumps(document("ims.example", metascopes="one, t\nwo")), "integration.metascopes"),
+        (with_account(clientId="cli\r\nent"), "integration.technicalAccount.clientId"),
+        (with_account(clientSecret="canary-\nclient-secret"), "integration.technicalAccount.clientSecret"),
     ],
 )
 def test_pasted_credentials_that_lack_something_name_it(pasted: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named) as caught:
         parse_service_credentials(pasted)
-    assert SECRET not in str(caught.value)
+    assert "canary" not in str(caught.value)
 
 
-def test_pasted_line_breaks_in_the_key_are_borne() -> None:
-    pasted = json.dumps(document("ims.example")).replace("\\n", "\n")
+@pytest.mark.parametrize("pasted_break", ["\\n", "\\r\\n", "\n", "\\\\n", "\\\\r\\\\n"])
+def test_the_key_s_line_breaks_are_borne_in_every_form_they_are_pasted_in(pasted_break: str) -> None:
+    pasted = json.dumps(document("ims.example")).replace("\\n", pasted_break)
     assert parse_service_credentials(pasted).ims_url == "https://ims.example"
+
+
+@pytest.mark.parametrize("told", ["2025-06-14T15:06:40.000Z", "2025-06-15T15:06:39", "2025-06-15T17:06:39+02:00"])
+def test_credentials_whose_certificate_has_ended_are_not_sent_and_its_renewal_is_named(told: str) -> None:
+    ended = parse_service_credentials(json.dumps(document("ims.example", certificateExpirationDate=told)))
+    world = World(lambda _request: reply(200, {}))
+    with pytest.raises(ConfigurationError, match=r"certificateExpirationDate: The .* Renew it in") as e:
+        world.run(ended.obtain(world.conversation()))
+    assert not world.sent
+    assert "canary" not in str(e.value)
+
+
+@pytest.mark.parametrize("told", ["2025-06-15T15:06:41.000Z", "in a year", "", None, 1_700_000_000])
+def test_a_certificate_whose_end_is_to_come_or_cannot_be_read_is_left_to_the_identity_service(told: object) -> None:
+    credentials = parse_service_credentials(json.dumps(document("ims.example", certificateExpirationDate=told)))
+    world = World(lambda _request: reply(200, {"access_token": "t", "expires_in": 86_399_999}))
+    world.run(credentials.obtain(world.conversation()))
+    assert len(world.sent) == 1
+
+
+def test_a_certificate_that_has_ended_keeps_a_task_from_sending_anything(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = service(emulator, certificateExpirationDate="2024-02-22T19:53:05.000Z")
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", ended)
+    before = len(emulator.requests())
+    with pytest.raises(ConfigurationError, match="ended at 2024-02-22"):
+        blocking()
+    passed, told = AemGuidesHook().test_connection()
+    assert (passed, told[:53]) == (False, "Nothing was sent. Field service_token: integration.ce")
+    assert len(emulator.requests()) == before

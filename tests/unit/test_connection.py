@@ -90,6 +90,51 @@ def test_a_password_without_login_is_a_bearer_token() -> None:
     assert read_connection(connection()).credentials == BasicCredentials("u", "p4ss")
 
 
+def refused(extra: Mapping[str, object] | None = None, **fields: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read_connection(connection(extra, **fields))
+    assert "p4ss" not in str(caught.value)
+    return str(caught.value).removeprefix("Connection aem, ")
+
+
+@pytest.mark.parametrize("pasted", ["Bearer p4ss", "bearer\tp4ss", "Authorization: Bearer p4ss", " BEARER  p4ss\n"])
+def test_a_token_with_the_word_bearer_before_it_is_told_to_come_without(pasted: str) -> None:
+    said = "It has the word Bearer before the token. Leave it out"
+    assert refused({"token": pasted}, login="").startswith(f"field token: {said}")
+    assert refused(login="", password=pasted).startswith(f"field password: {said}")
+
+
+def test_a_token_that_begins_like_the_word_bearer_is_a_token() -> None:
+    assert read_connection(connection({"auth": "bearer", "token": "Bearer123"})).credentials == BearerCredentials(
+        "Bearer123"
+    )
+
+
+@pytest.mark.parametrize("password", ["pass phrase", "s\u00e9same"])
+def test_a_password_that_cannot_be_a_token_is_told_to_lack_its_user(password: str) -> None:
+    said = refused(login="", password=password)
+    assert said.startswith("field password: ")
+    assert "no user is given in the field login" in said
+    assert "field login" not in refused({"auth": "bearer"}, login="", password=password)
+
+
+@pytest.mark.parametrize("login", [" admin", "admin ", "admin\t", "\u00a0admin"])
+def test_a_user_with_white_space_at_its_ends_is_refused(login: str) -> None:
+    assert refused(login=login).startswith("field login: It has white space at its ends. ")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("https://a.example.com/?x=1", "(/?x=…)"),
+        ("https://a.example.com?token=p4ss&x=p4ss", "(?token=…&x=…)"),
+        ("https://a.example.com/editor.html#/content?p4ss", "(/editor.html#…)"),
+    ],
+)
+def test_what_follows_the_host_name_is_shown_without_its_values(host: str, shown: str) -> None:
+    assert refused(host=host) == f"field host: Remove what follows the host name {shown}."
+
+
 def test_secrets_are_not_in_any_repr() -> None:
     assert "p4ss" not in repr(read_connection(connection()))
     assert "p4ss" not in repr(BasicCredentials("u", "p4ss"))
@@ -106,6 +151,8 @@ def test_the_proxy_s_password_is_a_secret_as_it_is_written_and_as_it_is() -> Non
     [
         ({"host": "http://a.example.com"}, {}, "host"),
         ({}, OAUTH | {"ims_url": "http://ims.example.com"}, "ims_url"),
+        ({"password": "p4ss "}, {}, "password"),
+        ({"password": "\tp4ss"}, {}, "password"),
         ({}, {"verify": False}, "verify"),
         ({}, {"service_credentials": "{}"}, "service_credentials"),
         ({}, {"client-id": "p4ss"}, "client-id"),

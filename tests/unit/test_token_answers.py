@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from aem_guides.protocol.errors import (
@@ -66,11 +69,12 @@ def test_nothing_secret_is_in_a_repr_and_all_of_it_is_masked() -> None:
     assert {key, "-----BEGIN\\nk3y\\n-----END", "cl1ent-s3cret"} <= set(account.secrets)
 
 
-def test_other_metascopes_do_not_share_a_token() -> None:
-    one, other = (
-        ServiceCredentials("c", "s", "org", "id", "key", (scope,), "https://ims.example") for scope in ("read", "write")
-    )
-    assert one.identity != other.identity
+@pytest.mark.parametrize(
+    "change", [{"metascopes": ("write",)}, {"organisation": "other"}, {"technical_account_id": "other"}], ids=str
+)
+def test_service_credentials_that_differ_do_not_share_a_token(change: dict[str, Any]) -> None:
+    one = ServiceCredentials("c", "s", "org", "id", "key", ("read",), "https://ims.example")
+    assert one.identity != replace(one, **change).identity
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,9 @@ def test_other_metascopes_do_not_share_a_token() -> None:
         ("unauthorized_client", "the client has no scope", "may not log in this way"),
         ("invalid_token", "JWT has expired", "renew the certificate"),
         ("invalid_token", "Could not match JWT signature to any of the bindings", "does not belong"),
+        ("invalid_token", "Could not match JWT signature to any of the bindings: Invalid issuer", "integration.org"),
+        ("invalid_token", "Invalid subject", "integration.id"),
+        ("invalid_token", "JWT signature ... bindings: Audience doesn't match", "integration.imsEndpoint"),
         ("invalid_token", "client and scope and all", "The identity service refuses the credentials"),
         ("server_said_no", None, "The identity service refuses the credentials"),
     ],

@@ -10,6 +10,7 @@ import contextlib
 import email.utils
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
@@ -46,6 +47,11 @@ EXCERPT_LENGTH = 500
 _BUSY = frozenset({429, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
 _PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
+_WEB_PAGE = (
+    "A web page ({title}) came where JSON is due: what answers is not AEM Guides, or this is its login page. "
+    "Check the field host."
+)
+_NO_PERMISSION = "Or the user may lack the permission for this."
 _HIBERNATED = (
     "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console, to which its page in a browser leads."
 )
@@ -72,8 +78,14 @@ class Conversation:
     """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown."""
 
     def __init__(
-        self, surroundings: Surroundings, *, retries: RetrySettings | None = None, secrets: Iterable[str] = ()
+        self,
+        surroundings: Surroundings,
+        *,
+        retries: RetrySettings | None = None,
+        secrets: Iterable[str] = (),
+        login_remedy: str = AuthenticationError.hint,
     ) -> None:
+        self._login_remedy = login_remedy
         self.surroundings = surroundings
         self.retries = retries or RetrySettings()
         self._secrets = {secret for secret in secrets if secret}
@@ -185,18 +197,19 @@ class Conversation:
             return UnavailableError(label, status, excerpt, attempts=attempts, hint=_HIBERNATED)
         if 300 <= status < 400:
             where = _without_query(reply.headers.get("location", ""))
-            hint = (
-                f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {AuthenticationError.hint}"
-            )
+            hint = f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {self._login_remedy}"
             return _not_acted_on(AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint)))
         if 200 <= status < 300:
-            hint = f"It is a web page, most likely the login page, where JSON is due. {AuthenticationError.hint}"
-            return AuthenticationError(label, status, excerpt, attempts=attempts, hint=hint)
+            hint = f"{_WEB_PAGE.format(title=self.redact(_title(reply))[:100])} {self._login_remedy}"
+            return AuthenticationError(label, status, "", attempts=attempts, hint=hint)
         if status == 401:
-            return _not_acted_on(AuthenticationError(label, status, excerpt, attempts=attempts))
+            refused = AuthenticationError(label, status, excerpt, attempts=attempts, hint=self._login_remedy)
+            return _not_acted_on(refused)
+        if status == 403 and _speaks_of_scopes(reply):
+            return _not_acted_on(ScopeError(label, status, excerpt, attempts=attempts))
         if status == 403:
-            kind = ScopeError if _speaks_of_scopes(reply) else AuthenticationError
-            return _not_acted_on(kind(label, status, excerpt, attempts=attempts))
+            hint = f"{self._login_remedy} {_NO_PERMISSION}"
+            return _not_acted_on(AuthenticationError(label, status, excerpt, attempts=attempts, hint=hint))
         if status == 404:
             return NotFoundError(label, status, excerpt, attempts=attempts)
         if status == 407:
@@ -264,6 +277,13 @@ def _brief(error: AemGuidesError) -> str:
 def _is_html(reply: Reply) -> bool:
     declared = "html" in reply.headers.get("content-type", "").lower()
     return declared or reply.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+
+
+def _title(reply: Reply) -> str:
+    """The title of a web page, which says more of whose it is than its beginning does."""
+    page = reply.body[:100_000].decode("utf-8", errors="replace")
+    found = re.search(r"<title[^>]*>([^<]*)", page, re.IGNORECASE)
+    return " ".join(found[1].split()) if found else "without a title"
 
 
 def _is_hibernated(reply: Reply) -> bool:

@@ -116,7 +116,7 @@ class AnswerError(AemGuidesError):
         self.retry_after = retry_after
         parts = [f"{request}: HTTP {status} after {_times(attempts)}"]
         if excerpt:
-            parts.append(f"the answer begins: {excerpt}")
+            parts.append(f"The answer begins: {excerpt}")
         if remedy := hint if hint is not None else self.hint:
             parts.append(remedy)
         super().__init__(". ".join(parts))

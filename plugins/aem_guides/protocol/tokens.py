@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -63,7 +64,7 @@ class OAuthCredentials:
             "client_secret": self.client_secret,
             "scope": ",".join(self.scopes),
         }
-        return (yield from _buy(talk, "OAuth token", f"{self.ims_url}/ims/token/v3", form))
+        return (yield from _buy(talk, "OAuth token", f"{self.ims_url}/ims/token/v3", form, _OAUTH_REMEDIES))
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class ServiceCredentials:
     private_key: str = field(repr=False)
     metascopes: tuple[str, ...]
     ims_url: str
+    certificate_ends: datetime | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -84,11 +86,19 @@ class ServiceCredentials:
 
     @property
     def identity(self) -> str:
-        login = f"jwt {self.ims_url} {self.client_id} {self.technical_account_id} {self.client_secret}"
-        return f"{login} {','.join(self.metascopes)} {self.private_key}"
+        login = f"jwt {self.ims_url} {self.client_id} {self.organisation} {self.technical_account_id}"
+        return f"{login} {','.join(self.metascopes)} {self.client_secret} {self.private_key}"
 
     def obtain(self, talk: Conversation) -> Steps[AccessToken]:
-        """Sign, and buy a token. Raises AuthenticationError, ScopeError, and what a call raises."""
+        """Sign, and buy a token. Raises AuthenticationError, ScopeError, and what a call raises.
+
+        Raises ConfigurationError, and sends nothing, where the certificate has ended.
+        """
+        if self.certificate_ends is not None and self.certificate_ends.timestamp() <= talk.now():
+            raise ConfigurationError(
+                f"Field service_token: integration.certificateExpirationDate: The certificate ended at "
+                f"{self.certificate_ends.isoformat()}. {_RENEW}"
+            )
         claims: dict[str, object] = {
             "iss": self.organisation,
             "sub": self.technical_account_id,
@@ -99,7 +109,8 @@ class ServiceCredentials:
         signed = jwt.encode(claims, self.private_key, algorithm="RS256")
         yield from talk.keep_secret(signed)
         form = {"client_id": self.client_id, "client_secret": self.client_secret, "jwt_token": signed}
-        return (yield from _buy(talk, "JWT exchange", f"{self.ims_url}/ims/exchange/jwt", form, unit_seconds=0.001))
+        url = f"{self.ims_url}/ims/exchange/jwt"
+        return (yield from _buy(talk, "JWT exchange", url, form, _JWT_REMEDIES, unit_seconds=0.001))
 
 
 def parse_service_credentials(text: str) -> ServiceCredentials:
@@ -110,16 +121,22 @@ def parse_service_credentials(text: str) -> ServiceCredentials:
         raise ConfigurationError("It is not JSON. Paste the whole document of the Developer Console.") from None
     found = {name: _entry(document, name) for name in _PLACES}
     metascopes = tuple(scope.strip() for scope in found["metascopes"].split(",") if scope.strip())
-    _check_key(found["privateKey"])
+    for name in ("imsEndpoint", "org", "id", "clientId", "clientSecret"):
+        _check_one_line(name, found[name])
+    for scope in metascopes:
+        _check_one_line("metascopes", scope)
+    private_key = _with_line_breaks(found["privateKey"])
+    _check_key(private_key)
     host = found["imsEndpoint"].rstrip("/")
     return ServiceCredentials(
         client_id=found["clientId"],
         client_secret=found["clientSecret"],
         organisation=found["org"],
         technical_account_id=found["id"],
-        private_key=found["privateKey"],
+        private_key=private_key,
         metascopes=metascopes,
         ims_url=host if "://" in host else f"https://{host}",
+        certificate_ends=_certificate_ends(document["integration"]),
     )
 
 
@@ -139,9 +156,32 @@ def _entry(document: object, name: str) -> str:
     for step in (*_PLACES[name], name):
         place = place.get(step) if isinstance(place, Mapping) else None
     if not isinstance(place, str) or not place.strip():
-        where = ".".join((*_PLACES[name], name))
-        raise ConfigurationError(f"{where} is missing. Paste the whole document of the Developer Console.")
+        raise ConfigurationError(f"{_where(name)} is missing. Paste the whole document of the Developer Console.")
     return place.strip()
+
+
+def _where(name: str) -> str:
+    return ".".join((*_PLACES[name], name))
+
+
+def _check_one_line(name: str, value: str) -> None:
+    if " " in value or not value.isprintable():
+        raise ConfigurationError(f"{_where(name)} has white space or line breaks in it. Paste it as one line.")
+
+
+def _with_line_breaks(private_key: str) -> str:
+    """The key where its line breaks were escaped once more on their way: PEM itself has no backslash."""
+    return private_key.replace("\\r", "").replace("\\n", "\n")
+
+
+def _certificate_ends(integration: Mapping[str, object]) -> datetime | None:
+    """When the certificate ends, where the document tells; what cannot be read is for the identity service to judge."""
+    told = integration.get("certificateExpirationDate")
+    try:
+        ends = datetime.fromisoformat(str(told))
+    except ValueError:
+        return None
+    return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
 
 
 def _check_key(private_key: str) -> None:
@@ -149,12 +189,18 @@ def _check_key(private_key: str) -> None:
         jwt.encode({}, private_key, algorithm="RS256")
     except Exception:  # noqa: BLE001  # the JWT library and its backend raise many kinds for one fact
         raise ConfigurationError(
-            "integration.privateKey is no RSA private key. Paste it with its line breaks (\\n)."
+            "integration.privateKey is no RSA private key. Paste it whole, from -----BEGIN to the last dash of its END."
         ) from None
 
 
 def _buy(
-    talk: Conversation, endpoint: str, url: str, form: Mapping[str, str], *, unit_seconds: float = 1.0
+    talk: Conversation,
+    endpoint: str,
+    url: str,
+    form: Mapping[str, str],
+    remedies: Mapping[str, str],
+    *,
+    unit_seconds: float = 1.0,
 ) -> Steps[AccessToken]:
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     request = HttpRequest("POST", url, headers, urlencode(form).encode())
@@ -163,8 +209,11 @@ def _buy(
     def read(reply: Reply) -> AccessToken:
         return _read_token(reply, bought_at, unit_seconds)
 
+    def explain(refusal: AnswerError, reply: Reply) -> AnswerError:
+        return _explained(refusal, reply, remedies)
+
     try:
-        token = yield from talk.call(Call(endpoint, request, read, explain=_explained), authorized=False)
+        token = yield from talk.call(Call(endpoint, request, read, explain=explain), authorized=False)
     except MalformedAnswerError as error:
         # The excerpt may hold a token that could not be read, and so is not masked.
         raise MalformedAnswerError(error.request, error.status, "", attempts=error.attempts, hint=_UNREADABLE) from None
@@ -194,31 +243,54 @@ def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessTo
     return AccessToken(token, bought_at, bought_at + life)
 
 
-_BY_ERROR = {
+_WRONG_KIND = "The client may not log in this way: check its kind in the Developer Console."
+_OAUTH_REMEDIES = {
     "invalid_scope": "A scope is missing or not granted: check scopes against the Developer Console.",
     "invalid_client": "The client is not known or its secret is wrong: check client_id and client_secret.",
-    "unauthorized_client": "The client may not log in this way: check its kind in the Developer Console.",
+    "unauthorized_client": _WRONG_KIND,
 }
+_JWT_REMEDIES = {
+    "invalid_scope": (
+        "A metascope is missing or not granted: check integration.metascopes in service_token against the Developer "
+        "Console."
+    ),
+    "invalid_client": (
+        "The client is not known or its secret is wrong: check integration.technicalAccount.clientId and clientSecret "
+        "in service_token."
+    ),
+    "unauthorized_client": _WRONG_KIND,
+}
+_RENEW = "Renew it in the Developer Console, and paste the new document."
 _EXPIRED = "The certificate or the JWT has expired: renew the certificate in the Developer Console (it lasts a year)."
 _FOREIGN_KEY = "The private key does not belong to the certificate: paste the current service credentials."
+_BY_DESCRIPTION = {
+    "expired": _EXPIRED,
+    "issuer": "The organisation is not the technical account's: check integration.org in service_token.",
+    "subject": "The technical account is not known: check integration.id in service_token.",
+    "audience": "The JWT is for another: check integration.imsEndpoint and technicalAccount.clientId in service_token.",
+    "signature": _FOREIGN_KEY,
+    "binding": _FOREIGN_KEY,
+}
+"""What `error_description` has in it, the surest first: it speaks of a signature and bindings also where something
+else in the JWT is wrong."""
+_NO_SERVICE = "It is not the identity service that answers: check the field ims_url, or imsEndpoint in service_token."
 _REFUSED = "The identity service refuses the credentials."
 
 
-def _explained(refusal: AnswerError, reply: Reply) -> AnswerError:
+def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) -> AnswerError:
     """Tell apart what the identity service complains of: scope, client, certificate.
 
     What is wrong stands in `error` (RFC 6749, 5.2). The JWT exchange says `invalid_token` of every JWT it does not
     take; why is in `error_description` alone.
     """
-    if not isinstance(refusal, AuthenticationError | RejectedError) or reply.status < 400 or reply.status == 407:
+    if not isinstance(refusal, AuthenticationError | RejectedError) or reply.status == 407:
         return refusal
+    if reply.status < 400:
+        return AuthenticationError(refusal.request, refusal.status, "", attempts=refusal.attempts, hint=_NO_SERVICE)
     error, description = _complaint(reply)
     kind = ScopeError if error == "invalid_scope" else AuthenticationError
-    hint = _BY_ERROR.get(error, _REFUSED)
-    if error not in _BY_ERROR and "expired" in description:
-        hint = _EXPIRED
-    elif error not in _BY_ERROR and ("signature" in description or "binding" in description):
-        hint = _FOREIGN_KEY
+    told = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
+    hint = remedies.get(error) or next(told, _REFUSED)
     return kind(refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=hint)
 
 

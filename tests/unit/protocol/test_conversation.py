@@ -159,7 +159,23 @@ def test_a_403_about_scopes_gets_no_token_and_says_so() -> None:
 
 def test_a_web_page_where_json_is_due_is_an_authentication_error() -> None:
     world = World(lambda _request: reply(200, b"<html>Sign in</html>", content_type="text/html"))
-    with pytest.raises(AuthenticationError, match="login page"):
+    with pytest.raises(AuthenticationError, match="login page") as caught:
+        world.run(world.conversation().call(contract.history()))
+    assert "<html>" not in str(caught.value)
+
+
+def test_a_web_page_is_told_by_its_title_without_any_secret() -> None:
+    page = b"<html><head>\n<TITLE lang='en'>Welcome,\n s3cret " + b"guest " * 100 + b"</title></head><body>Hello</body>"
+    world = World(lambda _request: reply(200, page))
+    with pytest.raises(AuthenticationError) as caught:
+        world.run(world.conversation().call(contract.history()))
+    assert "(Welcome, *** guest " in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_the_answer_s_beginning_is_a_sentence_of_its_own() -> None:
+    world = World(lambda _request: reply(400, b"what?"))
+    with pytest.raises(RejectedError, match=r"HTTP 400 after 1 attempt\. The answer begins: what\?"):
         world.run(world.conversation().call(contract.history()))
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from aem_guides.protocol.errors import AuthenticationError
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
+from aem_guides.protocol.models import Job, JsonObject, JsonValue
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
 from aem_guides.protocol.procedures.events import Level, LogLines, Notice, Progress
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
-from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from aem_guides.protocol.steps import HttpRequest, Reply, Steps, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
 BEGAN = 1_750_000_000.0
@@ -135,6 +136,18 @@ def test_a_login_page_is_borne_while_an_instance_starts_and_not_for_ever() -> No
     with pytest.raises(AuthenticationError):
         gone.follow(login_patience=900)
     assert gone.world.clock - BEGAN >= 900
+
+
+def test_a_certificate_that_has_ended_is_borne_as_long_as_a_refused_login() -> None:
+    def ended(_talk: Conversation, _processing_id: str) -> Steps[Job | None]:
+        raise ConfigurationError("The certificate ended.")
+        yield  # a generator, as every way to look is
+
+    world = World(lambda _request: reply(500))
+    plan = FollowPlan(deadline_at=BEGAN + 86_400, pacing=Pacing(longest=15), stall_seconds=600, login_patience=900)
+    with pytest.raises(ConfigurationError):
+        world.run(follow(world.conversation(), "p", plan, ended))
+    assert 900 <= world.clock - BEGAN < 1800
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from dataclasses import dataclass, field
 
 import pytest
@@ -58,8 +59,10 @@ def test_one_that_queues_goes_on_queueing() -> None:
 @pytest.mark.parametrize("policy", list(OnActiveJob))
 def test_a_job_elsewhere_is_not_taken_for_the_reason(policy: OnActiveJob) -> None:
     world = World(Instance(refusals=1, path="/content/dam/another").respond)
-    with pytest.raises(RejectedError, match="Check that it exists"):
+    with pytest.raises(RejectedError, match="Check that it exists") as caught:
         world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(policy), run="run"))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("HTTP ") == 1, "the refusal is shown once, with its remedy"
 
 
 def test_it_is_not_sent_for_ever() -> None:

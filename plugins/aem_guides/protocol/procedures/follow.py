@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, RejectedError
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, RejectedError
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
@@ -104,8 +104,8 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
 
     `find` is how it is looked at.
 
-    Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError is raised,
-    once it has been the answer for `login_patience` seconds.
+    Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError and
+    ConfigurationError are raised, once it has been the answer for `login_patience` seconds.
     """
     began = talk.now()
     watch = _Watch(plan, began, PageReader(plan.log_offset), moved_at=began)
@@ -130,7 +130,7 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) 
     """The job, or None where it could not be seen this time."""
     try:
         job = yield from find(talk, processing_id)
-    except AuthenticationError as error:
+    except (AuthenticationError, ConfigurationError) as error:  # such as a certificate that ended meanwhile
         now = talk.now()
         watch.lost_since = None
         watch.refused_since = watch.refused_since or now

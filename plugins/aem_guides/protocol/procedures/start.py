@@ -211,7 +211,7 @@ def _after_refusal(
         refusal.excerpt,
         attempts=refusal.attempts,
         hint=_refusal_remedy(request, refusal),
-    ) from refusal
+    ) from None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AemGuidesError, AuthenticationError
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
 from aem_guides.protocol.models import History, ProcessingRequest
 from aem_guides.protocol.offpeak import OffPeakHours
 from aem_guides.protocol.pacing import Pacing, crowd
@@ -31,7 +31,8 @@ def wait_for_turn(
     """Look until the path is free and the instance has room; False where `deadline_at` (epoch seconds) came first.
 
     `blocking_id` is a job in the way that the window may not show; `first_look` is in seconds from now. A failed look
-    is told and repeated: only AuthenticationError is raised, once it has been the answer for `login_patience` seconds.
+    is told and repeated: only AuthenticationError and ConfigurationError are raised, once it has been the answer for
+    `login_patience` seconds.
     Outside of `hours` it is nobody's turn, and the instance is not asked.
     """
     began = talk.now()
@@ -49,7 +50,9 @@ def wait_for_turn(
             reason = yield from _reason_to_wait(talk, request, blocking_id, max_active_jobs)
         except AemGuidesError as error:
             failures += 1
-            refused_since = (refused_since or talk.now()) if isinstance(error, AuthenticationError) else None
+            refused_since = (
+                (refused_since or talk.now()) if isinstance(error, AuthenticationError | ConfigurationError) else None
+            )
             if refused_since is not None and talk.now() - refused_since >= login_patience:
                 raise
             reason = f"the history cannot be read just now: {error}"

@@ -1,0 +1,85 @@
+"""The fields of an Airflow connection, read with errors that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from aem_guides.protocol.errors import ConfigurationError
+
+STANDARD_PORTS = {"http": 80, "https": 443}
+
+
+class ConnectionLike(Protocol):
+    """The part of an Airflow connection that is read here."""
+
+    conn_id: str
+    host: str | None
+    schema: str | None
+    port: int | None
+    login: str | None
+    password: str | None
+
+    @property
+    def extra_dejson(self) -> dict[str, object]: ...
+
+
+class Fields:
+    """The fields of one connection, read with errors that name them."""
+
+    def __init__(self, conn_id: str, values: Mapping[str, object]) -> None:
+        self.conn_id = conn_id
+        self.values = values
+
+    def wrong(self, name: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(f"Connection {self.conn_id}, field {name}: {remedy}")
+
+    def text(self, name: str) -> str | None:
+        value = self.values.get(name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise self.wrong(name, "It must be a text.")
+        return value.strip()
+
+    def secret(self, name: str, told: str | None, *, missing: str) -> str:
+        """A secret, from the field of this name or from where `told` is. It has no white space in it."""
+        value = self.text(name) or (told or "").strip()
+        if not value:
+            raise self.wrong(name, missing)
+        if any(letter.isspace() for letter in value):
+            raise self.wrong(name, "It has white space or line breaks in it. Paste it as one line.")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self.values.get(name)
+        if value is None or value == "":
+            return default
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= 3600:
+            raise self.wrong(name, f"{value!r} is not a time in seconds. Give a number above 0, and at most 3600.")
+        return seconds
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.values.get(name)
+        if value is None or value == "":
+            return default
+        known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+        if str(value).lower() not in known:
+            raise self.wrong(name, f"{value!r} is neither true nor false. Give one of them.")
+        return known[str(value).lower()]
+
+    def url(self, name: str, url: str, example: str) -> SplitResult:
+        """A URL with http or https and a host, and without white space. It is not shown: it may hold a password."""
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in STANDARD_PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            known = False
+        if not known or any(letter.isspace() for letter in url):
+            raise self.wrong(name, f"It is no URL with a scheme and a host. Give it as in {example}.")
+        return parts
