@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import cast
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
-from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from aem_guides import fields, verification
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
 from aem_guides.assets import PROCESSED, announce
+from aem_guides.batch_memory import PathMemory
 from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
@@ -35,46 +35,6 @@ from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import Verdict
 from aem_guides.sensors import FollowingFailedError
 from aem_guides.tasklog import show_event
-
-_MEMORY_KEY = "aem_guides_path"
-
-
-@dataclass
-class _Memory:
-    """What the task remembers over its tries: its note, and the row of a path that came to a good end.
-
-    `is_first`: no try remembered anything before.
-    """
-
-    note: PathNote
-    generation: int
-    resumes_before: int = 0
-    row: JsonObject | None = None
-    is_first: bool = False
-
-    @classmethod
-    def load(cls, store: StateStore, request: ProcessingRequest, now: int) -> _Memory:
-        stored = store.get(_MEMORY_KEY)
-        known = stored if isinstance(stored, dict) else {}
-        note = PathNote.read(known.get("note"), request)
-        if note is None:
-            return cls(PathNote(request.fingerprint()), now, is_first=not known)
-        row, before, kept = known.get("row"), known.get("resumes_before"), known.get("generation")
-        return cls(
-            note,
-            kept if isinstance(kept, int) else now,
-            before if isinstance(before, int) else 0,
-            row if isinstance(row, dict) else None,
-        )
-
-    def save(self, store: StateStore) -> None:
-        value: JsonObject = {
-            "note": self.note.to_json(),
-            "generation": self.generation,
-            "resumes_before": self.resumes_before,
-            "row": self.row,
-        }
-        store.set(_MEMORY_KEY, value, retention=NEVER_EXPIRE)
 
 
 class AemGuidesProcessAssetsOperator(BaseOperator):
@@ -193,7 +153,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         """Take up what earlier tries did, and defer; a job that has ended is dealt with here and now."""
         request = self.asked(context)
         store = cast("StateStore", context["task_state_store"])
-        memory = _Memory.load(store, request, generation(context))
+        memory = PathMemory.load(store, request, generation(context))
         cleared = memory.generation != generation(context)
         if memory.row is not None and not (cleared and fields.flag("reprocess", self.reprocess)):
             self.log.info("%s was processed before (job %s)", request.path, memory.note.processing_id)
@@ -231,7 +191,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         """Judge what the trigger saw, archive and verify. Whatever is not plainly a success is none."""
         request = self.asked(context)
         # Until the end is remembered, the trigger's note stays: whoever comes after a crash reads it.
-        memory = _Memory.load(cast("StateStore", context["task_state_store"]), request, generation(context))
+        memory = PathMemory.load(cast("StateStore", context["task_state_store"]), request, generation(context))
         told = event or {}
         memory.note = PathNote.read(told.get("note"), request) or memory.note
         match told:
@@ -269,7 +229,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         )[0]
 
     def _finish(
-        self, context: Context, hook: AemGuidesHook, memory: _Memory, followed: Followed, cancel: str | None
+        self, context: Context, hook: AemGuidesHook, memory: PathMemory, followed: Followed, cancel: str | None
     ) -> JsonObject:
         """Archive, verify, remember, tell. Raises the error of a job that did not end well."""
         note, request = memory.note, self.asked(context)
@@ -306,7 +266,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         announce(context, hook.settings.instance, memory.row, f"{context['ti'].dag_id} / {context['ti'].run_id}")
         return self._hand_on(context, memory.row)
 
-    def _remember(self, context: Context, memory: _Memory, request: ProcessingRequest) -> None:
+    def _remember(self, context: Context, memory: PathMemory, request: ProcessingRequest) -> None:
         """From here on the task's own memory says what the trigger noted."""
         memory.save(cast("StateStore", context["task_state_store"]))
         AirflowNotes().delete(self._key(context, request))
@@ -355,7 +315,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         context["ti"].xcom_push(ROW_KEY, row)
         return row
 
-    def _after_clear(self, memory: _Memory) -> None:
+    def _after_clear(self, memory: PathMemory) -> None:
         """Clear gives new resumes and new time; doubt was for a person to settle."""
         memory.resumes_before = memory.note.resumes
         memory.note = replace(memory.note, deadline_at=None)
@@ -365,7 +325,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     def _job(self, hook: AemGuidesHook, note: PathNote) -> Job | None:
         return hook.drive(find_job(hook.talk, note.processing_id)) if note.processing_id else None
 
-    def _resumes_left(self, memory: _Memory) -> int:
+    def _resumes_left(self, memory: PathMemory) -> int:
         most = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
         return max(0, most - (memory.note.resumes - memory.resumes_before))
 
@@ -385,7 +345,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         ti = context["ti"]
         return path_key(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint())
 
-    def _trigger(self, context: Context, request: ProcessingRequest, memory: _Memory) -> AemGuidesPathTrigger:
+    def _trigger(self, context: Context, request: ProcessingRequest, memory: PathMemory) -> AemGuidesPathTrigger:
         ti, came_at = context["ti"], context["dag_run"].run_after
         queue_hours = fields.positive("queue_hours", self.queue_hours, most=24 * 365)
         plan = PathPlan(

@@ -89,7 +89,8 @@ def test_a_row_claims_nothing_that_no_task_said() -> None:
 
 def test_a_job_without_any_log_is_no_reason_to_fail_the_run() -> None:
     request: dict[str, JsonValue] = {"path": "/content/a"}
-    done = PathResults(request, {"processing_id": "p"}, {"state": "SUCCESS"}, logs={"lines": 0})
+    started: dict[str, JsonValue] = {"processing_id": "p"}
+    done = PathResults(request, started, outcome={"state": "SUCCESS"}, logs={"lines": 0})
     row = build_row(replace(done, archive={"uri": None, "sha256": None}))
     assert problems([row], archive_logs=True) == []
     assert (row.archive_uri, row.log_lines) == (None, 0)
