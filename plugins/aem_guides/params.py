@@ -188,7 +188,7 @@ def _course() -> dict[str, Param]:
             str(OnDeadline.CANCEL),
             title="At the deadline",
             description_md="**cancel** the job, or **leave** it running; the run fails either way. An adopted "
-            "job is left running unless `cancel_adopted` is on.",
+            "job is left running unless *Cancel adopted jobs* is on.",
             type="string",
             enum=[str(choice) for choice in OnDeadline],
             section=_COURSE,
