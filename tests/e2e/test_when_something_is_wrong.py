@@ -104,7 +104,7 @@ def a_start_whose_answer_did_not_come_is_left_to_a_person_and_sent_by_clear(peop
         ended(emulator, start_foreign(emulator, instance.folder(1, rate=FAST)))
         assert run.end() == "failed"
         assert run.tries_that_said("its answer did not come", START) == 1
-        assert run.row()["state"] == "NOT_STARTED"
+        assert run.row()["state"] == "UNKNOWN"
         assert run.jobs() == []
         people.airflow.clear(run.run_id, START)
         assert run.end() == "success"
