@@ -5,55 +5,25 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.errors import DeadlineExceededError
-from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.triggers import AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
 from tests.support.path_triggers import KeptNotes, event_of, path_trigger
+from tests.support.tasks import Task
 
 ADOPTED_AND_LEFT = "It was left running: it was adopted, not started (cancel_adopted is off)."
 CASES = pytest.mark.parametrize(
     ("origin", "cancel_adopted", "cancelled"),
     [("started", False, True), ("recovered", False, True), ("adopted", False, False), ("adopted", True, True)],
 )
-
-
-@dataclass
-class Task:
-    """What a task gets of Airflow: itself, its XComs, its state store."""
-
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "wait"
-    map_index: int = 0
-    try_number: int = 1
-    max_tries: int = 3
-    store: dict[str, JsonValue] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: JsonValue) -> None:
-        del key, value
-
-    def xcom_pull(self, **_which: object) -> None:
-        return None
-
-    def get(self, key: str, default: JsonValue = None) -> JsonValue:
-        return self.store.get(key, default)
-
-    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
-        del retention
-        self.store[key] = value
-
-    def context(self) -> Context:
-        return cast("Context", {"ti": self, "task_state_store": self})
 
 
 @pytest.fixture(autouse=True)

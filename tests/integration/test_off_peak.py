@@ -6,12 +6,10 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 from airflow.sdk.bases.xcom import BaseXCom
 
 from aem_guides.hook import AemGuidesHook
@@ -24,6 +22,7 @@ from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.taskstate import TaskKey
 from aem_guides.triggers import PROCESSING_ID_KEY, AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
+from tests.support.tasks import Task
 
 FILES = 60
 OPEN, PERIOD = 5, 8
@@ -153,36 +152,6 @@ def test_a_triggerer_that_dies_in_every_phase_resumes_once_each_time_and_loses_n
     assert isinstance(kept, dict)
     assert kept["resumes"] == len(jobs) - 1 >= 2
     assert processed_once(emulator, folder)
-
-
-@dataclass
-class Task:
-    """What a task gets of Airflow: itself, its XComs, its state store."""
-
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "wait"
-    map_index: int = 0
-    try_number: int = 1
-    max_tries: int = 3
-    pushed: dict[str, JsonValue] = field(default_factory=dict)
-    store: dict[str, JsonValue] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: JsonValue) -> None:
-        self.pushed[key] = value
-
-    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> JsonValue:
-        return self.pushed.get(key) if (task_ids, map_indexes) == (self.task_id, self.map_index) else None
-
-    def get(self, key: str, default: JsonValue = None) -> JsonValue:
-        return self.store.get(key, default)
-
-    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
-        del retention
-        self.store[key] = value
-
-    def context(self) -> Context:
-        return cast("Context", {"ti": self, "task_state_store": self})
 
 
 def sensor(job: JsonObject, hours: JsonValue) -> AemGuidesProcessingSensor:

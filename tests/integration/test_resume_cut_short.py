@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides import sensors
 from aem_guides.hook import AemGuidesHook
 from aem_guides.memory import WaitMemory
 from aem_guides.protocol.errors import JobCancelledError, JobFailedError
-from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.steps import Answer, Send, Steps
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.emulator import EmulatorProcess
+from tests.support.tasks import Task
 
 
 class WorkerKilledError(BaseException):
@@ -26,29 +25,11 @@ class WorkerKilledError(BaseException):
 
 
 @dataclass
-class Task:
-    """What a task gets of Airflow over its tries: itself, its XComs, its state store."""
+class SecondTry(Task):
+    """The try after the one that was cut short."""
 
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "wait"
-    map_index: int = 0
     try_number: int = 2
     max_tries: int = 12
-    store: dict[str, JsonValue] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: JsonValue) -> None:
-        del key, value
-
-    def get(self, key: str, default: JsonValue = None) -> JsonValue:
-        return self.store.get(key, default)
-
-    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
-        del retention
-        self.store[key] = value
-
-    def context(self) -> Context:
-        return cast("Context", {"ti": self, "task_state_store": self})
 
     def memory(self, processing_id: str) -> WaitMemory:
         memory = WaitMemory.load(self.context(), processing_id)
@@ -81,7 +62,7 @@ def dies_after_the_resume(*args: object, **kwargs: object) -> Steps[str]:
 @pytest.fixture(params=[True, False], ids=["same id", "new id"])
 def cut_short(
     request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Task, AemGuidesProcessingSensor, str]:
+) -> tuple[SecondTry, AemGuidesProcessingSensor, str]:
     """A failed job whose resume was sent by a try that did not live to hear of it; its task, sensor and path."""
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
     emulator.settings(resume_keeps_id=request.param)
@@ -100,7 +81,7 @@ def cut_short(
         max_resumes=2,
         deadline_hours=0.01,
     )
-    task = Task()
+    task = SecondTry()
     with monkeypatch.context() as patch:
         patch.setattr(sensors, "resume_once", dies_after_the_resume)
         with pytest.raises(WorkerKilledError):
@@ -114,7 +95,7 @@ def resumes(emulator: EmulatorProcess, path: str) -> int:
 
 
 def test_a_job_that_a_person_cancelled_meanwhile_stays_cancelled(
-    emulator: EmulatorProcess, cut_short: tuple[Task, AemGuidesProcessingSensor, str]
+    emulator: EmulatorProcess, cut_short: tuple[SecondTry, AemGuidesProcessingSensor, str]
 ) -> None:
     task, sensor, path = cut_short
     with AemGuidesHook() as hook:
@@ -126,7 +107,7 @@ def test_a_job_that_a_person_cancelled_meanwhile_stays_cancelled(
 
 
 def test_a_resume_that_ran_and_failed_again_counts(
-    emulator: EmulatorProcess, cut_short: tuple[Task, AemGuidesProcessingSensor, str]
+    emulator: EmulatorProcess, cut_short: tuple[SecondTry, AemGuidesProcessingSensor, str]
 ) -> None:
     task, sensor, path = cut_short
     fail(emulator, path)

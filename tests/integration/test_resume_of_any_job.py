@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import cast
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides import control
 from aem_guides.control import Subject
 from aem_guides.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesResumeProcessingOperator
-from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.emulator import EmulatorProcess
-
-
-@dataclass
-class Task:
-    """What a task gets of Airflow over its tries; Clear raises `max_tries`."""
-
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "resume"
-    map_index: int = -1
-    try_number: int = 1
-    max_tries: int = 5
-    store: dict[str, JsonValue] = field(default_factory=dict)
-
-    def get(self, key: str, default: JsonValue = None) -> JsonValue:
-        return self.store.get(key, default)
-
-    def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
-        del retention
-        self.store[key] = value
-
-    def context(self) -> Context:
-        return cast("Context", {"ti": self, "task_state_store": self})
-
+from tests.support.tasks import Task
 
 Resume = Callable[[Task, str], str]
 
@@ -91,7 +65,7 @@ def test_a_filtered_job_whose_answer_is_lost_is_resumed_once_also_under_a_new_id
     emulator.settings(resume_keeps_id=False)
     emulator.fault("resume", "reset_after")
     before = len(emulator.requests("resume"))
-    goes_on_as = resume(Task(), failed)
+    goes_on_as = resume(Task(task_id="resume", map_index=-1), failed)
     assert len(emulator.requests("resume")) - before == 1
     (path,) = {job["path"] for job in emulator.jobs() if job["processing_id"] == failed}
     assert [job["processing_id"] for job in emulator.jobs(path)] == [failed, goes_on_as]
@@ -102,7 +76,7 @@ def test_a_filtered_job_whose_answer_is_lost_is_resumed_once_also_under_a_new_id
 def test_a_retry_sends_nothing_again_and_clear_does_once_the_job_has_failed_again(
     emulator: EmulatorProcess, failed: str, resume: Resume
 ) -> None:
-    task = Task()
+    task = Task(task_id="resume", map_index=-1)
     before = len(emulator.requests("resume"))
     assert resume(task, failed) == failed
     task.try_number = 2
