@@ -107,8 +107,8 @@ def start_once(
         if (closed := held_back(request, policy.hours, talk.now())) is not None:
             return closed
         history = yield from talk.call(contract.history())
-        if (late := _late(pending, request, history)) is not None:
-            return (yield from _take(late.intent, late.job, Origin.RECOVERED))
+        if pending is not None and (late := _late(pending, request, history)) is not None:
+            return (yield from _take(pending, late, Origin.RECOVERED))
         if (seconds := _until_interval_ends(talk, request)) > 0:
             yield Wait(seconds, f"{request.path}: created_before is still to come by the instance's clock")
             continue
@@ -168,8 +168,8 @@ def _post(
         processing_id = yield from talk.call(contract.start(request))
     except RejectedError as refusal:
         history = yield from talk.call(contract.history())
-        if (late := _late(pending, request, history)) is not None:
-            return (yield from _take(late.intent, late.job, Origin.RECOVERED))
+        if pending is not None and (late := _late(pending, request, history)) is not None:
+            return (yield from _take(pending, late, Origin.RECOVERED))
         return (yield from _after_refusal(history, request, intent, policy, refusal))
     except (UnavailableError, UnreachableError, MalformedAnswerError, AuthenticationError) as doubt:
         if not doubt.sent:
@@ -214,22 +214,12 @@ def _after_refusal(
     ) from None
 
 
-@dataclass(frozen=True)
-class _Late:
-    """A job that showed itself only after it had been taken for certain that the intent had become none."""
-
-    intent: Intent
-    job: Job
-
-
-def _late(pending: Intent | None, request: ProcessingRequest, history: History) -> _Late | None:
+def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job | None:
     """The job of an unanswered start, where this history is the first to show it. Raises DoubtfulStartError."""
-    if pending is None:
-        return None
     sighting = pending.look(request, history)
     if sighting.fate is Fate.UNCLEAR:
         raise DoubtfulStartError(_doubt(request, sighting, history))
-    return _Late(pending, sighting.job) if sighting.job is not None else None
+    return sighting.job
 
 
 def _until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float:
