@@ -28,10 +28,16 @@ LONGEST_ERROR_BODY = 64 * 1024
 REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
 
 
-def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
+def new_conversation(
+    settings: InstanceSettings, retries: RetrySettings | None, *, accepted_before: bool
+) -> Conversation:
     """A conversation with the instance, in the real world."""
     return Conversation(
-        REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy
+        REAL_SURROUNDINGS,
+        retries=retries,
+        secrets=settings.secrets,
+        login_remedy=settings.login_remedy,
+        accepted_before=accepted_before,
     )
 
 

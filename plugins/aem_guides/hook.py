@@ -59,6 +59,8 @@ class AemGuidesHook(InstanceApi, HttpHook):
 
     :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
     :param retries: how calls are repeated; the defaults suit an AEM author behind a CDN.
+    :param accepted_before: the instance has accepted these credentials earlier in the same run: an error for a
+        refused login says then that a retry is useful.
 
     Every method raises the errors of `protocol.errors`. Use it as a context manager, or call `close`.
     """
@@ -68,10 +70,17 @@ class AemGuidesHook(InstanceApi, HttpHook):
     conn_type = CONNECTION_TYPE
     hook_name = "AEM Guides"
 
-    def __init__(self, aem_guides_conn_id: str = DEFAULT_CONNECTION, *, retries: RetrySettings | None = None) -> None:
+    def __init__(
+        self,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        *,
+        retries: RetrySettings | None = None,
+        accepted_before: bool = False,
+    ) -> None:
         super().__init__(method="GET", http_conn_id=aem_guides_conn_id)
         self.aem_guides_conn_id = aem_guides_conn_id
         self._retries = retries
+        self._accepted_before = accepted_before
         self._session: requests.Session | None = None
         self._settings: InstanceSettings | None = None
         self._talk: Conversation | None = None
@@ -98,7 +107,9 @@ class AemGuidesHook(InstanceApi, HttpHook):
     def talk(self) -> Conversation:
         """The conversation with the instance: what the generators of `protocol.procedures` take."""
         if self._talk is None:
-            self._talk = bodies.new_conversation(self.settings, self._retries)
+            self._talk = bodies.new_conversation(
+                self.settings, self._retries, accepted_before=self._accepted_before
+            )
         return self._talk
 
     def get_conn(
@@ -239,6 +250,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
 
     :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
     :param retries: how calls are repeated.
+    :param accepted_before: as `AemGuidesHook` has it.
     """
 
     conn_name_attr = "aem_guides_conn_id"
@@ -246,10 +258,17 @@ class AemGuidesAsyncHook(HttpAsyncHook):
     conn_type = CONNECTION_TYPE
     hook_name = "AEM Guides"
 
-    def __init__(self, aem_guides_conn_id: str = DEFAULT_CONNECTION, *, retries: RetrySettings | None = None) -> None:
+    def __init__(
+        self,
+        aem_guides_conn_id: str = DEFAULT_CONNECTION,
+        *,
+        retries: RetrySettings | None = None,
+        accepted_before: bool = False,
+    ) -> None:
         super().__init__(method="GET", http_conn_id=aem_guides_conn_id)
         self.aem_guides_conn_id = aem_guides_conn_id
         self._retries = retries
+        self._accepted_before = accepted_before
         self._kept: aiohttp.ClientSession | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._read_settings: InstanceSettings | None = None
@@ -272,7 +291,9 @@ class AemGuidesAsyncHook(HttpAsyncHook):
     async def talk(self) -> Conversation:
         """The conversation with the instance: what the generators of `protocol.procedures` take."""
         if self._talk is None:
-            self._talk = bodies.new_conversation(await self.settings(), self._retries)
+            self._talk = bodies.new_conversation(
+                await self.settings(), self._retries, accepted_before=self._accepted_before
+            )
         return self._talk
 
     async def close(self) -> None:

@@ -13,9 +13,9 @@ from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
 from aem_guides.links import INSTANCE_LINKS
-from aem_guides.protocol.errors import JobLostError
+from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonValue, strings
-from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.tasklog import TaskLog
 from aem_guides.triggers import CANCEL_KEY, EARLIER_IDS_KEY
 
@@ -24,7 +24,8 @@ class InstanceOperator(BaseOperator):
     """One who talks to an instance once.
 
     `enabled` false skips the task; it may be a template. `request` is what the run asked for, as
-    `ProcessingRequest.to_json` gives it, where the task is part of such a run.
+    `ProcessingRequest.to_json` gives it, where the task is part of such a run: its credentials were accepted before
+    then, and a refusal is waited out.
     """
 
     template_fields: Sequence[str] = ("aem_guides_conn_id", "enabled", "request")
@@ -48,7 +49,7 @@ class InstanceOperator(BaseOperator):
         """Do it, with one hook that is closed in the end."""
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
-        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+        with AemGuidesHook(self.aem_guides_conn_id, accepted_before=self.request is not None) as hook:
             return self.act(hook, context)
 
     def skipped(self, why: str) -> AirflowSkipException:
@@ -65,11 +66,10 @@ def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog
     """The jobs of these ids; one that the instance has forgotten since is told and left out."""
     found: list[Job] = []
     for processing_id in processing_ids:
-        job = hook.drive(find_job(hook.talk, processing_id))
+        job = hook.drive(find_job_patiently(hook.talk, processing_id))
         if job is not None:
             found.append(job)
             continue
-        hook.get_history()  # an instance that starts up knows of no job: then this raises
         log.log(WARNING, "Job %s, which was resumed, is not known any more: its log is lost.", processing_id)
     return found
 
@@ -114,10 +114,12 @@ class JobOperator(InstanceOperator):
 
     def find(self, hook: AemGuidesHook) -> Job:
         """The job. Raises JobLostError."""
-        job = hook.drive(find_job(hook.talk, self.processing_id))
+        job = hook.drive(find_job_patiently(hook.talk, self.processing_id))
         if job is None:
-            raise JobLostError(
+            lost = JobLostError(
                 f"processing_id: {self.processing_id!r} is known neither to status nor to history. Check the id; the "
                 "history shows the last few jobs only."
             )
+            lost.retry = Retry.BRIEFLY
+            raise lost
         return job

@@ -24,7 +24,7 @@ from aem_guides.protocol.errors import (
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.start import (
     MustWait,
@@ -145,7 +145,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
     def _start(self, context: Context, *, may_defer: bool) -> JsonObject:
         request, policy = self._request(), self._policy()
         memory = StartMemory.load(context)
-        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+        with AemGuidesHook(self.aem_guides_conn_id, accepted_before=self.request is not None) as hook:
             if memory.was_cleared(context):
                 self._forget_what_was_done(hook, memory)
             if memory.in_doubt:
@@ -217,7 +217,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         if memory.doubtful:
             memory.intent = None
         elif memory.done and intent is not None and intent.processing_id is not None:
-            job = hook.drive(find_job(hook.talk, intent.processing_id))
+            job = hook.drive(find_job_patiently(hook.talk, intent.processing_id))
             if job is None or not job.is_active:
                 self.log.info("The task was cleared after job %s: starting anew.", intent.processing_id)
                 memory.intent = None

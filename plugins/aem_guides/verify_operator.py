@@ -49,7 +49,7 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
         """Ask again and again, the more rarely the longer it takes."""
         request = ProcessingRequest.from_json(self.request)
         try:
-            async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            async with AemGuidesAsyncHook(self.aem_guides_conn_id, accepted_before=True) as hook:
                 left = max(1.0, self.deadline_at - time.time())
                 steps = verify_assets(await hook.talk(), request, within_seconds=left, pacing=Pacing())
                 await hook.drive(steps, lambda event: show_event(self.log, event))
@@ -130,7 +130,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
             case {"error": str(error), "retry": str(retry)}:
                 raise FollowingFailedError(error, Retry(retry))
             case {"ready": True}:
-                with AemGuidesHook(self.aem_guides_conn_id) as hook:
+                with AemGuidesHook(self.aem_guides_conn_id, accepted_before=True) as hook:
                     return self._verify(hook, context, LAST_LOOK_SECONDS)
         raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
 

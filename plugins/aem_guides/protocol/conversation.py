@@ -25,6 +25,7 @@ from aem_guides.protocol.errors import (
     MalformedAnswerError,
     NotFoundError,
     RejectedError,
+    Retry,
     ScopeError,
     UnavailableError,
     UnreachableError,
@@ -44,7 +45,18 @@ from aem_guides.protocol.steps import (
 T = TypeVar("T")
 
 EXCERPT_LENGTH = 500
-_BUSY = frozenset({429, 502, 503, 504})
+_NOT_NOW = {
+    406: "A rule of the CDN before the instance (a rate limit or a traffic filter) answers 406, by default for five "
+    "minutes after a client passed its rate; the same request may succeed later.",
+    408: "The instance, or a proxy before it, did not get the whole request in time; it may succeed later.",
+    421: "A proxy before the instance took the request for another server's; it may succeed later.",
+    423: "The instance says that something is locked; the same request may succeed later.",
+    425: "A proxy before the instance wants the request later.",
+    429: "The instance, or the CDN before it, limits the rate of requests; the same request may succeed later.",
+}
+"""The statuses below 500 that say nothing of the request itself, and what is their likely cause."""
+
+_BUSY = frozenset({*_NOT_NOW, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
 _PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
 _WEB_PAGE = (
@@ -52,6 +64,7 @@ _WEB_PAGE = (
     "Check the field host."
 )
 _NO_PERMISSION = "Or the user may lack the permission for this."
+_WORKED_BEFORE = "The same credentials were accepted before in this run: the instance may be restarting."
 _HIBERNATED = (
     "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console, to which its page in a browser leads."
 )
@@ -75,7 +88,10 @@ class RetrySettings:
 
 
 class Conversation:
-    """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown."""
+    """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown.
+
+    `accepted_before`: whether the instance has accepted these credentials earlier in the same run.
+    """
 
     def __init__(
         self,
@@ -84,8 +100,10 @@ class Conversation:
         retries: RetrySettings | None = None,
         secrets: Iterable[str] = (),
         login_remedy: str = AuthenticationError.hint,
+        accepted_before: bool = False,
     ) -> None:
         self._login_remedy = login_remedy
+        self.accepted_before = accepted_before
         self.surroundings = surroundings
         self.retries = retries or RetrySettings()
         self._secrets = {secret for secret in secrets if secret}
@@ -184,12 +202,15 @@ class Conversation:
             self._clock_difference = instance_time / 1000 - self.now()
         if 200 <= answer.status < 300 and not _is_html(answer):
             try:
-                return call.read(answer)
+                read = call.read(answer)
             except ShapeError as error:
                 excerpt, hint = self._excerpt(answer), f"It cannot be read: {error}."
                 raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
+            self.accepted_before |= not call.request.is_elsewhere
+            return read
         refusal = self._refusal(label, answer, self._excerpt(answer), attempt)
-        raise call.explain(refusal, answer) if call.explain else refusal
+        refusal = call.explain(refusal, answer) if call.explain else refusal
+        raise self._in_mid_run(refusal) if not call.request.is_elsewhere else refusal
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
@@ -214,10 +235,17 @@ class Conversation:
             return NotFoundError(label, status, excerpt, attempts=attempts)
         if status == 407:
             return _not_acted_on(RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN))
-        if status == 429 or status >= 500:
-            retry_after = _retry_after(reply, self.now())
-            return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after)
+        if status in _NOT_NOW or status >= 500:
+            retry_after, hint = _retry_after(reply, self.now()), _NOT_NOW.get(status)
+            return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after, hint=hint)
         return RejectedError(label, status, excerpt, attempts=attempts)
+
+    def _in_mid_run(self, refusal: AnswerError) -> AnswerError:
+        """The refusal, as one that passes where the credentials were accepted before; no scope comes by waiting."""
+        if self.accepted_before and isinstance(refusal, AuthenticationError) and not isinstance(refusal, ScopeError):
+            refusal.retry = Retry.USEFUL
+            refusal.args = (f"{refusal} {_WORKED_BEFORE}",)
+        return refusal
 
     def _excerpt(self, reply: Reply) -> str:
         shown = " ".join(reply.body[:100_000].decode("utf-8", errors="replace").split())

@@ -12,7 +12,7 @@
     │   ├── RejectedError            4xx: the request itself is not accepted
     │   │   ├── NotFoundError        404: no such endpoint, job or file
     │   │   └── StartRefusedError    a start was refused, and it is certain that no job came of it
-    │   ├── UnavailableError         429 and 5xx: busy, restarting, broken
+    │   ├── UnavailableError         "not now": 5xx, and those 4xx that say nothing of the request itself
     │   └── MalformedAnswerError     an answer that cannot be what the contract promises
     ├── ActiveJobError               another job is active on the path
     ├── DoubtfulStartError           a start may or may not have been accepted, and it cannot be settled
@@ -123,7 +123,11 @@ class AnswerError(AemGuidesError):
 
 
 class AuthenticationError(AnswerError):
-    """The instance did not accept the credentials, or sent a login page where an answer was due."""
+    """The instance did not accept the credentials, or sent a login page where an answer was due.
+
+    `retry` is USEFUL where the same credentials were accepted before in the same run: an author that restarts
+    refuses them for some minutes.
+    """
 
     retry = Retry.POINTLESS
     hint = "Check the credentials of the Airflow connection."
@@ -145,6 +149,7 @@ class NotFoundError(RejectedError):
     """404: this instance has no such endpoint, job or file, or not yet, since it is starting."""
 
     retry = Retry.BRIEFLY
+    hint = "The instance does not have this, or not yet: an author that starts answers 404 for some minutes."
 
 
 class StartRefusedError(RejectedError):
@@ -152,7 +157,11 @@ class StartRefusedError(RejectedError):
 
 
 class UnavailableError(AnswerError):
-    """429 or 5xx: the instance is busy, restarting or broken. `retry_after` is in seconds where it was told."""
+    """The answer means "not now": 406, 408, 421, 423, 425, 429 or 5xx. `retry_after` is in seconds where it was told.
+
+    It says nothing of the request, the job or the credentials: the instance is busy or restarting, or a CDN or proxy
+    before it answered in its place.
+    """
 
     hint = "The instance is busy or restarting; the same request may succeed later."
 
@@ -203,7 +212,10 @@ class JobCancelledError(JobError):
 
 
 class JobLostError(JobError):
-    """Neither status nor history knows the job any more."""
+    """Neither status nor history knows the job any more, though both answered.
+
+    `retry` is BRIEFLY where the caller has not looked for it for some minutes itself.
+    """
 
     retry = Retry.POINTLESS
 

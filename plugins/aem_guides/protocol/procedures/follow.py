@@ -17,6 +17,7 @@ from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
 _TELL_EVERY_FAILURES = 10
+_LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,24 @@ class _Watch:
 def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
     """The job by its status or, where that is refused, from the history; None where neither knows it.
 
-    Raises what a call raises, but no RejectedError.
+    That it is not known takes a history that was read: an author that starts answers 404 to everything. Raises what a
+    call raises.
     """
     try:
         return (yield from talk.call(contract.status(processing_id)))
     except RejectedError:
-        try:
-            history = yield from talk.call(contract.history())
-        except RejectedError:
-            return None
+        history = yield from talk.call(contract.history())
         return next((job for job in history.jobs if job.processing_id == processing_id), None)
+
+
+def find_job_patiently(talk: Conversation, processing_id: str) -> Steps[Job | None]:
+    """The job as `find_job` finds it, looked for several times: a second author pod may not know it yet."""
+    for pause in (*_LOOK_AGAIN_AFTER, None):
+        job = yield from find_job(talk, processing_id)
+        if job is not None or pause is None:
+            return job
+        yield Wait(pause, f"job {processing_id} is not known, looking again")
+    return None
 
 
 FindJob = Callable[[Conversation, str], Steps[Job | None]]
