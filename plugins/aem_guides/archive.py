@@ -23,6 +23,7 @@ from typing import cast
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.configuration import conf
 
+from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
 from aem_guides.archive_storage import (
     ABSENT,
     Content,
@@ -34,15 +35,7 @@ from aem_guides.archive_storage import (
     size_of,
     storage_errors,
 )
-from aem_guides.archive_zip import (
-    ArchivedEntry,
-    DamagedArchiveError,
-    LocalArchive,
-    LogSource,
-    RefusedArchiveError,
-    ZipLimits,
-    fetch_archive,
-)
+from aem_guides.archive_zip import LocalArchive, LogSource, fetch_archive
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, text
 

@@ -28,7 +28,7 @@ from aem_guides.archive import (
     store_archive,
     verify_archive,
 )
-from aem_guides.archive_zip import entry_name
+from aem_guides.archive_names import entry_name
 from aem_guides.protocol.states import JobState
 from tests.unit.archive.fakes import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
 

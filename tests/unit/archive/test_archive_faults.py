@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 
 from aem_guides.archive import ArchiveCondition, RefusedArchiveError, ZipLimits, find_archive, verify_archive
-from aem_guides.archive_zip import DamagedArchiveError, check_zip
+from aem_guides.archive_check import DamagedArchiveError, check_zip
 from aem_guides.protocol.errors import (
     ArchiveError,
     AuthenticationError,
