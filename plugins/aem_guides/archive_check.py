@@ -1,4 +1,8 @@
-"""A whole ZIP, told from a torn, a damaged and a dangerous one: every entry is read against its CRC-32."""
+"""A whole ZIP, told from a torn, a damaged and a dangerous one: every entry is read against its CRC-32.
+
+Nothing is unpacked here, so that odd names do no harm: a whole ZIP is kept as it came, and what is odd about it, or
+could not be checked, is a warning.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,15 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
+from aem_guides.archive_names import UnusedNames, entry_path
 from aem_guides.archive_storage import BLOCK_BYTES
 from aem_guides.protocol.errors import ArchiveError
+from aem_guides.protocol.pacing import counted
 
 _DIRECTORY_END = b"PK\x05\x06"
 _DIRECTORY_END_BYTES = 22
@@ -19,6 +27,9 @@ _DIRECTORY_END_64 = b"PK\x06\x06"
 _SPANNED = (b"PK\x07\x08", b"PK00")
 """Some packers put this before the first entry."""
 _LONGEST_COMMENT = 65_535
+_MOST_BYTES_BEHIND = 1024 * 1024
+_SHOWN_BYTES_BEHIND = 16
+_SHOWN_NAMES = 3
 _BOTH_RECORDS_64_BYTES = 20 + 56
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OverflowError)
@@ -29,12 +40,15 @@ class DamagedArchiveError(ArchiveError):
 
 
 class RefusedArchiveError(ArchiveError):
-    """A whole ZIP that is not to be kept: it would leave its folder, or fill the disk, when unpacked."""
+    """A whole ZIP that is not to be kept: it would fill the disk when unpacked."""
 
 
 @dataclass(frozen=True)
 class ArchivedEntry:
-    """One file in the archive; `size` in bytes, uncompressed; the CRC-32 as eight hexadecimal digits."""
+    """One file in the archive; `size` in bytes, uncompressed; the CRC-32 as eight hexadecimal digits.
+
+    `name` is one that every system can unpack, and no other entry's: the ZIP itself may have another.
+    """
 
     name: str
     size: int
@@ -56,16 +70,24 @@ class ZipLimits:
     largest_directory: int = 16 * 1024 * 1024
 
 
-def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: bool) -> tuple[ArchivedEntry, ...]:
+@dataclass(frozen=True)
+class CheckedZip:
+    """What a whole ZIP has in it, and what is odd about it or could not be checked, a sentence each."""
+
+    entries: tuple[ArchivedEntry, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: bool) -> CheckedZip:
     """Read every entry of a ZIP of `size` bytes against its CRC-32, in blocks.
 
     What was packed here is not held against the compression ratio: all its bytes came over the network. Raises
     DamagedArchiveError and RefusedArchiveError.
     """
     _look_at_beginning(file, size)
-    _look_at_directory(file, size, limits)
+    end = _end_of_zip(file, size, limits)
     try:
-        archive = zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(cast("IO[bytes]", _Beginning(file, end)))
     except (*_UNREADABLE, OSError) as error:
         raise DamagedArchiveError(
             f"The archive of {size:,} bytes is damaged: its directory of entries cannot be read: {error}."
@@ -73,20 +95,92 @@ def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: boo
     with archive:
         entries = archive.infolist()
         _look_at_first_entry(file, entries)
-        for entry in entries:
-            _refuse_unsafe(entry)
         if not packed_here:
-            _refuse_bomb(entries, size, limits)
-        for entry in entries:
-            _read_entry(archive, entry)
-    kept = tuple(
-        ArchivedEntry(entry.filename, entry.file_size, f"{entry.CRC:08x}") for entry in entries if not entry.is_dir()
-    )
+            _refuse_bomb(entries, end, limits)
+        unchecked = [entry for entry in entries if not _read_entry(archive, entry)]
+    kept = _kept(entries)
     if not any(entry.size for entry in kept):
         raise DamagedArchiveError(
             f"The archive is empty: a whole ZIP of {size:,} bytes, and not a byte of a log in its {len(kept)} entries."
         )
-    return kept
+    return CheckedZip(kept, (*_said_of_names(entries), *_said_of_unchecked(unchecked), *_said_behind(file, end, size)))
+
+
+def _kept(entries: list[zipfile.ZipInfo]) -> tuple[ArchivedEntry, ...]:
+    names = UnusedNames()
+    return tuple(
+        ArchivedEntry(names.like(entry_path(entry.orig_filename)), entry.file_size, f"{entry.CRC:08x}")
+        for entry in entries
+        if not entry.is_dir()
+    )
+
+
+def _said_of_names(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
+    names = [entry.orig_filename for entry in entries]
+    if odd := [name for name in names if entry_path(name) != name.rstrip("/")]:
+        yield (
+            f"It has names that not every system can unpack, or that lead out of the folder: {_listed(odd)}. Unpack it "
+            "with care; its manifest has them made safe."
+        )
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        yield f"It has several entries of one name, of which most programs unpack one: {_listed(twice)}."
+    if links := [entry.orig_filename for entry in entries if stat.S_ISLNK(entry.external_attr >> 16)]:
+        yield f"It has symbolic links, where files are expected: {_listed(links)}."
+
+
+def _said_of_unchecked(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
+    if locked := [entry.orig_filename for entry in entries if _is_encrypted(entry)]:
+        yield f"Encrypted entries were not checked against their CRC-32: {_listed(locked)}."
+    for method in sorted({entry.compress_type for entry in entries if not _is_encrypted(entry)}):
+        packed = [e.orig_filename for e in entries if e.compress_type == method and not _is_encrypted(e)]
+        yield f"Entries packed by method {method} were not checked against their CRC-32: {_listed(packed)}."
+
+
+def _is_encrypted(entry: zipfile.ZipInfo) -> bool:
+    return bool(entry.flag_bits & 0x1)
+
+
+def _said_behind(file: IO[bytes], end: int, size: int) -> Iterator[str]:
+    if end == size:
+        return
+    file.seek(end)
+    begins = file.read(_SHOWN_BYTES_BEHIND)
+    yield f"{counted(size - end, 'byte')} that are no part of it follow its end, and begin with {begins!r}."
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:200]) for name in names[:_SHOWN_NAMES])
+    return shown + (f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else "")
+
+
+class _Beginning:
+    """The first `end` bytes of a file: what follows the end of a ZIP would confuse its reader."""
+
+    def __init__(self, file: IO[bytes], end: int) -> None:
+        self._file = file
+        self._end = end
+        self._at = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Raises OSError for a place before the beginning, as files do: the reader of ZIPs tries such a one."""
+        at = {0: 0, 1: self._at, 2: self._end}[whence] + offset
+        if at < 0:
+            raise OSError(errno.EINVAL, "before the beginning")
+        self._at = at
+        return at
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._end - self._at)
+        self._file.seek(self._at)
+        block = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(block)
+        return block
 
 
 def _look_at_beginning(file: IO[bytes], size: int) -> None:
@@ -104,38 +198,50 @@ def _look_at_beginning(file: IO[bytes], size: int) -> None:
     raise DamagedArchiveError(f"The download of {size:,} bytes is not a ZIP: it begins with {beginning[:8].hex(' ')}.")
 
 
-def _look_at_directory(file: IO[bytes], size: int, limits: ZipLimits) -> None:
-    """Refuse a directory that is too large before it is read into memory."""
-    longest = _DIRECTORY_END_BYTES + _LONGEST_COMMENT + _BOTH_RECORDS_64_BYTES
-    file.seek(max(0, size - longest))
+def _end_of_zip(file: IO[bytes], size: int, limits: ZipLimits) -> int:
+    """Where the ZIP ends, which may be before the file does.
+
+    Refuses a directory that is too large before it is read into memory.
+    """
+    longest = _DIRECTORY_END_BYTES + _LONGEST_COMMENT + _BOTH_RECORDS_64_BYTES + _MOST_BYTES_BEHIND
+    begin = max(0, size - longest)
+    file.seek(begin)
     tail = file.read(longest)
-    at = len(tail) - _DIRECTORY_END_BYTES
-    if at < 0 or not tail.startswith(_DIRECTORY_END, at):
-        at = tail.rfind(_DIRECTORY_END)
-    if at < 0 or not _ends_with_directory(tail, at):
-        raise DamagedArchiveError(
-            f"The archive is cut off: it ends after {size:,} bytes, before its directory of entries."
-        )
-    entries, length = struct.unpack_from("<HL", tail, at + 10)
+    at = tail.rfind(_DIRECTORY_END)
+    while at >= 0:
+        directory = _directory_before(tail, at, begin)
+        if directory is not None:
+            entries, length = directory
+            if entries > limits.most_entries or length > limits.largest_directory:
+                raise RefusedArchiveError(
+                    f"The archive of {size:,} bytes lists {entries:,} entries in {length:,} bytes; at most "
+                    f"{limits.most_entries:,} in {limits.largest_directory:,} are taken. Look at the job's log on the "
+                    "instance."
+                )
+            return begin + _end_of_record(tail, at)
+        at = tail.rfind(_DIRECTORY_END, 0, at)
+    raise DamagedArchiveError(f"The archive is cut off: it ends after {size:,} bytes, before its directory of entries.")
+
+
+def _directory_before(tail: bytes, at: int, begin: int) -> tuple[int, int] | None:
+    """How many entries the directory has that ends at this place of the tail, and in how many bytes.
+
+    None where there is no record that is whole, or where it is that of a ZIP within the ZIP, whose outer one is cut
+    off behind it: what that says of its own place is not true of this file.
+    """
+    if len(tail) < at + _DIRECTORY_END_BYTES or len(tail) < _end_of_record(tail, at):
+        return None
+    entries, length, offset = struct.unpack_from("<HLL", tail, at + 10)
     record = at - _BOTH_RECORDS_64_BYTES
     if record >= 0 and tail.startswith(_DIRECTORY_END_64, record):
-        entries, length = struct.unpack_from("<QQ", tail, record + 32)
-    if entries > limits.most_entries or length > limits.largest_directory:
-        raise RefusedArchiveError(
-            f"The archive of {size:,} bytes lists {entries:,} entries in {length:,} bytes; at most "
-            f"{limits.most_entries:,} in {limits.largest_directory:,} are taken. Look at the job's log on the instance."
-        )
+        entries, length, offset = struct.unpack_from("<QQQ", tail, record + 32)
+        at = record
+    return (entries, length) if begin + at - length - offset in (0, len(_SPANNED[0])) else None
 
 
-def _ends_with_directory(tail: bytes, at: int) -> bool:
-    """Whether the record that ends a directory, with its comment, is the last of the file.
-
-    That of a ZIP within the ZIP is not, where the outer one is cut off behind it.
-    """
-    if len(tail) - at < _DIRECTORY_END_BYTES:
-        return False
+def _end_of_record(tail: bytes, at: int) -> int:
     (comment,) = struct.unpack_from("<H", tail, at + _DIRECTORY_END_BYTES - 2)
-    return at + _DIRECTORY_END_BYTES + int(comment) == len(tail)
+    return at + _DIRECTORY_END_BYTES + int(comment)
 
 
 def _look_at_first_entry(file: IO[bytes], entries: list[zipfile.ZipInfo]) -> None:
@@ -148,25 +254,11 @@ def _look_at_first_entry(file: IO[bytes], entries: list[zipfile.ZipInfo]) -> Non
         )
 
 
-def _refuse_unsafe(entry: zipfile.ZipInfo) -> None:
-    name = entry.orig_filename
-    shown = repr(name[:200])
-    parts = name.replace("\\", "/").split("/")
-    if parts[0] == "" or ".." in parts or ":" in parts[0] or "\x00" in name:
-        raise RefusedArchiveError(f"The archive has an entry that would be unpacked outside its folder: {shown}.")
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise RefusedArchiveError(f"The archive has a symbolic link: {shown}. A log archive has files only.")
-    if entry.flag_bits & 0x1:
-        raise RefusedArchiveError(f"The archive's entry {shown} is encrypted: it cannot be checked.")
-    if entry.compress_type not in _METHODS:
-        raise RefusedArchiveError(
-            f"The archive's entry {shown} is packed by method {entry.compress_type}, not deflated."
-        )
-
-
 def _refuse_bomb(entries: list[zipfile.ZipInfo], size: int, limits: ZipLimits) -> None:
     for entry in entries:
-        _refuse_ratio(f"the archive's entry {entry.filename[:200]!r}", entry.file_size, entry.compress_size, limits)
+        _refuse_ratio(
+            f"the archive's entry {entry.orig_filename[:200]!r}", entry.file_size, entry.compress_size, limits
+        )
     _refuse_ratio("the archive", sum(entry.file_size for entry in entries), size, limits)
 
 
@@ -181,8 +273,11 @@ def _refuse_ratio(what: str, uncompressed: int, compressed: int, limits: ZipLimi
         )
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    shown, read = repr(entry.filename[:200]), 0
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry could be read at all; then its CRC-32 is right. Raises DamagedArchiveError."""
+    if _is_encrypted(entry) or entry.compress_type not in _METHODS:
+        return False
+    shown, read = repr(entry.orig_filename[:200]), 0
     try:
         with archive.open(entry) as content:
             while block := content.read(BLOCK_BYTES):
@@ -197,3 +292,4 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         raise DamagedArchiveError(
             f"The archive is damaged: its entry {shown} has {read:,} bytes where {entry.file_size:,} are told."
         )
+    return True

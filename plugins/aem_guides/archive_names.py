@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-_LONGEST_ENTRY_NAME = 150
+_LONGEST_SEGMENT = 150
+_MOST_SEGMENTS = 16
 
 
 def entry_name(path: str) -> str:
     """The last segment of a path or URL path, decoded, in a form that every system can unpack."""
     decoded = unquote(path.partition("?")[0].partition("#")[0]).replace("\\", "/")
-    last = decoded.rstrip("/").rpartition("/")[2]
-    name = re.sub(r'[\x00-\x1f\x7f<>:"|?*]|[\ud800-\udfff]', "_", last).strip(". ")
-    if len(name) > _LONGEST_ENTRY_NAME:
-        stem, dot, suffix = name.rpartition(".")
-        ending = dot + suffix if stem and len(suffix) <= 10 else ""
-        name = name[: _LONGEST_ENTRY_NAME - len(ending)] + ending
-    return name or "log"
+    return _harmless(decoded.rstrip("/").rpartition("/")[2]) or "log"
+
+
+def entry_path(name: str) -> str:
+    """The name of an entry in a form that every system can unpack, and within its folder; a good name stays."""
+    segments = [segment for segment in map(_harmless, name.replace("\\", "/").split("/")) if segment]
+    return "/".join(segments[-_MOST_SEGMENTS:]) or "log"
+
+
+def _harmless(segment: str) -> str:
+    name = re.sub(r'[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]', "_", segment).strip(". ")
+    if len(name) <= _LONGEST_SEGMENT:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    ending = dot + suffix if stem and len(suffix) <= 10 else ""
+    return name[: _LONGEST_SEGMENT - len(ending)].rstrip(". ") + ending
 
 
 class UnusedNames:

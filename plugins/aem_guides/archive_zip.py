@@ -35,6 +35,7 @@ class LocalArchive:
     sha256: str
     size: int
     entries: tuple[ArchivedEntry, ...]
+    warnings: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -58,9 +59,9 @@ def fetch_archive(
         finally:
             receiver.finish()
         with storage_errors(doing, folder):
-            entries = check_zip(file, receiver.size, limits, packed_here=receiver.is_packing)
+            checked = check_zip(file, receiver.size, limits, packed_here=receiver.is_packing)
             file.seek(0)
-        yield LocalArchive(file, receiver.sha256, receiver.size, entries)
+        yield LocalArchive(file, receiver.sha256, receiver.size, checked.entries, checked.warnings)
 
 
 class _Receiver:

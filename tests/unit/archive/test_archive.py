@@ -60,6 +60,7 @@ def test_the_zip_is_stored_as_it_was_sent_with_a_manifest_that_tells_all(folder:
             {"name": "job.log", "size": len(LINES), "crc32": f"{zlib.crc32(LINES):08x}"},
             {"name": "empty.log", "size": 0, "crc32": "00000000"},
         ],
+        "warnings": [],
         "archived_at": NOW.isoformat(),
     }
 
@@ -76,6 +77,7 @@ def test_what_is_returned_is_what_is_found_later_and_is_plain_json(folder: Objec
         "size": stored.size,
         "entries": [{"name": "job.log", "size": len(LINES), "crc32": f"{zlib.crc32(LINES):08x}"}],
         "uncompressed_size": len(LINES),
+        "warnings": [],
     }
 
 
