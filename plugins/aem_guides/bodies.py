@@ -37,7 +37,7 @@ def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
     """The request's URL; its target is encoded already."""
-    return request.target if "://" in request.target else settings.base_url + request.target
+    return request.target if request.is_elsewhere else settings.base_url + request.target
 
 
 def proxy_for(settings: InstanceSettings, url: str) -> str | None:

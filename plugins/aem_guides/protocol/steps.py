@@ -44,7 +44,7 @@ class HttpRequest:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it goes to another server than the instance."""
-        return "://" in self.target
+        return not self.target.startswith("/")
 
 
 @dataclass(frozen=True)
