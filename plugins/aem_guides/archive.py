@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -36,6 +35,7 @@ from aem_guides.archive_storage import (
     storage_errors,
 )
 from aem_guides.archive_zip import LocalArchive, LogSource, fetch_archive
+from aem_guides.local_files import airflow_home
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, strings, text
 
@@ -110,8 +110,7 @@ def default_archive_uri() -> str:
     """`[aem_guides] archive_uri` of Airflow's configuration; without it `file://` below AIRFLOW_HOME."""
     if configured := conf.get("aem_guides", "archive_uri", fallback=""):
         return str(configured)
-    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
-    return f"file://{Path(home).expanduser().absolute()}/aem_guides/archive"
+    return f"file://{airflow_home()}/aem_guides/archive"
 
 
 def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: str) -> ObjectStoragePath:
