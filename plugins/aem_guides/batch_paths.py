@@ -60,7 +60,7 @@ class PathList:
 class FileOfPathsError(InvalidInputError):
     """What a file of paths has at a place cannot be used.
 
-    It is not shown: whoever may trigger a DAG may name a file that is not for his eyes.
+    It is not shown: whoever may trigger a DAG may name a file that they may not read.
     """
 
     def __init__(self, place: str, remedy: str) -> None:

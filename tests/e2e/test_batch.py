@@ -156,7 +156,7 @@ def test_what_only_a_task_can_see_fails_the_plan_before_anything_is_sent(airflow
         ({}, "Give paths, or a file that has some"),
         (
             {"paths_file": f"file://{wrong}"},
-            "paths_file (paths.txt, line 2): what stands there is not valid. Begin with a slash",
+            "paths_file (paths.txt, line 2): what stands there is not valid.",
         ),
         ({"paths_file": "none.txt"}, "There is no such file"),
         ({"paths_file": f"file://{secret}"}, "A local file must lie below"),
