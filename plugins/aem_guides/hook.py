@@ -22,7 +22,7 @@ from airflow.sdk.log import amask_secret, mask_secret
 
 from aem_guides import bodies
 from aem_guides.api import Consumer, InstanceApi, ignore
-from aem_guides.connection import InstanceSettings, read_connection
+from aem_guides.connection import CONNECTION_TYPE, InstanceSettings, read_connection
 from aem_guides.connection_fields import ConnectionLike
 from aem_guides.diagnosis import diagnose, without_name
 from aem_guides.protocol.contract import Call
@@ -49,7 +49,6 @@ from aem_guides.vault import AbandonedPurchaseError, TokenVault
 T = TypeVar("T")
 
 DEFAULT_CONNECTION = "aem_guides_default"
-CONNECTION_TYPE = "aem_guides"
 
 _VAULT = TokenVault()
 
