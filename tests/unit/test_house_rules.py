@@ -78,6 +78,15 @@ def test_constraints_name_versions_and_no_address() -> None:
     assert "apache-airflow==3.3.2" in lines
 
 
+def test_airflow_reads_its_ignore_files_without_a_warning() -> None:
+    """The warning would begin the log of each task."""
+    code = f"""
+from airflow.sdk._shared.module_loading.file_discovery import find_path_from_directory
+assert list(find_path_from_directory({str(ROOT / "plugins")!r}, ".airflowignore"))
+"""
+    subprocess.run([sys.executable, "-W", "error:GitWildMatchPattern:DeprecationWarning", "-c", code], check=True)
+
+
 def test_importing_the_protocol_does_not_import_airflow() -> None:
     code = "import sys, aem_guides.protocol.procedures.start; sys.exit('airflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": str(ROOT / "plugins")})
