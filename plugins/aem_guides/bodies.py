@@ -81,6 +81,11 @@ def aiohttp_failure(error: Exception) -> TransportFailure:
     return TransportFailure(_reason(error), not isinstance(error, unsent))
 
 
+def is_distrust(error: Exception) -> bool:
+    """Whether TLS was not agreed on. The trust roots may have been renewed: a session keeps those it began with."""
+    return isinstance(error, requests.exceptions.SSLError | aiohttp.ClientSSLError)
+
+
 _NOBODY = (
     "Nothing listens there: check host and port in the field host (those of the identity service: in the field "
     "ims_url), or it is down."

@@ -207,6 +207,8 @@ class AemGuidesHook(InstanceApi, HttpHook):
             self._drop_response()
             return Reply(response.status_code, headers, beginning)
         except requests.RequestException as error:
+            if bodies.is_distrust(error):
+                self.close()
             return bodies.requests_failure(error)
 
     def _read(self) -> bytes | TransportFailure:
@@ -365,6 +367,8 @@ class AemGuidesAsyncHook(HttpAsyncHook):
                 body = await (response.content.read(limit) if stream else response.read())
             return Reply(response.status, headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if bodies.is_distrust(error):
+                await self.close()
             return bodies.aiohttp_failure(error)
 
     async def _read(self) -> bytes | TransportFailure:
