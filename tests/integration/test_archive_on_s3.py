@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from aem_guides.archive import ArchiveCondition, archive_folder, find_archive, verify_archive
 from aem_guides.protocol.errors import AemGuidesError
 from local.processes import free_port
-from tests.unit.archive.fakes import ID, LINES, NOW, FakeSource, a_zip, as_zip, store
+from tests.support.archives import ID, LINES, NOW, FakeSource, a_zip, as_zip, store
 
 BUCKET = "aem-guides"
 KEY_ID, SECRET = "archiver", "canary-s3-secret"
