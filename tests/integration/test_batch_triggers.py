@@ -19,7 +19,8 @@ from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.taskstate import TaskKey
 from tests.support.batch import a_stranger_starting_jobs, starts_beyond, virtual_folders
 from tests.support.emulator import EmulatorProcess
-from tests.support.path_triggers import KeptNotes, event_of, events_of, path_trigger
+from tests.support.notes import KeptNotes
+from tests.support.path_triggers import event_of, events_of, path_trigger
 
 
 @pytest.fixture(autouse=True)

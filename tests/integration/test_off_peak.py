@@ -22,7 +22,7 @@ from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.taskstate import TaskKey
 from aem_guides.triggers import PROCESSING_ID_KEY, AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
-from tests.support.tasks import Task
+from tests.support.tasks import StateStore, Task
 
 FILES = 60
 OPEN, PERIOD = 5, 8
@@ -161,17 +161,17 @@ def sensor(job: JsonObject, hours: JsonValue) -> AemGuidesProcessingSensor:
 
 
 def test_the_sensor_in_a_worker_waits_over_the_hours_too(emulator: EmulatorProcess, folder: str) -> None:
-    origin, task = start(folder), Task()
+    origin = start(folder)
     job: JsonObject = {"processing_id": origin, "origin": "started", "request": ProcessingRequest(folder).to_json()}
 
-    class Store(Task):
+    class HasteningStore(StateStore):
         def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
             super().set(key, value, retention=retention)
-            memory = WaitMemory.load(self.context(), origin)
+            memory = WaitMemory.load(Task(store=self).context(), origin)
             if memory is not None and memory.off_peak is not None and memory.off_peak.resumes == 1:
                 hasten(emulator, folder)
 
-    task = Store()
+    task = Task(store=HasteningStore())
     outcome = sensor(job, hours_every_few_seconds()).execute(task.context())
     assert (outcome["state"], outcome["processing_id"]) == ("SUCCESS", origin)
     assert outcome["resumes"] == emulator.jobs(folder)[0]["resumes"] >= 1
@@ -186,7 +186,7 @@ def test_the_next_try_takes_up_what_the_trigger_had_come_to(emulator: EmulatorPr
         hook.cancel_processing(origin, within_seconds=30)
         cancelled = hook.get_status(origin)
     held = OffPeakState(origin, origin, time.time() + 3600).held(cancelled, time.time())
-    task.pushed[OFF_PEAK_KEY] = held.to_json()
+    task.xcom_push(OFF_PEAK_KEY, held.to_json())
     hasten(emulator, folder)
     outcome = sensor(job, hours_every_few_seconds()).execute(task.context())
     assert (outcome["state"], outcome["resumes"]) == ("SUCCESS", 1)
