@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from aem_guides.operators import (
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin
+from tests.support.archives import archived_lines
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.tasks import Task
@@ -76,10 +76,3 @@ def test_a_late_line_of_a_path_of_a_batch_is_archived(
     logged = archived_lines(tmp_path)
     assert "Waiting for remaining assets" in logged[-1]
     assert logged == emulator.log_lines(ended_job)
-
-
-def archived_lines(base: Path) -> list[str]:
-    """The lines of the one archive below a folder."""
-    (place,) = base.rglob("logs.zip")
-    with zipfile.ZipFile(place) as stored:
-        return stored.read(stored.namelist()[0]).decode().splitlines()

@@ -15,9 +15,9 @@ from aem_guides.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
 from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
 from aem_guides.protocol.models import JsonObject
-from aem_guides.protocol.procedures.start import StartOutcome, start_once
-from aem_guides.protocol.steps import Answer, Send, Steps
+from aem_guides.protocol.procedures.start import start_once
 from aem_guides.start_operator import IN_DOUBT_KEY
+from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.tasks import Task
 
@@ -90,7 +90,7 @@ def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_i
         return ti
 
     with monkeypatch.context() as patch:
-        patch.setattr(start_operator, "start_once", dies_after_the_start)
+        patch.setattr(start_operator, "start_once", dies_after_its_post(start_once))
         assert attempt(1).pushed[IN_DOUBT_KEY] is True
     with monkeypatch.context() as patch:
         patch.setattr(AemGuidesHook, "drive", _unreachable)
@@ -98,20 +98,6 @@ def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_i
     third = attempt(3)
     assert third.pushed[IN_DOUBT_KEY] is False
     assert [job["processing_id"] for job in emulator.jobs(path)] == [third.pushed["processing_id"]]
-
-
-class WorkerKilledError(BaseException):
-    """The process of the try dies."""
-
-
-def dies_after_the_start(*args: object, **kwargs: object) -> Steps[StartOutcome]:
-    steps = start_once(*args, **kwargs)  # type: ignore[arg-type]  # its own arguments
-    answer: Answer = None
-    while True:
-        step = steps.send(answer)
-        answer = yield step
-        if isinstance(step, Send) and step.request.method == "POST":
-            raise WorkerKilledError
 
 
 def _unreachable(*_: object) -> None:
