@@ -23,11 +23,26 @@ from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from tests.support.airflow_stack import LiveAirflow  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
+from tests.support.times import keep_times  # noqa: E402
 
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.load_profile("steady")
 
+WITH_AIRFLOW = {"airflow", "spread"}
+"""The fixtures that start a whole Airflow; tests that use one are marked `airflow`."""
+
 CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    keep_times(config)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks choose
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and WITH_AIRFLOW & set(item.fixturenames):
+            item.add_marker("airflow")
 
 
 @pytest.fixture(scope="module")

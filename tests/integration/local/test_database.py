@@ -116,7 +116,7 @@ def test_a_database_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path
         start_database(folder, PASSWORD)
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 - 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 - 1], ids=["of another program", "of nobody"])
 def test_a_pid_file_of_a_server_that_is_gone_does_not_mislead(database_folder: Path, pid: int) -> None:
     file = database_folder / "postmaster.pid"
     file.write_text(f"{pid}\n{database_folder}\n1700000000\n5432\n{database_folder}\n\n  1  2\nready   \n")
