@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 from airflow.sdk import Context
 
+from aem_guides import bodies
 from aem_guides.memory import WaitMemory, first_time, generation
 from aem_guides.operators import AemGuidesArchiveLogsOperator
 from aem_guides.protocol.contract import read_job
@@ -46,6 +47,11 @@ def test_the_first_time_stays_the_first_for_the_same_job() -> None:
     assert first_time(context, "b", 30.0) == 30.0
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Stop the clock at a moment."""
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
+
+
 def test_the_archive_of_a_job_without_times_stays_in_one_folder_over_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="a")
     job = read_job({"processingId": "a", "status": "SUCCESS"})
@@ -53,7 +59,7 @@ def test_the_archive_of_a_job_without_times_stays_in_one_folder_over_midnight(mo
     late = datetime(2026, 3, 1, 23, 59, 50, tzinfo=UTC)
     dates = []
     for now in (late, late + timedelta(minutes=2)):
-        monkeypatch.setattr("aem_guides.operators.time.time", now.timestamp)
+        set_clock(monkeypatch, now.timestamp())
         dates.append(operator._when(context_of(store), job).date())
     assert dates == [late.date(), late.date()]
 
@@ -68,7 +74,7 @@ def remembered(
     store: Store, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2, **ti: int
 ) -> WaitMemory:
     """What a try that begins now remembers of the wait for job a."""
-    monkeypatch.setattr("aem_guides.sensors.time.time", lambda: now)
+    set_clock(monkeypatch, now)
     sensor = AemGuidesProcessingSensor(task_id="wait", processing_id="a", deadline_hours=1, max_resumes=max_resumes)
     memory = sensor._memory(context_of(store, **ti), "a")
     memory.generation = generation(context_of(store, **ti))
