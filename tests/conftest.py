@@ -22,6 +22,7 @@ import pytest  # noqa: E402  # Airflow reads its environment when it is first im
 from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from tests.support.airflow_stack import LiveAirflow  # noqa: E402
+from tests.support.clocks import Clock  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
 
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
@@ -31,9 +32,15 @@ CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def clock() -> Clock:
+    """The clock of a module's tests and of its emulator: the real one, unless a folder or module has another."""
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[EmulatorProcess]:
     """One emulator for the tests of a module."""
-    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as running:
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator"), clock=clock) as running:
         yield running
 
 
