@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from aem_guides.operators import (
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 
 
@@ -70,10 +70,15 @@ def test_a_late_line_is_pulled_and_archived(emulator: EmulatorProcess, ended_job
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_late_line_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, ended_job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+    emulator: EmulatorProcess,
+    clock: Clock,
+    ended_job: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verify: bool,
 ) -> None:
     request = ProcessingRequest(str(emulator.jobs()[-1]["path"]))
-    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, time.time() + 600).to_json()
+    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, clock.now() + 600).to_json()
 
     class Notes:
         def get(self, _key: str) -> JsonValue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.sensors import PROCESSING_ID_KEY, AemGuidesProcessingSensor
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 
 
@@ -142,15 +142,15 @@ def test_a_part_that_the_instance_has_forgotten_is_told_and_the_rest_is_kept(
 
 
 def test_every_part_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, first = failed_job(emulator)
     request = ProcessingRequest(path)
     with AemGuidesHook() as hook:
         second = hook.drive(resume_once(hook.talk, hook.get_status(first), request, run="run"))
         emulator.wait_until(lambda: not hook.get_status(second).is_active)
-    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, time.time() + 600)
-    notes = {"note": note.resumed(second, time.time() + 600).to_json()}
+    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, clock.now() + 600)
+    notes = {"note": note.resumed(second, clock.now() + 600).to_json()}
 
     class Notes:
         def get(self, _key: str) -> JsonValue:

@@ -19,11 +19,18 @@ from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, 
 from aem_guides.protocol.steps import Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
 from aem_guides.vault import TokenVault
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.unit.protocol.driving import World, reply
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
 SECRET = "canary-client-secret"
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The real one: who comes while another buys must come before that one has it, however busy the machine is."""
+    return Clock()
 
 
 def pem(key: rsa.RSAPrivateKey) -> tuple[str, str]:

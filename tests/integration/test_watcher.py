@@ -14,6 +14,7 @@ from airflow.triggers.base import TriggerEvent
 
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.watcher import AemGuidesHistoryEventTrigger
+from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess
 
 
@@ -33,8 +34,8 @@ class KeptState:
 
 
 @pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(tmp_path / "emulator") as emulator:
+def instance(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(tmp_path / "emulator", clock=clock) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
         yield emulator
 
@@ -54,7 +55,7 @@ def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
 
 
 def watching(store: KeptState, **changes: object) -> AsyncIterator[TriggerEvent]:
-    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 0.05, **changes}
+    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 1.0, **changes}
     trigger = AemGuidesHistoryEventTrigger(aem_guides_conn_id="aem_guides_default", **arguments)  # type: ignore[arg-type]
     trigger.asset_state_store = store  # type: ignore[assignment]  # what it needs of it
     return trigger.run()
