@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import cast
 
 import httpx
@@ -14,7 +13,6 @@ from airflow.triggers.base import TriggerEvent
 
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.watcher import AemGuidesHistoryEventTrigger
-from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess
 
 
@@ -34,10 +32,11 @@ class KeptState:
 
 
 @pytest.fixture
-def instance(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(tmp_path / "emulator", clock=clock) as emulator:
-        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
-        yield emulator
+def instance(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    """An instance on which nothing has happened yet."""
+    emulator.post("/emulator/reset", {})
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
+    return emulator
 
 
 def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
