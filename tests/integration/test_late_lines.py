@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin
 from tests.support.archives import archived_lines
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.tasks import Task
@@ -58,10 +58,15 @@ def test_a_late_line_is_pulled_and_archived(emulator: EmulatorProcess, ended_job
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_late_line_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, ended_job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+    emulator: EmulatorProcess,
+    clock: Clock,
+    ended_job: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verify: bool,
 ) -> None:
     request = ProcessingRequest(str(emulator.jobs()[-1]["path"]))
-    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, time.time() + 600).to_json()
+    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, clock.now() + 600).to_json()
 
     task, notes = Task("path"), KeptNotes()
     notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), note)

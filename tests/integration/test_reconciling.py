@@ -28,14 +28,15 @@ from tests.support.reconciling import CONNECTION, RUN, World
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     archive = tmp_path / "archive"
     database = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{archive}")
     # There is no Airflow here that could be asked how a run came to its end.
     monkeypatch.setattr("aem_guides.reconciling.was_killed_unheard", lambda _wait: False)
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
-    with EmulatorProcess(tmp_path / "emulator") as emulator, Ledger(open_engine(database)) as ledger:
+    emulator.post("/emulator/reset", {})
+    with Ledger(open_engine(database)) as ledger:
         monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
         yield World(emulator, ledger, archive)
 

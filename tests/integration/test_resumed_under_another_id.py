@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from aem_guides.protocol.procedures.start import Origin
 from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.triggers import EARLIER_IDS_KEY, PROCESSING_ID_KEY
 from tests.support.archives import archived_lines
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.tasks import Task
@@ -93,15 +93,15 @@ def test_a_part_that_the_instance_has_forgotten_is_told_and_the_rest_is_kept(
 
 
 def test_every_part_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, first = failed_job(emulator)
     request = ProcessingRequest(path)
     with AemGuidesHook() as hook:
         second = hook.drive(resume_once(hook.talk, hook.get_status(first), request, run="run"))
         emulator.wait_until(lambda: not hook.get_status(second).is_active)
-    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, time.time() + 600)
-    kept = note.resumed(second, time.time() + 600).to_json()
+    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, clock.now() + 600)
+    kept = note.resumed(second, clock.now() + 600).to_json()
     task, notes = Task(), KeptNotes()
     notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), kept)
     task.store.set("aem_guides_path", {"note": kept, "generation": task.max_tries})

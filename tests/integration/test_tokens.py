@@ -17,6 +17,7 @@ from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, 
 from aem_guides.protocol.steps import Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
 from aem_guides.vault import TokenVault
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.logins import (
     JWT_SECRET,
@@ -31,6 +32,12 @@ from tests.unit.protocol.driving import World, reply
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
 OTHER_PRIVATE_KEY, _ = key_pair()
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The real one: who comes while another buys must come before that one has it, however busy the machine is."""
+    return Clock()
 
 
 def with_account(**changes: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import cast
 
 import httpx
@@ -18,10 +17,11 @@ from tests.support.notes import KeptNotes
 
 
 @pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(tmp_path / "emulator") as emulator:
-        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
-        yield emulator
+def instance(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    """An instance on which nothing has happened yet."""
+    emulator.post("/emulator/reset", {})
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
+    return emulator
 
 
 def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
@@ -39,7 +39,7 @@ def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
 
 
 def watching(store: KeptNotes, **changes: object) -> AsyncIterator[TriggerEvent]:
-    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 0.05, **changes}
+    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 1.0, **changes}
     trigger = AemGuidesHistoryEventTrigger(aem_guides_conn_id="aem_guides_default", **arguments)  # type: ignore[arg-type]
     trigger.asset_state_store = store  # type: ignore[assignment]  # what it needs of it
     return trigger.run()

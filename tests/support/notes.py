@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import cast
 
+from aem_guides.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 
@@ -22,7 +23,7 @@ class KeptNotes:
         return self.get(key)
 
     async def aset(self, key: str, value: JsonValue) -> None:
-        await asyncio.sleep(self._writes_take)
+        await surroundings().asleep(self._writes_take)
         self.set(key, value)
 
     def get(self, key: str) -> JsonValue:

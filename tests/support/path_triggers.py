@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
+from aem_guides.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from tests.support.notes import KeptNotes
@@ -27,7 +27,7 @@ def path_trigger(notes: KeptNotes, path: str, index: int = 0, **changes: object)
         index=index,
         on_active_job="adopt",
         max_active_jobs=4,
-        queue_until=time.time() + 600,
+        queue_until=surroundings().now() + 600,
         job_seconds=600.0,
         cancel_on_deadline=False,
         cancel_adopted=False,

@@ -97,6 +97,10 @@ def files_of_tests() -> list[Path]:
     return [file for file in modules("tests") if file.name.startswith("test_")]
 
 
+def calls(file: Path) -> Iterator[str]:
+    yield from (ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+
+
 def roots(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(file)}
 
@@ -112,6 +116,14 @@ def test_the_protocol_does_no_io(file: Path) -> None:
         allowed |= {"jwt", "cryptography"}
     assert roots(file) <= allowed
     assert all(i.startswith("aem_guides.protocol") for i in imports(file) if i.startswith("aem_guides"))
+
+
+@pytest.mark.parametrize("file", modules("plugins/aem_guides"), ids=name)
+def test_time_passes_by_the_surroundings_alone(file: Path) -> None:
+    """A clock that a test puts in their place must be the only one."""
+    if file.name != "bodies.py":
+        assert not roots(file) & {"time", "random"}
+        assert not set(calls(file)) & {"asyncio.sleep", "asyncio.wait_for", "asyncio.timeout"}
 
 
 @pytest.mark.parametrize("file", modules("dags"), ids=name)

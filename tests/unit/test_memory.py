@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aem_guides import bodies
 from aem_guides.memory import WaitMemory, first_time, generation
 from aem_guides.operators import AemGuidesArchiveLogsOperator
 from aem_guides.protocol.contract import read_job
@@ -19,6 +21,11 @@ def test_the_first_time_stays_the_first_for_the_same_job() -> None:
     assert first_time(context, "b", 30.0) == 30.0
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Stop the clock at a moment."""
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
+
+
 def test_the_archive_of_a_job_without_times_stays_in_one_folder_over_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="a")
     job = read_job({"processingId": "a", "status": "SUCCESS"})
@@ -26,7 +33,7 @@ def test_the_archive_of_a_job_without_times_stays_in_one_folder_over_midnight(mo
     late = datetime(2026, 3, 1, 23, 59, 50, tzinfo=UTC)
     dates = []
     for now in (late, late + timedelta(minutes=2)):
-        monkeypatch.setattr("aem_guides.operators.time.time", now.timestamp)
+        set_clock(monkeypatch, now.timestamp())
         dates.append(operator._when(task.context(), job).date())
     assert dates == [late.date(), late.date()]
 
@@ -39,7 +46,7 @@ def test_a_job_that_tells_its_start_is_archived_by_that() -> None:
 
 def remembered(task: Task, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2) -> WaitMemory:
     """What a try that begins now remembers of the wait for job a."""
-    monkeypatch.setattr("aem_guides.sensors.time.time", lambda: now)
+    set_clock(monkeypatch, now)
     sensor = AemGuidesProcessingSensor(task_id="wait", processing_id="a", deadline_hours=1, max_resumes=max_resumes)
     memory = sensor._memory(task.context(), "a")
     memory.generation = generation(task.context())
