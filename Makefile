@@ -7,8 +7,13 @@ STAMP := $(VENV)/.installed
 SOURCES := plugins include tests dags
 # The browser tests need a Chromium, which no Python package brings.
 CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
-# From the quickest to the slowest; the last two share one Airflow.
-TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration distributed faults e2e $(if $(CHROMIUM),browser)))
+# From the quickest to the slowest. Tests that need a whole Airflow (marked `airflow`) share one, after all others.
+TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration faults))
+AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,distributed faults e2e $(if $(CHROMIUM),browser)))
+# Most tests wait for an emulator now and then: more processes than cores.
+TEST_PROCESSES := 4
+TIMES := .local/test-times
+PART = $(BIN)/python -m tests.support.times run $(TIMES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint types format bench soak clean
@@ -67,9 +72,12 @@ format: setup
 
 test: setup
 	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory types
-	$(BIN)/python -m pytest $(TEST_FOLDERS)
+	@rm -rf $(TIMES)
+	@$(PART) lint $(MAKE) --no-print-directory lint
+	@$(PART) types $(MAKE) --no-print-directory types
+	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist loadfile $(TEST_FOLDERS)
+	$(PART) "tests with Airflow" $(BIN)/python -m pytest -m airflow $(AIRFLOW_TEST_FOLDERS)
+	@$(BIN)/python -m tests.support.times show $(TIMES)
 
 # Programs of their own, each with its exit status, and measurements that pytest runs.
 bench: setup
@@ -80,7 +88,7 @@ bench: setup
 	exit $$failed
 
 soak: setup
-	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest tests/faults
+	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest -m airflow tests/faults
 
 clean:
 	rm -rf $(VENV) .local

@@ -22,18 +22,40 @@ import pytest  # noqa: E402  # Airflow reads its environment when it is first im
 from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from tests.support.airflow_stack import LiveAirflow  # noqa: E402
+from tests.support.clocks import Clock  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
+from tests.support.times import keep_times  # noqa: E402
 
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.load_profile("steady")
 
+WITH_AIRFLOW = {"airflow", "spread"}
+"""The fixtures that start a whole Airflow; tests that use one are marked `airflow`."""
+
 CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    keep_times(config)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks choose
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and WITH_AIRFLOW & set(item.fixturenames):
+            item.add_marker("airflow")
+
+
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def clock() -> Clock:
+    """The clock of a module's tests and of its emulator: the real one, unless a folder or module has another."""
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[EmulatorProcess]:
     """One emulator for the tests of a module."""
-    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as running:
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator"), clock=clock) as running:
         yield running
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from aem_guides.assets import PROCESSED, announce
 from aem_guides.batch_memory import PathMemory
 from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
+from aem_guides.bodies import surroundings
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.instance_operator import still_known
 from aem_guides.links import ARCHIVE_LINKS
@@ -287,10 +287,12 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive:
         hook.drive(settle_log(hook.talk, job))
         provenance = Provenance(hook.settings.host, job, run_label(context), self.asked(context).to_json())
-        return store_archive(hook, provenance, self._folder(hook, job), wait=time.sleep)
+        return store_archive(hook, provenance, self._folder(hook, job), wait=surroundings().sleep)
 
     def _folder(self, hook: AemGuidesHook, job: Job) -> ObjectStoragePath:
-        when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
+        when = datetime.fromtimestamp(
+            (job.started_at or job.completed_at or surroundings().now() * 1000) / 1000, tz=UTC
+        )
         return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
 
     def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None) -> Verification | None:
@@ -353,12 +355,12 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             note=memory.note.to_json(),
             note_key=self._key(context, request),
             label=run_label(context),
-            came_at=came_at.timestamp() if came_at else time.time(),
+            came_at=came_at.timestamp() if came_at else surroundings().now(),
             run=f"{ti.dag_id} / {ti.run_id}",
             index=-1 if ti.map_index is None else ti.map_index,
             on_active_job=str(fields.choice("on_active_job", self.on_active_job, OnActiveJob)),
             max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
-            queue_until=time.time() + queue_hours * 3600,
+            queue_until=surroundings().now() + queue_hours * 3600,
             job_seconds=self._deadline_hours() * 3600,
             cancel_on_deadline=self._on_deadline() is OnDeadline.CANCEL,
             cancel_adopted=self._cancel_adopted(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -25,14 +26,24 @@ USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 BLOCK_BYTES = 64 * 1024
 LONGEST_ERROR_BODY = 64 * 1024
 
-REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
+REAL_SURROUNDINGS = Surroundings(
+    now=time.time,
+    random=random.random,
+    elapsed=time.monotonic,
+    sleep=time.sleep,
+    asleep=asyncio.sleep,
+    wait_for=asyncio.wait_for,
+)
+
+
+def surroundings() -> Surroundings:
+    """The real world. It is asked for at each use and kept nowhere, so that a test can put another in its place."""
+    return REAL_SURROUNDINGS
 
 
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
     """A conversation with the instance, in the real world."""
-    return Conversation(
-        REAL_SURROUNDINGS, retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy
-    )
+    return Conversation(surroundings(), retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy)
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar, cast
 
@@ -172,7 +171,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
                 return self._read()
             case Wait(seconds, why):
                 self.log.debug("Waiting %.1f s: %s", seconds, why)
-                time.sleep(seconds)
+                bodies.surroundings().sleep(seconds)
             case Authorize(refused):
                 return self._authorize(refused)
             case Emit(item):
@@ -227,7 +226,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), time.time())
+            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), bodies.surroundings().now())
             if claim.is_buyer:
                 with self._vault.settling(credentials.identity, claim) as settle:
                     settle(self.drive(credentials.obtain(self.talk)))
@@ -320,7 +319,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
             case Read():
                 return await self._read()
             case Wait(seconds, _):
-                await asyncio.sleep(seconds)
+                await bodies.surroundings().asleep(seconds)
             case Authorize(refused):
                 return await self._authorize(refused)
             case Emit(item):
@@ -389,7 +388,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), time.time())
+            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), bodies.surroundings().now())
             if claim.is_buyer:
                 with _VAULT.settling(credentials.identity, claim) as settle:
                     settle(await self.drive(credentials.obtain(await self.talk())))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from airflow.sdk import BaseOperator, Context
 
 from aem_guides import fields
+from aem_guides.bodies import surroundings
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.recorder import note_start
 from aem_guides.links import INSTANCE_LINKS
@@ -246,7 +246,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
 
     def _queue_until(self, context: Context, memory: StartMemory, wait: MustWait) -> float:
         if memory.queue_until is None or wait.opens_at is not None:
-            began = time.time() if wait.opens_at is None else wait.opens_at
+            began = surroundings().now() if wait.opens_at is None else wait.opens_at
             memory.queue_until = began + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
             memory.save(context)
         return memory.queue_until

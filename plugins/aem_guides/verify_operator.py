@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +10,7 @@ from airflow.triggers.base import TriggerEvent
 
 from aem_guides import fields
 from aem_guides.archive import archive_folder, default_archive_uri
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator
 from aem_guides.links import ARCHIVE_LINKS
@@ -50,7 +50,7 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
         request = ProcessingRequest.from_json(self.request)
         try:
             async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
-                left = max(1.0, self.deadline_at - time.time())
+                left = max(1.0, self.deadline_at - surroundings().now())
                 steps = verify_assets(await hook.talk(), request, within_seconds=left, pacing=Pacing())
                 await hook.drive(steps, lambda event: show_event(self.log, event))
             event: JsonObject = {"ready": True}
@@ -120,7 +120,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         trigger = AemGuidesAssetsTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
             request=self._processed().to_json(),
-            deadline_at=time.time() + seconds - QUICK_SECONDS,
+            deadline_at=surroundings().now() + seconds - QUICK_SECONDS,
         )
         return self.defer(trigger=trigger, method_name="execute_complete")
 

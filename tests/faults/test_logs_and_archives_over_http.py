@@ -16,6 +16,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from aem_guides import bodies
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, find_archive, store_archive
 from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
@@ -25,6 +26,7 @@ from aem_guides.protocol.procedures import logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import LogPageError
 from aem_guides.triggers import AemGuidesJobTrigger, AemGuidesTurnTrigger
+from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
@@ -32,8 +34,15 @@ QUICK_PATIENCE = (0.01, 0.02, 0.03)
 LOG_FAULTS = ("repeat_page", "shrink", "ignore_limit", "more_forever", "huge_line", "invalid_utf8", "reset_body")
 
 
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The clock of these tests and of their emulator."""
+    return Clock(FAST)
+
+
 @pytest.fixture(autouse=True)
-def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _connection(emulator: EmulatorProcess, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", clock.surroundings)
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=10))
     yield
     emulator.delete("/emulator/faults")

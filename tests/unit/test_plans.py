@@ -15,8 +15,8 @@ from aem_guides.incremental import FilterEnd
 from aem_guides.plan_file import read_entries
 from aem_guides.plan_models import Plan, Schedule
 from aem_guides.plans import Plans, load_plans, parse_plans, plans_file
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 plans:
   - name: good

@@ -30,7 +30,7 @@ from aem_guides.archive import (
 )
 from aem_guides.archive_names import entry_name
 from aem_guides.protocol.states import JobState
-from tests.unit.archive.fakes import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
+from tests.support.archives import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
 
 ANY_NAME = st.text(min_size=1, max_size=300)
 NEAR_NAMES = st.text(alphabet="ab/._- :é0", min_size=1, max_size=6)

@@ -22,7 +22,7 @@ from aem_guides.protocol.errors import (
     Retry,
 )
 from aem_guides.protocol.procedures.parts import ArchivePart
-from tests.unit.archive.fakes import (
+from tests.support.archives import (
     LINES,
     Download,
     FakeSource,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aem_guides.archive import find_archive
 from aem_guides.archive_check import CheckedZip, DamagedArchiveError, ZipLimits, check_zip
 from aem_guides.archive_names import entry_path
-from tests.unit.archive.fakes import LINES, FakeSource, a_zip, as_zip, store
+from tests.support.archives import LINES, FakeSource, a_zip, as_zip, store
 
 PAGE = b"<!-- served by pod 7 -->"
 
