@@ -22,6 +22,7 @@ import pytest  # noqa: E402  # Airflow reads its environment when it is first im
 from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from tests.support.airflow_stack import LiveAirflow  # noqa: E402
+from tests.support.clocks import Clock  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
 from tests.support.times import keep_times  # noqa: E402
 
@@ -46,9 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+def clock() -> Clock:
+    """The clock of a module's tests and of its emulator: the real one, unless a folder or module has another."""
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[EmulatorProcess]:
     """One emulator for the tests of a module."""
-    with EmulatorProcess(tmp_path_factory.mktemp("emulator")) as running:
+    with EmulatorProcess(tmp_path_factory.mktemp("emulator"), clock=clock) as running:
         yield running
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,8 @@ from starlette.types import ASGIApp
 from emulator.admin import CREATED, SETTINGS, VIRTUAL, Admin
 from emulator.api import Api
 from emulator.archives import clear_temporary
-from emulator.checks import BadInputError
+from emulator.checks import BadInputError, check_least
+from emulator.clock import Clock
 from emulator.content import Repository
 from emulator.engine import Engine
 from emulator.faults import Faults
@@ -48,6 +50,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--password", help="better given as EMULATOR_PASSWORD, which no list of processes shows")
     parser.add_argument("--window", type=int, default=5, help="jobs that the history shows")
     parser.add_argument("--rate", type=float, default=200.0, help="assets a second")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times as fast as ours its clock runs")
+    parser.add_argument(
+        "--clock-from", type=float, default=0.0, metavar="EPOCH", help="when both clocks showed the same (with --speed)"
+    )
     parser.add_argument("--settings", default="{}", help="further settings as JSON")
     return parser.parse_args(arguments)
 
@@ -83,10 +89,12 @@ def build_api(options: argparse.Namespace, settings: Settings) -> Api:
     for path, doc in store.kept(VIRTUAL).items():
         repository.virtual[path] = VirtualFolder(**doc)  # type: ignore[arg-type]  # checked when it was kept
     repository.set_created({path: int(str(created)) for path, created in store.kept(CREATED).items()})
-    engine = Engine(store, repository, settings.patched(store.kept(SETTINGS)))
+    check_least("--speed", options.speed, 1)
+    clock = Clock(options.speed, options.clock_from or time.time())
+    engine = Engine(store, repository, settings.patched(store.kept(SETTINGS)), clock)
     users = {options.user: options.password or os.environ.get("EMULATOR_PASSWORD") or "admin"}
     tokens = {token for token in os.environ.get("EMULATOR_TOKENS", "").split(",") if token}
-    return Api(engine, Gate(lambda: engine.settings, users, tokens, store), Faults())
+    return Api(engine, Gate(lambda: engine.settings, users, tokens, store, clock), Faults(clock))
 
 
 def build_app(api: Api, initial: Settings) -> ASGIApp:

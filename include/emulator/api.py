@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ _WITHOUT_LOGIN = ("token_oauth", "token_jwt")
 
 @dataclass(frozen=True)
 class Question:
-    """A request for the states of assets, and when it was asked (monotonic seconds)."""
+    """A request for the states of assets, and when it was asked, by what has elapsed of the clock."""
 
     asked: float
     paths: list[str]
@@ -92,7 +91,7 @@ class Api:
                 "user": self.gate.user(request),
                 "agent": request.headers.get("user-agent"),
                 "headers": sorted(request.headers.keys()),
-                "at": time.time(),
+                "at": self.engine.clock.now(),
             }
             noted = self.engine.store.note_request(endpoint, facts)
             response = await self.faults.serve(endpoint, request, behind_login)
@@ -142,7 +141,7 @@ class Api:
         body = read_object(await request.body())
         paths, excluded = _paths(body, "paths"), _paths({"excludedPaths": [], **body}, "excludedPaths")
         job_id = str(uuid.uuid4())
-        self.questions[job_id] = Question(time.monotonic(), paths, excluded)
+        self.questions[job_id] = Question(self.engine.clock.elapsed(), paths, excluded)
         return JSONResponse({"jobId": job_id, "status": "WAITING"})
 
     async def asset_status(self, request: Request) -> Response:
@@ -151,7 +150,7 @@ class Api:
         question = self.questions.get(job_id)
         if question is None:
             raise Refusal(400, f"No job found for jobId {job_id}")
-        if time.monotonic() - question.asked < self.engine.settings.asset_status_seconds:
+        if self.engine.clock.elapsed() - question.asked < self.engine.settings.asset_status_seconds:
             return JSONResponse({"jobId": job_id, "status": "WAITING"})
         return StreamingResponse(in_blocks(self._asset_states(job_id, question)), media_type="application/json")
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
+from emulator.clock import Clock
 from emulator.content import Repository, Selection
 from emulator.logs import asset_lines, log_line, processed
 from emulator.requests import StartRequest
@@ -36,24 +37,25 @@ class Refusal(Exception):
 class Engine:
     """Runs the jobs, each as a task of the event loop."""
 
-    def __init__(self, store: Store, repository: Repository, settings: Settings) -> None:
+    def __init__(self, store: Store, repository: Repository, settings: Settings, clock: Clock) -> None:
         self.store = store
         self.repository = repository
         self.settings = settings
+        self.clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._tails: set[asyncio.Task[None]] = set()
         self._scheduled_at = self.now()
 
     def now(self) -> int:
         """The instance's clock, in epoch milliseconds."""
-        return int((time.time() + self.settings.clock_offset_seconds) * 1000)
+        return int((self.clock.now() + self.settings.clock_offset_seconds) * 1000)
 
     async def run(self) -> None:
         """Take up what a restart interrupted, then keep the instance's own schedule."""
         for job in list(self.store.active.values()):
             self._take_up(job)
         while True:
-            await asyncio.sleep(_TICK_SECONDS * 2)
+            await self.clock.tick(_TICK_SECONDS * 2)
             due = self.settings.schedule_seconds
             if due and abs(self.now() - self._scheduled_at) >= due * 1000:
                 self._scheduled_at = self.now()
@@ -244,9 +246,9 @@ class Engine:
 
     async def _pause(self, seconds: Callable[[], float]) -> None:
         """Let so many seconds pass; what they are is asked again and again, as settings may change meanwhile."""
-        began = time.monotonic()
-        while (left := began + seconds() - time.monotonic()) > 0:  # noqa: ASYNC110  # a slice of time
-            await asyncio.sleep(min(_TICK_SECONDS, left))
+        began = self.clock.elapsed()
+        while (left := began + seconds() - self.clock.elapsed()) > 0:
+            await self.clock.tick(min(_TICK_SECONDS, left))
 
     def _work(self, job: JobRecord) -> WorkingSet:
         kept = self.store.work(job)
@@ -280,12 +282,13 @@ class Engine:
         """Process what is left, at the job's rate, until all is done, or the job is cancelled or fails."""
         folder = self.repository.virtual.get(job.path)
         fail_at = int(job.total * folder.fail_at) if folder and folder.fail_at and not job.failed_once else None
-        began, done_before, last, credit, pause = time.monotonic(), job.position, time.monotonic(), 0.0, _TICK_SECONDS
+        began = last = self.clock.elapsed()
+        done_before, credit, pause = job.position, 0.0, _TICK_SECONDS
         while job.position < job.total:
-            await asyncio.sleep(pause)
+            await self.clock.tick(pause)
             if job.cancelling:
                 return
-            now, before = time.monotonic(), job.position
+            now, before = self.clock.elapsed(), job.position
             rate = self._rate(job)
             credit = min(credit + (now - last) * rate, rate + 1)
             last = now
@@ -342,7 +345,7 @@ class Engine:
 
     async def _write_tail(self, job: JobRecord) -> None:
         """Log after the end that some assets are still at work, as the product was seen to."""
-        await asyncio.sleep(self.settings.late_line_seconds)
+        await self.clock.sleep(self.settings.late_line_seconds)
         self.store.save(job, [self._line("INFO", f"Waiting for remaining assets: {self.settings.late_assets}")])
 
     def _line(self, level: str, text: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from emulator.checks import BadInputError, check_choice, check_kind, check_least, check_names
+from emulator.clock import Clock
 from emulator.transport import ResetResponse, SlowResponse, TornResponse, clean_up, until_client_leaves, whole_body
 
 ENDPOINTS = (
@@ -146,8 +147,9 @@ class Fault:
 class Faults:
     """All faults that are set."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.all: list[Fault] = []
+        self._clock = clock
 
     def striking(self, endpoint: str, kinds: tuple[str, ...]) -> Fault | None:
         """The first fault of one of the kinds that strikes this call."""
@@ -164,7 +166,7 @@ class Faults:
             case "reset_before":
                 return ResetResponse()
             case "delay":
-                await asyncio.sleep(fault.seconds)
+                await self._clock.sleep(fault.seconds)
                 return await handler(request)
             case "redirect_login":
                 return RedirectResponse(LOGIN, status_code=302)
@@ -174,6 +176,8 @@ class Faults:
                 return HTMLResponse(_HTML)
             case "status" if not fault.acted:
                 return _told(fault)
+            case "slow_body":
+                return SlowResponse(await handler(request), partial(self._clock.sleep, fault.seconds))
         return await _spoil(fault, await handler(request), request)
 
 
@@ -181,8 +185,6 @@ async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
     """The request was acted on; what comes back is spoilt."""
     if fault.kind == "reset_body":
         return TornResponse(real)
-    if fault.kind == "slow_body":
-        return SlowResponse(real, fault.seconds)
     if fault.kind == "truncated_json":
         body = await whole_body(real, request)
         return Response(body[: max(1, len(body) // 2)], media_type=real.headers.get("content-type"))

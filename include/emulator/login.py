@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-import time
 from collections.abc import Callable, Mapping
 
 import jwt
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from emulator.checks import BadInputError
+from emulator.clock import Clock
 from emulator.faults import LOGIN, LOGIN_PAGE
 from emulator.settings import Settings
 from emulator.store import Store
@@ -22,12 +22,18 @@ _CSRF_TEXT = "CSRF token is missing or invalid"
 
 
 class Gate:
-    """Users and tokens. Times of tokens are in seconds since the epoch, by the machine's own clock."""
+    """Users and tokens. Times of tokens are in seconds since the epoch, whatever the instance's own clock shows."""
 
     def __init__(
-        self, current: Callable[[], Settings], users: Mapping[str, str], static_tokens: set[str], store: Store
+        self,
+        current: Callable[[], Settings],
+        users: Mapping[str, str],
+        static_tokens: set[str],
+        store: Store,
+        clock: Clock,
     ) -> None:
         self._current = current
+        self._clock = clock
         self._users = dict(users)
         self._static_tokens = static_tokens
         self._store = store
@@ -42,7 +48,7 @@ class Gate:
             if value in self._static_tokens:
                 return _TECHNICAL_USER
             name, ends = self._store.token(value) or ("", 0.0)
-            return name if ends > time.time() else None
+            return name if ends > self._clock.now() else None
         return None
 
     def refusal(self, request: Request) -> Response | None:
@@ -72,7 +78,7 @@ class Gate:
         settings = self._current()
         if not settings.csrf:
             return JSONResponse({})
-        now = time.time()
+        now = self._clock.now()
         self._csrf_tokens = {token: ends for token, ends in self._csrf_tokens.items() if ends > now}
         token = settings.token_prefix + secrets.token_urlsafe(24)
         self._csrf_tokens[token] = now + settings.csrf_life_seconds
@@ -114,12 +120,12 @@ class Gate:
                 algorithms=["RS256"],
                 audience=str(client["audience"]),
                 issuer=str(client["org"]),
-                options={"require": ["exp", "iss", "sub", "aud"]},
+                options={"require": ["exp", "iss", "sub", "aud"], "verify_exp": False},
             )
-        except jwt.ExpiredSignatureError:
-            return _oauth_error("invalid_token", "JWT has expired")
         except jwt.PyJWTError as error:
             return _oauth_error("invalid_token", f"Could not match JWT signature to any of the bindings: {error}")
+        if not isinstance(claims["exp"], int) or claims["exp"] <= self._clock.now():
+            return _oauth_error("invalid_token", "JWT has expired")
         if claims["sub"] != client.get("id"):
             return _oauth_error("invalid_token", "Invalid subject")
         scopes = client.get("metascopes")
@@ -138,12 +144,12 @@ class Gate:
         return name
 
     def _csrf_ok(self, request: Request) -> bool:
-        return self._csrf_tokens.get(request.headers.get("csrf-token", ""), 0.0) > time.time()
+        return self._csrf_tokens.get(request.headers.get("csrf-token", ""), 0.0) > self._clock.now()
 
     def _issue(self, client: Mapping[str, object], expires_in: int) -> Response:
         settings = self._current()
         token = f"{settings.token_prefix}eyJ{secrets.token_urlsafe(40)}"
-        ends = time.time() + settings.token_life_seconds
+        ends = self._clock.now() + settings.token_life_seconds
         self._store.keep_token(token, str(client.get("user", _TECHNICAL_USER)), ends)
         return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": expires_in})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -104,12 +104,12 @@ class TornResponse(Response):
 
 
 class SlowResponse(Response):
-    """An answer whose body pauses for some seconds ahead of every block (64 KiB at the most) but the first."""
+    """An answer whose body pauses ahead of every block (64 KiB at the most) but the first."""
 
-    def __init__(self, whole: Response, seconds: float) -> None:
+    def __init__(self, whole: Response, pause: Callable[[], Awaitable[None]]) -> None:
         super().__init__(status_code=whole.status_code)
         self._whole = whole
-        self._seconds = seconds
+        self._pause = pause
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = True
@@ -122,7 +122,7 @@ class SlowResponse(Response):
                 return
             for start in range(0, len(body), _SLOW_BLOCK):
                 if not first:
-                    await asyncio.sleep(self._seconds)
+                    await self._pause()
                 first = False
                 more = bool(message.get("more_body")) or start + _SLOW_BLOCK < len(body)
                 block = body[start : start + _SLOW_BLOCK]

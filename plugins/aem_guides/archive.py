@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from typing import cast
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.configuration import conf
 
+from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
 from aem_guides.archive_storage import (
     ABSENT,
     Content,
@@ -34,17 +34,10 @@ from aem_guides.archive_storage import (
     size_of,
     storage_errors,
 )
-from aem_guides.archive_zip import (
-    ArchivedEntry,
-    DamagedArchiveError,
-    LocalArchive,
-    LogSource,
-    RefusedArchiveError,
-    ZipLimits,
-    fetch_archive,
-)
+from aem_guides.archive_zip import LocalArchive, LogSource, fetch_archive
+from aem_guides.local_files import airflow_home
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
-from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, text
+from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, strings, text
 
 __all__ = [
     "ArchiveCondition",
@@ -94,10 +87,13 @@ class StoredArchive:
     size: int
     entries: tuple[ArchivedEntry, ...]
     uncompressed_size: int
+    warnings: tuple[str, ...] = ()
+    """What is odd about the ZIP, or could not be checked."""
 
     def to_json(self) -> JsonObject:
         """The archive as plain JSON, for XCom and asset events."""
-        return cast("JsonObject", asdict(self) | {"entries": [asdict(entry) for entry in self.entries]})
+        lists = {"entries": [asdict(entry) for entry in self.entries], "warnings": list(self.warnings)}
+        return cast("JsonObject", asdict(self) | lists)
 
 
 @dataclass(frozen=True)
@@ -114,8 +110,7 @@ def default_archive_uri() -> str:
     """`[aem_guides] archive_uri` of Airflow's configuration; without it `file://` below AIRFLOW_HOME."""
     if configured := conf.get("aem_guides", "archive_uri", fallback=""):
         return str(configured)
-    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
-    return f"file://{Path(home).expanduser().absolute()}/aem_guides/archive"
+    return f"file://{airflow_home()}/aem_guides/archive"
 
 
 def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: str) -> ObjectStoragePath:
@@ -198,6 +193,8 @@ def store_archive(
             with fetch_archive(
                 source, processing_id, dated=_date_of(provenance.job), work_dir=work_dir, limits=limits
             ) as archive:
+                for warning in archive.warnings:
+                    log.warning("The log archive of job %s is kept as it came. %s", processing_id, warning)
                 return _put_in_place(archive, folder, provenance, now())
         except RefusedArchiveError as error:
             raise RefusedArchiveError(f"The log of job {processing_id} was not archived. {error}") from error
@@ -244,6 +241,7 @@ def _put_in_place(
         size=archive.size,
         entries=archive.entries,
         uncompressed_size=sum(entry.size for entry in archive.entries),
+        warnings=archive.warnings,
     )
     manifest = json.dumps(_manifest(stored, provenance, at), indent=2, ensure_ascii=False).encode(errors="replace")
     with storage_errors(f"Storing the log archive of job {provenance.job.processing_id}", folder):
@@ -274,6 +272,7 @@ def _manifest(archive: StoredArchive, provenance: Provenance, at: datetime) -> J
         "size": archive.size,
         "uncompressed_size": archive.uncompressed_size,
         "entries": [cast("JsonValue", asdict(entry)) for entry in archive.entries],
+        "warnings": list(archive.warnings),
         "archived_at": at.astimezone(UTC).isoformat(timespec="seconds"),
     }
 
@@ -306,7 +305,8 @@ def _archive_of(folder: ObjectStoragePath, manifest: JsonObject) -> StoredArchiv
         if isinstance(entry, dict)
     )
     total = sum(entry.size for entry in entries)
-    return StoredArchive(str(folder / ARCHIVE_NAME), str(folder / MANIFEST_NAME), sha256, size, entries, total)
+    uris = str(folder / ARCHIVE_NAME), str(folder / MANIFEST_NAME)
+    return StoredArchive(*uris, sha256, size, entries, total, strings(manifest.get("warnings")))
 
 
 def _date_of(job: Job) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from aem_guides.assets import PROCESSED, announce
 from aem_guides.batch_memory import PathMemory
 from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
+from aem_guides.bodies import surroundings
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.instance_operator import still_known
 from aem_guides.links import ARCHIVE_LINKS
@@ -23,6 +23,7 @@ from aem_guides.memory import StateStore, generation, run_label
 from aem_guides.notes import NOTES, AirflowNotes, path_key
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.batch import Act, PathNote, next_act
+from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -167,7 +168,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         if cleared:
             self._after_clear(memory)
         memory.generation = generation(context)
-        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
             job = self._job(hook, memory.note)
             act = next_act(
                 memory.note,
@@ -212,7 +213,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             case _:
                 raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
         cancel = told.get("cancel")
-        with AemGuidesHook(self.aem_guides_conn_id) as hook:
+        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
             return self._finish(context, hook, memory, followed, cancel if isinstance(cancel, str) else None)
 
     def asked(self, context: Context) -> ProcessingRequest:
@@ -287,10 +288,12 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive:
         hook.drive(settle_log(hook.talk, job))
         provenance = Provenance(hook.settings.host, job, run_label(context), self.asked(context).to_json())
-        return store_archive(hook, provenance, self._folder(hook, job), wait=time.sleep)
+        return store_archive(hook, provenance, self._folder(hook, job), wait=surroundings().sleep)
 
     def _folder(self, hook: AemGuidesHook, job: Job) -> ObjectStoragePath:
-        when = datetime.fromtimestamp((job.started_at or job.completed_at or time.time() * 1000) / 1000, tz=UTC)
+        when = datetime.fromtimestamp(
+            (job.started_at or job.completed_at or surroundings().now() * 1000) / 1000, tz=UTC
+        )
         return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
 
     def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None) -> Verification | None:
@@ -353,12 +356,12 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             note=memory.note.to_json(),
             note_key=self._key(context, request),
             label=run_label(context),
-            came_at=came_at.timestamp() if came_at else time.time(),
+            came_at=came_at.timestamp() if came_at else surroundings().now(),
             run=f"{ti.dag_id} / {ti.run_id}",
             index=-1 if ti.map_index is None else ti.map_index,
             on_active_job=str(fields.choice("on_active_job", self.on_active_job, OnActiveJob)),
             max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
-            queue_until=time.time() + queue_hours * 3600,
+            queue_until=surroundings().now() + queue_hours * 3600,
             job_seconds=self._deadline_hours() * 3600,
             cancel_on_deadline=self._on_deadline() is OnDeadline.CANCEL,
             cancel_adopted=self._cancel_adopted(),

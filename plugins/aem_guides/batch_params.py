@@ -36,7 +36,8 @@ def _paths() -> dict[str, Param]:
             None,
             title="File of paths",
             description_md="URI of a file in Airflow's object storage, such as *s3://bucket/paths.csv*: text with a "
-            "path a line, CSV with the column *path* (and *excluded_paths*, separated by *|*), or a JSON list.",
+            "path a line, CSV with the column *path* (and *excluded_paths*, separated by *|*), or a JSON list. A local "
+            "file (*file://*, or a name alone) lies below the folder that *[aem_guides] paths_files_folder* names.",
             type=["null", "string"],
             minLength=1,
             maxLength=2000,

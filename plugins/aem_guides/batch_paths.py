@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow.sdk import ObjectStoragePath
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
 from aem_guides.archive_storage import ABSENT, storage_errors
+from aem_guides.local_files import paths_files_folder, within
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonValue, is_below, same_path
 from aem_guides.protocol.requests import parse_path
@@ -37,16 +39,33 @@ class PathList:
     excluded_places: tuple[str, ...] = ()
 
     def located(self, error: InvalidInputError) -> InvalidInputError:
-        """The error of a value among others, with the places in the file of what it is about."""
+        """The error of a value among others; what stands in the file is named by its places there, and never shown."""
         excluded = error.field == "excluded_paths"
         paths, places = (self.excluded_paths, self.excluded_places) if excluded else (self.paths, self.places)
         value = same_path(str(error.value))
         its = [place for path, place in zip(paths, places, strict=True) if same_path(path) == value]
         above = [place for path, place in zip(self.paths, self.places, strict=True) if is_below(value, path)]
         remedy = error.remedy
-        if above and not excluded:
-            remedy = f"{remedy} That one is in {above[0]}."
-        return InvalidInputError(" and ".join(its) or error.field, error.value, remedy)
+        if excluded and self.paths:
+            remedy = "An exclusion must be an absolute path that lies below a processed one."
+        elif above and not excluded:
+            remedy = (
+                f"It lies below the path in {above[0]}, which is processed with all below it; list only one of them."
+            )
+        if its:
+            return FileOfPathsError(" and ".join(its), remedy)
+        return InvalidInputError(error.field, error.value, remedy)
+
+
+class FileOfPathsError(InvalidInputError):
+    """What a file of paths has at a place cannot be used.
+
+    It is not shown: whoever may trigger a DAG may name a file that they may not read.
+    """
+
+    def __init__(self, place: str, remedy: str) -> None:
+        super().__init__(place, None, remedy)
+        self.args = (f"{place}: what stands there is not valid. {remedy}",)
 
 
 def read_paths(uri: str) -> PathList:
@@ -57,8 +76,7 @@ def read_paths(uri: str) -> PathList:
     place = _place(uri)
     with storage_errors("Reading the file of paths", uri):
         try:
-            with place.fs.open(place.path, "rb") as file:
-                data = file.read(LARGEST_FILE_BYTES + 1)
+            data = _read(uri, place)
         except ABSENT:
             raise InvalidInputError(_FIELD, uri, "There is no such file. Check the URI.") from None
     if len(data) > LARGEST_FILE_BYTES:
@@ -70,6 +88,24 @@ def read_paths(uri: str) -> PathList:
     return parse_paths(place.name, content)
 
 
+def _read(uri: str, place: ObjectStoragePath) -> bytes:
+    if not isinstance(place.fs, LocalFileSystem):
+        with place.fs.open(place.path, "rb") as file:
+            return bytes(file.read(LARGEST_FILE_BYTES + 1))
+    folder = paths_files_folder()
+    local = within(folder, place.path)
+    if local is None:
+        remedy = (
+            f"A local file must lie below {folder} ([aem_guides] paths_files_folder). Put it there, or give the URI of "
+            "one in object storage."
+        )
+        raise InvalidInputError(_FIELD, uri, remedy)
+    if not local.is_file():
+        raise FileNotFoundError
+    with local.open("rb") as file:
+        return file.read(LARGEST_FILE_BYTES + 1)
+
+
 def parse_paths(name: str, content: str) -> PathList:
     """Read the content of a file of paths with this name. Raises InvalidInputError."""
     ending = name.lower().rpartition(".")[2]
@@ -77,7 +113,7 @@ def parse_paths(name: str, content: str) -> PathList:
     if not entries:
         raise InvalidInputError(_FIELD, name, f"It has no paths. {_FORMS}")
     for where, path, _ in entries:
-        parse_path(where, path)
+        _check(where, path)
     excluded = {path: where for where, _, excluded in reversed(entries) for path in reversed(excluded)}
     return PathList(
         paths=tuple(path for _, path, _ in entries),
@@ -85,6 +121,13 @@ def parse_paths(name: str, content: str) -> PathList:
         places=tuple(where for where, _, _ in entries),
         excluded_places=tuple(reversed(excluded.values())),
     )
+
+
+def _check(where: str, path: str) -> None:
+    try:
+        parse_path(where, path)
+    except InvalidInputError as error:
+        raise FileOfPathsError(where, error.remedy) from None
 
 
 _Entry = tuple[str, str, Sequence[str]]
@@ -97,21 +140,27 @@ def _from_text(name: str, content: str) -> list[_Entry]:
 
 def _from_csv(name: str, content: str) -> list[_Entry]:
     reader = csv.DictReader(io.StringIO(content, newline=""))
-    if "path" not in (reader.fieldnames or ()):
-        raise InvalidInputError(_FIELD, name, f"Its first line has no column `path`. {_FORMS}")
     entries: list[_Entry] = []
-    for row in reader:
-        excluded = (row.get("excluded_paths") or "").split(_SEPARATOR)
-        where = _where(name, f"line {reader.line_num}")
-        entries.append((where, row["path"] or "", [path.strip() for path in excluded if path.strip()]))
+    try:
+        if "path" not in (reader.fieldnames or ()):
+            raise InvalidInputError(_FIELD, name, f"Its first line has no column `path`. {_FORMS}")
+        for row in reader:
+            excluded = (row.get("excluded_paths") or "").split(_SEPARATOR)
+            where = _where(name, f"line {reader.line_num}")
+            entries.append((where, row["path"] or "", [path.strip() for path in excluded if path.strip()]))
+    except csv.Error as error:
+        where = _where(name, f"line {reader.reader.line_num}")
+        raise FileOfPathsError(where, f"It cannot be read as CSV ({error}). {_FORMS}") from None
     return entries
 
 
 def _from_json(name: str, content: str) -> list[_Entry]:
     try:
         data: JsonValue = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(_FIELD, name, f"It is not JSON ({error}). {_FORMS}") from None
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(_FIELD, name, f"It is not JSON from line {error.lineno} on. {_FORMS}") from None
+    except (ValueError, RecursionError):
+        raise InvalidInputError(_FIELD, name, f"It is not JSON that can be read. {_FORMS}") from None
     if not isinstance(data, list):
         raise InvalidInputError(_FIELD, name, f"It is not a JSON list. {_FORMS}")
     return [_json_entry(_where(name, f"entry {number}"), entry) for number, entry in enumerate(data, 1)]
@@ -125,7 +174,7 @@ def _json_entry(where: str, entry: JsonValue) -> _Entry:
             excluded = rest.get("excluded_paths", [])
             if isinstance(excluded, list) and all(isinstance(item, str) for item in excluded):
                 return where, path, [str(item) for item in excluded]
-    raise InvalidInputError(where, entry, "Give a path, or an object with `path` and `excluded_paths`.")
+    raise FileOfPathsError(where, "Give a path, or an object with `path` and `excluded_paths`.")
 
 
 def _where(name: str, place: str) -> str:

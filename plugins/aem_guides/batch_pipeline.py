@@ -22,6 +22,7 @@ from aem_guides.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, row_of, store_outcome, summary
 from aem_guides.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd
+from aem_guides.labels import map_label
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.memory import StateStore
 from aem_guides.notes import NOTES, AirflowNotes, path_key
@@ -109,7 +110,7 @@ def build_batch_tasks(
         retries=12,
         do_xcom_push=False,
         max_active_tis_per_dagrun=IN_FLIGHT,
-        map_index_template="{{ task.request['path'] if task.request else '' }}",
+        map_index_template=map_label("task.request['path'] if task.request else ''"),
     ).expand(block=planned, position=list(range(BLOCK)))
     progress = AemGuidesBatchProgressOperator(
         task_id="batch_progress", plan_task_id=PLAN, path_task_id=PATHS, aem_guides_conn_id=CONNECTION

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
@@ -13,6 +11,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import TriggerEvent
 
 from aem_guides.batch_plan import PLANNED_KEY, BatchPlan
+from aem_guides.bodies import surroundings
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook
 from aem_guides.notes import NOTES, AirflowNotes
 from aem_guides.protocol import contract
@@ -54,17 +53,19 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         """Look, tell, wait."""
         plan = await self._plan()
         speed, told, told_at = BatchSpeed(), "", -_TELL_EVERY_SECONDS
-        began, pacing = time.monotonic(), Pacing(shortest=_SHORTEST_LOOK_SECONDS, longest=self.look_every)
+        began, pacing = surroundings().elapsed(), Pacing(shortest=_SHORTEST_LOOK_SECONDS, longest=self.look_every)
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
-                await asyncio.sleep(pacing.next_look(age=time.monotonic() - began, eta=None, random=0.5))
+                await surroundings().asleep(
+                    pacing.next_look(age=surroundings().elapsed() - began, eta=None, random=0.5)
+                )
                 try:
                     counts, over = await self._count(hook, plan)
                 except AirflowRuntimeError as error:
                     self.log.warning("Progress cannot be told just now: %s", error)
                     continue
-                said = counts.in_words(speed.seconds_left(counts, time.time()))
-                now = time.monotonic()
+                said = counts.in_words(speed.seconds_left(counts, surroundings().now()))
+                now = surroundings().elapsed()
                 if said != told and (over or now - told_at >= _TELL_EVERY_SECONDS):
                     told, told_at = said, now
                     self.log.info(said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import cast
@@ -19,12 +20,15 @@ from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest,
 from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.states import JobState
 from aem_guides.report import NOT_STARTED
+from aem_guides.sheets import as_csv, read_csv
 
 LISTED_ROWS = 100
 ROW_KEY = "row"
 """The XCom that has the row of a path, also where its task failed."""
 
 _FOLDER = "batches"
+
+log = logging.getLogger(__name__)
 
 DoneBefore = Callable[[str, Collection[str]], set[str]]
 """`done_before(instance, fingerprints)`: which requests were processed well on this instance (host and port) before."""
@@ -114,11 +118,8 @@ def outcome_folder(batch_name: str) -> ObjectStoragePath:
 
 def store_outcome(batch_name: str, run_id: str, instance: str, rows: Iterable[BatchRow]) -> str:
     """Store the outcome of a run as `<run>.csv` and return its URI. Raises ArchiveError."""
-    sheet = io.StringIO()
-    writer = csv.writer(sheet)
-    writer.writerow(("instance", *COLUMNS))
-    writer.writerows((instance, *(getattr(row, name) for name in COLUMNS)) for row in rows)
-    data = sheet.getvalue().encode()
+    cells = ((instance, *(getattr(row, name) for name in COLUMNS)) for row in rows)
+    data = as_csv((("instance", *COLUMNS), *cells)).encode(errors="replace")
     folder = outcome_folder(batch_name)
     place = folder / f"{safe_name(run_id)}.csv"
     with storage_errors("Storing the outcome of the batch", place):
@@ -137,13 +138,27 @@ def done_in_outcomes(batch_name: str) -> DoneBefore:
         wanted, done = set(fingerprints), set[str]()
         with storage_errors("Reading the outcomes of earlier runs of the batch", folder):
             for place in _sheets(folder):
-                with place.fs.open(place.path, "r", encoding="utf-8", newline="") as sheet:
-                    for entry in csv.DictReader(cast("Iterable[str]", sheet)):
-                        if entry.get("instance") == instance and BatchRow.from_json(entry).is_success(archived=False):
-                            done.add(str(entry.get("fingerprint")))
+                done |= _done_in(place, instance)
         return done & wanted
 
     return done_before
+
+
+def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:
+    """The fingerprints of what went well, as far as a sheet can be read: what is not found is processed again."""
+    done: set[str] = set()
+    with place.fs.open(place.path, "r", encoding="utf-8", errors="replace", newline="") as sheet:
+        try:
+            for entry in read_csv(cast("Iterable[str]", sheet)):
+                if entry.get("instance") == instance and BatchRow.from_json(entry).is_success(archived=False):
+                    done.add(str(entry.get("fingerprint")))
+        except csv.Error as error:
+            log.warning(
+                "%s cannot be read to its end (%s): what it says beyond that was processed well is processed again.",
+                place,
+                error,
+            )
+    return done
 
 
 def _sheets(folder: ObjectStoragePath) -> list[ObjectStoragePath]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import TriggerEvent
 
 from aem_guides.batch_rows import ROW_KEY, row_of
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.notes import AirflowNotes, Notes
 from aem_guides.protocol.batch import PathNote
@@ -220,7 +220,9 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         except JobFailedError:
             await self._write(replace(self._note, resume_from=None, resume=None))
             raise
-        coordinator.turns.note_active(goes_on_as, self.request.path, now=time.time(), resumed_from_end=job.completed_at)
+        coordinator.turns.note_active(
+            goes_on_as, self.request.path, now=surroundings().now(), resumed_from_end=job.completed_at
+        )
         await self._write(self._note.resumed(goes_on_as, self._deadline()))
         self.log.info("The job goes on as %s", goes_on_as)
 
@@ -294,4 +296,4 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         return StartPolicy(OnActiveJob(self.plan.on_active_job), limit, known_active=known_active)
 
     def _deadline(self) -> float:
-        return time.time() + self.plan.job_seconds
+        return surroundings().now() + self.plan.job_seconds

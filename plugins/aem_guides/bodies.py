@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -25,25 +26,29 @@ USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 BLOCK_BYTES = 64 * 1024
 LONGEST_ERROR_BODY = 64 * 1024
 
-REAL_SURROUNDINGS = Surroundings(now=time.time, random=random.random)
+REAL_SURROUNDINGS = Surroundings(
+    now=time.time,
+    random=random.random,
+    elapsed=time.monotonic,
+    sleep=time.sleep,
+    asleep=asyncio.sleep,
+    wait_for=asyncio.wait_for,
+)
 
 
-def new_conversation(
-    settings: InstanceSettings, retries: RetrySettings | None, *, accepted_before: bool
-) -> Conversation:
+def surroundings() -> Surroundings:
+    """The real world. It is asked for at each use and kept nowhere, so that a test can put another in its place."""
+    return REAL_SURROUNDINGS
+
+
+def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
     """A conversation with the instance, in the real world."""
-    return Conversation(
-        REAL_SURROUNDINGS,
-        retries=retries,
-        secrets=settings.secrets,
-        login_remedy=settings.login_remedy,
-        accepted_before=accepted_before,
-    )
+    return Conversation(surroundings(), retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy)
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
     """The request's URL; its target is encoded already."""
-    return request.target if "://" in request.target else settings.base_url + request.target
+    return request.target if request.is_elsewhere else settings.base_url + request.target
 
 
 def proxy_for(settings: InstanceSettings, url: str) -> str | None:
@@ -85,6 +90,11 @@ def aiohttp_failure(error: Exception) -> TransportFailure:
         aiohttp.InvalidURL,
     )
     return TransportFailure(_reason(error), not isinstance(error, unsent))
+
+
+def is_distrust(error: Exception) -> bool:
+    """Whether TLS was not agreed on. The trust roots may have been renewed: a session keeps those it began with."""
+    return isinstance(error, requests.exceptions.SSLError | aiohttp.ClientSSLError)
 
 
 _NOBODY = (

@@ -15,8 +15,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from aem_guides.connection_fields import STANDARD_PORTS, ConnectionLike, Fields
 from aem_guides.logins import login_remedy, read_credentials
 from aem_guides.protocol.credentials import BasicCredentials, Credentials
-from aem_guides.protocol.errors import AuthenticationError
+from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
 
+CONNECTION_TYPE = "aem_guides"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "[::1]")
 START_PAGE = "/aem/start.html"
 EXTRA_FIELDS = (
@@ -78,6 +79,7 @@ class InstanceSettings:
 
 def read_connection(connection: ConnectionLike) -> InstanceSettings:
     """Check a connection. Raises ConfigurationError that names the field and the remedy, never a secret."""
+    _require_type(connection)
     fields = Fields(connection.conn_id, connection.extra_dejson)
     settings = InstanceSettings(
         conn_id=connection.conn_id,
@@ -92,6 +94,15 @@ def read_connection(connection: ConnectionLike) -> InstanceSettings:
         login_remedy=login_remedy(connection, fields),
     )
     return replace(settings, warnings=tuple(_warnings(settings, fields)))
+
+
+def _require_type(connection: ConnectionLike) -> None:
+    """Of a connection of another type nothing is sent and nothing shown: it is not for whoever may start a run."""
+    if connection.conn_type != CONNECTION_TYPE:
+        raise ConfigurationError(
+            f"connection_id: {connection.conn_id!r} is not an AEM Guides connection. Give one of type "
+            f"{CONNECTION_TYPE}, as Admin > Connections lists it."
+        )
 
 
 def _base_url(connection: ConnectionLike, fields: Fields) -> str:

@@ -15,6 +15,7 @@ class ConnectionLike(Protocol):
     """The part of an Airflow connection that is read here."""
 
     conn_id: str
+    conn_type: str | None
     host: str | None
     schema: str | None
     port: int | None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar, cast
 
@@ -22,7 +21,7 @@ from airflow.sdk.log import amask_secret, mask_secret
 
 from aem_guides import bodies
 from aem_guides.api import Consumer, InstanceApi, ignore
-from aem_guides.connection import InstanceSettings, read_connection
+from aem_guides.connection import CONNECTION_TYPE, InstanceSettings, read_connection
 from aem_guides.connection_fields import ConnectionLike
 from aem_guides.diagnosis import diagnose, without_name
 from aem_guides.protocol.contract import Call
@@ -49,7 +48,6 @@ from aem_guides.vault import AbandonedPurchaseError, TokenVault
 T = TypeVar("T")
 
 DEFAULT_CONNECTION = "aem_guides_default"
-CONNECTION_TYPE = "aem_guides"
 
 _VAULT = TokenVault()
 
@@ -59,8 +57,6 @@ class AemGuidesHook(InstanceApi, HttpHook):
 
     :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
     :param retries: how calls are repeated; the defaults suit an AEM author behind a CDN.
-    :param accepted_before: the instance has accepted these credentials earlier in the same run: an error for a
-        refused login says then that a retry is useful.
 
     Every method raises the errors of `protocol.errors`. Use it as a context manager, or call `close`.
     """
@@ -70,17 +66,10 @@ class AemGuidesHook(InstanceApi, HttpHook):
     conn_type = CONNECTION_TYPE
     hook_name = "AEM Guides"
 
-    def __init__(
-        self,
-        aem_guides_conn_id: str = DEFAULT_CONNECTION,
-        *,
-        retries: RetrySettings | None = None,
-        accepted_before: bool = False,
-    ) -> None:
+    def __init__(self, aem_guides_conn_id: str = DEFAULT_CONNECTION, *, retries: RetrySettings | None = None) -> None:
         super().__init__(method="GET", http_conn_id=aem_guides_conn_id)
         self.aem_guides_conn_id = aem_guides_conn_id
         self._retries = retries
-        self._accepted_before = accepted_before
         self._session: requests.Session | None = None
         self._settings: InstanceSettings | None = None
         self._talk: Conversation | None = None
@@ -107,9 +96,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
     def talk(self) -> Conversation:
         """The conversation with the instance: what the generators of `protocol.procedures` take."""
         if self._talk is None:
-            self._talk = bodies.new_conversation(
-                self.settings, self._retries, accepted_before=self._accepted_before
-            )
+            self._talk = bodies.new_conversation(self.settings, self._retries)
         return self._talk
 
     def get_conn(
@@ -184,7 +171,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
                 return self._read()
             case Wait(seconds, why):
                 self.log.debug("Waiting %.1f s: %s", seconds, why)
-                time.sleep(seconds)
+                bodies.surroundings().sleep(seconds)
             case Authorize(refused):
                 return self._authorize(refused)
             case Emit(item):
@@ -219,6 +206,8 @@ class AemGuidesHook(InstanceApi, HttpHook):
             self._drop_response()
             return Reply(response.status_code, headers, beginning)
         except requests.RequestException as error:
+            if bodies.is_distrust(error):
+                self.close()
             return bodies.requests_failure(error)
 
     def _read(self) -> bytes | TransportFailure:
@@ -237,7 +226,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), time.time())
+            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), bodies.surroundings().now())
             if claim.is_buyer:
                 with self._vault.settling(credentials.identity, claim) as settle:
                     settle(self.drive(credentials.obtain(self.talk)))
@@ -250,7 +239,6 @@ class AemGuidesAsyncHook(HttpAsyncHook):
 
     :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
     :param retries: how calls are repeated.
-    :param accepted_before: as `AemGuidesHook` has it.
     """
 
     conn_name_attr = "aem_guides_conn_id"
@@ -258,17 +246,10 @@ class AemGuidesAsyncHook(HttpAsyncHook):
     conn_type = CONNECTION_TYPE
     hook_name = "AEM Guides"
 
-    def __init__(
-        self,
-        aem_guides_conn_id: str = DEFAULT_CONNECTION,
-        *,
-        retries: RetrySettings | None = None,
-        accepted_before: bool = False,
-    ) -> None:
+    def __init__(self, aem_guides_conn_id: str = DEFAULT_CONNECTION, *, retries: RetrySettings | None = None) -> None:
         super().__init__(method="GET", http_conn_id=aem_guides_conn_id)
         self.aem_guides_conn_id = aem_guides_conn_id
         self._retries = retries
-        self._accepted_before = accepted_before
         self._kept: aiohttp.ClientSession | None = None
         self._response: aiohttp.ClientResponse | None = None
         self._read_settings: InstanceSettings | None = None
@@ -291,9 +272,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
     async def talk(self) -> Conversation:
         """The conversation with the instance: what the generators of `protocol.procedures` take."""
         if self._talk is None:
-            self._talk = bodies.new_conversation(
-                await self.settings(), self._retries, accepted_before=self._accepted_before
-            )
+            self._talk = bodies.new_conversation(await self.settings(), self._retries)
         return self._talk
 
     async def close(self) -> None:
@@ -340,7 +319,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
             case Read():
                 return await self._read()
             case Wait(seconds, _):
-                await asyncio.sleep(seconds)
+                await bodies.surroundings().asleep(seconds)
             case Authorize(refused):
                 return await self._authorize(refused)
             case Emit(item):
@@ -387,6 +366,8 @@ class AemGuidesAsyncHook(HttpAsyncHook):
                 body = await (response.content.read(limit) if stream else response.read())
             return Reply(response.status, headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if bodies.is_distrust(error):
+                await self.close()
             return bodies.aiohttp_failure(error)
 
     async def _read(self) -> bytes | TransportFailure:
@@ -407,7 +388,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), time.time())
+            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), bodies.surroundings().now())
             if claim.is_buyer:
                 with _VAULT.settling(credentials.identity, claim) as settle:
                     settle(await self.drive(credentials.obtain(await self.talk())))

@@ -13,6 +13,7 @@ from aem_guides import fields
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
 from aem_guides.links import INSTANCE_LINKS
+from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonValue, strings
 from aem_guides.protocol.procedures.follow import find_job_patiently
@@ -49,7 +50,7 @@ class InstanceOperator(BaseOperator):
         """Do it, with one hook that is closed in the end."""
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
-        with AemGuidesHook(self.aem_guides_conn_id, accepted_before=self.request is not None) as hook:
+        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN if self.request is not None else None) as hook:
             return self.act(hook, context)
 
     def skipped(self, why: str) -> AirflowSkipException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import cast
@@ -18,6 +17,7 @@ from aem_guides.archive import (
     store_archive,
 )
 from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator, JobOperator
 from aem_guides.ledger.records import request_of
@@ -157,7 +157,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
             self.log.warning("Job %s has no log, as it says itself: nothing is archived.", job.processing_id)
             return {"uri": None, "manifest_uri": None, "sha256": None, "size": 0, "entries": 0}
         hook.drive(settle_log(hook.talk, job))
-        archive = store_archive(hook, provenance, folder, wait=time.sleep)
+        archive = store_archive(hook, provenance, folder, wait=surroundings().sleep)
         self.log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
         return {
             "uri": archive.uri,
@@ -170,7 +170,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
     def _when(self, context: Context, job: Job) -> datetime:
         """The date of the archive's folder: a try after midnight must find what the one before it stored."""
         known = job.started_at or job.completed_at
-        seconds = known / 1000 if known else first_time(context, job.processing_id, time.time())
+        seconds = known / 1000 if known else first_time(context, job.processing_id, surroundings().now())
         return datetime.fromtimestamp(seconds, tz=UTC)
 
     def _asked(self, job: Job) -> JsonObject | None:

@@ -18,6 +18,7 @@ from airflow.sdk import Context, get_current_context, task, task_group
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd, with_interval
+from aem_guides.labels import map_label
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
@@ -62,7 +63,7 @@ CURRENT_ID = "{{ " + f"{_pulled_id(WAIT)} or {_pulled_id(START)} or ''" + " }}"
 
 CONNECTION = "{{ params.connection_id }}"
 ONLY_BETWEEN = "{{ params.only_between | tojson }}"
-PATH_LABEL = "{{ task.request['path'] }}"
+PATH_LABEL = map_label("task.request['path']")
 
 
 def default_args() -> dict[str, object]:
@@ -131,7 +132,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         start_task_id=START,
         retries=12,
         aem_guides_conn_id=CONNECTION,
-        map_index_template="{{ task.job['path'] }}",
+        map_index_template=map_label("task.job['path']"),
     )
     pull = AemGuidesPullLogsOperator(
         task_id="pull_logs",

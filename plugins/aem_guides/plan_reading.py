@@ -20,7 +20,7 @@ from aem_guides.plan_schema import FIELDS, load_schema, run_params
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.start import OnActiveJob
-from aem_guides.protocol.requests import parse_requests
+from aem_guides.protocol.requests import CONTENT_ROOT, parse_requests
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 UNTIMED = ("@once", "@continuous")
@@ -182,7 +182,8 @@ class _Reading:
         if not paths:
             if "paths_file" not in values:
                 self.flaw(("paths",), "it is missing.", "List absolute paths below /content, or name a paths_file.")
-            return values
+                return values
+            paths = [CONTENT_ROOT]  # what else is asked for can be checked before the file is read
         try:
             parse_requests(
                 paths,

@@ -150,6 +150,12 @@ def _options() -> dict[str, object]:
             "",
             "/opt/airflow/include/plans.yaml",
         ),
+        "paths_files_folder": _option(
+            "The folder below which a batch's paths_file may lie on the workers' own disks. Empty: aem_guides/paths "
+            "below AIRFLOW_HOME.",
+            "",
+            "/opt/airflow/data/paths",
+        ),
         **_reconcile_options(),
     }
 

@@ -16,6 +16,7 @@ from airflow.sdk import Asset, get_current_context, task, task_group
 from aem_guides import alerting
 from aem_guides.fields import flag, texts
 from aem_guides.hook import AemGuidesHook
+from aem_guides.labels import map_label
 from aem_guides.ledger.findings import Finding, Remedy
 from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import Snapshot
@@ -65,7 +66,7 @@ def reconcile_instance(connection_id: str) -> None:
     reconcile_window(cast("JsonObject", read_window(connection_id)))
 
 
-@task(map_index_template="{{ aem_guides_label }}")
+@task(map_index_template=map_label("aem_guides_label"))
 def read_window(connection_id: str) -> JsonObject:
     """Read the window, the status of every job that is thought active, and what our runs and the archive say."""
     from aem_guides.ledger.store import Ledger  # heavy, and not needed to parse the DAG
@@ -85,7 +86,7 @@ def read_window(connection_id: str) -> JsonObject:
     return snapshot.to_json()
 
 
-@task(map_index_template="{{ aem_guides_label }}")
+@task(map_index_template=map_label("aem_guides_label"))
 def reconcile_window(shown: JsonObject) -> JsonObject:
     """Compare what was read with the ledger, and write what is new."""
     from aem_guides.ledger.store import Ledger, SupersededError
@@ -141,7 +142,7 @@ def plan_remedies() -> list[JsonObject]:
     return planned
 
 
-@task(task_id=CARRY_OUT, map_index_template="{{ aem_guides_label }}")
+@task(task_id=CARRY_OUT, map_index_template=map_label("aem_guides_label"))
 def carry_out_remedy(assignment: JsonObject) -> JsonObject:
     """Carry out one remedy, once."""
     from aem_guides.ledger.store import Ledger

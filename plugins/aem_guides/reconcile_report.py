@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import re
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import ObjectStoragePath
 
+from aem_guides import sheets
 from aem_guides.archive import default_archive_uri, iso_time
 from aem_guides.archive_storage import Content, beside, move, storage_errors
 from aem_guides.protocol.models import JsonObject, JsonValue, number
@@ -126,14 +126,13 @@ def as_markdown(reports: Iterable[InstanceReport], at: datetime) -> str:
 
 def as_csv(reports: Iterable[InstanceReport]) -> str:
     """All findings, opened, lasting and gone, a row each."""
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\r\n")
-    writer.writerow(("instance", "status", *_FINDING_COLUMNS))
-    for report in reports:
-        for status, name in (("opened", "opened"), ("lasting", "lasting"), ("closed", "closed")):
-            for entry in report.findings(name):
-                writer.writerow((report.name, status, *(_harmless(cell) for cell in _finding_row(entry))))
-    return target.getvalue()
+    rows = (
+        (report.name, name, *_finding_row(entry))
+        for report in reports
+        for name in ("opened", "lasting", "closed")
+        for entry in report.findings(name)
+    )
+    return sheets.as_csv((("instance", "status", *_FINDING_COLUMNS), *rows))
 
 
 def store(reports: Sequence[InstanceReport], at: datetime, run_id: str) -> list[str]:
@@ -154,7 +153,7 @@ def store(reports: Sequence[InstanceReport], at: datetime, run_id: str) -> list[
 
 
 def _write(place: ObjectStoragePath, text: str) -> None:
-    data = text.encode()
+    data = text.encode(errors="replace")
     with storage_errors("Storing a reconciliation's report", place):
         place.fs.makedirs(place.parent.path, exist_ok=True)
         content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
@@ -200,11 +199,6 @@ def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 def _cell(text: str) -> str:
     """Names come from the instance: they must not end a cell or begin markup."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
-
-
-def _harmless(cell: str) -> str:
-    """A spreadsheet takes some beginnings for formulas."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t")) else cell
 
 
 def now_utc() -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from aem_guides.archive import (
     store_archive,
     verify_archive,
 )
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesHook
 from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
 from aem_guides.ledger.findings import FindingKind, Remedy
@@ -194,7 +194,7 @@ def archive_job(hook: AemGuidesHook, job: Job, request: JsonObject | None, run: 
     at = job.started_at or job.completed_at or first_seen
     when = datetime.fromtimestamp(at / 1000, tz=UTC)
     folder = archive_folder(default_archive_uri(), hook.settings.host, when, job.processing_id)
-    return store_archive(hook, Provenance(hook.settings.host, job, run, request), folder, wait=time.sleep)
+    return store_archive(hook, Provenance(hook.settings.host, job, run, request), folder, wait=surroundings().sleep)
 
 
 def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:

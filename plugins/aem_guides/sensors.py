@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from airflow.sdk import BaseSensorOperator, Context
 
 from aem_guides import fields
+from aem_guides.bodies import surroundings
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.ledger.records import request_of
@@ -207,7 +207,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     def _memory(self, context: Context, origin_id: str) -> WaitMemory:
         hours = fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)
         resumes = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
-        now = time.time()
+        now = surroundings().now()
         memory = WaitMemory.load(context, origin_id)
         if memory is None:
             memory = WaitMemory(origin_id, origin_id, generation(context), now + hours * 3600, resumes)
@@ -234,7 +234,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
 
     def _hold_back(self, context: Context, memory: WaitMemory, job: Job) -> bool:
         """Whether the job's next step has to wait for off-peak hours, or was begun in earlier ones."""
-        hours, state, now = self._hours(), memory.off_peak, time.time()
+        hours, state, now = self._hours(), memory.off_peak, surroundings().now()
         if hours is None or state is None:
             return False
         if state.phase is not OffPeakPhase.FOLLOWING:

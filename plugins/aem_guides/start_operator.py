@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from airflow.sdk import BaseOperator, Context
 
 from aem_guides import fields
+from aem_guides.bodies import surroundings
 from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.recorder import note_start
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.memory import StartMemory, run_label
+from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import (
     ActiveJobError,
     AemGuidesError,
@@ -145,7 +146,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
     def _start(self, context: Context, *, may_defer: bool) -> JsonObject:
         request, policy = self._request(), self._policy()
         memory = StartMemory.load(context)
-        with AemGuidesHook(self.aem_guides_conn_id, accepted_before=self.request is not None) as hook:
+        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN if self.request is not None else None) as hook:
             if memory.was_cleared(context):
                 self._forget_what_was_done(hook, memory)
             if memory.in_doubt:
@@ -246,7 +247,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
 
     def _queue_until(self, context: Context, memory: StartMemory, wait: MustWait) -> float:
         if memory.queue_until is None or wait.opens_at is not None:
-            began = time.time() if wait.opens_at is None else wait.opens_at
+            began = surroundings().now() if wait.opens_at is None else wait.opens_at
             memory.queue_until = began + fields.positive("queue_hours", self.queue_hours, most=24 * 365) * 3600
             memory.save(context)
         return memory.queue_until

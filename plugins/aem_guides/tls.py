@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import os
 import ssl
 from collections.abc import Sequence
 
@@ -30,12 +30,41 @@ class _ConnectionPool(HTTPSConnectionPool):
     ConnectionCls = _Connection
 
 
-@functools.lru_cache(maxsize=8)
+_FileVersion = tuple[int, int, int] | None
+_kept: dict[tuple[bool, str | None], tuple[_FileVersion, ssl.SSLContext]] = {}
+
+
 def tls_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
     """How TLS certificates are checked: by the system's trust roots, the public ones, and those of the CA file.
 
-    Kept, since reading the roots costs 50 ms of processor time each time.
+    Kept, since reading the roots costs 50 ms of processor time each time, until the CA file changes. While one is half
+    written, the earlier one counts.
     """
+    version, kept = _version(ca_file), _kept.get((verify, ca_file))
+    if kept is not None and kept[0] == version:
+        return kept[1]
+    try:
+        context = _new_context(verify, ca_file)
+    except (ssl.SSLError, OSError):
+        if kept is None:
+            raise
+        return kept[1]
+    _kept[verify, ca_file] = version, context
+    return context
+
+
+def _version(file: str | None) -> _FileVersion:
+    """What changes when a file does, also where it is written in place; None where there is none."""
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _new_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False

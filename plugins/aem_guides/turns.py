@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.notes import Notes, lease_key
 from aem_guides.protocol.conversation import Conversation
@@ -57,7 +57,7 @@ class StartLease:
 
     async def hold(self, turns: Turns) -> bool:
         """Have the lease, and take over what its last holder knew; False where another has it."""
-        now = time.time()
+        now = surroundings().now()
         if self._until - now >= RENEW_SECONDS:
             return True
         if now < self._give_way_until:
@@ -73,24 +73,24 @@ class StartLease:
             return False
         if held is not None and not mine:
             turns.learn(held.active)
-        began = time.monotonic()
+        began = surroundings().elapsed()
         await self._write(now + TERM_SECONDS, turns)
-        if time.monotonic() - began >= self._settle:
+        if surroundings().elapsed() - began >= self._settle:
             return False
         if not mine:
-            await asyncio.sleep(self._settle)
+            await surroundings().asleep(self._settle)
         return await self.is_held()
 
     async def is_held(self) -> bool:
         """Whether it is ours, as the register says now."""
         held = Lease.from_json(await self._notes.aget(self._key))
-        mine = held is not None and held.is_mine(self._me, time.time())
+        mine = held is not None and held.is_mine(self._me, surroundings().now())
         self._until = held.until if held is not None and mine else 0.0
         return mine
 
     async def release(self, turns: Turns) -> None:
         """Let others have it at once. What goes wrong here mends itself when the lease ends."""
-        if self._until > time.time():
+        if self._until > surroundings().now():
             self._until = 0.0
             with contextlib.suppress(AirflowRuntimeError):
                 await self._write(0.0, turns)
@@ -118,7 +118,7 @@ class Coordinator:
         self._wake: dict[Ticket, asyncio.Event] = {}
         self._stirred = asyncio.Event()
         self._looker: Ticket | None = None
-        self._quiet_since = time.time()
+        self._quiet_since = surroundings().now()
         self._held_until = 0.0
         self._failures = 0
         self._refused_since: float | None = None
@@ -149,7 +149,7 @@ class Coordinator:
         """
         told_at = 0.0
         while self.turns.starting is not ticket:
-            now = time.time()
+            now = surroundings().now()
             if now >= deadline_at:
                 return False
             if self._seen is not None and now - told_at >= TELL_EVERY_SECONDS:
@@ -163,7 +163,7 @@ class Coordinator:
             else:
                 pause, wake = TELL_EVERY_SECONDS, self._wake[ticket]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), max(0.01, min(pause, deadline_at - time.time())))
+                await surroundings().wait_for(wake.wait(), max(0.01, min(pause, deadline_at - surroundings().now())))
             wake.clear()
         self._hand_on(ticket)
         return True
@@ -175,13 +175,13 @@ class Coordinator:
 
     def put_back(self, ticket: Ticket, seconds: float, blocked_by: str | None = None) -> None:
         """A start that could not be: try again after so many seconds, and let others go first until then."""
-        self.turns.put_back(ticket, not_before=time.time() + seconds, blocked_by=blocked_by)
+        self.turns.put_back(ticket, not_before=surroundings().now() + seconds, blocked_by=blocked_by)
         self._stirred.set()
 
     def hold_all(self, ticket: Ticket, seconds: float) -> None:
         """A start that could not be, for a reason that keeps others from starting too: nobody does for so long."""
         self.turns.put_back(ticket, not_before=0.0)
-        self._held_until = time.time() + seconds
+        self._held_until = surroundings().now() + seconds
         self._stirred.set()
 
     @contextlib.contextmanager
@@ -235,7 +235,7 @@ class Coordinator:
         return self._pacing.next_look(age=talk.now() - self._quiet_since, eta=None, random=random)
 
     def _after_failure(self, error: Exception, random: float, tell: Tell) -> float:
-        now = time.time()
+        now = surroundings().now()
         if isinstance(error, AuthenticationError | ConfigurationError):
             self._refused_since = self._refused_since or now
             if now - self._refused_since >= LOGIN_PATIENCE_SECONDS:
@@ -256,7 +256,7 @@ class Coordinator:
 
     def _stir(self) -> None:
         """Something has changed: look now."""
-        self._quiet_since = time.time()
+        self._quiet_since = surroundings().now()
         self._stirred.set()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 from collections.abc import Iterable
@@ -14,12 +13,12 @@ from aem_guides.archive_storage import Content, beside, move, storage_errors
 from aem_guides.protocol.errors import VerificationError
 from aem_guides.protocol.models import AssetStatus, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification
+from aem_guides.sheets import as_csv
 from aem_guides.tasklog import TaskLog
 
 LISTED_FAILURES = 100
 CSV_NAME = "failed-assets.csv"
 _INFO, _WARNING, _ERROR = 20, 30, 40
-_FORMULAS = ("=", "+", "-", "@", "\t")
 
 
 def without_asking(job: Job | None) -> Verification | None:
@@ -108,11 +107,5 @@ def store_failures(folder: ObjectStoragePath, found: Verification) -> str | None
 
 
 def _as_csv(assets: Iterable[AssetStatus]) -> bytes:
-    target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\r\n")
-    writer.writerow(("path", "uuid", "status", "reason"))
-    for asset in assets:
-        cells = (asset.path, asset.uuid or "", asset.status_word, asset.reason or "")
-        # A spreadsheet takes some beginnings for formulas, and names come from the instance.
-        writer.writerow([f"'{cell}" if cell.startswith(_FORMULAS) else cell for cell in cells])
-    return target.getvalue().encode("utf-8", errors="replace")
+    rows = ((asset.path, asset.uuid, asset.status_word, asset.reason) for asset in assets)
+    return as_csv((("path", "uuid", "status", "reason"), *rows)).encode("utf-8", errors="replace")

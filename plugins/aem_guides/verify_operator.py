@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -11,9 +10,11 @@ from airflow.triggers.base import TriggerEvent
 
 from aem_guides import fields
 from aem_guides.archive import archive_folder, default_archive_uri
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator
 from aem_guides.links import ARCHIVE_LINKS
+from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError, AssetsAtWorkError, Retry
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -49,8 +50,8 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
         """Ask again and again, the more rarely the longer it takes."""
         request = ProcessingRequest.from_json(self.request)
         try:
-            async with AemGuidesAsyncHook(self.aem_guides_conn_id, accepted_before=True) as hook:
-                left = max(1.0, self.deadline_at - time.time())
+            async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+                left = max(1.0, self.deadline_at - surroundings().now())
                 steps = verify_assets(await hook.talk(), request, within_seconds=left, pacing=Pacing())
                 await hook.drive(steps, lambda event: show_event(self.log, event))
             event: JsonObject = {"ready": True}
@@ -120,7 +121,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         trigger = AemGuidesAssetsTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
             request=self._processed().to_json(),
-            deadline_at=time.time() + seconds - QUICK_SECONDS,
+            deadline_at=surroundings().now() + seconds - QUICK_SECONDS,
         )
         return self.defer(trigger=trigger, method_name="execute_complete")
 
@@ -130,7 +131,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
             case {"error": str(error), "retry": str(retry)}:
                 raise FollowingFailedError(error, Retry(retry))
             case {"ready": True}:
-                with AemGuidesHook(self.aem_guides_conn_id, accepted_before=True) as hook:
+                with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
                     return self._verify(hook, context, LAST_LOOK_SECONDS)
         raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -10,6 +9,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from aem_guides.archive import iso_time
+from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue
@@ -94,12 +94,12 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
                             if self._counts(job):
                                 yield event_of(payload_of(job, instance))
                         await self._remember(seen)
-                        await asyncio.sleep(self.poll_seconds)
+                        await surroundings().asleep(self.poll_seconds)
             except AemGuidesError as error:
                 failures += 1
                 if failures % _TELL_EVERY_FAILURES == 1:
                     self.log.warning("Look %s failed in a row, looking on. %s", failures, error)
-            await asyncio.sleep(pacing.after_failures(failures, 0.5))
+            await surroundings().asleep(pacing.after_failures(failures, 0.5))
 
     def _counts(self, job: Job) -> bool:
         if self.only_successes and (job.verdict is not Verdict.SUCCEEDED or job.had_no_assets):

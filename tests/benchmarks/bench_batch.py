@@ -37,10 +37,10 @@ def main(count: int) -> int:
     """Run the batch and print its figures; returns the exit status."""
     with tempfile.TemporaryDirectory() as folder, EmulatorProcess(Path(folder) / "emulator") as emulator:
         paths = virtual_folders(emulator, ROOT, count, files=3, rate=4)
-        listed = Path(folder) / "paths.txt"
-        listed.write_text("\n".join(paths) + "\n")
         with LiveAirflow(emulator) as airflow:
-            return _measure(airflow, paths, f"file://{listed}")
+            listed = airflow.paths_files_folder / "paths.txt"
+            listed.write_text("\n".join(paths) + "\n")
+            return _measure(airflow, paths, listed.name)
 
 
 def _measure(airflow: LiveAirflow, paths: list[str], paths_file: str) -> int:

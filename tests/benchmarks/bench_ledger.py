@@ -20,7 +20,7 @@ from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.store import Ledger
 from tests.support.ledgers import fresh_database, postgresql
-from tests.unit.ledger.worlds import INSTANCE, MINUTE, NOW, POLICY, job, snapshot
+from tests.support.worlds import INSTANCE, MINUTE, NOW, POLICY, job, snapshot
 
 SMALL, LARGE = 1_000, 1_000_000
 WINDOW = 100

@@ -15,8 +15,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from aem_guides.params import process_assets_params
 from aem_guides.retrying import AemGuidesRetryPolicy
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 MAIN = "aem_guides_process_assets"
 CHECK = "aem_guides_plans_check.py"
 GOOD = """
@@ -204,7 +204,7 @@ plans:
     assert "aem_guides_plan_mute" in found.dags
 
 
-def test_deadlines_are_airflows(bag: Callable[[str], DagBag]) -> None:
+def test_the_deadlines_of_a_plan_are_airflows_own(bag: Callable[[str], DagBag]) -> None:
     dag = bag(GOOD).dags["aem_guides_plan_nightly"]
     soon, average = dag.deadline if isinstance(dag.deadline, list) else []
     assert (soon.name, soon.interval) == ("soon", timedelta(hours=2))

@@ -39,12 +39,12 @@ def tries(airflow: LiveAirflow, run_id: str) -> str:
     return f"each once and in order, but for {[(t['map_index'], t['try_number']) for t in again]}"
 
 
-def test_two_hundred_paths_share_the_instance_with_a_stranger(airflow: LiveAirflow, root: str, tmp_path: Path) -> None:
+def test_two_hundred_paths_share_the_instance_with_a_stranger(airflow: LiveAirflow, root: str) -> None:
     emulator = airflow.emulator
     paths = virtual_folders(emulator, root, FOLDERS, files=3, rate=4)
-    listed = tmp_path / "paths.csv"
+    listed = airflow.paths_files_folder / "paths.csv"
     listed.write_text("path\n" + "\n".join(paths) + "\n")
-    conf = {"paths_file": f"file://{listed}", "max_active_jobs": LIMIT, "verify_assets": False}
+    conf = {"paths_file": listed.name, "max_active_jobs": LIMIT, "verify_assets": False}
     strangers = virtual_folders(emulator, f"{root}-full", LIMIT, files=100_000, rate=0.1)
     for path in strangers:
         start_as_stranger(emulator, path)
@@ -148,12 +148,18 @@ def test_bad_input_is_refused_at_the_rest_call(airflow: LiveAirflow, conf: dict[
 
 
 def test_what_only_a_task_can_see_fails_the_plan_before_anything_is_sent(airflow: LiveAirflow, tmp_path: Path) -> None:
-    wrong = tmp_path / "paths.txt"
+    wrong = airflow.paths_files_folder / "paths.txt"
     wrong.write_text("/content/dam/a\ncontent/dam/b\n")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the password\n")
     cases: list[tuple[dict[str, object], str]] = [
         ({}, "Give paths, or a file that has some"),
-        ({"paths_file": f"file://{wrong}"}, "paths_file (paths.txt, line 2): 'content/dam/b'"),
-        ({"paths_file": f"file://{tmp_path}/none.txt"}, "There is no such file"),
+        (
+            {"paths_file": f"file://{wrong}"},
+            "paths_file (paths.txt, line 2): what stands there is not valid.",
+        ),
+        ({"paths_file": "none.txt"}, "There is no such file"),
+        ({"paths_file": f"file://{secret}"}, "A local file must lie below"),
         ({"paths": ["/content/dam/a", "/content/dam/a/b"]}, "lies below /content/dam/a"),
     ]
     before = len(airflow.emulator.requests())
@@ -163,4 +169,5 @@ def test_what_only_a_task_can_see_fails_the_plan_before_anything_is_sent(airflow
         where = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/plan_batch/logs/1"
         log = airflow.rest.request("GET", where, params={"full_content": "true"})
         assert said in json.dumps(log, ensure_ascii=False)
+        assert "the password" not in json.dumps(log)
     assert len(airflow.emulator.requests()) == before

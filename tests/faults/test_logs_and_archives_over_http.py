@@ -16,6 +16,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from aem_guides import bodies
 from aem_guides.archive import Provenance, StoredArchive, archive_folder, find_archive, store_archive
 from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
@@ -25,6 +26,7 @@ from aem_guides.protocol.procedures import logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import LogPageError
 from aem_guides.triggers import AemGuidesJobTrigger, AemGuidesTurnTrigger
+from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
@@ -32,8 +34,15 @@ QUICK_PATIENCE = (0.01, 0.02, 0.03)
 LOG_FAULTS = ("repeat_page", "shrink", "ignore_limit", "more_forever", "huge_line", "invalid_utf8", "reset_body")
 
 
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The clock of these tests and of their emulator."""
+    return Clock(FAST)
+
+
 @pytest.fixture(autouse=True)
-def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _connection(emulator: EmulatorProcess, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", clock.surroundings)
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=10))
     yield
     emulator.delete("/emulator/faults")
@@ -204,7 +213,7 @@ def test_an_archive_that_comes_damaged_once_is_fetched_again(
     check_whole(emulator, processing_id, tmp_path)
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, "zip_traversal", "zip_bomb"])
+@pytest.mark.parametrize("damage", [*DAMAGES, "zip_bomb"])
 def test_an_archive_that_stays_damaged_is_never_visible_and_the_next_try_completes_it(
     emulator: EmulatorProcess, tmp_path: Path, damage: str
 ) -> None:
@@ -216,6 +225,14 @@ def test_an_archive_that_stays_damaged_is_never_visible_and_the_next_try_complet
     emulator.delete("/emulator/faults")
     archive(processing_id, tmp_path)
     check_whole(emulator, processing_id, tmp_path)
+
+
+def test_a_name_that_leads_out_of_the_folder_is_kept_and_said(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    processing_id = ended(emulator)
+    emulator.fault("download", "zip_traversal")
+    stored = archive(processing_id, tmp_path)
+    assert [entry.name for entry in stored.entries] == ["x.log"]
+    assert "'../../x.log'" in " ".join(stored.warnings)
 
 
 def test_an_empty_entry_among_others_is_kept(emulator: EmulatorProcess, tmp_path: Path) -> None:

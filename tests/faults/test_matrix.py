@@ -33,6 +33,9 @@ from tests.support.emulator import PASSWORD, EmulatorProcess
 ATTEMPTS = 3
 RETRIES = RetrySettings(attempts=ATTEMPTS, base_seconds=0.001, cap_seconds=0.002, retry_after_cap_seconds=0.005)
 READ_TIMEOUT = 2.0
+SHORT_READ_TIMEOUT = 0.5
+"""Where no call is ever answered, waiting longer shows nothing else."""
+
 HTML = f"<html>gateway, you are {PASSWORD}</html>"
 SCOPE = {"status": 403, "body": '{"title": "scope"}', "headers": {"Content-Type": "application/problem+json"}}
 
@@ -157,10 +160,14 @@ class Jobs:
         return self.start(self.folder(rate=0.02))
 
 
+def connect(patch: pytest.MonkeyPatch, emulator: EmulatorProcess, read_timeout: float) -> None:
+    patch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=read_timeout, connect_timeout=5))
+
+
 @pytest.fixture(scope="module")
 def jobs(emulator: EmulatorProcess) -> Iterator[Jobs]:
     patch = pytest.MonkeyPatch()
-    patch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=READ_TIMEOUT, connect_timeout=5))
+    connect(patch, emulator, READ_TIMEOUT)
     emulator.settings(waiting_seconds=0.0, cancel_seconds=600.0, asset_status_seconds=0.0)
     yield Jobs(emulator)
     patch.undo()
@@ -258,8 +265,10 @@ def timed_out(jobs: Jobs, ended_id: str, question: str) -> dict[tuple[Body, bool
     found = {}
     for body, forever in itertools.product(BODIES, (False, True)):
         uses = {endpoint: procedure(endpoint, jobs, ended_id, question) for endpoint in ENDPOINTS}
-        for endpoint, outcome in play(jobs, body, "time-out", forever=forever, uses=uses).items():
-            found[body, forever, endpoint] = outcome
+        with pytest.MonkeyPatch.context() as patch:
+            connect(patch, jobs.emulator, SHORT_READ_TIMEOUT if forever else READ_TIMEOUT)
+            for endpoint, outcome in play(jobs, body, "time-out", forever=forever, uses=uses).items():
+                found[body, forever, endpoint] = outcome
     return found
 
 

@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from aem_guides.archive import ArchiveCondition, archive_folder, find_archive, verify_archive
 from aem_guides.protocol.errors import AemGuidesError
 from local.processes import free_port
-from tests.unit.archive.fakes import ID, LINES, NOW, FakeSource, a_zip, as_zip, store
+from tests.support.archives import ID, LINES, NOW, FakeSource, a_zip, as_zip, store
 
 BUCKET = "aem-guides"
 KEY_ID, SECRET = "archiver", "canary-s3-secret"
@@ -62,7 +62,11 @@ def test_a_store_that_is_not_there_is_told_without_the_key(
     folder: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = {"conn_type": "aws", "login": KEY_ID, "password": SECRET}
-    nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "region_name": "us-east-1"}
+    nowhere = {
+        "endpoint_url": f"http://127.0.0.1:{free_port()}",
+        "region_name": "us-east-1",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
     monkeypatch.setenv("AIRFLOW_CONN_NOBODY_THERE", json.dumps(connection | {"extra": nowhere}))
     elsewhere = archive_folder(f"s3://nobody_there@{BUCKET}/archive", "author.example.com", NOW, ID)
     with pytest.raises(AemGuidesError, match="See that this place can be reached") as caught:

@@ -18,8 +18,10 @@ from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.taskstate import TaskKey
 from tests.support.batch import a_stranger_starting_jobs, starts_beyond, virtual_folders
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
-from tests.support.path_triggers import KeptNotes, event_of, events_of, path_trigger
+from tests.support.notes import KeptNotes
+from tests.support.path_triggers import event_of, events_of, path_trigger
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,7 @@ async def until(met: Callable[[], object], within: float = 30) -> None:
     deadline = time.monotonic() + within
     while not met():
         assert time.monotonic() < deadline, "it did not come about"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
 
 
 def allow_what_airflow_does_at_first_use(blockbuster: BlockBuster) -> None:
@@ -61,11 +63,13 @@ def allow_what_airflow_does_at_first_use(blockbuster: BlockBuster) -> None:
             blockbuster.functions[function].deactivate()
 
 
-def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(emulator: EmulatorProcess, root: str) -> None:
+def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(
+    emulator: EmulatorProcess, clock: Clock, root: str
+) -> None:
     paths = virtual_folders(emulator, root, 6, files=4, rate=4)
     notes = KeptNotes()
     triggers = [path_trigger(notes, path, index, max_active_jobs=3) for index, path in enumerate(paths)]
-    with a_stranger_starting_jobs(emulator, every=1.0, files=3, rate=3), blockbuster_ctx() as blockbuster:
+    with a_stranger_starting_jobs(emulator, every=1.0 / clock.speed, files=3, rate=3), blockbuster_ctx() as blockbuster:
         allow_what_airflow_does_at_first_use(blockbuster)
         events = asyncio.run(events_of(triggers))
     assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
@@ -74,7 +78,7 @@ def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(emulat
     assert starts_beyond(emulator, root, 3) == []
 
 
-def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, root: str) -> None:
+def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, clock: Clock, root: str) -> None:
     virtual_folders(emulator, f"{root}/busy", 1, files=100_000, rate=0.1)
     paths = virtual_folders(emulator, root, 40, files=1, rate=100)
     notes = KeptNotes()
@@ -88,8 +92,7 @@ def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, root: str) -> Non
         ]
         await asyncio.sleep(0)
         before = len(emulator.requests())
-        began = time.monotonic()
-        await until(lambda: time.monotonic() - began > 8)
+        await clock.asleep(8)
         asked = len(emulator.requests()) - before
         for task in (busy, *waiting):
             task.cancel()
@@ -114,13 +117,15 @@ def test_a_lost_answer_makes_no_second_job(emulator: EmulatorProcess, root: str,
 
 
 def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: EmulatorProcess, root: str) -> None:
-    (path,) = virtual_folders(emulator, root, 1, files=100_000, rate=1)
-    emulator.fault("start", "delay", seconds=1.0, count=1)
-    notes = KeptNotes()
+    (path,) = virtual_folders(emulator, root, 1, files=2000, rate=1)
+    emulator.fault("start", "delay", seconds=20.0, count=1)
+    notes, before = KeptNotes(), len(emulator.requests("start"))
 
     async def die_and_come_back() -> JsonObject:
         dying = asyncio.create_task(event_of(path_trigger(notes, path)))
-        await until(lambda: (note := notes.note(path)) is not None and note.unsettled)
+        await until(lambda: len(emulator.requests("start")) > before)
+        assert (note := notes.note(path)) is not None
+        assert note.unsettled
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
         await until(lambda: emulator.jobs(path))
@@ -128,7 +133,7 @@ def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: Emul
         await until(lambda: (note := notes.note(path)) is not None and note.processing_id)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
-        emulator.virtual_folder(path, 100_000, rate=1_000_000)
+        emulator.virtual_folder(path, 2000, rate=1_000_000)
         return await event_of(path_trigger(notes, path))
 
     event = asyncio.run(die_and_come_back())
@@ -150,14 +155,14 @@ def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> Non
     assert "nowhere" in str(events[1]["error"])
 
 
-def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, root: str) -> None:
+def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, clock: Clock, root: str) -> None:
     busy, waiting = virtual_folders(emulator, root, 2, files=100_000, rate=0.1)
     notes = KeptNotes()
 
     async def wait_in_vain() -> JsonObject:
         other = asyncio.create_task(event_of(path_trigger(notes, busy)))
         await until(lambda: emulator.jobs(busy))
-        event = await event_of(path_trigger(notes, waiting, max_active_jobs=1, queue_until=time.time() + 1))
+        event = await event_of(path_trigger(notes, waiting, max_active_jobs=1, queue_until=clock.now() + 1))
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
         return event

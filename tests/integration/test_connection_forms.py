@@ -14,8 +14,8 @@ from aem_guides.logins import CREDENTIAL_KINDS
 from aem_guides.protocol.errors import AuthenticationError
 from aem_guides.protocol.tokens import OAUTH_IMS_URL
 from aem_guides.vault import TokenVault
-from tests.integration.test_tokens import SECRET, document, jwt_client
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
+from tests.support.logins import JWT_SECRET, OAUTH_CLIENT, OAUTH_SECRET, account_document, jwt_client
 
 USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credentials"), "technical-account")
 
@@ -24,7 +24,7 @@ USERS = {"basic": "admin"} | dict.fromkeys(("bearer", "oauth", "service_credenti
 def _clients(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hook_module, "_VAULT", TokenVault())
     emulator.settings(
-        oauth_clients={"oauth-client": {"secret": SECRET, "scopes": ["openid", "AdobeID"]}},
+        oauth_clients={"oauth-client": OAUTH_CLIENT},
         jwt_clients={"jwt-client": jwt_client(emulator)},
     )
     yield
@@ -39,10 +39,15 @@ def login(kind: str, emulator: EmulatorProcess) -> tuple[str, str, dict[str, str
         case "bearer":
             return "", TOKEN, {}
         case "oauth":
-            told = {"auth": "oauth", "client_id": "oauth-client", "client_secret": SECRET, "scopes": "openid,AdobeID"}
+            told = {
+                "auth": "oauth",
+                "client_id": "oauth-client",
+                "client_secret": OAUTH_SECRET,
+                "scopes": "openid,AdobeID",
+            }
             return "", "", told | {"ims_url": emulator.url}
         case _:
-            return "", "", {"auth": kind, "service_token": json.dumps(document(emulator.url), indent=2)}
+            return "", "", {"auth": kind, "service_token": json.dumps(account_document(emulator.url), indent=2)}
 
 
 def as_uri(kind: str, emulator: EmulatorProcess) -> str:
@@ -60,7 +65,7 @@ def as_json(kind: str, emulator: EmulatorProcess) -> str:
 def as_json_with_nested_document(kind: str, emulator: EmulatorProcess) -> str:
     told = json.loads(as_json(kind, emulator))
     if kind == "service_credentials":
-        told["extra"]["service_token"] = document(emulator.url)
+        told["extra"]["service_token"] = account_document(emulator.url)
     return json.dumps(told)
 
 
@@ -95,7 +100,7 @@ def test_the_test_button_names_what_it_looked_at(
     assert said.startswith(f"Reached: {emulator.url}. Accepted: {login_words.get(kind, 'the service credentials')}. ")
     assert "AEM Guides: processing is " in said
     assert "History readable: 0 jobs, 0 active." in said
-    assert not any(secret in said for secret in (PASSWORD, TOKEN, SECRET))
+    assert not any(secret in said for secret in (PASSWORD, TOKEN, OAUTH_SECRET, JWT_SECRET))
 
 
 @pytest.mark.parametrize(
@@ -103,9 +108,9 @@ def test_the_test_button_names_what_it_looked_at(
     [
         ("basic", (PASSWORD, "canary"), "Refused: user admin with a password. Processing history ("),
         ("bearer", (TOKEN, "canary"), "Refused: the access token. "),
-        ("oauth", (SECRET, "canary"), "Refused by the identity service: OAuth client oauth-client. "),
+        ("oauth", (OAUTH_SECRET, "canary"), "Refused by the identity service: OAuth client oauth-client. "),
         ("oauth", ("AdobeID", "canary"), "check scopes against the Developer Console"),
-        ("service_credentials", (SECRET, "canary"), "Refused by the identity service: the service credentials. "),
+        ("service_credentials", (JWT_SECRET, "canary"), "Refused by the identity service: the service credentials. "),
     ],
 )
 def test_the_test_button_says_who_refuses_which_credentials(
@@ -114,7 +119,7 @@ def test_the_test_button_says_who_refuses_which_credentials(
     passed, told = pressed(monkeypatch, as_json(kind, emulator).replace(*wrong))
     assert not passed
     assert said in told
-    assert SECRET not in told
+    assert not any(secret in told for secret in (OAUTH_SECRET, JWT_SECRET))
 
 
 def withdraw(emulator: EmulatorProcess, kind: str) -> None:
@@ -183,7 +188,7 @@ def test_a_login_that_the_instance_refuses_is_told_with_the_fields_that_it_is_in
         hook.get_history()
     assert FIELDS[kind] in str(caught.value)
     assert "permission" not in str(caught.value)
-    assert not any(secret in str(caught.value) for secret in (PASSWORD, TOKEN, SECRET))
+    assert not any(secret in str(caught.value) for secret in (PASSWORD, TOKEN, OAUTH_SECRET, JWT_SECRET))
 
 
 def test_a_login_that_may_not_do_this_is_told_that_a_permission_may_lack(

@@ -16,7 +16,8 @@ from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.triggers import AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
-from tests.support.path_triggers import KeptNotes, event_of, path_trigger
+from tests.support.notes import KeptNotes
+from tests.support.path_triggers import event_of, path_trigger
 from tests.support.tasks import Task
 
 ADOPTED_AND_LEFT = "It was left running: it was adopted, not started (cancel_adopted is off)."

@@ -207,6 +207,18 @@ def test_an_unknown_connection_names_itself_and_the_remedy(body: Body, monkeypat
         call(body, contract.history())
 
 
+def test_a_connection_of_another_type_is_sent_nowhere(
+    body: Body, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = emulator.connection().replace("aem_guides", "postgres")
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", other)
+    before = len(emulator.requests())
+    with pytest.raises(ConfigurationError, match="is not an AEM Guides connection") as caught:
+        call(body, contract.history())
+    assert PASSWORD not in str(caught.value)
+    assert len(emulator.requests()) == before
+
+
 def test_a_connection_without_host_names_the_field(body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", '{"conn_type": "aem_guides", "login": "a", "password": "b"}')
     with pytest.raises(ConfigurationError, match="field host"):

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import replace
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides import batch_pipeline
 from aem_guides.batch_rows import BatchRow
 from aem_guides.hook import AemGuidesHook
+from aem_guides.notes import path_key
 from aem_guides.protocol.batch import PathNote
-from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.start import Origin, StartPolicy
 from tests.support.emulator import EmulatorProcess
-
-
-@dataclass
-class TaskInstance:
-    dag_id: str = "dag"
-    run_id: str = "run"
+from tests.support.notes import KeptNotes
+from tests.support.tasks import Task
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +47,11 @@ def started(asked: ProcessingRequest) -> str:
 def row_of_killed(
     monkeypatch: pytest.MonkeyPatch, asked: ProcessingRequest, note: PathNote, *, cancel_adopted: bool = False
 ) -> BatchRow:
-    class Notes:
-        def get(self, _key: str) -> JsonValue:
-            return cast("JsonValue", json.loads(json.dumps(note.to_json())))
-
-    monkeypatch.setattr(batch_pipeline, "AirflowNotes", Notes)
-    context = cast("Context", {"ti": TaskInstance()})
+    task, notes = Task(), KeptNotes()
+    notes.set(path_key(task.dag_id, task.run_id, batch_pipeline.PATHS, asked.fingerprint()), note.to_json())
+    monkeypatch.setattr(batch_pipeline, "AirflowNotes", lambda: notes)
     with AemGuidesHook() as hook:
-        return batch_pipeline._killed_row(context, hook, asked, cancel_adopted=cancel_adopted)
+        return batch_pipeline._killed_row(task.context(), hook, asked, cancel_adopted=cancel_adopted)
 
 
 def test_a_start_of_which_nobody_heard_is_found_and_its_job_cancelled(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides import batch_operator
 from aem_guides.hook import AemGuidesHook
+from aem_guides.notes import path_key
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
@@ -24,20 +21,11 @@ from aem_guides.operators import (
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin
+from tests.support.archives import archived_lines
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
-
-
-@dataclass
-class TaskInstance:
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "task"
-    map_index: int = -1
-    try_number: int = 1
-    max_tries: int = 0
-
-    def xcom_push(self, key: str, value: object) -> None:
-        """Nobody reads it here."""
+from tests.support.notes import KeptNotes
+from tests.support.tasks import Task
 
 
 @pytest.fixture
@@ -55,7 +43,7 @@ def ended_job(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def test_a_late_line_is_pulled_and_archived(emulator: EmulatorProcess, ended_job: str, tmp_path: Path) -> None:
-    context = cast("Context", {"ti": TaskInstance()})
+    context = Task().context()
     pull = AemGuidesPullLogsOperator(task_id="pull", processing_id=ended_job)
     archive = AemGuidesArchiveLogsOperator(task_id="archive", processing_id=ended_job, archive_uri=f"file://{tmp_path}")
     with ThreadPoolExecutor() as both:
@@ -70,39 +58,26 @@ def test_a_late_line_is_pulled_and_archived(emulator: EmulatorProcess, ended_job
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_late_line_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, ended_job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+    emulator: EmulatorProcess,
+    clock: Clock,
+    ended_job: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verify: bool,
 ) -> None:
     request = ProcessingRequest(str(emulator.jobs()[-1]["path"]))
-    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, time.time() + 600).to_json()
+    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, clock.now() + 600).to_json()
 
-    class Notes:
-        def get(self, _key: str) -> JsonValue:
-            return note
-
-        def delete(self, _key: str) -> None:
-            note.clear()
-
-    class Store:
-        def get(self, _key: str, default: object = None) -> object:
-            return {"note": note, "generation": 0}
-
-        def set(self, _key: str, _value: object, *, retention: object = None) -> None:
-            pass
-
-    monkeypatch.setattr(batch_operator, "AirflowNotes", Notes)
+    task, notes = Task("path"), KeptNotes()
+    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), note)
+    task.store.set("aem_guides_path", {"note": note, "generation": task.max_tries})
+    monkeypatch.setattr(batch_operator, "AirflowNotes", lambda: notes)
     monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
     operator = AemGuidesProcessAssetsOperator(
         task_id="path", path=request.path, archive_uri=f"file://{tmp_path}", verify_assets=verify
     )
-    row = operator.execute(cast("Context", {"ti": TaskInstance(), "task_state_store": Store()}))
+    row = operator.execute(task.context())
     assert row["state"] == "SUCCESS"
     logged = archived_lines(tmp_path)
     assert "Waiting for remaining assets" in logged[-1]
     assert logged == emulator.log_lines(ended_job)
-
-
-def archived_lines(base: Path) -> list[str]:
-    """The lines of the one archive below a folder."""
-    (place,) = base.rglob("logs.zip")
-    with zipfile.ZipFile(place) as stored:
-        return stored.read(stored.namelist()[0]).decode().splitlines()

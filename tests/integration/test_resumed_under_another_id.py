@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides import batch_operator
 from aem_guides.hook import AemGuidesHook
+from aem_guides.killed import STAGE_KEY, Stage
+from aem_guides.notes import path_key
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
@@ -25,52 +23,13 @@ from aem_guides.protocol.errors import JobFailedError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
-from aem_guides.sensors import PROCESSING_ID_KEY, AemGuidesProcessingSensor
+from aem_guides.sensors import AemGuidesProcessingSensor
+from aem_guides.triggers import EARLIER_IDS_KEY, PROCESSING_ID_KEY
+from tests.support.archives import archived_lines
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
-
-
-class Store:
-    """A task state store, as far as it is used."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, object] = {}
-
-    def get(self, key: str, default: object = None) -> object:
-        return self.kept.get(key, default)
-
-    def set(self, key: str, value: object, *, retention: object = None) -> None:
-        self.kept[key] = value
-
-
-@dataclass
-class TaskInstance:
-    """One try of the task `wait` or of one after it; all share their XComs."""
-
-    try_number: int = 1
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "wait"
-    map_index: int = -1
-    max_tries: int = 5
-    xcoms: dict[str, object] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: object) -> None:
-        self.xcoms[key] = value
-
-    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> object:
-        assert (task_ids, map_indexes) == ("wait", self.map_index)
-        return self.xcoms.get(key)
-
-
-@dataclass
-class Run:
-    """The tries of a run's tasks, one after the other."""
-
-    store: Store = field(default_factory=Store)
-    xcoms: dict[str, object] = field(default_factory=dict)
-
-    def context(self, try_number: int = 1) -> Context:
-        return cast("Context", {"task_state_store": self.store, "ti": TaskInstance(try_number, xcoms=self.xcoms)})
+from tests.support.notes import KeptNotes
+from tests.support.tasks import Task
 
 
 @pytest.fixture(autouse=True)
@@ -91,33 +50,23 @@ def failed_job(emulator: EmulatorProcess) -> tuple[str, str]:
     return path, first
 
 
-def archived_lines(base: Path) -> set[str]:
-    """The lines of every log archive below a folder."""
-    lines: set[str] = set()
-    for place in base.rglob("logs.zip"):
-        with zipfile.ZipFile(place) as stored:
-            for name in stored.namelist():
-                lines.update(stored.read(name).decode().splitlines())
-    return lines
-
-
 def test_every_part_of_its_log_is_pulled_and_archived(
     emulator: EmulatorProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, first = failed_job(emulator)
-    run = Run()
+    task = Task()
     job: JsonObject = {"processing_id": first, "path": path, "origin": "started"}
     sensor = AemGuidesProcessingSensor(task_id="wait", job=job, deferrable=False, stream_logs=False)
     with pytest.raises(JobFailedError):
-        sensor.execute(run.context())
-    sensor.execute(run.context(try_number=2))
-    second = str(run.xcoms[PROCESSING_ID_KEY])
+        sensor.execute(task.context())
+    sensor.execute(task.begin_try(2).context())
+    second = str(task.pushed[PROCESSING_ID_KEY])
     assert second != first
     logged = emulator.log_lines(first) + emulator.log_lines(second)
 
     pull = AemGuidesPullLogsOperator(task_id="pull", processing_id=second, wait_task_id="wait")
     capsys.readouterr()
-    assert pull.act(AemGuidesHook(), run.context()) == {"lines": len(logged), "left_out": 0}
+    assert pull.act(AemGuidesHook(), Task("pull", run=task.run).context()) == {"lines": len(logged), "left_out": 0}
     shown = capsys.readouterr().out
     assert [shown.count(line) for line in logged] == [1] * len(logged)
     assert shown.index(logged[0]) < shown.index(logged[-1])
@@ -125,45 +74,40 @@ def test_every_part_of_its_log_is_pulled_and_archived(
     archive = AemGuidesArchiveLogsOperator(
         task_id="archive", processing_id=second, wait_task_id="wait", archive_uri=f"file://{tmp_path}"
     )
-    stored = cast("dict[str, JsonValue]", archive.act(AemGuidesHook(), run.context()))
+    stored = cast("dict[str, JsonValue]", archive.act(AemGuidesHook(), Task("archive", run=task.run).context()))
     assert second in str(stored["uri"])
-    assert archived_lines(tmp_path) == set(logged)
+    assert set(archived_lines(tmp_path)) == set(logged)
 
 
 def test_a_part_that_the_instance_has_forgotten_is_told_and_the_rest_is_kept(
     emulator: EmulatorProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, known = failed_job(emulator)
-    run = Run(xcoms={"earlier_processing_ids": ["forgotten"], "aem_guides_stage": "came back"})
+    wait = Task()
+    wait.xcom_push(EARLIER_IDS_KEY, ["forgotten"])
+    wait.xcom_push(STAGE_KEY, Stage.CAME_BACK)
     pull = AemGuidesPullLogsOperator(task_id="pull", processing_id=known, wait_task_id="wait")
-    pulled = cast("dict[str, JsonValue]", pull.act(AemGuidesHook(), run.context()))
+    pulled = cast("dict[str, JsonValue]", pull.act(AemGuidesHook(), Task("pull", run=wait.run).context()))
     assert pulled["lines"] == len(emulator.log_lines(known))
     assert "Job forgotten, which was resumed, is not known any more" in capsys.readouterr().out
 
 
 def test_every_part_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, first = failed_job(emulator)
     request = ProcessingRequest(path)
     with AemGuidesHook() as hook:
         second = hook.drive(resume_once(hook.talk, hook.get_status(first), request, run="run"))
         emulator.wait_until(lambda: not hook.get_status(second).is_active)
-    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, time.time() + 600)
-    notes = {"note": note.resumed(second, time.time() + 600).to_json()}
-
-    class Notes:
-        def get(self, _key: str) -> JsonValue:
-            return notes.get("note")
-
-        def delete(self, _key: str) -> None:
-            notes.clear()
-
-    monkeypatch.setattr(batch_operator, "AirflowNotes", Notes)
+    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, clock.now() + 600)
+    kept = note.resumed(second, clock.now() + 600).to_json()
+    task, notes = Task(), KeptNotes()
+    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), kept)
+    task.store.set("aem_guides_path", {"note": kept, "generation": task.max_tries})
+    monkeypatch.setattr(batch_operator, "AirflowNotes", lambda: notes)
     monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
     operator = AemGuidesProcessAssetsOperator(task_id="wait", path=path, archive_uri=f"file://{tmp_path}")
-    run = Run()
-    run.store.set("aem_guides_path", {"note": notes["note"], "generation": 5})
-    row = operator.execute(run.context())
+    row = operator.execute(task.context())
     assert second in str(row["archive_uri"])
-    assert archived_lines(tmp_path) == set(emulator.log_lines(first) + emulator.log_lines(second))
+    assert set(archived_lines(tmp_path)) == set(emulator.log_lines(first) + emulator.log_lines(second))

@@ -5,50 +5,21 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides import start_operator
 from aem_guides.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
 from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
-from aem_guides.protocol.procedures.start import StartOutcome, start_once
-from aem_guides.protocol.steps import Answer, Send, Steps
+from aem_guides.protocol.models import JsonObject
+from aem_guides.protocol.procedures.start import start_once
 from aem_guides.start_operator import IN_DOUBT_KEY
+from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import PASSWORD, EmulatorProcess
-
-
-class Store:
-    """A task state store, as far as it is used: what lies in it, and what ever did."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, object] = {}
-        self.past: list[object] = []
-
-    def get(self, key: str, default: object = None) -> object:
-        return self.kept.get(key, default)
-
-    def set(self, key: str, value: object, *, retention: object = None) -> None:
-        self.kept[key] = value
-        self.past.append(value)
-
-
-@dataclass
-class TaskInstance:
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "start"
-    map_index: int = 0
-    try_number: int = 1
-    max_tries: int = 5
-    pushed: dict[str, object] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: object) -> None:
-        self.pushed[key] = value
+from tests.support.tasks import Task
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +35,11 @@ def test_a_start_that_was_refused_for_another_job_leaves_no_doubt_behind(emulato
     body = {"path": path, "type": "ASSET_PROCESSING"}
     emulator.admin.post("/bin/guides/v1/assets/process", json=body, auth=("admin", PASSWORD)).raise_for_status()
     emulator.fault("history", "history_lag", seconds=3600)
-    store = Store()
-    ti = TaskInstance()
-    context = cast("Context", {"task_state_store": store, "ti": ti})
+    ti = Task("start")
     task = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="queue")
     with pytest.raises(TaskDeferred):
-        task.execute(context)
-    written = [cast("dict[str, object]", value)["intent"] for value in store.past]
+        task.execute(ti.context())
+    written = [cast("JsonObject", value)["intent"] for value in ti.store.past]
     assert written[0] is not None
     assert written[-1] is None
     assert ti.pushed[IN_DOUBT_KEY] is False
@@ -83,13 +52,12 @@ def test_a_history_that_is_not_there_yet_keeps_what_is_known_of_a_start_in_doubt
     emulator.virtual_folder(path, 10, rate=100)
     emulator.fault("start", "reset_after")
     emulator.fault("history", "status", status=404, after=1)
-    store = Store()
+    ti = Task("start")
     task = AemGuidesStartProcessingOperator(task_id="start", path=path)
     with pytest.raises(NotFoundError) as caught:
-        task.execute(cast("Context", {"task_state_store": store, "ti": TaskInstance()}))
+        task.execute(ti.context())
     assert caught.value.retry is Retry.BRIEFLY
-    cleared = cast("Context", {"task_state_store": store, "ti": TaskInstance(try_number=2, max_tries=7)})
-    started = task.execute(cleared)
+    started = task.execute(ti.begin_try(2, max_tries=7).context())
     (job,) = emulator.jobs(path)
     assert (started["processing_id"], started["origin"]) == (job["processing_id"], "recovered")
 
@@ -99,14 +67,11 @@ def test_the_time_to_queue_is_one_over_all_tries(emulator: EmulatorProcess) -> N
     emulator.virtual_folder(path, 1000, rate=0.5)
     body = {"path": path, "type": "ASSET_PROCESSING"}
     emulator.admin.post("/bin/guides/v1/assets/process", json=body, auth=("admin", PASSWORD)).raise_for_status()
-    store, deadlines = Store(), []
+    ti, deadlines = Task("start"), []
     task = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="queue")
     for number, max_tries in ((1, 5), (2, 5), (3, 8)):
-        context = cast(
-            "Context", {"task_state_store": store, "ti": TaskInstance(try_number=number, max_tries=max_tries)}
-        )
         with pytest.raises(TaskDeferred) as deferred:
-            task.execute(context)
+            task.execute(ti.begin_try(number, max_tries).context())
         deadlines.append(deferred.value.trigger.deadline_at)
     assert deadlines[0] == deadlines[1] < deadlines[2], "Clear begins anew, a retry does not"
 
@@ -116,19 +81,16 @@ def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_i
 ) -> None:
     path = f"/content/dam/unheard-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 1000, rate=0.5)
-    store = Store()
+    ti = Task("start")
     task = AemGuidesStartProcessingOperator(task_id="start", path=path)
 
-    def attempt(number: int) -> TaskInstance:
-        """A try: Airflow wipes the XComs of the one before it."""
-        ti = TaskInstance(try_number=number)
-        context = cast("Context", {"task_state_store": store, "ti": ti})
+    def attempt(number: int) -> Task:
         with contextlib.suppress(WorkerKilledError, UnreachableError):
-            task.execute(context)
+            task.execute(ti.begin_try(number).context())
         return ti
 
     with monkeypatch.context() as patch:
-        patch.setattr(start_operator, "start_once", dies_after_the_start)
+        patch.setattr(start_operator, "start_once", dies_after_its_post(start_once))
         assert attempt(1).pushed[IN_DOUBT_KEY] is True
     with monkeypatch.context() as patch:
         patch.setattr(AemGuidesHook, "drive", _unreachable)
@@ -136,20 +98,6 @@ def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_i
     third = attempt(3)
     assert third.pushed[IN_DOUBT_KEY] is False
     assert [job["processing_id"] for job in emulator.jobs(path)] == [third.pushed["processing_id"]]
-
-
-class WorkerKilledError(BaseException):
-    """The process of the try dies."""
-
-
-def dies_after_the_start(*args: object, **kwargs: object) -> Steps[StartOutcome]:
-    steps = start_once(*args, **kwargs)  # type: ignore[arg-type]  # its own arguments
-    answer: Answer = None
-    while True:
-        step = steps.send(answer)
-        answer = yield step
-        if isinstance(step, Send) and step.request.method == "POST":
-            raise WorkerKilledError
 
 
 def _unreachable(*_: object) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aem_guides import hook as hook_module
 from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
@@ -19,61 +17,39 @@ from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, 
 from aem_guides.protocol.steps import Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
 from aem_guides.vault import TokenVault
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
+from tests.support.logins import (
+    JWT_SECRET,
+    OAUTH_CLIENT,
+    OAUTH_SECRET,
+    PRIVATE_KEY,
+    account_document,
+    jwt_client,
+    key_pair,
+)
 from tests.unit.protocol.driving import World, reply
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
-SECRET = "canary-client-secret"
+OTHER_PRIVATE_KEY, _ = key_pair()
 
 
-def pem(key: rsa.RSAPrivateKey) -> tuple[str, str]:
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private.decode(), public.decode()
-
-
-PRIVATE, PUBLIC = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
-OTHER_PRIVATE, _ = pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))
-
-
-def document(ims: str, **changes: object) -> dict[str, object]:
-    integration = {
-        "imsEndpoint": ims,
-        "metascopes": "ent_aem_cloud_api",
-        "technicalAccount": {"clientId": "jwt-client", "clientSecret": SECRET},
-        "email": "x@example.com",
-        "id": "account@techacct.example",
-        "org": "org@example",
-        "privateKey": PRIVATE,
-        "publicKey": PUBLIC,
-    }
-    return {"ok": True, "integration": integration | changes, "statusCode": 200}
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The real one: who comes while another buys must come before that one has it, however busy the machine is."""
+    return Clock()
 
 
 def with_account(**changes: str) -> str:
-    account = {"clientId": "jwt-client", "clientSecret": SECRET} | changes
-    return json.dumps(document("ims.example", technicalAccount=account))
-
-
-def jwt_client(emulator: EmulatorProcess) -> dict[str, object]:
-    """What the identity service knows of the technical account."""
-    return {
-        "secret": SECRET,
-        "public_key": PUBLIC,
-        "audience": f"{emulator.url}/c/jwt-client",
-        "org": "org@example",
-        "id": "account@techacct.example",
-        "metascopes": [f"{emulator.url}/s/ent_aem_cloud_api"],
-    }
+    account = {"clientId": "jwt-client", "clientSecret": JWT_SECRET} | changes
+    return json.dumps(account_document("ims.example", technicalAccount=account))
 
 
 @pytest.fixture(autouse=True)
 def _clients(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hook_module, "_VAULT", TokenVault())
     emulator.settings(
-        oauth_clients={"oauth-client": {"secret": SECRET, "scopes": ["openid", "AdobeID"]}},
+        oauth_clients={"oauth-client": OAUTH_CLIENT},
         jwt_clients={"jwt-client": jwt_client(emulator)},
         token_life_seconds=86399.0,
     )
@@ -86,12 +62,12 @@ def connection(emulator: EmulatorProcess, **extra: object) -> str:
 
 
 def oauth(emulator: EmulatorProcess, **changes: object) -> str:
-    told = {"auth": "oauth", "client_id": "oauth-client", "client_secret": SECRET, "scopes": "openid, AdobeID"}
+    told = {"auth": "oauth", "client_id": "oauth-client", "client_secret": OAUTH_SECRET, "scopes": "openid, AdobeID"}
     return connection(emulator, **(told | changes))
 
 
 def service(emulator: EmulatorProcess, **changes: object) -> str:
-    pasted = json.dumps(document(emulator.url, **changes))
+    pasted = json.dumps(account_document(emulator.url, **changes))
     return connection(emulator, auth="service_credentials", service_token=pasted)
 
 
@@ -205,9 +181,9 @@ def test_a_token_of_a_minute_is_kept_too(
         (lambda e: oauth(e, client_secret="wrong"), AuthenticationError, "client_id and client_secret"),
         (lambda e: oauth(e, scopes="everything"), ScopeError, "scopes against the Developer Console"),
         (lambda e: service(e, metascopes="other"), ScopeError, "integration.metascopes in service_token"),
-        (lambda e: service(e, privateKey=OTHER_PRIVATE), AuthenticationError, "does not belong to the certificate"),
+        (lambda e: service(e, privateKey=OTHER_PRIVATE_KEY), AuthenticationError, "does not belong to the certificate"),
         (
-            lambda e: service(e, technicalAccount={"clientId": "nobody", "clientSecret": SECRET}),
+            lambda e: service(e, technicalAccount={"clientId": "nobody", "clientSecret": JWT_SECRET}),
             AuthenticationError,
             "check integration.technicalAccount.clientId and clientSecret in service_token",
         ),
@@ -224,7 +200,8 @@ def test_refusals_are_told_apart_and_tell_no_secret(
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", made(emulator))
     with pytest.raises(error, match=hint) as caught:
         body()
-    assert SECRET not in str(caught.value)
+    assert JWT_SECRET not in str(caught.value)
+    assert OAUTH_SECRET not in str(caught.value)
 
 
 @bodies
@@ -244,7 +221,7 @@ def test_seconds_and_milliseconds_are_told_apart_at_both_endpoints(told: int, li
     answer: Reply = reply(200, {"access_token": "t", "expires_in": told})
     for credentials in (
         OAuthCredentials("c", "s", ("openid",), "https://ims.example"),
-        ServiceCredentials("c", "s", "o", "i", PRIVATE, ("m",), "https://ims.example"),
+        ServiceCredentials("c", "s", "o", "i", PRIVATE_KEY, ("m",), "https://ims.example"),
     ):
         world = World(lambda _request: answer)
         token = world.run(credentials.obtain(world.conversation()))
@@ -260,13 +237,16 @@ def test_seconds_and_milliseconds_are_told_apart_at_both_endpoints(told: int, li
         ("not json", "not JSON"),
         ("[]", "imsEndpoint"),
         ("{}", "imsEndpoint"),
-        (json.dumps(document("ims.example", org="")), "integration.org"),
-        (json.dumps(document("ims.example", technicalAccount={"clientId": "c"})), "technicalAccount.clientSecret"),
-        (json.dumps(document("ims.example", privateKey="-----BEGIN")), "privateKey"),
-        (json.dumps(document("ims.example", org="org\n@example")), "integration.org"),
-        (json.dumps(document("ims.example", id="acc ount@example")), "integration.id"),
-        (json.dumps(document("ims.exa\nmple")), "integration.imsEndpoint"),
-        (json.dumps(document("ims.example", metascopes="one, t\nwo")), "integration.metascopes"),
+        (json.dumps(account_document("ims.example", org="")), "integration.org"),
+        (
+            json.dumps(account_document("ims.example", technicalAccount={"clientId": "c"})),
+            "technicalAccount.clientSecret",
+        ),
+        (json.dumps(account_document("ims.example", privateKey="-----BEGIN")), "privateKey"),
+        (json.dumps(account_document("ims.example", org="org\n@example")), "integration.org"),
+        (json.dumps(account_document("ims.example", id="acc ount@example")), "integration.id"),
+        (json.dumps(account_document("ims.exa\nmple")), "integration.imsEndpoint"),
+        (json.dumps(account_document("ims.example", metascopes="one, t\nwo")), "integration.metascopes"),
         (with_account(clientId="cli\r\nent"), "integration.technicalAccount.clientId"),
         (with_account(clientSecret="canary-\nclient-secret"), "integration.technicalAccount.clientSecret"),
     ],
@@ -279,13 +259,13 @@ def test_pasted_credentials_that_lack_something_name_it(pasted: str, named: str)
 
 @pytest.mark.parametrize("pasted_break", ["\\n", "\\r\\n", "\n", "\\\\n", "\\\\r\\\\n"])
 def test_the_key_s_line_breaks_are_borne_in_every_form_they_are_pasted_in(pasted_break: str) -> None:
-    pasted = json.dumps(document("ims.example")).replace("\\n", pasted_break)
+    pasted = json.dumps(account_document("ims.example")).replace("\\n", pasted_break)
     assert parse_service_credentials(pasted).ims_url == "https://ims.example"
 
 
 @pytest.mark.parametrize("told", ["2025-06-14T15:06:40.000Z", "2025-06-15T15:06:39", "2025-06-15T17:06:39+02:00"])
 def test_credentials_whose_certificate_has_ended_are_not_sent_and_its_renewal_is_named(told: str) -> None:
-    ended = parse_service_credentials(json.dumps(document("ims.example", certificateExpirationDate=told)))
+    ended = parse_service_credentials(json.dumps(account_document("ims.example", certificateExpirationDate=told)))
     world = World(lambda _request: reply(200, {}))
     with pytest.raises(ConfigurationError, match=r"certificateExpirationDate: The .* Renew it in") as e:
         world.run(ended.obtain(world.conversation()))
@@ -295,7 +275,7 @@ def test_credentials_whose_certificate_has_ended_are_not_sent_and_its_renewal_is
 
 @pytest.mark.parametrize("told", ["2025-06-15T15:06:41.000Z", "in a year", "", None, 1_700_000_000])
 def test_a_certificate_whose_end_is_to_come_or_cannot_be_read_is_left_to_the_identity_service(told: object) -> None:
-    credentials = parse_service_credentials(json.dumps(document("ims.example", certificateExpirationDate=told)))
+    credentials = parse_service_credentials(json.dumps(account_document("ims.example", certificateExpirationDate=told)))
     world = World(lambda _request: reply(200, {"access_token": "t", "expires_in": 86_399_999}))
     world.run(credentials.obtain(world.conversation()))
     assert len(world.sent) == 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesVerifyAssetsOperator
@@ -17,20 +16,11 @@ from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import FollowPlan, follow
 from aem_guides.protocol.procedures.start import Started, StartPolicy, start_once
 from tests.support.emulator import EmulatorProcess
+from tests.support.tasks import Task
 
 FILES = 24
 BROKEN = "topic_0000003.dita"
 BEGIN, HOUR = 1_700_000_000_000, 3_600_000
-
-
-class TaskInstance:
-    """A task instance, as far as it is used."""
-
-    def __init__(self) -> None:
-        self.pushed: dict[str, object] = {}
-
-    def xcom_push(self, key: str, value: object) -> None:
-        self.pushed[key] = value
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +56,7 @@ def verified(request: ProcessingRequest, processing_id: str, archive: Path) -> d
         fail_on_asset_failures=1,
         archive_uri=f"file://{archive}",
     )
-    return cast("dict[str, JsonValue]", task.execute(cast("Context", {"ti": TaskInstance()})))
+    return cast("dict[str, JsonValue]", task.execute(Task("verify").context()))
 
 
 def test_a_job_that_had_no_assets_is_verified_without_a_question(

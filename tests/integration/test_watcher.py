@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import cast
 
 import httpx
 import pytest
 from airflow.triggers.base import TriggerEvent
 
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.models import JsonObject
 from aem_guides.watcher import AemGuidesHistoryEventTrigger
 from tests.support.emulator import PASSWORD, EmulatorProcess
-
-
-class KeptState:
-    """A state store that outlives triggers."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.written = asyncio.Event()
-
-    async def aget(self, key: str) -> JsonValue:
-        return cast("JsonValue", json.loads(self.values.get(key, "null")))
-
-    async def aset(self, key: str, value: JsonValue) -> None:
-        self.values[key] = json.dumps(value)
-        self.written.set()
+from tests.support.notes import KeptNotes
 
 
 @pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(tmp_path / "emulator") as emulator:
-        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
-        yield emulator
+def instance(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    """An instance on which nothing has happened yet."""
+    emulator.post("/emulator/reset", {})
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
+    return emulator
 
 
 def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
@@ -53,8 +38,8 @@ def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
     return name
 
 
-def watching(store: KeptState, **changes: object) -> AsyncIterator[TriggerEvent]:
-    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 0.05, **changes}
+def watching(store: KeptNotes, **changes: object) -> AsyncIterator[TriggerEvent]:
+    arguments: dict[str, object] = {"path": "/content/dam/x", "poll_seconds": 1.0, **changes}
     trigger = AemGuidesHistoryEventTrigger(aem_guides_conn_id="aem_guides_default", **arguments)  # type: ignore[arg-type]
     trigger.asset_state_store = store  # type: ignore[assignment]  # what it needs of it
     return trigger.run()
@@ -65,7 +50,7 @@ async def next_id(events: AsyncIterator[TriggerEvent]) -> str:
     return str(cast("JsonObject", event.payload)["processing_id"])
 
 
-async def begin(events: AsyncIterator[TriggerEvent], store: KeptState) -> asyncio.Task[str]:
+async def begin(events: AsyncIterator[TriggerEvent], store: KeptNotes) -> asyncio.Task[str]:
     """Let it look for the first time; the task has its first event."""
     first = asyncio.create_task(next_id(events))
     await asyncio.wait_for(store.written.wait(), 30)
@@ -74,7 +59,7 @@ async def begin(events: AsyncIterator[TriggerEvent], store: KeptState) -> asynci
 
 async def test_what_ends_is_told_once_and_what_had_ended_before_is_not(instance: EmulatorProcess) -> None:
     await asyncio.to_thread(process, instance, "/content/dam/x/before")
-    store = KeptState()
+    store = KeptNotes()
     events = watching(store)
     first = await begin(events, store)
     elsewhere = await asyncio.to_thread(process, instance, "/content/dam/elsewhere")
@@ -84,7 +69,7 @@ async def test_what_ends_is_told_once_and_what_had_ended_before_is_not(instance:
 
 
 async def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(instance: EmulatorProcess) -> None:
-    store = KeptState()
+    store = KeptNotes()
     events = watching(store)
     first = await begin(events, store)
     told = await asyncio.to_thread(process, instance, "/content/dam/x/one")
@@ -100,7 +85,7 @@ async def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(instance: 
 
 
 async def test_a_job_that_had_no_assets_is_no_news(instance: EmulatorProcess) -> None:
-    store = KeptState()
+    store = KeptNotes()
     events = watching(store)
     first = await begin(events, store)
     await asyncio.to_thread(process, instance, "/content/dam/x/empty", 0)
@@ -109,7 +94,7 @@ async def test_a_job_that_had_no_assets_is_no_news(instance: EmulatorProcess) ->
 
 
 async def test_an_instance_that_is_down_is_waited_for(instance: EmulatorProcess) -> None:
-    store = KeptState()
+    store = KeptNotes()
     events = watching(store)
     first = await begin(events, store)
     instance.fault("history", "status", status=401, count=3)
@@ -118,7 +103,7 @@ async def test_an_instance_that_is_down_is_waited_for(instance: EmulatorProcess)
 
 
 async def test_the_jobs_of_users_to_ignore_are_not_told(instance: EmulatorProcess) -> None:
-    store = KeptState()
+    store = KeptNotes()
     events = watching(store, ignore_users=["admin"])
     first = await begin(events, store)
     await asyncio.to_thread(process, instance, "/content/dam/x/one")

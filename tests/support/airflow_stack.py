@@ -67,6 +67,8 @@ class LiveAirflow:
         for source in (ROOT / "dags", ROOT / "tests" / "support" / "dags"):
             shutil.copytree(source, dags, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         self.plans_file = folder / "plans.yaml"
+        self.paths_files_folder = folder / "paths"
+        self.paths_files_folder.mkdir()
         plans = (ROOT / "tests" / "support" / "plans.yaml").read_text()
         self.plans_file.write_text(plans.replace("FOLDER", str(folder)))
         options = StackOptions(
@@ -86,6 +88,7 @@ class LiveAirflow:
                         "kwargs": {"file": str(folder / "alerts.txt"), "text": "{{ aem_guides_alert }}"},
                     }
                 ),
+                "AIRFLOW__AEM_GUIDES__PATHS_FILES_FOLDER": str(self.paths_files_folder),
                 "AIRFLOW__AEM_GUIDES__PLANS_FILE": str(self.plans_file),
                 "AIRFLOW_CONN_WRONG_PASSWORD": emulator.connection().replace(PASSWORD, "not-the-password"),
                 "AIRFLOW_CONN_NO_HOST": '{"conn_type": "aem_guides", "login": "admin", "password": "x"}',

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.clocks import Clock
+
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "canary-password-5f2e"
 TOKEN = "canary-token-93ab"
@@ -30,11 +32,12 @@ class EmulatorProcess:
         contents: Mapping[str, Path] | None = None,
         settings: Mapping[str, object] | None = None,
         arguments: Sequence[str] = ("--rate", "2000"),
+        clock: Clock | None = None,
     ) -> None:
         self.folder = folder
         self._contents = CONTENT if contents is None else contents
         self._settings = dict(settings or {})
-        self._arguments = list(arguments)
+        self._arguments = [*arguments, *(clock.arguments if clock is not None else ())]
         self._process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client(timeout=30.0, trust_env=False)
         self.port = 0

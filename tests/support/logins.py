@@ -20,16 +20,22 @@ ISSUED = "canary-issued-"
 
 SETTINGS: dict[str, object] = {"csrf": True, "token_prefix": ISSUED}
 SCOPES = ["openid", "AdobeID"]
+OAUTH_CLIENT = {"secret": OAUTH_SECRET, "scopes": SCOPES}
 METASCOPE = "ent_aem_cloud_api"
 ORGANISATION, ACCOUNT = "org@example", "account@techacct.example"
 
-_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-PRIVATE_KEY = _KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
-PUBLIC_KEY = (
-    _KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-)
+
+def key_pair() -> tuple[str, str]:
+    """A new private key and its public one, as PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()
+
+
+PRIVATE_KEY, PUBLIC_KEY = key_pair()
 _SIGNED = base64.urlsafe_b64encode(b'{"alg":"RS256","typ":"JWT"}').decode()
 
 CANARIES = (
@@ -54,6 +60,33 @@ class Login:
     connection: Callable[[EmulatorProcess], str]
 
 
+def account_document(ims: str, **changes: object) -> dict[str, object]:
+    """The service credentials of a technical account, as they are downloaded."""
+    integration = {
+        "imsEndpoint": ims,
+        "metascopes": METASCOPE,
+        "technicalAccount": {"clientId": "jwt-client", "clientSecret": JWT_SECRET},
+        "email": "x@example.com",
+        "id": ACCOUNT,
+        "org": ORGANISATION,
+        "privateKey": PRIVATE_KEY,
+        "publicKey": PUBLIC_KEY,
+    }
+    return {"ok": True, "integration": integration | changes, "statusCode": 200}
+
+
+def jwt_client(emulator: EmulatorProcess) -> dict[str, object]:
+    """What the identity service knows of the technical account."""
+    return {
+        "secret": JWT_SECRET,
+        "public_key": PUBLIC_KEY,
+        "audience": f"{emulator.url}/c/jwt-client",
+        "org": ORGANISATION,
+        "id": ACCOUNT,
+        "metascopes": [f"{emulator.url}/s/{METASCOPE}"],
+    }
+
+
 def _basic(emulator: EmulatorProcess) -> str:
     return emulator.connection()
 
@@ -63,7 +96,7 @@ def _bearer(emulator: EmulatorProcess) -> str:
 
 
 def _oauth(emulator: EmulatorProcess) -> str:
-    emulator.settings(oauth_clients={"oauth-client": {"secret": OAUTH_SECRET, "scopes": SCOPES}})
+    emulator.settings(oauth_clients={"oauth-client": OAUTH_CLIENT})
     extra = {
         "auth": "oauth",
         "client_id": "oauth-client",
@@ -75,26 +108,8 @@ def _oauth(emulator: EmulatorProcess) -> str:
 
 
 def _service_credentials(emulator: EmulatorProcess) -> str:
-    client = {
-        "secret": JWT_SECRET,
-        "public_key": PUBLIC_KEY,
-        "audience": f"{emulator.url}/c/jwt-client",
-        "org": ORGANISATION,
-        "id": ACCOUNT,
-        "metascopes": [METASCOPE],
-    }
-    emulator.settings(jwt_clients={"jwt-client": client})
-    integration = {
-        "imsEndpoint": emulator.url,
-        "metascopes": METASCOPE,
-        "technicalAccount": {"clientId": "jwt-client", "clientSecret": JWT_SECRET},
-        "email": "x@example.com",
-        "id": ACCOUNT,
-        "org": ORGANISATION,
-        "privateKey": PRIVATE_KEY,
-        "publicKey": PUBLIC_KEY,
-    }
-    document = json.dumps({"ok": True, "integration": integration, "statusCode": 200})
+    emulator.settings(jwt_clients={"jwt-client": jwt_client(emulator)})
+    document = json.dumps(account_document(emulator.url))
     extra = {"auth": "service_credentials", "service_token": document, "ims_url": emulator.url}
     return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "extra": extra})
 

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
+from aem_guides.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
-from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-
-
-class KeptNotes:
-    """Notes that outlive triggers and event loops; `writes_take` seconds each."""
-
-    def __init__(self, writes_take: float = 0.0) -> None:
-        self.values: dict[str, str] = {}
-        self._writes_take = writes_take
-
-    async def aget(self, key: str) -> JsonValue:
-        return cast("JsonValue", json.loads(self.values.get(key, "null")))
-
-    async def aset(self, key: str, value: JsonValue) -> None:
-        await asyncio.sleep(self._writes_take)
-        self.values[key] = json.dumps(value)
-
-    def note(self, path: str) -> PathNote | None:
-        """What was noted of a path."""
-        return PathNote.read(json.loads(self.values.get(path, "null")), ProcessingRequest(path))
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from tests.support.notes import KeptNotes
 
 
 def path_trigger(notes: KeptNotes, path: str, index: int = 0, **changes: object) -> AemGuidesPathTrigger:
@@ -46,7 +27,7 @@ def path_trigger(notes: KeptNotes, path: str, index: int = 0, **changes: object)
         index=index,
         on_active_job="adopt",
         max_active_jobs=4,
-        queue_until=time.time() + 600,
+        queue_until=surroundings().now() + 600,
         job_seconds=600.0,
         cancel_on_deadline=False,
         cancel_adopted=False,

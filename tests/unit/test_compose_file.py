@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import yaml
 
 from emulator.__main__ import parse_arguments, read_settings
 from tests.support.compose import (
-    COMPOSE_FILE,
     DOCKERFILE,
     ROOT,
     UnsetError,
@@ -32,21 +29,6 @@ SECRETS = {
     "FERNET_KEY": "canary-fernet",
 }
 LASTING = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
-
-
-def test_the_file_is_valid_by_the_schema_of_the_compose_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_schema_check_notices_what_is_wrong(tmp_path: Path) -> None:
-    wrong = tmp_path / "docker-compose.yaml"
-    wrong.write_text(read_text().replace("stop_grace_period:", "stop_grace:"))
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(wrong)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "stop_grace" in done.stdout
 
 
 @pytest.mark.parametrize("missing", SECRETS)

@@ -166,3 +166,13 @@ def test_what_is_dangerous_is_warned_about(fields: dict[str, str], extra: dict[s
 
 def test_http_to_this_machine_is_not_warned_about() -> None:
     assert not read_connection(connection(OAUTH | {"ims_url": "http://127.0.0.1:1"}, host="http://localhost")).warnings
+
+
+@pytest.mark.parametrize("conn_type", ["postgres", "http", "", "generic", "AEM_GUIDES"])
+def test_a_connection_of_another_type_is_refused_and_nothing_of_it_is_shown(conn_type: str) -> None:
+    fields: dict[str, object] = {"login": "own3r", "host": "db.example.com/p4ss", "port": 99_999}
+    other = connection({"ca_file": "/p4ss", "auth": "p4ss"}, **fields)
+    other.conn_type = conn_type
+    with pytest.raises(ConfigurationError, match="connection_id: 'aem' is not an AEM Guides connection") as caught:
+        read_connection(other)
+    assert not [word for word in ("own3r", "p4ss", "db.example", "99999", "postgres") if word in str(caught.value)]

@@ -207,7 +207,7 @@ def test_names_are_legal_in_the_dam_and_some_are_not_plain() -> None:
         assert any(odd in one for one in names)
 
 
-def test_pictures_are_real() -> None:
+def test_every_picture_is_a_real_one() -> None:
     for file in FILES:
         if file.suffix == ".png":
             content = file.read_bytes()

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import ast
-import subprocess
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from airflow.sdk._shared.module_loading.file_discovery import find_path_from_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MODULE = 400
+FEWEST_WORDS = 3  # subject, verb and what else makes it a sentence; "test" comes on top
+STARTERS = {
+    "subprocess",
+    "multiprocessing",
+    "socketserver",
+    "http.server",
+    "uvicorn",
+    "psycopg2",
+    "concurrent.futures.ProcessPoolExecutor",
+    "socket.create_server",
+    "asyncio.start_server",
+    "asyncio.create_subprocess_exec",
+    "asyncio.create_subprocess_shell",
+    "os.fork",
+    "os.system",
+    "os.popen",
+    "os.posix_spawn",
+    "local.database.start_database",
+}
+FIXTURES_THAT_START = {"emulator", "live_emulator", "airflow"}
 SEALED = {"airflow", "requests", "aiohttp", "sqlalchemy", "asyncio", "socket", "threading", "time", "random", "os"}
 
 
@@ -25,6 +46,60 @@ def imports(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def reached(file: Path) -> set[str]:
+    """The dotted names of all that a module imports, and of what it takes from an imported module."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found, called = set[str](), dict[str, str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+            called |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in called:
+            found.add(f"{called[node.value.id]}.{node.attr}")
+    return found
+
+
+def module_file(dotted: str) -> Path:
+    return ROOT.joinpath(*dotted.split(".")).with_suffix(".py")
+
+
+def closure(file: Path) -> set[Path]:
+    """The modules below tests/ that a module imports, and those that they import."""
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        named = {module_file(dotted) for dotted in reached(waiting.pop()) if dotted.startswith("tests.")}
+        new = {module for module in named if module.is_file()} - found
+        found |= new
+        waiting.extend(new)
+    return found
+
+
+def functions(file: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def fixtures_asked_for(file: Path) -> set[str]:
+    """The names of all parameters, and all that is asked for by `usefixtures` or `getfixturevalue`."""
+    asked = {argument.arg for function in functions(file) for argument in function.args.args}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("usefixtures", "getfixturevalue"):
+            asked |= {str(ast.literal_eval(argument)) for argument in node.args if isinstance(argument, ast.Constant)}
+    return asked
+
+
+def files_of_tests() -> list[Path]:
+    return [file for file in modules("tests") if file.name.startswith("test_")]
+
+
+def calls(file: Path) -> Iterator[str]:
+    yield from (ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
 
 
 def roots(file: Path) -> set[str]:
@@ -42,6 +117,14 @@ def test_the_protocol_does_no_io(file: Path) -> None:
         allowed |= {"jwt", "cryptography"}
     assert roots(file) <= allowed
     assert all(i.startswith("aem_guides.protocol") for i in imports(file) if i.startswith("aem_guides"))
+
+
+@pytest.mark.parametrize("file", modules("plugins/aem_guides"), ids=name)
+def test_time_passes_by_the_surroundings_alone(file: Path) -> None:
+    """A clock that a test puts in their place must be the only one."""
+    if file.name != "bodies.py":
+        assert not roots(file) & {"time", "random"}
+        assert not set(calls(file)) & {"asyncio.sleep", "asyncio.wait_for", "asyncio.timeout"}
 
 
 @pytest.mark.parametrize("file", modules("dags"), ids=name)
@@ -72,13 +155,53 @@ def test_the_plugin_folder_shows_the_loader_one_file() -> None:
     assert [file.name for file in (ROOT / "plugins").glob("*.py")] == ["aem_guides_plugin.py"]
 
 
-def test_constraints_name_versions_and_no_address() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert all("==" in line and "/" not in line and "@" not in line for line in lines)
-    assert "apache-airflow==3.3.2" in lines
+def test_the_constraints_pin_the_airflow_that_all_was_tried_on() -> None:
+    assert "apache-airflow==3.3.2" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
-def test_importing_the_protocol_does_not_import_airflow() -> None:
-    code = "import sys, aem_guides.protocol.procedures.start; sys.exit('airflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": str(ROOT / "plugins")})
-    assert done.returncode == 0
+def test_airflow_reads_its_ignore_files_without_a_warning() -> None:
+    """The warning would begin the log of each task; here it would be an error."""
+    assert list(find_path_from_directory(ROOT / "plugins", ".airflowignore"))
+
+
+def test_every_pinned_version_is_a_plain_one_without_address_or_local_path() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+", line), line
+
+
+@pytest.mark.parametrize("file", modules("tests"), ids=name)
+def test_no_module_imports_a_test_module(file: Path) -> None:
+    parts = {dotted: dotted.split(".") for dotted in reached(file) if dotted.startswith("tests.")}
+    assert sorted(dotted for dotted, names in parts.items() if any(part.startswith("test_") for part in names)) == []
+
+
+@pytest.mark.parametrize("file", modules("tests/unit"), ids=name)
+def test_no_unit_test_starts_a_process_a_server_or_a_database(file: Path) -> None:
+    ours = {file} | {module for module in closure(file) if module.is_relative_to(ROOT / "tests")}
+    assert {name(module): found for module in ours if (found := reached(module) & STARTERS)} == {}
+    assert fixtures_asked_for(file) & FIXTURES_THAT_START == set()
+
+
+@pytest.mark.parametrize("file", files_of_tests(), ids=name)
+def test_the_name_of_a_test_is_a_sentence(file: Path) -> None:
+    tests = [function.name for function in functions(file) if function.name.startswith("test_")]
+    assert [test for test in tests if len(test.split("_")) <= FEWEST_WORDS] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "reaches"),
+    [
+        ("import tests.e2e.test_batch", "tests.e2e.test_batch"),
+        ("from tests.e2e import test_batch", "tests.e2e.test_batch"),
+        ("from tests.e2e.test_batch import outcome", "tests.e2e.test_batch"),
+        ("import subprocess as s", "subprocess"),
+        ("def late():\n    from subprocess import run", "subprocess"),
+        ("from local.database import start_database", "local.database.start_database"),
+        ("import os\nos.fork()", "os.fork"),
+        ("import asyncio as a\na.start_server", "asyncio.start_server"),
+    ],
+)
+def test_what_a_module_reaches_is_seen_however_it_is_written(source: str, reaches: str, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(source)
+    assert reaches in reached(file)

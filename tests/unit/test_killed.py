@@ -7,28 +7,14 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from airflow.sdk import Context
 
 from aem_guides import killed
 from aem_guides.hook import AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage, settle_killed_wait
+from aem_guides.protocol.models import JsonValue
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.triggers import CANCEL_KEY
-
-
-@dataclass
-class TaskInstance:
-    """The task after, as far as it is used, with what the waiting task left behind."""
-
-    left: Mapping[str, object]
-    started: Mapping[str, object]
-    dag_id: str = "dag"
-    run_id: str = "run"
-    map_index: int = 0
-
-    def xcom_pull(self, *, task_ids: str, key: str = "return_value", map_indexes: int) -> object:
-        assert map_indexes == self.map_index
-        return self.left.get(key) if task_ids == "wait" else {"start": self.started}[task_ids]
+from tests.support.tasks import Task
 
 
 class WaitingTask:
@@ -51,13 +37,16 @@ class Hook:
 
 
 def settled(
-    monkeypatch: pytest.MonkeyPatch, state: str, *, origin: str = "started", left: Mapping[str, object] | None = None
+    monkeypatch: pytest.MonkeyPatch, state: str, *, origin: str = "started", left: Mapping[str, JsonValue] | None = None
 ) -> list[str]:
     """The jobs that are cancelled after a waiting task that ended so."""
     monkeypatch.setattr(killed, "states_in_task", lambda _key: frozenset({state}))
     hook = Hook()
-    context = cast("Context", {"ti": TaskInstance(left or {}, {"origin": origin}), "dag": WaitingTask()})
-    settle_killed_wait(cast("AemGuidesHook", hook), context, "wait", "job")
+    task = Task("pull", map_index=0)
+    task.run.push("start", "return_value", {"origin": origin}, task.map_index)
+    for key, value in (left or {}).items():
+        task.run.push("wait", key, value, task.map_index)
+    settle_killed_wait(cast("AemGuidesHook", hook), task.context(dag=WaitingTask()), "wait", "job")
     return hook.cancelled
 
 
@@ -98,5 +87,5 @@ def test_a_job_whose_task_was_killed_before_it_began_is_cancelled_unless_it_was_
         "cleared",
     ],
 )
-def test_any_other_job_is_left_alone(monkeypatch: pytest.MonkeyPatch, state: str, left: dict[str, object]) -> None:
+def test_any_other_job_is_left_alone(monkeypatch: pytest.MonkeyPatch, state: str, left: dict[str, JsonValue]) -> None:
     assert settled(monkeypatch, state, left=left) == []

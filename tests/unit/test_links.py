@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import pytest
@@ -19,29 +17,22 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
+from aem_guides.protocol.models import JsonValue
 from aem_guides.sensors import AemGuidesProcessingSensor
+from tests.support.tasks import Run, Task
 
 URI = "file:///archive/author.example.com/2026/01/31/job-1/logs.zip"
 
 
-@dataclass
-class Instance:
-    """What the task runner hands over, as far as links use it."""
-
-    stored: Mapping[str, object] | None = None
-    map_index: int | None = -1
-    dag_id: str = "a dag"
-    run_id: str = "manual__2026-01-31T00:00:00+00:00"
-    task_id: str = "archive"
-
-    key: str = "return_value"
-
-    def xcom_pull(self, *, key: str, map_indexes: int | None) -> object:
-        return self.stored if key == self.key and map_indexes in (None, self.map_index) else None
+def finished(stored: JsonValue = None, *, key: str = "return_value", map_index: int = -1) -> Task:
+    """A task that has ended and left this behind."""
+    task = Task("archive", map_index, run=Run("a dag", "manual__2026-01-31T00:00:00+00:00"))
+    task.xcom_push(key, stored)
+    return task
 
 
-def link(kind: BaseOperatorLink, operator: object, instance: Instance | None = None) -> str:
-    return kind.get_link(operator, ti_key=cast("TaskInstanceKey", instance or Instance()))  # type: ignore[arg-type]  # any operator
+def link(kind: BaseOperatorLink, operator: object, task: Task | None = None) -> str:
+    return kind.get_link(operator, ti_key=cast("TaskInstanceKey", task or finished()))  # type: ignore[arg-type]  # any operator
 
 
 @pytest.fixture(autouse=True)
@@ -121,16 +112,16 @@ def test_an_archive_has_a_page_where_the_configuration_tells_a_web_address(base:
 def test_without_one_the_archive_s_link_leads_to_the_xcoms_that_tell_where_it_lies() -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1")
     run = "/dags/a%20dag/runs/manual__2026-01-31T00%3A00%3A00%2B00%3A00/tasks/archive"
-    assert link(ArchiveLink(), operator, Instance({"uri": URI})).endswith(f"{run}/xcom")
-    assert link(ArchiveLink(), operator, Instance({"uri": URI}, map_index=3)).endswith(f"{run}/mapped/3/xcom")
-    assert link(ArchiveLink(), operator, Instance({"failures_uri": URI})).endswith(f"{run}/xcom")
-    assert link(ArchiveLink(), operator, Instance({"archive_uri": URI}, key="row")).endswith(f"{run}/xcom")
+    assert link(ArchiveLink(), operator, finished({"uri": URI})).endswith(f"{run}/xcom")
+    assert link(ArchiveLink(), operator, finished({"uri": URI}, map_index=3)).endswith(f"{run}/mapped/3/xcom")
+    assert link(ArchiveLink(), operator, finished({"failures_uri": URI})).endswith(f"{run}/xcom")
+    assert link(ArchiveLink(), operator, finished({"archive_uri": URI}, key="row")).endswith(f"{run}/xcom")
 
 
 @pytest.mark.parametrize("stored", [None, {}, {"uri": None}, {"uri": ""}])
-def test_where_nothing_was_archived_there_is_no_archive(stored: Mapping[str, object] | None) -> None:
+def test_where_nothing_was_archived_there_is_no_archive(stored: JsonValue) -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1")
-    assert link(ArchiveLink(), operator, Instance(stored)) == ""
+    assert link(ArchiveLink(), operator, finished(stored)) == ""
 
 
 def test_the_links_are_known_to_the_api_server_by_name_and_xcom() -> None:

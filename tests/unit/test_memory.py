@@ -2,123 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 import pytest
-from airflow.sdk import Context
 
+from aem_guides import bodies
 from aem_guides.memory import WaitMemory, first_time, generation
 from aem_guides.operators import AemGuidesArchiveLogsOperator
 from aem_guides.protocol.contract import read_job
 from aem_guides.sensors import AemGuidesProcessingSensor
-
-
-class Store:
-    """A task state store, as far as it is used."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, object] = {}
-
-    def get(self, key: str, default: object = None) -> object:
-        return self.kept.get(key, default)
-
-    def set(self, key: str, value: object, *, retention: object = None) -> None:
-        self.kept[key] = value
-
-
-@dataclass
-class TaskInstance:
-    """One try; Clear raises `max_tries`."""
-
-    try_number: int = 1
-    max_tries: int = 5
-
-
-def context_of(store: Store, **ti: int) -> Context:
-    return cast("Context", {"task_state_store": store, "ti": TaskInstance(**ti)})
+from tests.support.tasks import Task
 
 
 def test_the_first_time_stays_the_first_for_the_same_job() -> None:
-    context = context_of(Store())
+    context = Task().context()
     assert [first_time(context, "a", now) for now in (10.0, 20.0)] == [10.0, 10.0]
     assert first_time(context, "b", 30.0) == 30.0
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Stop the clock at a moment."""
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
 
 
 def test_the_archive_of_a_job_without_times_stays_in_one_folder_over_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="a")
     job = read_job({"processingId": "a", "status": "SUCCESS"})
-    store = Store()
+    task = Task("archive")
     late = datetime(2026, 3, 1, 23, 59, 50, tzinfo=UTC)
     dates = []
     for now in (late, late + timedelta(minutes=2)):
-        monkeypatch.setattr("aem_guides.operators.time.time", now.timestamp)
-        dates.append(operator._when(context_of(store), job).date())
+        set_clock(monkeypatch, now.timestamp())
+        dates.append(operator._when(task.context(), job).date())
     assert dates == [late.date(), late.date()]
 
 
 def test_a_job_that_tells_its_start_is_archived_by_that() -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="a")
     job = read_job({"processingId": "a", "status": "SUCCESS", "startedAt": 86_400_000})
-    assert operator._when(context_of(Store()), job) == datetime(1970, 1, 2, tzinfo=UTC)
+    assert operator._when(Task("archive").context(), job) == datetime(1970, 1, 2, tzinfo=UTC)
 
 
-def remembered(
-    store: Store, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2, **ti: int
-) -> WaitMemory:
+def remembered(task: Task, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2) -> WaitMemory:
     """What a try that begins now remembers of the wait for job a."""
-    monkeypatch.setattr("aem_guides.sensors.time.time", lambda: now)
+    set_clock(monkeypatch, now)
     sensor = AemGuidesProcessingSensor(task_id="wait", processing_id="a", deadline_hours=1, max_resumes=max_resumes)
-    memory = sensor._memory(context_of(store, **ti), "a")
-    memory.generation = generation(context_of(store, **ti))
-    memory.save(context_of(store, **ti))
+    memory = sensor._memory(task.context(), "a")
+    memory.generation = generation(task.context())
+    memory.save(task.context())
     return memory
 
 
 def test_the_deadline_and_the_resumes_are_kept_over_retries_and_new_after_clear(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = Store()
-    first = remembered(store, monkeypatch, 1000.0)
+    task = Task()
+    first = remembered(task, monkeypatch, 1000.0)
     assert (first.deadline_at, first.resumes_left) == (4600.0, 2)
     first.resumes_left = 1
-    first.save(context_of(store))
-    retried = remembered(store, monkeypatch, 3000.0, try_number=2)
+    first.save(task.context())
+    retried = remembered(task.begin_try(2), monkeypatch, 3000.0)
     assert (retried.deadline_at, retried.resumes_left) == (4600.0, 1)
-    cleared = remembered(store, monkeypatch, 9000.0, try_number=3, max_tries=7)
+    cleared = remembered(task.begin_try(3, max_tries=7), monkeypatch, 9000.0)
     assert (cleared.deadline_at, cleared.resumes_left) == (12600.0, 2)
 
 
 def test_clear_resumes_once_even_where_retries_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store()
-    assert remembered(store, monkeypatch, 1000.0, max_resumes=0).resumes_left == 0
-    assert remembered(store, monkeypatch, 2000.0, max_resumes=0, try_number=2).resumes_left == 0
-    assert remembered(store, monkeypatch, 3000.0, max_resumes=0, try_number=3, max_tries=7).resumes_left == 1
+    task = Task()
+    assert remembered(task, monkeypatch, 1000.0, max_resumes=0).resumes_left == 0
+    assert remembered(task.begin_try(2), monkeypatch, 2000.0, max_resumes=0).resumes_left == 0
+    assert remembered(task.begin_try(3, max_tries=7), monkeypatch, 3000.0, max_resumes=0).resumes_left == 1
 
 
 @pytest.mark.parametrize(
-    ("word", "resumable", "origin", "ti", "resumes"),
+    ("word", "resumable", "origin", "later", "resumes"),
     [
-        ("FAILED", True, "started", {"try_number": 2}, True),
-        ("FAILED", True, "started", {"try_number": 1}, False),
-        ("FAILED", True, "recovered", {"try_number": 2}, True),
-        ("FAILED", True, "adopted", {"try_number": 2}, False),
-        ("FAILED", False, "started", {"try_number": 2}, False),
-        ("FAILED", True, "started", {"try_number": 2, "max_tries": 9}, True),
-        ("CANCELLED", True, "started", {"try_number": 2}, False),
-        ("CANCELLED", True, "started", {"try_number": 2, "max_tries": 9}, True),
-        ("SUCCESS", True, "started", {"try_number": 2, "max_tries": 9}, False),
-        ("RUNNING", True, "started", {"try_number": 2}, False),
+        ("FAILED", True, "started", (2, 3), True),
+        ("FAILED", True, "started", (1, 3), False),
+        ("FAILED", True, "recovered", (2, 3), True),
+        ("FAILED", True, "adopted", (2, 3), False),
+        ("FAILED", False, "started", (2, 3), False),
+        ("FAILED", True, "started", (2, 9), True),
+        ("CANCELLED", True, "started", (2, 3), False),
+        ("CANCELLED", True, "started", (2, 9), True),
+        ("SUCCESS", True, "started", (2, 9), False),
+        ("RUNNING", True, "started", (2, 3), False),
     ],
 )
 def test_only_a_failed_job_of_ones_own_is_resumed_by_a_retry_and_a_cancelled_one_by_clear(
-    monkeypatch: pytest.MonkeyPatch, word: str, resumable: bool, origin: str, ti: dict[str, int], resumes: bool
+    monkeypatch: pytest.MonkeyPatch, word: str, resumable: bool, origin: str, later: tuple[int, int], resumes: bool
 ) -> None:
-    store = Store()
-    memory = remembered(store, monkeypatch, 1000.0)
+    task = Task()
+    memory = remembered(task, monkeypatch, 1000.0)
+    task.begin_try(*later)
     job = read_job({"processingId": "a", "status": word, "resumable": resumable})
     sensor = AemGuidesProcessingSensor(task_id="wait", job={"processing_id": "a", "origin": origin})
-    assert sensor._shall_resume(context_of(store, **ti), memory, job) is resumes
+    assert sensor._shall_resume(task.context(), memory, job) is resumes
     memory.resumes_left = 0
-    assert not sensor._shall_resume(context_of(store, **ti), memory, job)
+    assert not sensor._shall_resume(task.context(), memory, job)

@@ -15,8 +15,8 @@ from aem_guides.incremental import FilterEnd
 from aem_guides.plan_file import read_entries
 from aem_guides.plan_models import Plan, Schedule
 from aem_guides.plans import Plans, load_plans, parse_plans, plans_file
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 plans:
   - name: good
@@ -140,6 +140,12 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["parameters:", "  max_active_jobs: 0"], 4, "parameters.max_active_jobs", "0 is less than the minimum"),
         (["parameters: {fail_on_asset_failures: 0}"], 3, "parameters.fail_on_asset_failures", "A count such as"),
         (["parameters: {deadline_hour: 2}"], 3, "parameters.deadline_hour", "Did you mean deadline_hours?"),
+        (
+            ["parameters: {created_before: '9999-12-31T23:59:59-12:00'}"],
+            3,
+            "parameters.created_before",
+            "the year 10000",
+        ),
         (["parameters: {created_after: 2026-02-31T00:00Z}"], 3, "parameters.created_after", "ISO 8601"),
         (["parameters: {paths: [/content/dam/b]}"], 3, "parameters.paths", "it is not known here"),
         (["tags: nightly"], 3, "tags", "List tags"),
@@ -346,3 +352,13 @@ def test_an_editor_that_reads_the_schema_accepts_what_we_accept() -> None:
     schema = json.loads(plan_schema.SCHEMA_FILE.read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(safe_load(GOOD))
     assert not Draft202012Validator(schema).is_valid(safe_load(GOOD.replace("paths", "pathes")))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("file_types", "[DOCX]"), ("created_after", "'9999-12-31T23:59:59-12:00'")]
+)
+def test_the_filter_of_a_plan_with_a_file_of_paths_alone_is_checked_too(field: str, value: str) -> None:
+    filters = f"{field}: {value}" if field == "file_types" else f"parameters: {{{field}: {value}}}"
+    told = f"plans: [{{name: p, schedule: '@daily', batch: true, paths_file: p.csv, {filters}}}]"
+    (problem,) = parse_plans(told, "conf/plans.yaml").problems
+    assert field in problem.field

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
 from aem_guides import pipeline
 from aem_guides.assets import PROCESSED
 from aem_guides.pipeline import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
+from aem_guides.protocol.models import JsonValue
 from aem_guides.report import RunFailedError
 from aem_guides.sensors import OUTCOME_KEY
+from tests.support.tasks import Task
 
-SUCCESS = {"state": "SUCCESS", "processing_id": "job"}
-LEFT: dict[tuple[str, str], object] = {
+SUCCESS: JsonValue = {"state": "SUCCESS", "processing_id": "job"}
+LEFT: dict[tuple[str, str], JsonValue] = {
     (START, "return_value"): {"processing_id": "job", "instance": "author"},
     (WAIT, OUTCOME_KEY): SUCCESS,
     (PULL, "return_value"): {"lines": 3},
@@ -24,50 +27,39 @@ LEFT: dict[tuple[str, str], object] = {
 
 
 @dataclass
-class Task:
-    """The reporting task among those of a run with one path, with what the others left behind."""
+class Announced:
+    """The reporting task's outlets and their events: which assets it updates."""
 
-    left: Mapping[tuple[str, str], object]
-    params: dict[str, object]
-    pushed: dict[str, object] = field(default_factory=dict)
-    announced: list[str] = field(default_factory=list)
+    uris: list[str] = field(default_factory=list)
     outlets: tuple[object, ...] = (PROCESSED,)
-    dag_id: str = "dag"
-    run_id: str = "run"
 
-    def xcom_pull(self, *, task_ids: str, key: str = "return_value", map_indexes: int = -1) -> object:
-        if task_ids == "plan_requests":
-            return [{"path": "/content/a"}]
-        if task_ids == "report":
-            return self.pushed.get(key)
-        assert map_indexes == 0
-        return self.left.get((task_ids, key))
-
-    def xcom_push(self, key: str, value: object) -> None:
-        self.pushed[key] = value
-
-    def __getitem__(self, _alias: object) -> Task:
+    def __getitem__(self, _alias: object) -> Announced:
         return self
 
     def add(self, asset: object, extra: object) -> None:
         del extra
-        self.announced.append(str(getattr(asset, "uri", asset)))
+        self.uris.append(str(getattr(asset, "uri", asset)))
 
 
-def reporting(monkeypatch: pytest.MonkeyPatch, left: Mapping[tuple[str, str], object], **params: object) -> Task:
-    """The task, ready to report on what the tasks of the path left behind."""
+def reporting(
+    monkeypatch: pytest.MonkeyPatch, left: Mapping[tuple[str, str], JsonValue], **params: object
+) -> tuple[Task, Announced]:
+    """The task, ready to report on what the tasks of a run's one path left behind."""
     asked = {"connection_id": "none", "archive_logs": True, "verify_assets": True, **params}
-    task = Task({**LEFT, **left}, asked)
-    context = {"ti": task, "params": asked, "task": task, "outlet_events": task}
+    task, announced = Task("report"), Announced()
+    task.run.push("plan_requests", "return_value", [{"path": "/content/a"}])
+    for (task_id, key), value in {**LEFT, **left}.items():
+        task.run.push(task_id, key, value, map_index=0)
+    context = task.context(params=asked, task=announced, outlet_events=announced)
     monkeypatch.setattr(pipeline, "get_current_context", lambda: context)
     monkeypatch.setattr(pipeline, "note_outcomes", lambda *_: None)
-    return task
+    return task, announced
 
 
 def test_a_path_that_went_well_updates_its_asset(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = reporting(monkeypatch, {})
+    task, announced = reporting(monkeypatch, {})
     pipeline.report.function()
-    assert task.announced == ["aem-guides://author/content/a"]
+    assert announced.uris == ["aem-guides://author/content/a"]
     assert task.pushed[PROBLEMS_KEY] == []
 
 
@@ -82,16 +74,16 @@ def test_a_path_that_went_well_updates_its_asset(monkeypatch: pytest.MonkeyPatch
     ids=["too many assets failed", "not verified", "not archived", "log not pulled"],
 )
 def test_a_path_that_fails_the_run_updates_no_asset(
-    monkeypatch: pytest.MonkeyPatch, missing: dict[tuple[str, str], object], unless: str | None
+    monkeypatch: pytest.MonkeyPatch, missing: dict[tuple[str, str], JsonValue], unless: str | None
 ) -> None:
-    task = reporting(monkeypatch, missing)
+    task, announced = reporting(monkeypatch, missing)
     pipeline.report.function()
-    assert task.announced == []
-    assert len(task.pushed[PROBLEMS_KEY]) == 1  # type: ignore[arg-type]  # a list
+    assert announced.uris == []
+    assert len(cast("list[str]", task.pushed[PROBLEMS_KEY])) == 1
     if unless is not None:
-        lenient = reporting(monkeypatch, missing, **{unless: False})
+        _, lenient = reporting(monkeypatch, missing, **{unless: False})
         pipeline.report.function()
-        assert len(lenient.announced) == 1
+        assert len(lenient.uris) == 1
 
 
 def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.MonkeyPatch) -> None:

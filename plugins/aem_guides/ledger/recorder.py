@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from airflow.sdk import Context, ObjectStoragePath
 
 from aem_guides.archive import default_archive_uri
 from aem_guides.archive_storage import ABSENT, storage_errors
+from aem_guides.bodies import surroundings
 from aem_guides.ledger.notes import Note, Outcome
 from aem_guides.ledger.records import RunKey
 from aem_guides.protocol.errors import AemGuidesError
@@ -133,7 +133,7 @@ def forget(place: ObjectStoragePath) -> None:
 
 def now_ms() -> int:
     """Our clock, in epoch milliseconds."""
-    return int(time.time() * 1000)
+    return int(surroundings().now() * 1000)
 
 
 def _folder() -> ObjectStoragePath:

@@ -74,24 +74,27 @@ _HIBERNATED = (
 class RetrySettings:
     """How a call is repeated: `attempts` in all, full jitter below `base_seconds`, doubled each time to `cap_seconds`.
 
-    A `Retry-After` is followed up to `retry_after_cap_seconds`.
+    A `Retry-After` is followed up to `retry_after_cap_seconds`. `accepted_before`: the instance has accepted the
+    credentials earlier in the same run, so that a refused login passes: its error says that a retry is useful.
     """
 
     attempts: int = 5
     base_seconds: float = 1.0
     cap_seconds: float = 30.0
     retry_after_cap_seconds: float = 120.0
+    accepted_before: bool = False
 
     def backoff(self, attempt: int, random: float) -> float:
         """Seconds to wait after the attempt with this number (1 is the first)."""
         return random * min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt, 30))
 
 
-class Conversation:
-    """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown.
+IN_MID_RUN = RetrySettings(accepted_before=True)
+"""For tasks after the one that first asked the instance."""
 
-    `accepted_before`: whether the instance has accepted these credentials earlier in the same run.
-    """
+
+class Conversation:
+    """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown."""
 
     def __init__(
         self,
@@ -100,12 +103,11 @@ class Conversation:
         retries: RetrySettings | None = None,
         secrets: Iterable[str] = (),
         login_remedy: str = AuthenticationError.hint,
-        accepted_before: bool = False,
     ) -> None:
         self._login_remedy = login_remedy
-        self.accepted_before = accepted_before
         self.surroundings = surroundings
         self.retries = retries or RetrySettings()
+        self._accepted_before = self.retries.accepted_before
         self._secrets = {secret for secret in secrets if secret}
         self._csrf_token = ""
         self._clock_difference = 0.0
@@ -206,7 +208,7 @@ class Conversation:
             except ShapeError as error:
                 excerpt, hint = self._excerpt(answer), f"It cannot be read: {error}."
                 raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
-            self.accepted_before |= not call.request.is_elsewhere
+            self._accepted_before |= not call.request.is_elsewhere
             return read
         refusal = self._refusal(label, answer, self._excerpt(answer), attempt)
         refusal = call.explain(refusal, answer) if call.explain else refusal
@@ -242,9 +244,12 @@ class Conversation:
 
     def _in_mid_run(self, refusal: AnswerError) -> AnswerError:
         """The refusal, as one that passes where the credentials were accepted before; no scope comes by waiting."""
-        if self.accepted_before and isinstance(refusal, AuthenticationError) and not isinstance(refusal, ScopeError):
-            refusal.retry = Retry.USEFUL
+        if not self._accepted_before or isinstance(refusal, ScopeError):
+            return refusal
+        if isinstance(refusal, AuthenticationError):
             refusal.args = (f"{refusal} {_WORKED_BEFORE}",)
+        if isinstance(refusal, AuthenticationError | NotFoundError):
+            refusal.retry = Retry.USEFUL
         return refusal
 
     def _excerpt(self, reply: Reply) -> str:

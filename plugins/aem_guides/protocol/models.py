@@ -63,16 +63,16 @@ class ProcessingRequest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> ProcessingRequest:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        """Read what `to_json` wrote. Raises ValueError where it is something else: a filter is never left out."""
         path = data.get("path")
         if not isinstance(path, str):
             raise ValueError(f"a stored request has no path: {sorted(data)}")
         return cls(
             path=path,
-            excluded_paths=strings(data.get("excluded_paths")),
-            file_types=strings(data.get("file_types")),
-            created_after=milliseconds(data.get("created_after")),
-            created_before=milliseconds(data.get("created_before")),
+            excluded_paths=_stored_strings(data, "excluded_paths"),
+            file_types=_stored_strings(data, "file_types"),
+            created_after=_stored_time(data, "created_after"),
+            created_before=_stored_time(data, "created_before"),
             processing_type=text(data.get("processing_type")) or ASSET_PROCESSING,
         )
 
@@ -324,6 +324,22 @@ def _compare(*told_and_wanted: tuple[object, object]) -> Match:
         if wanted and not told:
             match = Match.UNTOLD
     return match
+
+
+def _stored_strings(data: Mapping[str, JsonValue], name: str) -> tuple[str, ...]:
+    value = data.get(name)
+    kept = strings(value)
+    if value is not None and (not isinstance(value, list | tuple) or len(kept) != len(value)):
+        raise ValueError(f"a stored request's {name} is no list of texts: {value!r}")
+    return kept
+
+
+def _stored_time(data: Mapping[str, JsonValue], name: str) -> int | None:
+    value = data.get(name)
+    kept = milliseconds(value)
+    if value is not None and kept is None:
+        raise ValueError(f"a stored request's {name} is no time: {value!r}")
+    return kept
 
 
 def _letters(word: str) -> str:

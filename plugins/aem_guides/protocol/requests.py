@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from aem_guides.protocol.errors import InvalidInputError
-from aem_guides.protocol.models import ASSET_PROCESSING, FILE_TYPES, ProcessingRequest, is_below, same_path
+from aem_guides.protocol.models import (
+    ASSET_PROCESSING,
+    FILE_TYPES,
+    ProcessingRequest,
+    is_below,
+    milliseconds,
+    same_path,
+)
 
 CONTENT_ROOT = "/content"
 
@@ -98,9 +105,11 @@ def parse_time(field: str, value: object) -> int | None:
         raise InvalidInputError(field, value, remedy) from None
     if moment.tzinfo is None:
         raise InvalidInputError(field, value, "The offset is missing. " + remedy)
-    epoch = round(moment.timestamp() * 1000)
-    if epoch <= 0:
-        raise InvalidInputError(field, value, "Give a time after 1970-01-01T00:00:00Z.")
+    epoch = milliseconds(round(moment.timestamp() * 1000))
+    if epoch is None:
+        raise InvalidInputError(
+            field, value, "Give a time after 1970-01-01T00:00:00Z and before the year 10000, in UTC, or none."
+        )
     return epoch
 
 

@@ -16,7 +16,7 @@ A generator yields one `Step` at a time and is sent back what the table says:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
@@ -44,7 +44,7 @@ class HttpRequest:
     @property
     def is_elsewhere(self) -> bool:
         """Whether it goes to another server than the instance."""
-        return "://" in self.target
+        return not self.target.startswith("/")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,16 @@ Steps: TypeAlias = Generator[Step, Answer, T]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What decisions need of the world: `now` in seconds since the epoch, `random` in [0, 1)."""
+    """What decisions and waits need of the world; whoever replaces it makes time run as it likes.
+
+    `now` is in seconds since the epoch, `random` in [0, 1). `elapsed` is in seconds since some moment or other, and no
+    setting of the clock moves it. `sleep` blocks, `asleep` does not. `wait_for` awaits something for no longer than so
+    many seconds, and raises TimeoutError then.
+    """
 
     now: Callable[[], float]
     random: Callable[[], float]
+    elapsed: Callable[[], float]
+    sleep: Callable[[float], None]
+    asleep: Callable[[float], Awaitable[None]]
+    wait_for: Callable[[Awaitable[object], float], Awaitable[object]]

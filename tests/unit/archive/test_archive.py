@@ -28,9 +28,9 @@ from aem_guides.archive import (
     store_archive,
     verify_archive,
 )
-from aem_guides.archive_zip import entry_name
+from aem_guides.archive_names import entry_name
 from aem_guides.protocol.states import JobState
-from tests.unit.archive.fakes import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
+from tests.support.archives import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
 
 ANY_NAME = st.text(min_size=1, max_size=300)
 NEAR_NAMES = st.text(alphabet="ab/._- :é0", min_size=1, max_size=6)
@@ -60,6 +60,7 @@ def test_the_zip_is_stored_as_it_was_sent_with_a_manifest_that_tells_all(folder:
             {"name": "job.log", "size": len(LINES), "crc32": f"{zlib.crc32(LINES):08x}"},
             {"name": "empty.log", "size": 0, "crc32": "00000000"},
         ],
+        "warnings": [],
         "archived_at": NOW.isoformat(),
     }
 
@@ -76,6 +77,7 @@ def test_what_is_returned_is_what_is_found_later_and_is_plain_json(folder: Objec
         "size": stored.size,
         "entries": [{"name": "job.log", "size": len(LINES), "crc32": f"{zlib.crc32(LINES):08x}"}],
         "uncompressed_size": len(LINES),
+        "warnings": [],
     }
 
 

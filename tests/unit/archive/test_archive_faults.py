@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import stat
 import struct
 import zipfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 
 from aem_guides.archive import ArchiveCondition, RefusedArchiveError, ZipLimits, find_archive, verify_archive
-from aem_guides.archive_zip import DamagedArchiveError, check_zip
+from aem_guides.archive_check import DamagedArchiveError, check_zip
 from aem_guides.protocol.errors import (
     ArchiveError,
     AuthenticationError,
@@ -23,7 +22,7 @@ from aem_guides.protocol.errors import (
     Retry,
 )
 from aem_guides.protocol.procedures.parts import ArchivePart
-from tests.unit.archive.fakes import (
+from tests.support.archives import (
     LINES,
     Download,
     FakeSource,
@@ -60,23 +59,6 @@ def with_broken_directory() -> bytes:
     return bytes(content)
 
 
-def a_link() -> bytes:
-    entry = zipfile.ZipInfo("job.log")
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(entry, "/etc/passwd")
-    return buffer.getvalue()
-
-
-def encrypted() -> bytes:
-    """The flag that says so, set in both headers of an entry."""
-    content = bytearray(a_zip())
-    content[6] |= 1
-    content[content.rindex(b"PK\x01\x02") + 8] |= 1
-    return bytes(content)
-
-
 def a_bomb() -> bytes:
     return a_zip({"harmless.log": LINES, "bomb.log": bytes(80 * 1024 * 1024)})
 
@@ -108,15 +90,6 @@ DAMAGED = [
     pytest.param([ArchivePart("a", b"x"), ArchivePart(None, b"PK")], "went over from a ZIP", id="change of form"),
 ]
 REFUSED = [
-    pytest.param(a_zip({"../../x": b"x"}), "outside its folder: '../../x'", id="parent folder"),
-    pytest.param(a_zip({"logs/../x": b"x"}), "outside its folder: 'logs/../x'", id="parent folder inside"),
-    pytest.param(a_zip({"/etc/x": b"x"}), "outside its folder: '/etc/x'", id="absolute"),
-    pytest.param(a_zip({"..\\x": b"x"}), "outside its folder", id="backslash"),
-    pytest.param(a_zip({"C:\\x": b"x"}), "outside its folder", id="drive"),
-    pytest.param(a_zip({"../x/": b""}), "outside its folder: '../x/'", id="folder entry"),
-    pytest.param(a_link(), "symbolic link: 'job.log'", id="symbolic link"),
-    pytest.param(encrypted(), "'job.log' is encrypted", id="encrypted"),
-    pytest.param(a_zip(method=zipfile.ZIP_BZIP2), "'job.log' is packed by method 12", id="other method"),
     pytest.param(a_bomb(), "the archive's entry 'bomb.log' would unpack from", id="bomb"),
     pytest.param(a_zip({f"{n}": b"" for n in range(10_001)}), "lists 10,001 entries", id="entries without end"),
 ]
@@ -171,7 +144,7 @@ def with_a_zip_within() -> tuple[bytes, int]:
 @pytest.mark.parametrize("more", [0, 1, 30, 5000])
 def test_a_zip_that_is_cut_off_behind_one_within_it_is_not_whole(more: int) -> None:
     whole, end = with_a_zip_within()
-    assert len(check_zip(io.BytesIO(whole), len(whole), ZipLimits(), packed_here=False)) == 2
+    assert len(check_zip(io.BytesIO(whole), len(whole), ZipLimits(), packed_here=False).entries) == 2
     torn_there = whole[: end + more]
     with pytest.raises(DamagedArchiveError, match="cut off"):
         check_zip(io.BytesIO(torn_there), len(torn_there), ZipLimits(), packed_here=False)
@@ -276,14 +249,17 @@ def test_whatever_is_damaged_is_either_found_or_harmless(damage: Callable[[bytes
     for _ in range(2000):
         content = damage(original, chance)
         try:
-            entries = check_zip(io.BytesIO(content), len(content), ZipLimits(), packed_here=False)
+            entries = check_zip(io.BytesIO(content), len(content), ZipLimits(), packed_here=False).entries
         except (DamagedArchiveError, RefusedArchiveError):
             outcomes["found"] += 1
             continue
         outcomes["accepted"] += 1
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            assert [len(archive.read(entry.name)) for entry in entries] == [entry.size for entry in entries]
-            assert {LINES[:3000], LINES[:500], b""} >= {archive.read(entry.name) for entry in entries}
+            unlocked = [
+                entry for entry in archive.infolist() if not entry.flag_bits & 1 and entry.compress_type in (0, 8)
+            ]
+            assert {LINES[:3000], LINES[:500], b""} >= {archive.read(entry) for entry in unlocked}
+            assert len(archive.infolist()) == len(entries)
     assert outcomes["found"] > 500
 
 

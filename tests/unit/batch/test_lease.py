@@ -11,7 +11,7 @@ from aem_guides import turns
 from aem_guides.protocol.lease import TERM_SECONDS, Lease
 from aem_guides.protocol.turns import Turns
 from aem_guides.turns import StartLease
-from tests.support.path_triggers import KeptNotes
+from tests.support.notes import KeptNotes
 
 KEY = "starts:x"
 

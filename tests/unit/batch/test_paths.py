@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
 from aem_guides.batch_params import process_batch_params
 from aem_guides.batch_paths import parse_paths, read_paths
 from aem_guides.batch_pipeline import _requests
-from aem_guides.protocol.errors import InvalidInputError
+from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 
 
 def test_a_text_file_has_a_path_a_line_and_may_have_comments() -> None:
@@ -33,14 +36,25 @@ def test_a_json_file_is_a_list_of_paths_or_objects() -> None:
     ("name", "content", "said"),
     [
         ("p.txt", "", "has no paths"),
-        ("p.txt", "/content/a\ncontent/b\n", "line 2): 'content/b'"),
-        ("p.txt", "/etc/passwd\n", "line 1): '/etc/passwd'"),
+        ("p.txt", "/content/a\ncontent/secret\n", "line 2): what stands there is not valid. Begin with a slash"),
+        ("p.txt", "/etc/secret\n", "line 1): what stands there is not valid. Give a path below /content"),
+        ("p.txt", "root:secret:0\n", "line 1)"),
+        ("p.txt", "secret\x00\x01\n", "line 1)"),
         ("p.csv", "folder\n/content/a\n", "no column `path`"),
-        ("p.csv", "path\n/content/a\nb\n", "line 3): 'b'"),
+        ("p.csv", "path\n/content/a\nsecret\n", "line 3)"),
+        ("p.csv", "secret,secret\n1,2\n", "no column `path`"),
+        (
+            "p.csv",
+            "path\n/content/a\n" + "secret" * 30_000 + "\n",
+            "line 3): what stands there is not valid. It cannot be",
+        ),
         ("p.json", "{", "is not JSON"),
+        ("p.json", '{"secret": secret', "is not JSON from line 1 on"),
+        ("p.json", "[" * 100_000, "is not JSON"),
         ("p.json", '{"path": "/content/a"}', "is not a JSON list"),
-        ("p.json", '["/content/a", 7]', "entry 2): 7"),
-        ("p.json", '[{"path": "/content/a", "exclude": []}]', "entry 1)"),
+        ("p.json", '["/content/a", 7]', "entry 2): what stands there"),
+        ("p.json", '["secret"]', "entry 1)"),
+        ("p.json", '[{"path": "/content/a", "secret": []}]', "entry 1)"),
         ("p.json", '[{"path": "/content/a", "excluded_paths": [1]}]', "entry 1)"),
     ],
 )
@@ -48,6 +62,7 @@ def test_what_cannot_be_read_is_named_with_its_place_and_a_remedy(name: str, con
     with pytest.raises(InvalidInputError, match="paths_file") as caught:
         parse_paths(name, content)
     assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -61,43 +76,120 @@ def test_what_cannot_be_read_is_named_with_its_place_and_a_remedy(name: str, con
         (
             "path\n/content/a/b\n/content/a\n",
             "paths_file (p.csv, line 2)",
-            "That one is in paths_file (p.csv, line 3).",
+            "It lies below the path in paths_file (p.csv, line 3)",
         ),
-        ("path,excluded_paths\n/content/a,a/x\n/content/b,/content/c|b/x\n", "paths_file (p.csv, line 2)", "'/a/x'"),
+        (
+            "path,excluded_paths\n/content/a,a/x\n/content/b,/content/c|b/x\n",
+            "paths_file (p.csv, line 2)",
+            "An exclusion",
+        ),
         (
             "path,excluded_paths\n/content/a,\n/content/b,content/b/x|/content/c\n",
             "paths_file (p.csv, line 3)",
-            "'/content/c'",
+            "An exclusion must be an absolute path that lies below a processed one.",
         ),
-        ("path\n/content/dam\n", "paths", "That one is in paths_file (p.csv, line 2)."),
+        ("path\n/content/dam\n", "paths", "It lies below the path in paths_file (p.csv, line 2)"),
     ],
 )
 def test_what_does_not_go_together_is_named_with_file_and_line(
-    tmp_path: Path, content: str, field: str, said: str
+    folder: Path, content: str, field: str, said: str
 ) -> None:
-    file = tmp_path / "p.csv"
+    file = folder / "p.csv"
     file.write_text(content)
     params = {name: param.value for name, param in process_batch_params().items()}
     with pytest.raises(InvalidInputError) as caught:
         _requests({**params, "paths": ["/content/dam/given"], "paths_file": f"file://{file}"})
     assert caught.value.field == field
     assert said in str(caught.value)
+    in_file = [cell for line in content.splitlines()[1:] for cell in line.replace("|", ",").split(",") if cell]
+    assert not any(cell in str(caught.value).replace("/content/dam/given", "") for cell in in_file)
 
 
-def test_a_file_is_read_from_object_storage(tmp_path: Path) -> None:
-    file = tmp_path / "p.txt"
-    file.write_bytes(b"\xef\xbb\xbf/content/dam/a\n")
-    assert read_paths(f"file://{file}").paths == ("/content/dam/a",)
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder below which local files may lie; what is beside it is not for everybody."""
+    path = tmp_path / "paths"
+    path.mkdir()
+    (tmp_path / "secret.txt").write_text("/content/dam/secret\n")
+    monkeypatch.setenv("AIRFLOW__AEM_GUIDES__PATHS_FILES_FOLDER", str(path))
+    return path
 
 
-@pytest.mark.parametrize("uri", ["file:///nowhere/at/all.txt", "nothing-known://bucket/p.txt"])
-def test_a_file_that_is_not_there_is_named(uri: str) -> None:
-    with pytest.raises(InvalidInputError, match=uri):
+@pytest.mark.parametrize(
+    "uri", ["file://{folder}/p.txt", "local://{folder}/p.txt", "{folder}/p.txt", "p.txt", "a/../p.txt"]
+)
+def test_a_local_file_is_read_below_the_folder_for_them(folder: Path, uri: str) -> None:
+    (folder / "p.txt").write_bytes(b"\xef\xbb\xbf/content/dam/a\n")
+    assert read_paths(uri.format(folder=folder)).paths == ("/content/dam/a",)
+
+
+def test_without_a_setting_the_folder_lies_below_the_home_of_airflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    file = tmp_path / "aem_guides" / "paths" / "more" / "p.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("/content/dam/a\n")
+    assert read_paths("more/p.txt").paths == ("/content/dam/a",)
+    with pytest.raises(InvalidInputError, match="must lie below"):
+        read_paths(f"file://{tmp_path}/airflow.cfg")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file://{outside}/secret.txt",
+        "FILE://{outside}/secret.txt",
+        "local://{outside}/secret.txt",
+        "{outside}/secret.txt",
+        "file://{folder}/../secret.txt",
+        "../secret.txt",
+        "file://{folder}/link.txt",
+        "file://{folder}/linked/secret.txt",
+        "file://{folder}",
+        "file://{outside}/absent.txt",
+        "file:///etc/passwd",
+        "link.txt",
+    ],
+)
+def test_a_local_file_elsewhere_is_refused_whether_it_is_there_or_not(folder: Path, uri: str) -> None:
+    (folder / "link.txt").symlink_to(folder.parent / "secret.txt")
+    (folder / "linked").symlink_to(folder.parent)
+    with pytest.raises(InvalidInputError, match="must lie below") as caught:
+        read_paths(uri.format(folder=folder, outside=folder.parent))
+    assert "paths_files_folder" in caught.value.remedy
+    assert "content" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["simplecache::file:///etc/passwd", "zip:///etc/x.zip", "http://127.0.0.1/x"])
+def test_no_other_way_leads_to_local_files(folder: Path, uri: str) -> None:
+    with pytest.raises(AemGuidesError, match="No filesystem registered"):
         read_paths(uri)
 
 
-def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "p.txt"
-    file.write_bytes("/content/é".encode("latin-1"))
+def test_links_in_a_circle_and_folders_and_pipes_are_no_files(folder: Path) -> None:
+    (folder / "a").symlink_to(folder / "b")
+    (folder / "b").symlink_to(folder / "a")
+    (folder / "more").mkdir()
+    os.mkfifo(folder / "pipe")
+    for name in ("a", "more", "pipe", "none.txt", "nul\x00"):
+        with pytest.raises(InvalidInputError, match="paths_file"):
+            read_paths(name)
+
+
+def test_a_file_in_object_storage_is_read_from_there() -> None:
+    bucket = MemoryFileSystem()
+    bucket.pipe("/bucket/p.txt", b"/content/dam/a\n")
+    attach(protocol="memory", fs=bucket)
+    assert read_paths("memory://bucket/p.txt").paths == ("/content/dam/a",)
+
+
+def test_a_scheme_that_is_not_known_is_named() -> None:
+    with pytest.raises(InvalidInputError, match=r"nothing-known://bucket/p\.txt"):
+        read_paths("nothing-known://bucket/p.txt")
+
+
+def test_a_file_in_another_encoding_is_refused(folder: Path) -> None:
+    (folder / "p.txt").write_bytes("/content/é".encode("latin-1"))
     with pytest.raises(InvalidInputError, match="UTF-8"):
-        read_paths(f"file://{file}")
+        read_paths("p.txt")

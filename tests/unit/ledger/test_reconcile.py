@@ -14,7 +14,7 @@ from aem_guides.ledger.findings import EVENTS, REMEDY, SEVERITY, FindingKind
 from aem_guides.ledger.reconcile import GRACE_MS, LedgerView, ReconcilePolicy, reconcile
 from aem_guides.ledger.records import LOST, LedgerJob, Snapshot
 from aem_guides.protocol.models import Job
-from tests.unit.ledger.worlds import (
+from tests.support.worlds import (
     MINUTE,
     NOW,
     POLICY,

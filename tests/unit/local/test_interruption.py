@@ -25,7 +25,7 @@ def interruption() -> Iterator[Interruption]:
 
 @pytest.mark.usefixtures("interruption")
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_interrupts(number: signal.Signals) -> None:
+def test_a_signal_interrupts_at_once(number: signal.Signals) -> None:
     with pytest.raises(Interrupted):
         os.kill(os.getpid(), number)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,11 +23,14 @@ from local.settings import (
     write_private,
 )
 
+TAKEN = 8124
+
 
 @pytest.fixture
-def taken_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+def taken_port(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A port that somebody listens on; every other one is free."""
+    monkeypatch.setattr(settings, "is_free", lambda port: port != TAKEN)
+    return TAKEN
 
 
 def environment(folder: Path, **given: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.steps import (
@@ -36,6 +36,10 @@ def reply(status: int = 200, body: object = None, **headers: str) -> Reply:
     )
 
 
+def _no_wait(*_what: object) -> NoReturn:
+    raise AssertionError("the protocol waits by a step that it yields")
+
+
 @dataclass
 class World:
     """The script's world: a clock, what was sent, waited for, emitted and masked."""
@@ -51,7 +55,14 @@ class World:
 
     def conversation(self, **settings: float) -> Conversation:
         retries = RetrySettings(**settings)  # type: ignore[arg-type]  # the settings' own fields
-        surroundings = Surroundings(now=lambda: self.clock, random=lambda: self.random)
+        surroundings = Surroundings(
+            now=lambda: self.clock,
+            random=lambda: self.random,
+            elapsed=lambda: self.clock,
+            sleep=_no_wait,
+            asleep=_no_wait,
+            wait_for=_no_wait,
+        )
         return Conversation(surroundings, retries=retries, secrets=("s3cret",))
 
     def run(self, steps: Steps[T]) -> T:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
+from airflow.sdk import Connection
 
+from aem_guides.bodies import absolute_url
+from aem_guides.connection import read_connection
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
 from aem_guides.protocol.models import JsonValue
@@ -78,6 +81,52 @@ def test_a_number_sign_belongs_to_the_name_of_a_file() -> None:
     assert [part.name for part in instance.download() if part.block] == ["/var/a%231.log"]
 
 
+@pytest.mark.parametrize(
+    ("listed", "asked"),
+    [
+        ("/bin/log?from=https://cdn.example.com/a.log", "/bin/log?from=https://cdn.example.com/a.log"),
+        ("bin/log?from=https://cdn.example.com/a.log", "/bin/log?from=https://cdn.example.com/a.log"),
+        ("/var/a://b.log", "/var/a://b.log"),
+        ("var/a://b.log", "/var/a://b.log"),
+        ("/var/a:b.log", "/var/a:b.log"),
+        ("bulk_2026-02-26T08:59:10.755Z.log", "/bulk_2026-02-26T08:59:10.755Z.log"),
+        ("C:/aem/bulk.log", "/C:/aem/bulk.log"),
+        ("bulk-2026-02-26T08:59:10.log", "/bulk-2026-02-26T08:59:10.log"),
+        ("\\\\cdn.example.com\\a.log", "/%5C%5Ccdn.example.com%5Ca.log"),
+        ("ht\ntps://cdn.example.com/a.log", "/https://cdn.example.com/a.log"),
+        ("http://author:4502", "/"),
+        (
+            "http://author:4502/bin/log?from=https://cdn.example.com/a.log",
+            "/bin/log?from=https://cdn.example.com/a.log",
+        ),
+        ("HTTP://AUTHOR:4502/a.log", "/a.log"),
+        ("//author:4502/a.log", "/a.log"),
+    ],
+)
+def test_what_looks_like_a_url_within_a_path_belongs_to_the_path(listed: str, asked: str) -> None:
+    instance = an_instance([listed], {asked: b"a\n"})
+    assert [part.block for part in instance.download()] == [b"", b"a\n"]
+    assert not instance.sent[-1].is_elsewhere
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "https://cdn.example.com/a.log",
+        "//cdn.example.com/a.log",
+        "http://author:4503/a.log",
+        "https://author:4502/a.log",
+        "http://author:4502@cdn.example.com/a.log",
+        "file:///etc/passwd",
+    ],
+)
+def test_a_file_on_another_origin_is_not_asked_for(listed: str) -> None:
+    instance = an_instance(["/var/a.log", listed], {"/var/a.log": b"a\n"})
+    with pytest.raises(AemGuidesError):
+        instance.download()
+    assert len(instance.sent) == 1
+
+
 @pytest.mark.parametrize("listed", ["http://[x/a.log", "http://author:99999/a.log", "http://author:port/a.log"])
 def test_a_list_of_what_can_be_no_place_is_an_answer_that_cannot_be_read(listed: str) -> None:
     instance = an_instance(["/var/a.log", listed], {})
@@ -124,3 +173,19 @@ def test_a_log_that_is_there_is_not_left_out_whatever_the_job_says() -> None:
         answering(500).says_no_log(hasLogs=False)
     with pytest.raises(AemGuidesError):
         answering(401).says_no_log(hasLogs=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        (
+            "/bin/log?from=https://cdn.example.com/a.log",
+            "http://author:4502/bin/log?from=https://cdn.example.com/a.log",
+        ),
+        ("//cdn.example.com/a.log", "http://author:4502//cdn.example.com/a.log"),
+        ("https://ims.example.com/token", "https://ims.example.com/token"),
+    ],
+)
+def test_a_path_is_asked_of_the_instance_whatever_is_in_its_query(target: str, url: str) -> None:
+    settings = read_connection(Connection(conn_id="c", conn_type="aem_guides", host="http://author:4502", password="t"))
+    assert absolute_url(settings, HttpRequest("GET", target)) == url

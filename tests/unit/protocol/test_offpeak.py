@@ -70,7 +70,7 @@ def test_hours_that_meet_are_one_stretch_and_several_a_day_are_several() -> None
     assert lunch.opens_at(at("2026-11-24T13:00")) == at("2026-11-24T22:00")
 
 
-def test_seconds_count() -> None:
+def test_the_seconds_of_a_time_count() -> None:
     short = hours(entry("22:00:10", "22:00:12"))
     assert short.opens_at(at("2026-11-24T21:00")) == at("2026-11-24T22:00:10")
     assert short.closes_at(at("2026-11-24T22:00:11")) == at("2026-11-24T22:00:12")

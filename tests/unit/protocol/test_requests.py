@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aem_guides.protocol.contract import start
 from aem_guides.protocol.errors import InvalidInputError
+from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.requests import parse_requests, parse_time
 
 NAMES = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="/"), min_size=1, max_size=12).filter(
@@ -51,6 +56,13 @@ def test_each_path_gets_the_exclusions_below_it() -> None:
         ({"paths": ["/content/a"], "file_types": ["PDF"]}, "file_types", "PDF"),
         ({"paths": ["/content/a"], "created_after": "2026-13-01T00:00Z"}, "created_after", "2026-13-01"),
         ({"paths": ["/content/a"], "created_after": "2026-01-01T00:00"}, "created_after", "2026-01-01"),
+        ({"paths": ["/content/a"], "created_after": "9999-12-31T23:59:59-12:00"}, "created_after", "9999-12-31"),
+        ({"paths": ["/content/a"], "created_before": "9999-12-31T23:59:59-00:01"}, "created_before", "9999-12-31"),
+        ({"paths": ["/content/a"], "created_after": "9999-12-31T23:59:59.9999Z"}, "created_after", "9999-12-31"),
+        ({"paths": ["/content/a"], "created_after": "1970-01-01T00:00:00Z"}, "created_after", "1970-01-01"),
+        ({"paths": ["/content/a"], "created_before": "1969-12-31T23:59:59Z"}, "created_before", "1969-12-31"),
+        ({"paths": ["/content/a"], "created_before": "0001-01-01T00:00:00+14:00"}, "created_before", "0001-01-01"),
+        ({"paths": ["/content/a"], "created_after": "1970-01-01T01:00:00+02:00"}, "created_after", "1970-01-01"),
         ({"paths": ["/content/a"], "created_before": 5}, "created_before", "5"),
         (
             {"paths": ["/content/a"], "created_after": "2026-01-02T00:00Z", "created_before": "2026-01-02T00:00Z"},
@@ -87,3 +99,33 @@ def test_no_text_crashes_the_reading_of_times(value: str) -> None:
     except InvalidInputError:
         return
     assert parsed is None or parsed > 0
+
+
+@given(st.datetimes(timezones=st.timezones()), st.sampled_from(["created_after", "created_before"]))
+def test_a_time_that_is_taken_is_sent_and_survives_being_stored(moment: datetime, field: str) -> None:
+    try:
+        (request,) = parse_requests(["/content/a"], **{field: moment.isoformat()})
+    except InvalidInputError:
+        return
+    sent = json.loads(start(request).request.body or b"")
+    assert list(sent["filter"].values()) == [getattr(request, field)]
+    assert ProcessingRequest.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("created_after", 253_402_300_800_000),
+        ("created_before", -1),
+        ("created_before", 0),
+        ("created_after", "soon"),
+        ("created_after", True),
+        ("file_types", "DITAMAP"),
+        ("file_types", ["DITAMAP", 5]),
+        ("excluded_paths", {"/content/a/x": 1}),
+    ],
+)
+def test_a_stored_request_whose_filter_cannot_be_read_is_not_taken_for_one_without(name: str, value: JsonValue) -> None:
+    stored = ProcessingRequest("/content/a").to_json() | {name: value}
+    with pytest.raises(ValueError, match=name):
+        ProcessingRequest.from_json(stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urljoin, urlsplit
@@ -16,6 +17,7 @@ from aem_guides.protocol.steps import Emit, Read, Steps, TransportFailure
 
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LONGEST_LISTING = 16 * 1024 * 1024
 
 
@@ -127,8 +129,7 @@ def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> lis
     checked: list[str] = []
     for position, path in enumerate(paths, 1):
         try:
-            # A file has no fragment: what looks like one is a part of its name.
-            whole = urljoin(base_url.rstrip("/") + "/", path.replace("#", "%23"))
+            whole = urljoin(base_url.rstrip("/") + "/", _reference(path))
             elsewhere, host = _origin(whole) != origin, urlsplit(whole).hostname
         except ValueError:
             hint = f"Entry {position} of logFilePaths is neither a path nor a URL."
@@ -139,8 +140,14 @@ def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> lis
                 "were sent there. Fetch that file by hand, or have the instance list its own paths."
             )
         parts = urlsplit(whole)
-        checked.append(parts.path + (f"?{parts.query}" if parts.query else ""))
+        checked.append((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     return checked
+
+
+def _reference(path: str) -> str:
+    """A URL as it is, and anything else as a path: it may have a colon in it, and has no fragment."""
+    named = path.replace("#", "%23")
+    return named if named.startswith("/") or _URL.match(named) else f"/{named}"
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

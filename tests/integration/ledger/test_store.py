@@ -12,27 +12,11 @@ import pytest
 from sqlalchemy import URL, text
 
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
-from aem_guides.ledger.findings import Remedy
-from aem_guides.ledger.notes import Note, Outcome
-from aem_guides.ledger.records import Snapshot
+from aem_guides.ledger.notes import Outcome
 from aem_guides.ledger.store import Ledger, SupersededError
 from aem_guides.ledger.tables import LEFT_TO_DO, jobs, metadata
 from aem_guides.protocol.models import ProcessingRequest
-from tests.unit.ledger.worlds import INSTANCE, MINUTE, NOW, POLICY, RUN, job, snapshot
-
-ALL = frozenset(Remedy)
-
-
-def apply(ledger: Ledger, shown: Snapshot, remedies: frozenset[Remedy] = ALL) -> set[str]:
-    """Reconcile; the kinds of what was opened."""
-    result = ledger.reconcile(shown, POLICY, remedies, run_id="r", dry_run=False)
-    return {str(finding.key.kind) for finding in result.opened}
-
-
-def note(name: str, *, at: int = NOW - 10 * MINUTE, outcome: Outcome | None = None, **more: object) -> Note:
-    request = ProcessingRequest(f"/content/dam/{name}").to_json()
-    made = Note(INSTANCE, "aem_guides_default", name, request, RUN, "process_path.start_processing", 0, at)
-    return dataclasses.replace(made, outcome=outcome, **more)  # type: ignore[arg-type]
+from tests.support.worlds import ALL, INSTANCE, MINUTE, NOW, POLICY, RUN, apply, job, note, snapshot
 
 
 def test_the_migrated_schema_is_that_of_the_tables(address: URL) -> None:

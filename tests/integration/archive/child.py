@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileOpener  # type: ignore[import-
 from aem_guides import archive, archive_storage
 from aem_guides.protocol.errors import ArchiveError
 from aem_guides.protocol.procedures.parts import ArchivePart
-from tests.unit.archive.fakes import FakeSource, a_folder, a_zip, as_zip, store, visible
+from tests.support.archives import FakeSource, a_folder, a_zip, as_zip, store, visible
 
 BIG = 3 * 1024 * 1024
 

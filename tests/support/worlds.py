@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from aem_guides.ledger.findings import FindingKey, FindingKind
+from aem_guides.ledger.findings import FindingKey, FindingKind, Remedy
+from aem_guides.ledger.notes import Note, Outcome
 from aem_guides.ledger.reconcile import LedgerView, ReconcilePolicy, Reconciliation, reconcile
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot, request_of
-from aem_guides.protocol.models import Job
+from aem_guides.ledger.store import Ledger
+from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.states import state_of_word
 
 INSTANCE = "author.example.com"
@@ -16,6 +18,7 @@ NOW = 1_800_000_000_000
 MINUTE = 60_000
 RUN = RunKey("aem_guides_process_assets", "manual__1")
 POLICY = ReconcilePolicy()
+ALL = frozenset(Remedy)
 
 
 def job(name: str, word: str = "SUCCESS", *, start: int = NOW - 30 * MINUTE, **more: object) -> Job:
@@ -103,3 +106,15 @@ def after(ledger: LedgerView, shown: Snapshot, result: Reconciliation) -> Ledger
 
 def key(kind: FindingKind, subject: str) -> FindingKey:
     return FindingKey(kind, subject)
+
+
+def apply(ledger: Ledger, shown: Snapshot, remedies: frozenset[Remedy] = ALL) -> set[str]:
+    """Reconcile; the kinds of what was opened."""
+    result = ledger.reconcile(shown, POLICY, remedies, run_id="r", dry_run=False)
+    return {str(finding.key.kind) for finding in result.opened}
+
+
+def note(name: str, *, at: int = NOW - 10 * MINUTE, outcome: Outcome | None = None, **more: object) -> Note:
+    request = ProcessingRequest(f"/content/dam/{name}").to_json()
+    made = Note(INSTANCE, "aem_guides_default", name, request, RUN, "process_path.start_processing", 0, at)
+    return dataclasses.replace(made, outcome=outcome, **more)  # type: ignore[arg-type]

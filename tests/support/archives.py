@@ -106,3 +106,13 @@ def visible(folder: ObjectStoragePath) -> list[str]:
     """All names in a local folder, hidden ones too."""
     path = Path(folder.path)
     return sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+
+
+def archived_lines(base: Path) -> list[str]:
+    """The lines of every log archive below a folder."""
+    lines: list[str] = []
+    for place in sorted(base.rglob("logs.zip")):
+        with zipfile.ZipFile(place) as stored:
+            for name in stored.namelist():
+                lines.extend(stored.read(name).decode().splitlines())
+    return lines

@@ -16,8 +16,7 @@ from aem_guides.ledger import database
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
 from aem_guides.ledger.recorder import record
 from aem_guides.ledger.store import Ledger
-from tests.unit.ledger.test_store import apply, note
-from tests.unit.ledger.worlds import INSTANCE, job, snapshot
+from tests.support.worlds import INSTANCE, apply, job, note, snapshot
 
 MIGRATIONS = Path(database.__file__).with_name("migrations")
 NEXT = '''

@@ -1,0 +1,17 @@
+"""What a mapped task is called in Airflow's grid."""
+
+from __future__ import annotations
+
+LONGEST_LABEL = 250
+"""Airflow's database takes no longer one, and then refuses every message of the task's state."""
+
+_HEAD = LONGEST_LABEL // 2 - 1
+_TAIL = LONGEST_LABEL - _HEAD - 1
+
+
+def map_label(expression: str) -> str:
+    """The template of a mapped task's label that shows what a Jinja expression gives, shortened in its middle."""
+    return (
+        f"{{% set label = ({expression}) | string %}}"
+        f"{{{{ label if label | length <= {LONGEST_LABEL} else label[:{_HEAD}] ~ '…' ~ label[-{_TAIL}:] }}}}"
+    )

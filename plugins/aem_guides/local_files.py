@@ -1,0 +1,32 @@
+"""Files of the machine that a task runs on: those that whoever may trigger a DAG may name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk.configuration import conf
+
+
+def airflow_home() -> Path:
+    """AIRFLOW_HOME, absolute."""
+    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return Path(home).expanduser().absolute()
+
+
+def paths_files_folder() -> Path:
+    """`[aem_guides] paths_files_folder` of Airflow's configuration; else `aem_guides/paths` below AIRFLOW_HOME."""
+    configured = conf.get("aem_guides", "paths_files_folder", fallback="")
+    return Path(configured) if configured else airflow_home() / "aem_guides" / "paths"
+
+
+def within(folder: Path, path: str) -> Path | None:
+    """Where a path leads, which counts from the folder where it is relative; None where that is not below the folder.
+
+    Links and `..` are followed first.
+    """
+    try:
+        root, place = folder.resolve(), (folder / path).resolve()
+    except (OSError, ValueError, RuntimeError):  # links in a circle, NUL in a name
+        return None
+    return place if place.is_relative_to(root) and place != root else None

@@ -1,0 +1,59 @@
+"""Clocks that the code under test and the emulator share, and by which a test waits twenty times less than it says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aem_guides.protocol.steps import Surroundings
+
+FAST = 20.0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A clock that runs `speed` times as fast as the machine's since it was made.
+
+    What does not go by it: time-outs of sockets, other programs than the emulator, certificates.
+    """
+
+    speed: float = 1.0
+    start: float = field(default_factory=time.time)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.start + (time.time() - self.start) * self.speed
+
+    def today(self) -> datetime:
+        """Now, as a date and time in UTC."""
+        return datetime.fromtimestamp(self.now(), tz=UTC)
+
+    def elapsed(self) -> float:
+        """Seconds since some moment or other."""
+        return time.monotonic() * self.speed
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        time.sleep(seconds / self.speed)
+
+    async def asleep(self, seconds: float) -> None:
+        """Let so many seconds pass, and others go on meanwhile."""
+        await asyncio.sleep(seconds / self.speed)
+
+    async def wait_for(self, what: Awaitable[object], seconds: float) -> object:
+        """Await something for no longer than so many seconds."""
+        return await asyncio.wait_for(what, seconds / self.speed)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """The world in which this is the clock."""
+        return Surroundings(self.now, random.random, self.elapsed, self.sleep, self.asleep, self.wait_for)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What makes an emulator go by this clock."""
+        return ("--speed", str(self.speed), "--clock-from", repr(self.start))

@@ -1,0 +1,42 @@
+"""The state store of an asset, in which notes outlive triggers and tasks; for tests without Airflow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import cast
+
+from aem_guides.bodies import surroundings
+from aem_guides.protocol.batch import PathNote
+from aem_guides.protocol.models import JsonValue, ProcessingRequest
+
+
+class KeptNotes:
+    """Notes that outlive triggers and event loops; `writes_take` seconds each. `written`: there is at least one."""
+
+    def __init__(self, writes_take: float = 0.0) -> None:
+        self.values: dict[str, str] = {}
+        self.written = asyncio.Event()
+        self._writes_take = writes_take
+
+    async def aget(self, key: str) -> JsonValue:
+        return self.get(key)
+
+    async def aset(self, key: str, value: JsonValue) -> None:
+        await surroundings().asleep(self._writes_take)
+        self.set(key, value)
+
+    def get(self, key: str) -> JsonValue:
+        return cast("JsonValue", json.loads(self.values.get(key, "null")))
+
+    def set(self, key: str, value: JsonValue) -> None:
+        assert value is not None, "Airflow refuses to store nothing"
+        self.values[key] = json.dumps(value)
+        self.written.set()
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+    def note(self, path: str) -> PathNote | None:
+        """What was noted of a path."""
+        return PathNote.read(self.get(path), ProcessingRequest(path))
