@@ -348,7 +348,7 @@ def test_a_question_that_the_instance_forgot_is_asked_anew(body: Body, emulator:
     emulator.virtual_folder(path, 10, rate=1000)
     follow_to_end(body, start(body, path))
     notices: list[object] = []
-    emulator.fault("asset_status", "status", status=400, body="No job found for this jobId")
+    emulator.fault("asset_status", "status", status=400, after=1, body="No job found for this jobId")
     request = ProcessingRequest(path)
     found = body.drive(
         lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)), notices.append

@@ -56,7 +56,7 @@ def test_a_history_that_is_not_there_yet_keeps_what_is_known_of_a_start_in_doubt
     task = AemGuidesStartProcessingOperator(task_id="start", path=path)
     with pytest.raises(NotFoundError) as caught:
         task.execute(ti.context())
-    assert caught.value.retry is Retry.BRIEFLY
+    assert caught.value.retry is Retry.USEFUL
     started = task.execute(ti.begin_try(2, max_tries=7).context())
     (job,) = emulator.jobs(path)
     assert (started["processing_id"], started["origin"]) == (job["processing_id"], "recovered")

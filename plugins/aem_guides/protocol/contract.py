@@ -166,6 +166,11 @@ def start_asset_status(paths: tuple[str, ...], excluded_paths: tuple[str, ...] =
     return Call("start asset status", _post(f"{_BASE}/assets/status", body), read)
 
 
+def asset_status_is_there() -> Call[None]:
+    """Ask for no asset status in particular: refused where the endpoint is there, 404 where it is not."""
+    return Call("asset status", _get(f"{_BASE}/assets/status"), _nothing)
+
+
 def asset_status(job_id: str) -> Call[AssetStatusReport]:
     """The answer to `start_asset_status`, once it is there."""
     return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _read_asset_status)

@@ -7,6 +7,7 @@ tells so, and the procedures decide.
 from __future__ import annotations
 
 import contextlib
+import copy
 import email.utils
 import html
 import json
@@ -111,6 +112,12 @@ class Conversation:
         self._secrets = {secret for secret in secrets if secret}
         self._csrf_token = ""
         self._clock_difference = 0.0
+
+    def without_retries(self) -> Conversation:
+        """The same conversation, in which each request is sent once."""
+        hurried = copy.copy(self)
+        hurried.retries = replace(self.retries, attempts=1)
+        return hurried
 
     def now(self) -> float:
         """Our own clock, in seconds since the epoch."""
@@ -238,8 +245,9 @@ class Conversation:
         if status == 407:
             return _not_acted_on(RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN))
         if status in _NOT_NOW or status >= 500:
-            retry_after, hint = _retry_after(reply, self.now()), _NOT_NOW.get(status)
-            return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after, hint=hint)
+            retry_after = _retry_after(reply, self.now())
+            cause = _NOT_NOW.get(status)
+            return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after, hint=cause)
         return RejectedError(label, status, excerpt, attempts=attempts)
 
     def _in_mid_run(self, refusal: AnswerError) -> AnswerError:

@@ -52,8 +52,10 @@ def cancel_and_confirm(
 ) -> Steps[CancelOutcome]:
     """Ask to cancel, and look until the job has ended or the time is over. Raises nothing but what a body raises.
 
-    A job that is still active after ten seconds is asked again: the first request may have been lost.
+    Each request is sent once a look, and waits behind no retry and no `Retry-After`: who cancels is in a hurry. A job
+    that is still active after ten seconds is asked again: the first request may have been lost.
     """
+    talk = talk.without_retries()
     deadline = talk.now() + within_seconds
     why = "the instance did not answer"
     job: Job | None = None

@@ -12,6 +12,7 @@ from aem_guides.protocol.errors import (
     DoubtfulStartError,
     JobFailedError,
     MalformedAnswerError,
+    NotFoundError,
     RejectedError,
     UnavailableError,
     UnreachableError,
@@ -48,6 +49,9 @@ def resume_once(
             processing_id = yield from talk.call(contract.resume(job.processing_id))
         except RejectedError as refusal:
             found = yield from settle_resume(talk, job, request, intent)
+            if found is None and isinstance(refusal, NotFoundError) and attempt < _ATTEMPTS:
+                yield Wait(talk.retries.backoff(attempt, talk.surroundings.random()), f"not resumed yet: {refusal}")
+                continue
             if found is None:
                 raise JobFailedError(
                     f"Job {job.processing_id} cannot be resumed. {refusal}", job, resumable=False

@@ -13,6 +13,7 @@ from aem_guides.protocol.errors import (
     AuthenticationError,
     DoubtfulStartError,
     MalformedAnswerError,
+    NotFoundError,
     RejectedError,
     StartRefusedError,
     UnavailableError,
@@ -21,8 +22,17 @@ from aem_guides.protocol.errors import (
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
 from aem_guides.protocol.offpeak import OffPeakHours
 from aem_guides.protocol.pacing import crowd, in_words
+from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting
 from aem_guides.protocol.steps import Emit, Steps, Wait
+
+_SCHEDULER_AHEAD_SECONDS = 300.0
+"""How far the clock of the scheduler, by which an interval has passed, may be ahead of this worker's."""
+
+_LONGEST_CLOCK_WAIT_SECONDS = 600.0
+"""How long an instance whose clock is behind ours is waited for at the most."""
+
+_CLOCK_STRETCH_SECONDS = 60.0
 
 
 class OnActiveJob(enum.StrEnum):
@@ -110,7 +120,7 @@ def start_once(
         if pending is not None and (late := _late(pending, request, history)) is not None:
             return (yield from _take(pending, late, Origin.RECOVERED))
         if (seconds := _until_interval_ends(talk, request)) > 0:
-            yield Wait(seconds, f"{request.path}: created_before is still to come by the instance's clock")
+            yield from _wait_for_interval(request, seconds)
             continue
         attempt += 1
         obstacle = _obstacle(history, request, policy)
@@ -170,6 +180,8 @@ def _post(
         history = yield from talk.call(contract.history())
         if pending is not None and (late := _late(pending, request, history)) is not None:
             return (yield from _take(pending, late, Origin.RECOVERED))
+        if isinstance(refusal, NotFoundError):  # the history is there: this part of the instance still starts
+            return _NotAccepted(refusal)
         return (yield from _after_refusal(history, request, intent, policy, refusal))
     except (UnavailableError, UnreachableError, MalformedAnswerError, AuthenticationError) as doubt:
         if not doubt.sent:
@@ -223,14 +235,27 @@ def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job 
 
 
 def _until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float:
-    """Seconds until `created_before`, which has passed here, has passed by the instance's clock too.
+    """Seconds until `created_before` has passed by the instance's clock and by ours.
 
-    Assets get their creation time from that clock: what is created until then would be in no interval.
+    Assets get their creation time from the instance's clock: what is created until then would be in no interval. An end
+    that is far ahead was meant so; and an instance whose clock is far behind is not waited for longer than is sensible.
     """
     end = request.created_before
-    if end is None or end > talk.now() * 1000:
+    if end is None or end / 1000 - talk.now() > _SCHEDULER_AHEAD_SECONDS:
         return 0.0
-    return (end - talk.instance_now()) / 1000
+    ours = end / 1000 - talk.now()
+    theirs = (end - talk.instance_now()) / 1000
+    return max(ours, min(theirs, ours + _LONGEST_CLOCK_WAIT_SECONDS))
+
+
+def _wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None]:
+    """Wait in short stretches, since the clock that is waited for is read anew with each history."""
+    text = (
+        f"{request.path}: created_before is still to come by the instance's clock; waiting up to {in_words(seconds)}. "
+        "Check the clock of the instance if that is long."
+    )
+    yield Emit(Notice(Level.WARNING, text))
+    yield Wait(min(seconds, _CLOCK_STRETCH_SECONDS), text)
 
 
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:

@@ -25,6 +25,7 @@ _AT_WORK_OF_SOME = frozenset({AssetState.PROCESSING})
 """Of a request with a filter, assets that were left out are pending, too, and for ever."""
 
 _QUESTIONS = 3
+_LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0)
 
 _LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})?) ?%")
 
@@ -87,16 +88,35 @@ def verify_assets(
     """
     began = talk.now()
     busy = _AT_WORK_OF_SOME if request.has_filter() else _AT_WORK
+    if not (yield from _can_be_asked(talk)):
+        return None
     while True:
-        try:
-            assets = yield from _ask(talk, request, began, within_seconds, pacing)
-        except NotFoundError:
-            return None
+        assets = yield from _ask(talk, request, began, within_seconds, pacing)
         at_work = sum(asset.state in busy for asset in assets)
         if not at_work:
             return _sum_up(assets)
         yield Emit(Notice(Level.INFO, f"{at_work:,} of {len(assets):,} assets below {request.path} are still at work"))
         yield from _pause(talk, began, within_seconds, pacing, f"{at_work:,} assets below {request.path} still at work")
+
+
+def _can_be_asked(talk: Conversation) -> Steps[bool]:
+    """Whether the instance has an asset status.
+
+    Asked by GET, since Sling takes a POST to a path without a servlet for "make a node here". That it has none takes a
+    history that was read, and several looks: an author that starts answers 404 for a while.
+    """
+    for pause in (*_LOOK_AGAIN_AFTER, None):
+        try:
+            yield from talk.call(contract.asset_status_is_there())
+        except NotFoundError:
+            yield from talk.call(contract.history())
+        except RejectedError:
+            return True
+        else:
+            return True
+        if pause is not None:
+            yield Wait(pause, "the asset status is not there, looking again")
+    return False
 
 
 def _ask(
