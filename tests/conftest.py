@@ -24,7 +24,9 @@ from hypothesis import settings as hypothesis_settings  # noqa: E402
 from tests.support.airflow_stack import LiveAirflow  # noqa: E402
 from tests.support.clocks import Clock  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
+from tests.support.instances import Instances  # noqa: E402
 from tests.support.times import keep_times  # noqa: E402
+from tests.support.together import Played, Stage, chosen, played_together  # noqa: E402
 
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.load_profile("steady")
@@ -74,3 +76,25 @@ def airflow(live_emulator: EmulatorProcess) -> Iterator[LiveAirflow]:
     """One real Airflow for all tests of a session."""
     with LiveAirflow(live_emulator) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def stage(airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The one Airflow with an instance for all that leave it as it is."""
+    instances = Instances(airflow, tmp_path_factory.mktemp("instances"))
+    with instances.new() as common:
+        yield Stage(airflow, common, instances)
+
+
+@pytest.fixture(scope="session")
+def played(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Played]:
+    """The scenarios of all chosen tests, begun together."""
+    with played_together(chosen(request.session.items, "played"), stage) as begun:
+        yield begun
+
+
+@pytest.fixture
+def undisturbed(stage: Stage, played: Played) -> Stage:
+    """The stage when all scenarios have ended."""
+    played.wait_for_all()
+    return stage

@@ -26,6 +26,10 @@ class AirflowRest:
     def close(self) -> None:
         self._client.close()
 
+    def be_patient(self, seconds: float) -> None:
+        """Wait so long for an answer: on a machine that is very busy, even the server of one user is slow."""
+        self._client.timeout = httpx.Timeout(seconds)
+
     def healthy(self) -> bool:
         """Whether the API answers and scheduler, triggerer and DAG processor have a heartbeat."""
         try:

@@ -81,12 +81,16 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
 
 
 def build_batch_tasks(
-    done_before: Callable[[str], DoneBefore] = done_in_outcomes, filter_end: FilterEnd | None = None
+    done_before: Callable[[str], DoneBefore] = done_in_outcomes,
+    filter_end: FilterEnd | None = None,
+    *,
+    in_flight: int = IN_FLIGHT,
 ) -> None:
     """Put the tasks into the DAG that is being built; its parameters are those of `process_batch_params`.
 
     :param done_before: gives, for the name of a batch, the function that tells what was processed well before.
     :param filter_end: only assets created in a run's data interval are processed; how the instance reads its end.
+    :param in_flight: paths of one run that are with the triggerer at the same time.
     """
     planned = _plan_task(done_before, filter_end)
     check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
@@ -109,7 +113,7 @@ def build_batch_tasks(
         outlets=[PROCESSED],
         retries=12,
         do_xcom_push=False,
-        max_active_tis_per_dagrun=IN_FLIGHT,
+        max_active_tis_per_dagrun=in_flight,
         map_index_template=map_label("task.request['path'] if task.request else ''"),
     ).expand(block=planned, position=list(range(BLOCK)))
     progress = AemGuidesBatchProgressOperator(

@@ -58,3 +58,9 @@ def test_it_has_one_task_a_path_and_a_task_for_progress(dag: DAG) -> None:
 
 def test_the_form_takes_as_many_paths_as_airflow_can_map_over() -> None:
     assert most_paths() == MOST_PATHS_IN_FORM
+
+
+def test_so_many_paths_are_with_the_triggerer_as_leave_room_for_others(dag: DAG) -> None:
+    limit = dag.get_task("process_path").max_active_tis_per_dagrun
+    assert limit is not None
+    assert 100 <= limit <= 500

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import pytest
-
-from tests.e2e.test_reconcile_history import start_foreign
 from tests.support.airflow_stack import DAG, LiveAirflow
+from tests.support.control import start_foreign
+from tests.support.instances import FAST, Instance
+from tests.support.runs import Run
+from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
-NAME = f"Handbücher {uuid.uuid4().hex[:6]}"
-PATH = f"/content/dam/{NAME}"
 DOWNSTREAM = "publish_for_tests"
 _DAG = """
 from airflow.sdk import DAG, get_current_context, task
 from aem_guides.assets import watched_asset
 
-WATCHED = watched_asset("{host}", "{path}", poll_seconds=1)
+WATCHED = watched_asset("{host}", "{path}", aem_guides_conn_id="{connection_id}", poll_seconds=1)
 
 with DAG(dag_id="publish_for_tests", schedule=[WATCHED], catchup=False):
 
@@ -31,15 +31,15 @@ with DAG(dag_id="publish_for_tests", schedule=[WATCHED], catchup=False):
 """
 
 
-@pytest.fixture(scope="module")
-def downstream(airflow: LiveAirflow) -> Iterator[str]:
-    host = urlsplit(airflow.emulator.url).netloc
-    airflow.emulator.virtual_folder(PATH, 5)
+@contextmanager
+def downstream_of(instance: Instance, path: str) -> Iterator[None]:
+    """While there is a DAG that is scheduled on a path."""
+    airflow, host = instance.airflow, urlsplit(instance.emulator.url).netloc
     file: Path = airflow.folder / "dags" / "publish_for_tests.py"
-    file.write_text(_DAG.format(host=host, path=PATH), encoding="utf-8")
-    airflow.wait_until(lambda: airflow.rest.has_dag(DOWNSTREAM), "the DAG", within=180)
+    file.write_text(_DAG.format(host=host, path=path, connection_id=instance.connection_id), encoding="utf-8")
     try:
-        yield f"aem-guides://{host}/content/dam/{quote(NAME)}"
+        airflow.wait_until(lambda: airflow.rest.has_dag(DOWNSTREAM), "the DAG")
+        yield
     finally:
         file.unlink()
 
@@ -51,38 +51,47 @@ def told(airflow: LiveAirflow) -> list[dict[str, object]]:
     return [extra for extras in found for extra in extras]
 
 
-def test_a_success_updates_the_asset_with_counts_archive_and_checksum(airflow: LiveAirflow, downstream: str) -> None:
-    run_id, state = airflow.run({"paths": [PATH]})
-    assert state == "success"
-    (row,) = airflow.rest.xcom(DAG, run_id, "report")
-    airflow.wait_until(lambda: any(e.get("run") == f"{DAG} / {run_id}" for e in told(airflow)), "the event", 180)
-    (extra,) = (extra for extra in told(airflow) if extra.get("run") == f"{DAG} / {run_id}")
-    assert {name: extra[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")} == {
-        name: row[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")
-    }
-    uris = {asset["uri"] for asset in airflow.rest.request("GET", "/assets", params={"limit": 1000})["assets"]}
-    assert downstream in uris
+def uris_of_assets(airflow: LiveAirflow) -> set[str]:
+    return {asset["uri"] for asset in airflow.rest.request("GET", "/assets", params={"limit": 1000})["assets"]}
 
 
-def test_a_job_that_nobody_started_through_airflow_starts_what_comes_after(
-    airflow: LiveAirflow, downstream: str
-) -> None:
-    started: set[str] = set()
+@lasting
+def a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after(stage: Stage) -> None:
+    airflow, name = stage.airflow, f"Handbücher {uuid.uuid4().hex[:6]}"
+    path = f"/content/dam/{name}"
+    with stage.instances.new() as instance, downstream_of(instance, path):
+        emulator = instance.emulator
+        emulator.virtual_folder(path, 5)
+        run = Run(instance, path, instance.trigger(path))
+        assert run.end() == "success"
+        row, label = run.row(), f"{DAG} / {run.run_id}"
+        airflow.wait_until(lambda: any(extra.get("run") == label for extra in told(airflow)), "the run's event")
+        (extra,) = (extra for extra in told(airflow) if extra.get("run") == label)
+        assert {name: extra[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")} == {
+            name: row[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")
+        }
+        assert f"aem-guides://{urlsplit(emulator.url).netloc}/content/dam/{quote(name)}" in uris_of_assets(airflow)
+        started: set[str] = set()
 
-    def is_told() -> bool:
-        # What had ended before the watcher's first look is no news: so jobs are started until one is told.
-        if all(job["state"] == "SUCCESS" for job in airflow.emulator.jobs(PATH)):
-            started.add(start_foreign(airflow.emulator, PATH))
-        payloads = [extra.get("payload") for extra in told(airflow)]
-        return any(isinstance(p, dict) and p["processing_id"] in started for p in payloads)
+        def is_told() -> bool:
+            # What had ended before the watcher's first look is no news: so jobs are started until one is told.
+            if all(job["state"] == "SUCCESS" for job in emulator.jobs(path)):
+                started.add(start_foreign(emulator, path))
+            payloads = [extra.get("payload") for extra in told(airflow)]
+            return any(isinstance(p, dict) and p["processing_id"] in started for p in payloads)
 
-    airflow.wait_until(is_told, "the event", within=180)
+        airflow.wait_until(is_told, "the event of a job of somebody else")
 
 
-def test_a_failed_job_updates_nothing(airflow: LiveAirflow, downstream: str) -> None:
-    path = f"/content/dam/never-{uuid.uuid4().hex[:6]}"
-    airflow.emulator.virtual_folder(path, 10, fail_at=0.5, resumable=False)
-    _, state = airflow.run({"paths": [path]})
-    assert state == "failed"
-    uris = {asset["uri"] for asset in airflow.rest.request("GET", "/assets", params={"limit": 1000})["assets"]}
-    assert not any(uri.endswith(path) for uri in uris)
+def a_failed_job_updates_nothing(stage: Stage) -> None:
+    run = Run.begin(stage.common, files=10, rate=FAST, fail_at=0.5, resumable=False)
+    assert run.end() == "failed"
+    assert not any(uri.endswith(run.path) for uri in uris_of_assets(stage.airflow))
+
+
+@scenarios(
+    a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after,
+    a_failed_job_updates_nothing,
+)
+def test_assets_tell_what_was_processed(played: Played, scenario: Scenario) -> None:
+    played.result(scenario)

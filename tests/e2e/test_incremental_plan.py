@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.support.airflow_stack import LiveAirflow
+from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 PLAN = "aem_guides_plan_ten_days"
 FOLDER = "/content/dam/ten-days"
@@ -37,7 +38,9 @@ def read_again(airflow: LiveAirflow) -> None:
         os.utime(airflow.folder / "dags" / name)
 
 
-def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflow) -> None:
+@lasting
+def a_backfill_over_ten_days_processes_every_asset_once(stage: Stage) -> None:
+    airflow = stage.airflow
     begin = FIRST.astimezone(UTC) - timedelta(hours=MARGIN)
     files = HOURS + 2 * MARGIN
     airflow.emulator.virtual_folder(
@@ -52,7 +55,7 @@ def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflo
     airflow.rest.request("POST", "/backfills", json=backfill)
 
     airflow.wait_until(
-        lambda: all(run["state"] in ("success", "failed") for run in runs(airflow, "backfill")), "the backfill", 300
+        lambda: all(run["state"] in ("success", "failed") for run in runs(airflow, "backfill")), "the backfill"
     )
     done = runs(airflow, "backfill")
     assert [run["state"] for run in done] == ["success"] * 10
@@ -67,7 +70,7 @@ def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflo
     shown = sorted((run["data_interval_start"], run["data_interval_end"]) for run in done)
     assert [tuple(int(datetime.fromisoformat(t).timestamp() * 1000) for t in pair) for pair in shown] == bounds
 
-    assert airflow.rest.wait_for_run(PLAN, by_hand, 120) == "failed"
+    assert airflow.end_of(PLAN, by_hand) == "failed"
     where = f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1"
     log = airflow.rest.request("GET", where, params={"full_content": "true"})
     assert "data_interval: None is not valid" in json.dumps(log)
@@ -76,7 +79,9 @@ def test_a_backfill_over_ten_days_processes_every_asset_once(airflow: LiveAirflo
     assert told.read_text() == f"failed: {by_hand}\n"
 
 
-def test_a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(airflow: LiveAirflow) -> None:
+@lasting
+def a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(stage: Stage) -> None:
+    airflow = stage.airflow
     began = datetime.now(UTC)
     good = airflow.plans_file.read_text()
     airflow.plans_file.write_text(good + BROKEN)
@@ -99,3 +104,11 @@ def test_a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(ai
         airflow.plans_file.write_text(good)
         read_again(airflow)
     airflow.wait_until(lambda: not airflow.rest.import_errors_since(began), "the end of the import error")
+
+
+@scenarios(
+    a_backfill_over_ten_days_processes_every_asset_once,
+    a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule,
+)
+def test_plans_keep_what_they_promise(played: Played, scenario: Scenario) -> None:
+    played.result(scenario)

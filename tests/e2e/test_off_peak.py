@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime, timedelta
 
-from tests.support.airflow_stack import DAG, START, WAIT, LiveAirflow
+from tests.support.airflow_stack import START, WAIT
+from tests.support.runs import Run
+from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 FILES = 200
 OPEN, PERIOD, COUNT = 15, 30, 60
@@ -38,41 +39,38 @@ def within(hours: list[dict[str, str]], milliseconds: int) -> bool:
     )
 
 
-def test_a_folder_that_takes_three_off_peak_hours_is_processed_whole_and_every_asset_once(airflow: LiveAirflow) -> None:
-    path = f"/content/dam/nightly-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(path, FILES, rate=0.5)
-    airflow.emulator.settings(resume_keeps_id=False)
-    try:
+@lasting
+def a_folder_that_takes_three_off_peak_hours_is_processed_whole_and_every_asset_once(stage: Stage) -> None:
+    with stage.instances.new({"resume_keeps_id": False}) as instance:
         hours = hours_every_few_seconds()
-        run_id = airflow.rest.trigger(DAG, {"paths": [path], "only_between": hours, "max_resumes": 0})
-        airflow.wait_until(lambda: len(airflow.emulator.jobs(path)) >= 3, "the third off-peak hours", within=300)
-        airflow.emulator.virtual_folder(path, FILES, rate=100)
-        assert airflow.rest.wait_for_run(DAG, run_id, 180) == "success"
-    finally:
-        airflow.emulator.settings(resume_keeps_id=True)
-    *earlier, last = airflow.emulator.jobs(path)
-    assert [job["state"] for job in earlier] == ["CANCELLED"] * len(earlier)
-    assert all(within(hours, job["started"]) for job in [*earlier, last])
-    assets = airflow.emulator.assets(path)
-    assert [asset["times_processed"] for asset in assets] == [1] * FILES
-    (row,) = airflow.rest.xcom(DAG, run_id, "report")
-    assert (row["state"], row["processing_id"], row["resumes"]) == ("SUCCESS", last["processing_id"], len(earlier))
-    assert row["log_lines"] == sum(job["lines"] for job in [*earlier, last])
-    assert last["processing_id"] in row["archive_uri"]
-    log = "\n".join(airflow.log(run_id, WAIT, map_index=0))
-    assert "is held back until" in log
+        run = Run.begin(instance, files=FILES, rate=0.5, conf={"only_between": hours, "max_resumes": 0})
+        stage.airflow.wait_until(lambda: len(run.jobs()) >= 3, "the third off-peak hours")
+        run.hasten()
+        assert run.end() == "success"
+        *earlier, last = instance.emulator.jobs(run.path)
+        assert [job["state"] for job in earlier] == ["CANCELLED"] * len(earlier)
+        assert all(within(hours, job["started"]) for job in [*earlier, last])
+        assert run.times_processed() == [1] * FILES
+        row = run.row()
+        assert (row["state"], row["processing_id"], row["resumes"]) == ("SUCCESS", last["processing_id"], len(earlier))
+        assert row["log_lines"] == sum(job["lines"] for job in [*earlier, last])
+        assert last["processing_id"] in str(row["archive_uri"])
+        assert "is held back until" in "\n".join(run.log(WAIT))
 
 
-def test_a_start_outside_the_off_peak_hours_waits_for_them_in_the_triggerer_and_says_until_when(
-    airflow: LiveAirflow,
-) -> None:
-    path = f"/content/dam/held-back-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(path, 5)
+def a_start_outside_the_off_peak_hours_waits_for_them_in_the_triggerer_and_says_until_when(stage: Stage) -> None:
     later = datetime.now(UTC) + timedelta(hours=6)
     only_between = {"from": f"{later:%H}:00", "to": f"{later:%H}:30", "timezone": "UTC"}
-    run_id = airflow.rest.trigger(DAG, {"paths": [path], "only_between": only_between})
-    airflow.wait_for_state(run_id, START, "deferred", map_index=0)
-    said = f"held back until {later:%Y-%m-%d %H}:00 UTC"
-    airflow.wait_until(lambda: said in "".join(airflow.log(run_id, START, map_index=0)), "the log says until when")
-    airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
-    assert not airflow.emulator.jobs(path)
+    run = Run.begin(stage.common, files=5, conf={"only_between": only_between})
+    run.wait_for(START, "deferred")
+    run.wait_for_words(f"held back until {later:%Y-%m-%d %H}:00 UTC", START)
+    run.fail()
+    assert not run.jobs()
+
+
+@scenarios(
+    a_folder_that_takes_three_off_peak_hours_is_processed_whole_and_every_asset_once,
+    a_start_outside_the_off_peak_hours_waits_for_them_in_the_triggerer_and_says_until_when,
+)
+def test_off_peak_hours_are_kept(played: Played, scenario: Scenario) -> None:
+    played.result(scenario)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-
-import pytest
-
-from tests.support.airflow_stack import LiveAirflow
-from tests.support.instances import SLOW, Instances
-from tests.support.together import Scenario, played_together, scenarios
+from tests.support.instances import SLOW
+from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 ALONE = "operators_alone"
 FILES = 120
 
 
-def start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves(instances: Instances) -> None:
-    airflow = instances.airflow
-    with instances.new() as instance:
+@lasting
+def start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves(stage: Stage) -> None:
+    airflow = stage.airflow
+    with stage.instances.new() as instance:
         path = instance.folder(FILES, rate=SLOW)
+        airflow.wait_until(lambda: airflow.rest.has_dag(ALONE), "the DAG")
         run_id = airflow.rest.trigger(ALONE, {"path": path, "connection_id": instance.connection_id})
         airflow.wait_until(lambda: airflow.rest.xcom(ALONE, run_id, "cancel"), "the end of cancel")
         instance.hasten(path, FILES)
-        assert airflow.rest.wait_for_run(ALONE, run_id, 600) == "success"
+        assert airflow.end_of(ALONE, run_id) == "success"
         (job,) = instance.emulator.jobs(path)
         assert (job["state"], job["resumes"]) == ("SUCCESS", 1)
         assert [asset["times_processed"] for asset in instance.emulator.assets(path)] == [1] * FILES
@@ -36,13 +32,15 @@ def start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves(
         assert job["processing_id"] in {entry["processing_id"] for entry in history}
 
 
+@lasting
 def a_task_that_waits_in_a_worker_cancels_its_job_when_marked_failed_but_not_when_it_dies_or_is_cleared(
-    instances: Instances,
+    stage: Stage,
 ) -> None:
-    airflow = instances.airflow
-    with instances.new() as instance:
+    airflow = stage.airflow
+    with stage.instances.new() as instance:
         path = instance.folder(FILES, rate=SLOW)
         conf = {"path": path, "connection_id": instance.connection_id, "interrupt": False}
+        airflow.wait_until(lambda: airflow.rest.has_dag(ALONE), "the DAG")
         run_id = airflow.rest.trigger(ALONE, conf)
 
         def wait_for_try(number: int) -> None:
@@ -69,18 +67,9 @@ def a_task_that_waits_in_a_worker_cancels_its_job_when_marked_failed_but_not_whe
         airflow.wait_until(lambda: states() == ["CANCELLED"], "cancelled")
 
 
-@pytest.fixture(scope="module")
-def played(
-    request: pytest.FixtureRequest, airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Scenario[Instances], Future[None]]]:
-    airflow.wait_until(lambda: airflow.rest.has_dag(ALONE), "the DAG")
-    with played_together(request, Instances(airflow, tmp_path_factory.mktemp("alone"))) as futures:
-        yield futures
-
-
 @scenarios(
     start_cancel_resume_wait_pull_archive_verify_and_history_work_by_themselves,
     a_task_that_waits_in_a_worker_cancels_its_job_when_marked_failed_but_not_when_it_dies_or_is_cleared,
 )
-def test_a_dag_of_ones_own(played: Mapping[Scenario[Instances], Future[None]], scenario: Scenario[Instances]) -> None:
-    played[scenario].result()
+def test_a_dag_of_ones_own(played: Played, scenario: Scenario) -> None:
+    played.result(scenario)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 
 import httpx
@@ -13,8 +11,8 @@ import pytest
 
 from tests.conftest import CORPUS
 from tests.support.airflow_stack import ARCHIVE, DAG, PULL, START, VERIFY, WAIT, LiveAirflow
-from tests.support.instances import SLOW, Instances
-from tests.support.together import Scenario, played_together, scenarios
+from tests.support.runs import Run, pulled_lines
+from tests.support.together import Played, Scenario, Stage, scenarios
 
 GUIDES = "/content/dam/aurora/guides"
 REFERENCE = "/content/dam/aurora/reference"
@@ -32,13 +30,6 @@ REPORT_FIELDS = {
     "archive_uri",
     "sha256",
 }
-
-
-def pulled_lines(records: list[str]) -> list[str]:
-    """The instance's lines among the records of a pull_logs log."""
-    first = next(n for n, record in enumerate(records) if record.endswith("from its first line:"))
-    last = next(n for n, record in enumerate(records) if "ends here:" in record)
-    return "\n".join(records[first + 1 : last]).split("\n")
 
 
 def check_path(airflow: LiveAirflow, run_id: str, row: dict[str, object], map_index: int) -> None:
@@ -63,9 +54,9 @@ def check_path(airflow: LiveAirflow, run_id: str, row: dict[str, object], map_in
     assert str(row["started_at"]) < str(row["completed_at"])
 
 
-def process_and_check(instances: Instances, paths: list[str]) -> None:
-    airflow = instances.airflow
-    run_id, state = airflow.run({"paths": paths})
+def process_and_check(stage: Stage, paths: list[str]) -> None:
+    airflow = stage.airflow
+    run_id, state = airflow.run({"paths": paths, "max_active_jobs": 100})
     assert state == "success"
     rows = airflow.rest.xcom(DAG, run_id, "report")
     assert [row["path"] for row in rows] == paths
@@ -75,27 +66,25 @@ def process_and_check(instances: Instances, paths: list[str]) -> None:
             assert airflow.instance(run_id, task_id, index)["rendered_map_index"] == row["path"]
 
 
-def two_paths_are_processed_pulled_archived_verified_and_reported(instances: Instances) -> None:
-    process_and_check(instances, [GUIDES, REFERENCE])
+def two_paths_are_processed_pulled_archived_verified_and_reported(stage: Stage) -> None:
+    process_and_check(stage, [GUIDES, REFERENCE])
 
 
-def two_paths_of_the_corpus_are_processed_pulled_archived_verified_and_reported(instances: Instances) -> None:
-    process_and_check(instances, ["/content/dam/corpus/topics", "/content/dam/corpus/reference"])
+def two_paths_of_the_corpus_are_processed_pulled_archived_verified_and_reported(stage: Stage) -> None:
+    process_and_check(stage, ["/content/dam/corpus/topics", "/content/dam/corpus/reference"])
 
 
-def progress_and_log_lines_appear_while_the_job_runs(instances: Instances) -> None:
-    airflow = instances.airflow
-    with instances.new() as instance:
-        path = instance.folder(60, rate=SLOW)
-        run_id = instance.trigger(path)
-        airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
-        airflow.wait_for_words(" of 60 assets (", run_id, WAIT, 0)
-        assert airflow.instance(run_id, WAIT, 0)["state"] == "deferred"
-        instance.hasten(path, 60)
-        assert airflow.rest.wait_for_run(DAG, run_id, 600) == "success"
-        (job,) = instance.emulator.jobs(path)
-        records = "\n".join(airflow.log(run_id, WAIT, map_index=0))
-        assert [records.count(line) for line in instance.emulator.log_lines(job["processing_id"])] == [1] * job["lines"]
+def progress_and_log_lines_appear_while_the_job_runs(stage: Stage) -> None:
+    run = Run.begin(stage.common, files=60)
+    run.wait_for_progress()
+    assert stage.airflow.instance(run.run_id, WAIT, 0)["state"] == "deferred"
+    run.hasten()
+    assert run.end() == "success"
+    (job,) = run.jobs()
+    records = "\n".join(run.log(WAIT))
+    lines = stage.common.emulator.log_lines(str(job["processing_id"]))
+    assert [records.count(line) for line in lines] == [1] * len(lines)
+    assert job["lines"] == len(lines)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +111,7 @@ def test_bad_input_is_refused_at_the_rest_call(airflow: LiveAirflow, conf: dict[
     assert next(reversed(conf)) in answer
 
 
-def what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(instances: Instances) -> None:
+def what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(stage: Stage) -> None:
     cases: list[tuple[dict[str, object], str]] = [
         ({"paths": [GUIDES, f"{GUIDES}/installation"]}, "lies below"),
         ({"paths": [GUIDES], "excluded_paths": ["/content/dam/other"]}, "excluded_paths: '/content/dam/other'"),
@@ -133,19 +122,19 @@ def what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(instan
         ),
         ({"paths": [GUIDES], "created_after": "2026-02-31T00:00Z"}, "created_after: '2026-02-31T00:00Z'"),
     ]
-    airflow = instances.airflow
-    with instances.new() as instance:
-        runs = [(instance.trigger(GUIDES, **conf), said) for conf, said in cases]
+    airflow = stage.airflow
+    with stage.instances.new() as instance:
+        runs = [(instance.trigger(GUIDES, conf), said) for conf, said in cases]
         for run_id, said in runs:
-            assert airflow.rest.wait_for_run(DAG, run_id, 600) == "failed"
+            assert airflow.end_of(DAG, run_id) == "failed"
             task = airflow.instance(run_id, "plan_requests")
             assert (task["state"], task["try_number"]) == ("failed", 1)
             assert said in airflow.whole_log(run_id, "plan_requests")
         assert instance.emulator.requests() == []
 
 
-def a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(instances: Instances) -> None:
-    airflow = instances.airflow
+def a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(stage: Stage) -> None:
+    airflow = stage.airflow
     run_id, state = airflow.run({"paths": ["/content/dam/nowhere"], "max_active_jobs": 100})
     assert state == "failed"
     task = airflow.instance(run_id, START, 0)
@@ -155,8 +144,8 @@ def a_folder_that_does_not_exist_fails_the_start_at_once_and_says_so(instances: 
     assert row["state"] == "NOT_STARTED"
 
 
-def a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(instances: Instances) -> None:
-    airflow = instances.airflow
+def a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(stage: Stage) -> None:
+    airflow = stage.airflow
     path = "/content/dam/aurora/resources"
     cases = {
         "nobody_made_this": "is not an Airflow connection",
@@ -165,15 +154,15 @@ def a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(ins
     }
     runs = {name: airflow.rest.trigger(DAG, {"paths": [path], "connection_id": name}) for name in cases}
     for name, run_id in runs.items():
-        assert airflow.rest.wait_for_run(DAG, run_id, 600) == "failed"
+        assert airflow.end_of(DAG, run_id) == "failed"
         task = airflow.instance(run_id, "check_instance")
         assert (task["state"], task["try_number"]) == ("failed", 1)
         assert cases[name] in airflow.whole_log(run_id, "check_instance")
     assert airflow.emulator.jobs(path) == []
 
 
-def an_instance_that_is_down_is_tried_again_and_said_to_be_down(instances: Instances) -> None:
-    airflow = instances.airflow
+def an_instance_that_is_down_is_tried_again_and_said_to_be_down(stage: Stage) -> None:
+    airflow = stage.airflow
     run_id = airflow.rest.trigger(DAG, {"paths": [GUIDES], "connection_id": "nobody_there"})
     airflow.wait_until(lambda: airflow.instance(run_id, "check_instance")["try_number"] >= 2, "the second try")
     first_try = airflow.rest.request(
@@ -181,14 +170,6 @@ def an_instance_that_is_down_is_tried_again_and_said_to_be_down(instances: Insta
     )
     assert "no answer after 5 attempts" in json.dumps(first_try)
     airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
-
-
-@pytest.fixture(scope="module")
-def played(
-    request: pytest.FixtureRequest, airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[Scenario[Instances], Future[None]]]:
-    with played_together(request, Instances(airflow, tmp_path_factory.mktemp("main"))) as futures:
-        yield futures
 
 
 @scenarios(
@@ -200,7 +181,5 @@ def played(
     a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing,
     an_instance_that_is_down_is_tried_again_and_said_to_be_down,
 )
-def test_the_main_job_does_what_it_promises(
-    played: Mapping[Scenario[Instances], Future[None]], scenario: Scenario[Instances]
-) -> None:
-    played[scenario].result()
+def test_the_main_job_does_what_it_promises(played: Played, scenario: Scenario) -> None:
+    played.result(scenario)

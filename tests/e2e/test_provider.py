@@ -11,6 +11,9 @@ import pytest
 from local.rest import AirflowRest
 from tests.support.airflow_stack import ARCHIVE, DAG, PULL, START, VERIFY, WAIT, LiveAirflow
 from tests.support.emulator import PASSWORD, EmulatorProcess
+from tests.support.instances import SLOW
+from tests.support.runs import Run
+from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 FOLDER_LINK, PROCESSOR_LINK, ARCHIVE_LINK = "AEM folder", "Bulk Processor", "Archive"
 SECRETS = {
@@ -27,40 +30,45 @@ def links(airflow: LiveAirflow, run_id: str, task_id: str, map_index: int = -1, 
     return dict(answer["extra_links"])
 
 
-def expected(airflow: LiveAirflow, path: str) -> dict[str, str | None]:
-    url = airflow.emulator.url
+def expected(url: str, path: str) -> dict[str, str | None]:
     return {FOLDER_LINK: f"{url}/assets.html{quote(path)}", PROCESSOR_LINK: f"{url}/aem/start.html"}
 
 
-def test_links_are_right_for_failed_killed_retried_and_mapped_tries(airflow: LiveAirflow) -> None:
-    slow, nowhere = f"/content/dam/l'été {uuid.uuid4().hex[:8]}", f"/content/dam/nowhere-{uuid.uuid4().hex[:8]}"
-    airflow.emulator.virtual_folder(slow, 150, rate=0.5)
-    run_id = airflow.rest.trigger(DAG, {"paths": [slow, nowhere]})
-    airflow.wait_for_state(run_id, WAIT, "deferred", map_index=0)
-    airflow.wait_until(
-        lambda: links(airflow, run_id, WAIT, 0) == expected(airflow, slow), "the links of a deferred try"
-    )
-    airflow.wait_for_state(run_id, START, "failed", map_index=1)
-    airflow.wait_until(lambda: links(airflow, run_id, START, 1) == expected(airflow, nowhere), "those of a failed try")
-    airflow.set_state(run_id, WAIT, "failed", 0)
-    airflow.emulator.virtual_folder(slow, 150, rate=100)
-    assert airflow.rest.wait_for_run(DAG, run_id, 120) == "failed"
-    assert links(airflow, run_id, WAIT, 0) == expected(airflow, slow)
-    airflow.clear(run_id, WAIT)
-    assert airflow.rest.wait_for_run(DAG, run_id, 150) == "failed"
+@lasting
+def links_are_right_for_failed_killed_retried_and_mapped_tries(stage: Stage) -> None:
+    airflow, instance, url = stage.airflow, stage.common, stage.common.emulator.url
+    path, nowhere = f"/content/dam/l'été {uuid.uuid4().hex[:8]}", f"/content/dam/nowhere-{uuid.uuid4().hex[:8]}"
+    instance.emulator.virtual_folder(path, 150, rate=SLOW)
+    slow, refused = Run.begin_on(instance, [path, nowhere])
+    run_id = slow.run_id
+    slow.wait_for(WAIT, "deferred")
+    airflow.wait_until(lambda: links(airflow, run_id, WAIT, 0) == expected(url, path), "the links of a deferred try")
+    refused.wait_for(START, "failed")
+    airflow.wait_until(lambda: links(airflow, run_id, START, 1) == expected(url, nowhere), "those of a failed try")
+    slow.mark(WAIT, "failed")
+    slow.hasten()
+    assert slow.end() == "failed"
+    assert links(airflow, run_id, WAIT, 0) == expected(url, path)
+    slow.clear(WAIT)
+    assert slow.end() == "failed"
     assert airflow.instance(run_id, WAIT, 0)["state"] == "success"
     for attempt in (1, 2):
-        assert links(airflow, run_id, WAIT, 0, try_number=attempt) == expected(airflow, slow)
+        assert links(airflow, run_id, WAIT, 0, try_number=attempt) == expected(url, path)
     for task_id in (START, PULL):
-        assert links(airflow, run_id, task_id, 0) == expected(airflow, slow)
-    assert links(airflow, run_id, VERIFY, 0) == {**expected(airflow, slow), ARCHIVE_LINK: None}
+        assert links(airflow, run_id, task_id, 0) == expected(url, path)
+    assert links(airflow, run_id, VERIFY, 0) == {**expected(url, path), ARCHIVE_LINK: None}
     xcoms = f"{airflow.rest.url}/dags/{DAG}/runs/{quote(run_id)}/tasks/{ARCHIVE}/mapped/0/xcom"
-    assert links(airflow, run_id, ARCHIVE, 0) == {**expected(airflow, slow), ARCHIVE_LINK: xcoms}
+    assert links(airflow, run_id, ARCHIVE, 0) == {**expected(url, path), ARCHIVE_LINK: xcoms}
     assert links(airflow, run_id, ARCHIVE, 1)[ARCHIVE_LINK] is None
-    assert links(airflow, run_id, "check_instance") == {**expected(airflow, slow), FOLDER_LINK: None}
-    for instance in airflow.rest.task_instances(DAG, run_id):
-        shown = json.dumps(links(airflow, run_id, instance["task_id"], instance["map_index"]))
+    assert links(airflow, run_id, "check_instance") == {**expected(url, path), FOLDER_LINK: None}
+    for task in airflow.rest.task_instances(DAG, run_id):
+        shown = json.dumps(links(airflow, run_id, task["task_id"], task["map_index"]))
         assert PASSWORD not in shown
+
+
+@scenarios(links_are_right_for_failed_killed_retried_and_mapped_tries)
+def test_what_is_shown_of_a_run(played: Played, scenario: Scenario) -> None:
+    played.result(scenario)
 
 
 def pressed(rest: AirflowRest, connection: str, **changes: object) -> tuple[bool, str]:

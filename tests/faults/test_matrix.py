@@ -276,7 +276,7 @@ def timed_out(jobs: Jobs, ended_id: str, question: str) -> dict[tuple[Body, bool
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("body", BODIES)
-def test_a_cell(
+def test_a_cell_of_the_matrix_is_as_stated(
     request: pytest.FixtureRequest,
     jobs: Jobs,
     ended_id: str,

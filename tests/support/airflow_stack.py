@@ -29,8 +29,10 @@ PULL = "process_path.pull_logs"
 ARCHIVE = "process_path.archive_logs"
 VERIFY = "process_path.verify_assets"
 DATABASE, LEDGER = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_AEM_GUIDES_LEDGER"
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds that a condition is awaited: a bound on a test that fails, and no measure of speed."""
+LONGEST_PAUSE = 1.5
+"""Seconds between two looks: many look at the same time, and each look is work for the API server."""
 
 _TASK_TITLE = re.compile(r"airflow worker -- ([0-9a-f]{8}-[0-9a-f-]{27})\b")
 
@@ -41,6 +43,12 @@ QUICK_RECOVERY = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
 }
 """What Airflow notices of dead processes it notices sooner; what it does about them stays the same."""
+
+MANY_AT_ONCE = {
+    "AIRFLOW__CORE__PARALLELISM": "16",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+}
+"""Tasks that tests hold back leave room to others, and no core is busy with reading DAGs that have not changed."""
 
 
 class RunningStack(Protocol):
@@ -79,6 +87,7 @@ class LiveAirflow:
                 "AIRFLOW__API__PORT": str(free_port()),
                 "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
                 **QUICK_RECOVERY,
+                **MANY_AT_ONCE,
                 # Tests count requests: the reconciliation runs when they say.
                 "AIRFLOW__AEM_GUIDES__RECONCILE_SCHEDULE": "never",
                 "AIRFLOW__AEM_GUIDES__RECONCILE_REMEDIES": "archive, resume, adopt, alert",
@@ -102,6 +111,7 @@ class LiveAirflow:
 
     def __enter__(self) -> Self:
         self.stack.__enter__()
+        self.rest.be_patient(PATIENCE)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -115,7 +125,11 @@ class LiveAirflow:
     def run_dag(self, dag_id: str, conf: Mapping[str, object], within: float = PATIENCE) -> tuple[str, str]:
         """Start a run of any DAG, wait for its end; its id and state."""
         run_id = self.rest.trigger(dag_id, conf)
-        return run_id, self.rest.wait_for_run(dag_id, run_id, within)
+        return run_id, self.end_of(dag_id, run_id, within)
+
+    def end_of(self, dag_id: str, run_id: str, within: float = PATIENCE) -> str:
+        """Wait for the end of a run; its state."""
+        return self.rest.wait_for_run(dag_id, run_id, within, every=LONGEST_PAUSE)
 
     def connect(self, connection_id: str, connection: str) -> None:
         """Make an Airflow connection of its JSON form, as a person does in the UI."""
@@ -132,8 +146,7 @@ class LiveAirflow:
 
     def run(self, conf: Mapping[str, object], within: float = PATIENCE) -> tuple[str, str]:
         """Start a run of the main DAG, wait for its end; its id and state."""
-        run_id = self.rest.trigger(DAG, conf)
-        return run_id, self.rest.wait_for_run(DAG, run_id, within)
+        return self.run_dag(DAG, conf, within)
 
     def instance(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> dict[str, Any]:
         """One task instance; a mapped one by its index."""
@@ -144,10 +157,11 @@ class LiveAirflow:
 
     def wait_until(self, met: Callable[[], object], what: str, within: float = PATIENCE) -> None:
         """Await a condition."""
-        deadline = time.monotonic() + within
+        deadline, pause = time.monotonic() + within, 0.2
         while not met():
             assert time.monotonic() < deadline, f"not within {within} s: {what}"
-            time.sleep(0.2)
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.3)
 
     def wait_for_state(
         self,
@@ -218,13 +232,14 @@ class LiveAirflow:
             where += f"/{map_index}"
         self.rest.request("PATCH", where, json={"new_state": state}, params={"update_mask": "new_state"})
 
-    def clear(self, run_id: str, task_id: str, *, downstream: bool = True, dag_id: str = DAG) -> None:
-        """Clear a task, as a person does in the UI."""
-        body = {
+    def clear(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
+        """Clear a task and what comes after it, as a person does in the UI."""
+        chosen: list[object] = [[task_id, map_index]] if map_index >= 0 else [task_id]
+        body: dict[str, object] = {
             "dry_run": False,
             "dag_run_id": run_id,
-            "task_ids": [task_id],
-            "include_downstream": downstream,
+            "task_ids": chosen,
+            "include_downstream": True,
             "only_failed": False,
             "reset_dag_runs": True,
         }

@@ -73,9 +73,9 @@ def start_as_stranger(emulator: EmulatorProcess, path: str) -> None:
     answer.raise_for_status()
 
 
-def states_of_paths(airflow: LiveAirflow, run_id: str, *states: str) -> int:
+def states_of_paths(airflow: LiveAirflow, run_id: str, *states: str, dag_id: str = BATCH) -> int:
     """How many path tasks of a run are in one of the states."""
-    where = f"/dags/{BATCH}/dagRuns/{run_id}/taskInstances/{PATHS}/listMapped"
+    where = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{PATHS}/listMapped"
     answer = airflow.rest.request("GET", where, params={"limit": 1, "state": list(states)})
     return int(answer["total_entries"])
 

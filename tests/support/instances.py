@@ -49,10 +49,11 @@ class Instance:
         self.emulator.virtual_folder(path, files, rate=rate, **more)
         return path
 
-    def trigger(self, path: str, **conf: object) -> str:
-        """Start a run of the main DAG on a path of this instance; its id."""
+    def trigger(self, path: str, conf: Mapping[str, object] | None = None, *, dag_id: str = DAG) -> str:
+        """Start a run of the main DAG, or of one with its tasks, on a path of this instance; its id."""
+        self.airflow.wait_until(lambda: self.airflow.rest.has_dag(dag_id), f"the DAG {dag_id}")
         given = {"paths": [path], "connection_id": self.connection_id, "max_active_jobs": 100}
-        return self.airflow.rest.trigger(DAG, {**given, **conf})
+        return self.airflow.rest.trigger(dag_id, {**given, **(conf or {})})
 
     def hasten(self, path: str, files: int) -> None:
         """Let the job on a slow folder, and the next ones, end soon: the test has seen what it waited for."""
