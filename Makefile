@@ -11,7 +11,7 @@ CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do comm
 TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration distributed faults e2e $(if $(CHROMIUM),browser)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint types format bench soak clean
+.PHONY: help setup demo up test lint types format bench soak mutants clean
 
 help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
@@ -19,6 +19,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make bench   the measurements"
 	@echo "make soak    the fault tests, with hundreds of kills"
+	@echo "make mutants how many changes of the protocol its unit tests notice, on a fixed sample"
 	@echo "make lint    formatting and lint rules;  make types  the types"
 	@echo "make format  format the code;  make clean  remove .venv and .local"
 
@@ -81,6 +82,11 @@ bench: setup
 
 soak: setup
 	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest tests/faults
+
+# Takes about ten minutes on two cores. SEED=1 takes another sample.
+mutants: setup
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	$(BIN)/python -m tests.mutation $(SEED)
 
 clean:
 	rm -rf $(VENV) .local
