@@ -240,3 +240,22 @@ def test_a_job_that_is_seen_again_is_told_with_the_number_of_failed_looks() -> N
     assert failed[0].startswith("Look 1 failed in a row; the job is not affected, looking on. processing status")
     (again,) = instance.notices(Level.INFO)
     assert again.startswith("Job p is seen again after ")
+
+
+def test_a_deadline_less_than_a_second_away_is_kept_too() -> None:
+    instance = Instance(lambda _s: reply(200, a_job()))
+    assert instance.follow(deadline_at=BEGAN + 2.25).end is FollowEnd.DEADLINE
+    assert instance.world.clock == BEGAN + 2.25
+
+
+def test_near_the_end_that_the_instance_expects_it_is_looked_at_more_often() -> None:
+    instance = Instance(lambda s: reply(200, a_job("RUNNING" if s < 150 else "SUCCESS", eta={"value": 8})))
+    instance.follow()
+    assert {wait.seconds for wait in instance.world.waits[-5:]} == {4.0}
+
+
+def test_looks_that_fail_for_long_are_told_at_the_first_and_then_now_and_again() -> None:
+    instance = Instance(lambda s: reply(503) if s < 3600 else reply(200, a_job("SUCCESS")))
+    instance.follow()
+    told = [int(text.split()[1]) for text in instance.notices(Level.WARNING)]
+    assert told[:4] == [1, 10, 20, 30]
