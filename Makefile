@@ -16,7 +16,7 @@ TIMES := .local/test-times
 PART = $(BIN)/python -m tests.support.times run $(TIMES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint types format bench soak clean
+.PHONY: help setup demo up test lint types format bench soak mutants clean
 
 help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
@@ -24,6 +24,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make bench   the measurements"
 	@echo "make soak    the fault tests, with hundreds of kills"
+	@echo "make mutants how many changes of the protocol its unit tests notice, on a fixed sample"
 	@echo "make lint    formatting and lint rules;  make types  the types"
 	@echo "make format  format the code;  make clean  remove .venv and .local"
 
@@ -89,6 +90,11 @@ bench: setup
 
 soak: setup
 	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest -m airflow tests/faults
+
+# Takes about ten minutes on two cores. SEED=1 takes another sample.
+mutants: setup
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	$(BIN)/python -m tests.mutation $(SEED)
 
 clean:
 	rm -rf $(VENV) .local

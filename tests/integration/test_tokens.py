@@ -19,14 +19,13 @@ from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, par
 from aem_guides.vault import TokenVault
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
+from tests.support.keys import PRIVATE_KEY, key_pair
 from tests.support.logins import (
     JWT_SECRET,
     OAUTH_CLIENT,
     OAUTH_SECRET,
-    PRIVATE_KEY,
     account_document,
     jwt_client,
-    key_pair,
 )
 from tests.unit.protocol.driving import World, reply
 

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
+from tests.support.keys import PRIVATE_KEY, PUBLIC_KEY
 
 OAUTH_SECRET = "canary/oauth+secret=81c4"
 JWT_SECRET = "canary-jwt-secret-2e07"
@@ -25,17 +23,6 @@ METASCOPE = "ent_aem_cloud_api"
 ORGANISATION, ACCOUNT = "org@example", "account@techacct.example"
 
 
-def key_pair() -> tuple[str, str]:
-    """A new private key and its public one, as PEM."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private.decode(), public.decode()
-
-
-PRIVATE_KEY, PUBLIC_KEY = key_pair()
 _SIGNED = base64.urlsafe_b64encode(b'{"alg":"RS256","typ":"JWT"}').decode()
 
 CANARIES = (

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import ShapeError
-from aem_guides.protocol.models import AssetState, Job, JobFilter, JsonValue, Match, ProcessingRequest
+from aem_guides.protocol.models import (
+    AssetState,
+    AssetStatus,
+    AssetStatusReport,
+    Job,
+    JobFilter,
+    JsonObject,
+    JsonValue,
+    LogPage,
+    Match,
+    ProcessingRequest,
+    SystemStatus,
+)
 from aem_guides.protocol.states import ACTIVE_STATES, ENDED_STATES, JobState, Verdict, state_of_word
 from tests.unit.protocol.driving import reply
 
@@ -244,3 +256,106 @@ def test_the_fingerprint_does_not_depend_on_order_or_leading_slashes(excluded: l
 def test_a_time_that_no_calendar_has_is_none(at: int | str) -> None:
     job = contract.read_job({"processingId": "p", "status": "SUCCESS", "startedAt": at, "completedAt": at})
     assert (job.started_at, job.completed_at) == (None, None)
+
+
+def test_an_asset_is_read_whole() -> None:
+    entry: JsonValue = {"path": "/a", "status": "Failed", "uuid": "u", "exists": False, "reason": "why"}
+    report = contract.asset_status("j").read(reply(200, {"jobId": "j", "status": "SUCCESS", "assets": [entry]}))
+    asset = AssetStatus("/a", AssetState.FAILURE, "Failed", "u", False, "why")
+    assert report == AssetStatusReport("j", "SUCCESS", (asset,))
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"reason": "a", "message": "b", "comments": "c"}, "a"),
+        ({"reason": "", "message": "b", "comments": "c"}, "b"),
+        ({"comments": "c"}, "c"),
+        ({}, None),
+    ],
+)
+def test_why_an_asset_failed_is_found_under_any_of_its_names(told: JsonObject, reason: str | None) -> None:
+    answer = reply(200, {"status": "SUCCESS", "assets": [{"status": "FAILED", **told}]})
+    report = contract.asset_status("j").read(answer)
+    assert report.assets == (AssetStatus("", AssetState.FAILURE, "FAILED", None, None, reason),)
+
+
+def test_an_answer_about_assets_that_is_not_there_yet_has_none() -> None:
+    assert contract.asset_status("j").read(reply(200, {})) == AssetStatusReport("", "", None)
+
+
+@pytest.mark.parametrize(
+    ("eta", "seconds"),
+    [
+        ({"value": 500, "unit": "MILLISECONDS"}, 0.5),
+        ({"value": 5, "unit": "seconds"}, 5.0),
+        ({"value": 5}, 5.0),
+        ({"value": 2, "unit": "Hours"}, 7200.0),
+        ({"value": 2, "unit": "DAYS"}, 172_800.0),
+        ({"value": 2, "unit": "WEEKS"}, None),
+        ({"unit": "SECONDS"}, None),
+        (5, None),
+    ],
+)
+def test_what_is_left_is_read_in_every_unit(eta: JsonValue, seconds: float | None) -> None:
+    assert job(eta=eta).eta_seconds == seconds
+
+
+def test_a_job_s_flags_and_words_are_kept_as_they_are_told() -> None:
+    told: dict[str, JsonValue] = {
+        "hasLogs": True,
+        "createdBy": "author",
+        "type": "ASSET_PROCESSING",
+        "comments": "why",
+        "restartable": True,
+        "resumable": False,
+        "migrationSet": {"calculationStatus": "RUNNING"},
+    }
+    read = job(**told)
+    assert (read.has_logs, read.created_by, read.processing_type) == (True, "author", "ASSET_PROCESSING")
+    assert (read.comments, read.restartable, read.resumable, read.cancellable) == ("why", True, False, None)
+    assert read.calculation_word == "RUNNING"
+
+
+def test_a_page_of_a_log_tells_where_it_begins_and_whether_it_is_the_last() -> None:
+    answer = reply(200, {"lines": ["a"], "offset": 7, "limit": 9, "hasMore": True})
+    assert contract.logs("p").read(answer) == LogPage(("a",), 7, 9, True)
+
+
+def test_the_state_of_the_system_is_read() -> None:
+    told = reply(200, {"isDatabase": True, "databaseConnectionCheck": "OK"})
+    assert contract.system_status().read(told) == SystemStatus(True, "OK")
+
+
+def test_a_resume_that_tells_no_id_goes_on_under_the_one_it_had() -> None:
+    assert contract.resume("p").read(reply(200, {})) == "p"
+    assert contract.resume("p").read(reply(200, {"processingId": "q"})) == "q"
+
+
+def test_what_is_missing_is_named() -> None:
+    for call, body, named in (
+        (contract.start(REQUEST), {}, "processingId is missing"),
+        (contract.status("p"), {"processingId": "p"}, "status of job p is missing"),
+        (contract.status("p"), {"status": "RUNNING"}, "processingId is missing"),
+        (contract.logs("p"), {}, "lines is missing"),
+        (contract.history(), {}, "executionHistory is missing"),
+        (contract.start_asset_status(("/a",)), {}, "jobId is missing"),
+        (contract.history(), [], "the answer is not a JSON object"),
+    ):
+        with pytest.raises(ShapeError, match=f"^{named}$"):
+            call.read(reply(200, body))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ProcessingRequest("/content/a", file_types=("DITAMAP",)),
+        ProcessingRequest("/content/a", created_after=5),
+        ProcessingRequest("/content/a", created_before=9),
+        ProcessingRequest("/content/a", ("/content/a/b",), ("DITAMAP",), 5, 9),
+    ],
+)
+def test_a_request_with_any_part_of_a_filter_has_one_and_survives_its_json(request_: ProcessingRequest) -> None:
+    assert request_.has_filter()
+    assert ProcessingRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
+    assert not ProcessingRequest("/content/a", ("/content/a/b",)).has_filter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 
 import pytest
 from hypothesis import given
@@ -266,3 +267,16 @@ def test_a_403_of_an_instance_without_csrf_tokens_is_told_in_its_own_words() -> 
     with pytest.raises(AuthenticationError, match="may not run the Bulk Processor") as caught:
         world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="try"))
     assert "does not accept '/content" not in str(caught.value)
+
+
+def test_a_secret_leaves_none_of_its_letters_behind() -> None:
+    world = World(lambda _request: reply(200))
+    conversation = world.conversation()
+    world.run(conversation.keep_secret('x"y\nz &'))
+    for shown in (
+        json.dumps({"a": 'x"y\nz &'}),
+        '{"a": "x\\"y\\nz &amp;"}',
+        '{"a": "x%22y%0Az+%26"}',
+        '{"a": "x%22y%0Az%20%26"}',
+    ):
+        assert conversation.redact(shown) == '{"a": "***"}'

@@ -15,7 +15,7 @@ from aem_guides.connection import read_connection
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
 from aem_guides.protocol.models import JsonValue
-from aem_guides.protocol.procedures.download import download_log, has_no_log
+from aem_guides.protocol.procedures.download import ForeignOriginError, download_log, has_no_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.steps import HttpRequest, Read, Reply, Send
 from tests.unit.protocol.driving import World
@@ -189,3 +189,57 @@ def test_a_log_that_is_there_is_not_left_out_whatever_the_job_says() -> None:
 def test_a_path_is_asked_of_the_instance_whatever_is_in_its_query(target: str, url: str) -> None:
     settings = read_connection(Connection(conn_id="c", conn_type="aem_guides", host="http://author:4502", password="t"))
     assert absolute_url(settings, HttpRequest("GET", target)) == url
+
+
+DOWNLOAD = "log download (GET /bin/guides/v1/assets/process/logs/download)"
+
+
+def refused(content: bytes) -> MalformedAnswerError:
+    instance = answering(200, content)
+    with pytest.raises(MalformedAnswerError) as caught:
+        instance.run(download_log(instance.conversation(), "p", base_url="http://author:4502"))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("content", "excerpt", "what"),
+    [
+        (b"", "", "It is empty; a log archive was due."),
+        (b"no \n log of s3cret\xff", "no log of ***\ufffd", "It is neither a ZIP nor a list of log files"),
+        (b"x" * 4001, "x" * 200, "It is neither a ZIP nor a list of log files"),
+        (b"{}", "", "logFilePaths is missing or empty"),
+        (b'{"logFilePaths": []}', "", "logFilePaths is missing or empty"),
+        (b"{", "", "logFilePaths is missing or empty"),
+    ],
+)
+def test_what_is_neither_an_archive_nor_a_list_is_shown_without_secrets(
+    content: bytes, excerpt: str, what: str
+) -> None:
+    error = refused(content)
+    assert (error.request, error.status, error.excerpt) == (DOWNLOAD, 200, excerpt)
+    assert what in str(error)
+
+
+@pytest.mark.parametrize("signature", [b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"])
+def test_an_archive_is_passed_on_as_it_is(signature: bytes) -> None:
+    instance = answering(200, signature + b"...")
+    instance.run(download_log(instance.conversation(), "p", base_url="http://author:4502"))
+    assert instance.emitted == [ArchivePart(None, signature + b"...", 0)]
+
+
+def test_a_list_may_name_its_own_instance_in_full_and_no_other() -> None:
+    own = an_instance(["http://author:4502/var/a.log?x=1", "var/b.log"], {"/var/a.log?x=1": b"a", "/var/b.log": b"b"})
+    assert [part.block for part in own.download() if part.block] == [b"a", b"b"]
+    for foreign in ("http://other:4502/a", "https://author:4502/a", "http://author/a", "//other/a"):
+        instance = an_instance(["/var/a.log", foreign], {})
+        with pytest.raises(ForeignOriginError, match=r"on another origin \((other|author)\); it was not requested"):
+            instance.download()
+        assert len(instance.sent) == 1
+
+
+def test_a_file_that_came_packed_is_told_by_its_own_request() -> None:
+    instance = an_instance(["/var/a.log"], {"/var/a.log": b"half of it"}, content_encoding="GZIP")
+    with pytest.raises(MalformedAnswerError, match=r"came packed \(gzip\)") as caught:
+        instance.download()
+    assert (caught.value.request, caught.value.status) == ("log file (GET /var/a.log)", 200)
+    assert an_instance(["/var/a.log"], {"/var/a.log": b"a"}, content_encoding="Identity").download()

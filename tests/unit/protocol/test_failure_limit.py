@@ -21,7 +21,9 @@ def test_nothing_sets_no_limit(value: object) -> None:
     assert FailureLimit.parse("fail_on_asset_failures", value) is None
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "0%", "101%", "5 percent", "1e3", "%", "1.5", 0, True, 0.05, "NaN%", [1]])
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "0%", "101%", "5 percent", "1e3", "%", "1.5", 0, True, 0.05, 10.0, 1e300, "NaN%", [1]]
+)
 def test_what_is_no_limit_is_refused_with_field_value_and_remedy(value: object) -> None:
     with pytest.raises(InvalidInputError, match=r"fail_on_asset_failures.*a share such as 2\.5%"):
         FailureLimit.parse("fail_on_asset_failures", value)

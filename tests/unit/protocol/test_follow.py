@@ -212,3 +212,50 @@ def test_a_cancel_is_confirmed_repeated_where_it_may_be_lost_and_told_truly() ->
     assert cancel(lambda _s: reply(503)) is CancelResult.UNKNOWN
     lost_once = lambda n: TransportFailure("reset", sent=True) if n == 1 else reply(200)  # noqa: E731  # a table entry
     assert cancel(lambda s: reply(200, a_job("CANCELED" if s > 20 else "RUNNING")), lost_once) is CancelResult.CANCELLED
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "REINDEXING"])
+def test_the_deadline_and_the_end_of_the_hours_are_kept_to_the_fraction_of_a_second(status: str) -> None:
+    instance = Instance(lambda _s: reply(200, a_job(status)))
+    assert instance.follow(deadline_at=BEGAN + 1000.25).end is FollowEnd.DEADLINE
+    assert instance.world.clock == BEGAN + 1000.25
+    instance = Instance(lambda _s: reply(200, a_job(status)))
+    assert instance.follow(hand_back_at=BEGAN + 500.25).end is FollowEnd.HANDED_BACK
+    assert instance.world.clock == BEGAN + 500.25
+
+
+def test_progress_after_a_stall_can_stall_again() -> None:
+    def done(seconds: float) -> int:
+        return 40 if seconds < 3000 else 50
+
+    instance = Instance(lambda s: reply(200, a_job("RUNNING" if s < 8000 else "SUCCESS", done(s))))
+    instance.follow(stall_seconds=1800)
+    assert ["40 of 100" in text for text in instance.notices(Level.WARNING)] == [True, False]
+
+
+def test_a_job_that_is_seen_again_is_told_with_the_number_of_failed_looks() -> None:
+    instance = Instance(lambda s: reply(503) if 10 < s < 60 else reply(200, a_job("SUCCESS" if s > 60 else "RUNNING")))
+    instance.follow()
+    failed = instance.notices(Level.WARNING)
+    assert failed[0].startswith("Look 1 failed in a row; the job is not affected, looking on. processing status")
+    (again,) = instance.notices(Level.INFO)
+    assert again.startswith("Job p is seen again after ")
+
+
+def test_a_deadline_less_than_a_second_away_is_kept_too() -> None:
+    instance = Instance(lambda _s: reply(200, a_job()))
+    assert instance.follow(deadline_at=BEGAN + 2.25).end is FollowEnd.DEADLINE
+    assert instance.world.clock == BEGAN + 2.25
+
+
+def test_near_the_end_that_the_instance_expects_it_is_looked_at_more_often() -> None:
+    instance = Instance(lambda s: reply(200, a_job("RUNNING" if s < 150 else "SUCCESS", eta={"value": 8})))
+    instance.follow()
+    assert {wait.seconds for wait in instance.world.waits[-5:]} == {4.0}
+
+
+def test_looks_that_fail_for_long_are_told_at_the_first_and_then_now_and_again() -> None:
+    instance = Instance(lambda s: reply(503) if s < 3600 else reply(200, a_job("SUCCESS")))
+    instance.follow()
+    told = [int(text.split()[1]) for text in instance.notices(Level.WARNING)]
+    assert told[:4] == [1, 10, 20, 30]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.models import JsonObject, JsonValue, LogPage
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import LogPageError, PageReader, read_log, stream_new_lines
 from aem_guides.protocol.steps import HttpRequest, Reply
@@ -126,3 +126,64 @@ def test_an_empty_log_ends_at_once() -> None:
     log = Log(lambda o, n: a_page([], offset=o, limit=n, hasMore=False))
     assert log.read() == 0
     assert len(log.world.sent) == 1
+
+
+def stream(page: Page, most: int = 100, *, offset: int = 0) -> tuple[Log, PageReader]:
+    log, reader = Log(page), PageReader(offset)
+    log.world.run(stream_new_lines(log.world.conversation(), "p", reader, most))
+    return log, reader
+
+
+@pytest.mark.parametrize(
+    ("has_more", "capped_at", "most", "asked"),
+    [
+        (True, 400, 1200, [(0, 500), (400, 500), (800, 400)]),
+        (True, 400, 500, [(0, 500), (400, 100)]),
+        (None, 500, 1000, [(0, 500), (500, 500)]),
+        (None, 400, 1000, [(0, 500)]),
+        (False, 500, 1000, [(0, 500)]),
+    ],
+)
+def test_what_was_gained_is_asked_for_as_long_as_there_may_be_more(
+    has_more: bool | None, capped_at: int, most: int, asked: list[tuple[int, int]]
+) -> None:
+    pages: list[tuple[int, int]] = []
+
+    def page(offset: int, limit: int) -> JsonObject:
+        pages.append((offset, limit))
+        return a_page(LINES[offset : offset + min(limit, capped_at)], hasMore=has_more)
+
+    log, reader = stream(page, most)
+    assert pages == asked
+    assert log.lines == LINES[: reader.offset]
+    assert reader.offset == sum(min(limit, capped_at) for _, limit in asked)
+
+
+def test_what_overlaps_is_cut_off_and_a_gap_is_passed_over() -> None:
+    log, reader = stream(lambda o, n: a_page(LINES[o - 3 : o + 4], offset=o - 3, hasMore=False), offset=10)
+    assert (log.lines, reader.offset) == (LINES[10:14], 14)
+    log, reader = stream(lambda o, n: a_page(LINES[o + 1 : o + 4], offset=o + 1, hasMore=False), offset=10)
+    assert (log.lines, reader.offset) == ([], 10)
+
+
+def test_the_same_line_twice_in_a_row_is_shown_twice_where_offsets_are_told() -> None:
+    lines = ["waiting", "waiting", "waiting"]
+    log = Log(lambda o, n: a_page(lines[o : o + 1], offset=o, hasMore=o < 2))
+    reader, talk = PageReader(), log.world.conversation()
+    log.world.run(stream_new_lines(talk, "p", reader, 100))
+    assert log.lines == lines
+
+
+def test_a_page_that_an_instance_repeats_whole_at_the_offset_it_tells_is_not_taken_for_new() -> None:
+    reader = PageReader()
+    first = LogPage(("a", "b"), 0, 500, True)
+    assert reader.fresh_lines(first) == ("a", "b")
+    assert reader.fresh_lines(first) is None
+    assert reader.fresh_lines(LogPage(("b", "c"), 1, 500, True)) == ("c",)
+    assert reader.offset == 3
+
+
+def test_a_page_that_grew_since_it_was_last_read_gives_what_is_new() -> None:
+    reader = PageReader()
+    assert reader.fresh_lines(LogPage(("a", "b"), 0, 500, True)) == ("a", "b")
+    assert reader.fresh_lines(LogPage(("a", "b", "c"), 0, 500, True)) == ("c",)

@@ -193,3 +193,47 @@ def test_bad_hours_are_refused_by_field_value_and_remedy(value: object, field: s
         parse_only_between(value)
     assert refusal.value.field == field
     assert refusal.value.remedy
+
+
+def test_hours_are_told_without_needless_seconds_and_with_their_days_where_not_all() -> None:
+    assert str(hours(entry("22:00", "06:00"))) == "22:00 to 06:00 Europe/Paris"
+    told = str(hours(entry("22:00:30", "06:00", weekdays=["fri", "mon"]), entry("12:00", "13:00", "UTC")))
+    assert told == "22:00:30 to 06:00 Europe/Paris mon, fri, 12:00 to 13:00 UTC"
+
+
+def test_an_instant_is_told_in_the_time_of_the_place() -> None:
+    night = hours(entry("22:00", "06:00"))
+    assert night.describe(at("2026-11-24T22:00")) == "2026-11-24 22:00 Europe/Paris"
+    assert night.describe(at("2026-11-24T22:00:05")) == "2026-11-24 22:00:05 Europe/Paris"
+
+
+def test_a_list_may_have_a_hundred_hours() -> None:
+    entries: list[JsonValue] = [entry(f"{n // 60:02}:{n % 60:02}", "04:00") for n in range(101)]
+    assert parse_only_between(entries[:100]) is not None
+    for wrong in (entries, []):
+        with pytest.raises(InvalidInputError, match="Give one to 100 hours"):
+            parse_only_between(wrong)
+
+
+def test_one_that_is_wrong_among_several_is_told_by_its_place() -> None:
+    for wrong, field in (
+        ([entry("22:00", "6")], "only_between.to"),
+        ([entry("1:00", "02:00")] * 2, "only_between[0].from"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            parse_only_between(list(wrong))
+        assert caught.value.field == field
+
+
+def test_hours_survive_their_json_with_days_and_what_becomes_of_jobs() -> None:
+    one = hours(entry("22:00:30", "06:00", weekdays=["fri", "mon"], at_end="cancel"))
+    assert one.to_json() == [
+        {
+            "from": "22:00:30",
+            "to": "06:00:00",
+            "timezone": PARIS,
+            "weekdays": ["mon", "fri"],
+            "at_end": "cancel",
+        }
+    ]
+    assert parse_only_between(one.to_json()) == one

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.pacing import Pacing, Speedometer, counted, crowd, describe_progress, in_words
 
 
@@ -78,3 +79,70 @@ def test_a_count_that_begins_anew_begins_a_new_rate() -> None:
     assert speed.rate == 15
     speed.note(5, 30.0)
     assert speed.rate is None
+
+
+def test_looks_grow_rarer_with_age_and_denser_towards_the_end() -> None:
+    pacing = Pacing()
+    looks = [
+        pacing.next_look(age=age, eta=eta, random=0.5) for age, eta in ((5, None), (100, None), (900, None), (100, 6))
+    ]
+    assert looks == pytest.approx([2, 10, 60, 3])
+    assert pacing.next_look(age=100, eta=None, random=0.0) == pytest.approx(9)
+
+
+def test_after_failures_the_pause_doubles_up_to_the_longest() -> None:
+    pauses = [Pacing().after_failures(failures, 0.5) for failures in (1, 2, 3, 4, 5, 99)]
+    assert pauses == pytest.approx([4, 8, 16, 32, 60, 60])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-3, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (3569, "59 min"),
+        (3571, "1 h"),
+        (47 * 3600, "47 h"),
+        (48 * 3600, "2 days"),
+        (49 * 3600, "2 days 1 h"),
+        (48 * 3600 - 1, "2 days"),
+    ],
+)
+def test_durations_change_their_unit_where_they_round_to_it(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("told", "rate", "words"),
+    [
+        ({}, None, "RUNNING: counting the assets"),
+        ({"triggeredCount": 1234}, None, "RUNNING: 1,234 assets so far"),
+        ({"triggeredCount": 10, "migrationSet": {"totalFiles": 40}}, None, "10 of 40 assets (25.0 %)"),
+        (
+            {"triggeredCount": 10, "migrationSet": {"totalFiles": 40}},
+            10.0,
+            "10 of 40 assets (25.0 %), 10/s, about 3 s left",
+        ),
+        (
+            {"triggeredCount": 10, "migrationSet": {"totalFiles": 40}},
+            0.5,
+            "10 of 40 assets (25.0 %), 0.5/s, about 1 min left",
+        ),
+        ({"triggeredCount": 40, "migrationSet": {"totalFiles": 40}}, 5.0, "40 of 40 assets (100.0 %), about 0 s left"),
+        ({"migrationSet": {"totalFiles": 4}, "eta": {"value": 9}}, None, "0 of 4 assets (0.0 %), about 9 s left"),
+        ({"migrationSet": {"totalFiles": 4}, "status": "SUCCESS", "eta": {"value": 9}}, None, "0 of 4 assets (0.0 %)"),
+    ],
+)
+def test_progress_tells_what_is_known_and_no_more(told: JsonObject, rate: float | None, words: str) -> None:
+    job = read_job({"processingId": "p", "status": "RUNNING", **told})
+    assert describe_progress(job, rate) == words
+
+
+def test_a_rate_is_smoothed_over_the_looks_and_a_look_at_the_same_moment_changes_nothing() -> None:
+    speed = Speedometer()
+    rates = []
+    for count, at in ((0, 100.0), (100, 110.0), (100, 110.0), (100, 120.0)):
+        speed.note(count, at)
+        rates.append(speed.rate)
+    assert rates == [None, 10, 10, 5]

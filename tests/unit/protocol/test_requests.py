@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aem_guides.protocol.contract import start
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
-from aem_guides.protocol.requests import parse_requests, parse_time
+from aem_guides.protocol.requests import parse_processing_type, parse_requests, parse_time
 
 NAMES = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="/"), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")
@@ -129,3 +129,65 @@ def test_a_stored_request_whose_filter_cannot_be_read_is_not_taken_for_one_witho
     stored = ProcessingRequest("/content/a").to_json() | {name: value}
     with pytest.raises(ValueError, match=name):
         ProcessingRequest.from_json(stored)
+
+
+@pytest.mark.parametrize("field", ["created_after", "created_before"])
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (5, "Write ISO 8601 with an offset"),
+        ("soon", "Write ISO 8601 with an offset"),
+        ("2026-01-01T00:00", "The offset is missing. Write ISO 8601"),
+        ("1970-01-01T00:00:00Z", "Give a time after 1970-01-01T00:00:00Z and before"),
+        ("1960-01-01T00:00:00Z", "Give a time after 1970-01-01T00:00:00Z and before"),
+    ],
+)
+def test_a_time_that_cannot_be_sent_is_told_by_its_field(field: str, value: object, remedy: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_time(field, value)
+    assert (caught.value.field, caught.value.value) == (field, value)
+    assert caught.value.remedy.startswith(remedy)
+
+
+def test_the_first_millisecond_can_be_sent_and_nothing_is_no_time() -> None:
+    assert parse_time("created_after", "1970-01-01T00:00:00.001Z") == 1
+    assert [parse_time("created_after", nothing) for nothing in (None, "")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("paths", "shown"),
+    [
+        (["/content/a"], "(/content/a)"),
+        (["/content/a", "/content/b", "/content/c"], "(/content/a, /content/b, /content/c)"),
+        (["/content/a", "/content/b", "/content/c", "/content/d"], "(/content/a, /content/b, /content/c, …)"),
+    ],
+)
+def test_an_exclusion_elsewhere_is_told_with_the_paths_it_may_lie_below(paths: list[str], shown: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_requests(paths, excluded_paths=["/content/x"])
+    assert caught.value.remedy == f"An exclusion must lie below a processed path {shown}."
+
+
+def test_a_path_that_overlaps_another_is_told_with_that_one() -> None:
+    with pytest.raises(InvalidInputError, match=r"It lies below /content/a, which is processed") as caught:
+        parse_requests(["/content/a/b", "/content/a"])
+    assert caught.value.value == "/content/a/b"
+    with pytest.raises(InvalidInputError, match="It is listed twice"):
+        parse_requests(["/content/a", "/content/b", "/content/a"])
+
+
+def test_a_processing_type_is_read_in_any_case_and_sent_in_capitals() -> None:
+    (request,) = parse_requests(["/content"], processing_type=" asset_processing ")
+    assert (request.path, request.processing_type) == ("/content", "ASSET_PROCESSING")
+    for wrong in ("", " ", None):
+        with pytest.raises(InvalidInputError) as caught:
+            parse_processing_type(wrong)
+        assert (caught.value.field, caught.value.value) == ("processing_type", wrong)
+
+
+@pytest.mark.parametrize("field", ["paths", "excluded_paths", "file_types"])
+def test_one_text_is_no_list(field: str) -> None:
+    lists: dict[str, object] = {"paths": ["/content/a"], field: "/content/a"}
+    with pytest.raises(InvalidInputError, match=r"Give a list of texts\.") as caught:
+        parse_requests(**lists)  # type: ignore[arg-type]  # wrong on purpose
+    assert (caught.value.field, caught.value.value) == (field, "/content/a")

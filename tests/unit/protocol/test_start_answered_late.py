@@ -100,7 +100,7 @@ def test_a_job_told_in_another_spelling_is_known_as_ours(told: JsonObject) -> No
 )
 def test_a_job_of_which_too_little_is_told_leaves_a_doubt_and_makes_no_second(told: JsonObject) -> None:
     instance = Instance(busy(1), echo={**ECHO, **told}, status="SUCCESS")
-    with pytest.raises(DoubtfulStartError, match="job-0 may be it"):
+    with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent .* job-0 may be it"):
         instance.start()
     assert len(instance.jobs) == 1
 
@@ -177,3 +177,28 @@ class TestInterval:
         request = self.request(instance, 3600)
         instance.world.run(start_once(instance.world.conversation(), request, policy=StartPolicy(), run="run"))
         assert instance.world.waits == []
+
+
+def test_a_job_that_shows_itself_late_and_tells_too_little_leaves_a_doubt_and_makes_no_second() -> None:
+    instance = Instance(busy(120), hidden=60, echo={**ECHO, "filter": None}, status="SUCCESS")
+    with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent .* job-0 may be it"):
+        instance.start()
+    assert len(instance.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        ({"path": "/x"}, "the history has what cannot be read (entry 0: processingId is missing)"),
+        (
+            {"processingId": "new", "path": "/x", "status": "SUCCESS"},
+            "the history no longer reaches back to the time of the start, so that the job may have left it",
+        ),
+    ],
+)
+def test_a_history_that_proves_nothing_leaves_a_doubt(shown: JsonObject, why: str) -> None:
+    instance = Instance(busy(1), hidden=9999)
+    instance.history_trouble = lambda: reply(200, {"executionHistory": [shown]}) if instance.jobs else None
+    with pytest.raises(DoubtfulStartError) as caught:
+        instance.start()
+    assert f"a start was sent and its answer did not come, and {why}. Nothing was started again." in str(caught.value)

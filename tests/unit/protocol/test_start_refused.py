@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from aem_guides.protocol.errors import RejectedError
+from aem_guides.protocol.errors import ActiveJobError, RejectedError, StartRefusedError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
-from aem_guides.protocol.procedures.start import MustWait, OnActiveJob, Started, StartPolicy, start_once
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.start import MustWait, OnActiveJob, Origin, Started, StartPolicy, start_once
 from aem_guides.protocol.steps import HttpRequest, Reply
 from tests.unit.protocol.driving import World, reply
 
@@ -72,3 +73,103 @@ def test_it_is_not_sent_for_ever() -> None:
     with pytest.raises(RejectedError):
         world.run(start_once(world.conversation(), REQUEST, policy=policy, run="run"))
     assert len(instance.jobs) == 3
+
+
+def test_one_that_queues_says_for_which_job() -> None:
+    world = World(Instance(refusals=1).respond)
+    outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(OnActiveJob.QUEUE), run="run"))
+    assert outcome == MustWait("/content/dam/a: job job-0 was active on /content/dam/a a moment ago", "job-0")
+
+
+def beside(*jobs: JsonObject, status: int = 400, body: object = b"no") -> World:
+    """An instance that refuses every start and shows these jobs."""
+    return World(
+        lambda request: reply(200, {"executionHistory": list(jobs)}) if request.method == "GET" else reply(status, body)
+    )
+
+
+def test_a_refusal_is_told_as_the_instance_told_it() -> None:
+    world = beside(status=422, body=b"what?")
+    with pytest.raises(StartRefusedError) as caught:
+        world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="run"))
+    error = caught.value
+    assert error.request == "start processing (POST /bin/guides/v1/assets/process)"
+    assert (error.status, error.excerpt, error.attempts) == (422, "what?", 1)
+    assert "paths: the instance does not accept '/content/dam/a'. Check that it exists" in str(error)
+
+
+def test_a_refused_filter_is_told_as_one_and_not_by_a_path_that_is_called_so() -> None:
+    def told(path: str, body: bytes) -> str:
+        world = beside(body=body)
+        request = ProcessingRequest(path, file_types=("DITAMAP",))
+        with pytest.raises(StartRefusedError) as caught:
+            world.run(start_once(world.conversation(), request, policy=StartPolicy(), run="run"))
+        return str(caught.value)
+
+    assert "This instance does not know filters" in told("/content/a", b"unknown field Filter")
+    other = told("/content/filters", b"no /content/filters")
+    assert "does not accept '/content/filters'" in other
+    assert "instances before 2026.01 do not know file_types" in other
+
+
+def test_a_conflict_that_the_history_does_not_show_is_waited_for_or_told() -> None:
+    world = beside(status=409)
+    outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(OnActiveJob.QUEUE), run="run"))
+    assert outcome == MustWait("/content/dam/a: the instance says that a job is active; the history does not show it")
+    for policy in (OnActiveJob.FAIL, OnActiveJob.ADOPT):
+        world = beside(status=409)
+        with pytest.raises(ActiveJobError, match="/content/dam/a"):
+            world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(policy), run="run"))
+
+
+ACTIVE: JsonObject = {"processingId": "x", "path": "/content/dam/a/", "status": "RUNNING", "excludedPaths": []}
+
+
+def test_a_job_on_the_path_is_queued_behind_by_its_id() -> None:
+    world = beside(ACTIVE)
+    outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(OnActiveJob.QUEUE), run="run"))
+    assert outcome == MustWait("/content/dam/a: job x is active on /content/dam/a/", "x")
+
+
+@pytest.mark.parametrize(
+    ("policy", "told", "words"),
+    [
+        (OnActiveJob.FAIL, {}, "Wait until it has ended"),
+        (OnActiveJob.ADOPT, {"filter": {"fileTypes": ["DITAMAP"]}}, "It asks for something else, so it is not adopted"),
+        (OnActiveJob.ADOPT, {}, "It may ask for something else, so it is not adopted"),
+    ],
+)
+def test_a_job_on_the_path_that_is_not_adopted_is_told(policy: OnActiveJob, told: JsonObject, words: str) -> None:
+    world = beside({**ACTIVE, **told})
+    request = ProcessingRequest("/content/dam/a", ("/content/dam/a/no",))
+    with pytest.raises(ActiveJobError, match=words) as caught:
+        world.run(start_once(world.conversation(), request, policy=StartPolicy(policy), run="run"))
+    assert "x" in str(caught.value)
+
+
+def test_a_job_on_the_path_that_asks_for_the_same_is_adopted_and_written_down() -> None:
+    world = beside(ACTIVE)
+    outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(OnActiveJob.ADOPT), run="run"))
+    assert outcome == Started("x", Origin.ADOPTED)
+    intents = [item for item in world.emitted if isinstance(item, Intent)]
+    assert (intents[-1].processing_id, intents[-1].adopted) == ("x", True)
+
+
+def test_a_start_that_was_accepted_is_written_down_with_its_id() -> None:
+    world = World(Instance(refusals=0).respond)
+    world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="run"))
+    before, after = [item for item in world.emitted if isinstance(item, Intent)]
+    assert (before.processing_id, after.processing_id, after.adopted) == (None, "job-0", False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "known", "waits"), [(2, set(), False), (1, set(), True), (2, {"y"}, True), (2, {"x"}, False)]
+)
+def test_as_many_jobs_as_allowed_are_no_room(limit: int, known: set[str], waits: bool) -> None:
+    world = World(Instance(refusals=0, jobs=[{**ACTIVE, "path": "/content/dam/b"}]).respond)
+    policy = StartPolicy(max_active_jobs=limit, known_active=frozenset(known))
+    outcome = world.run(start_once(world.conversation(), REQUEST, policy=policy, run="run"))
+    assert isinstance(outcome, MustWait) is waits
+    if isinstance(outcome, MustWait):
+        assert outcome.lacks_room
+        assert outcome.why.endswith("(max_active_jobs)")

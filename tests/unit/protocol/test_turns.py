@@ -244,3 +244,87 @@ def test_it_says_how_many_wait_ahead() -> None:
     assert turns.why(tickets[2]) == (
         "4 jobs are active on the instance, 4 are allowed (max_active_jobs); 2 wait ahead of it"
     )
+
+
+def test_a_followed_job_that_left_the_window_is_asked_for_only_where_it_keeps_others_waiting() -> None:
+    turns = line(ticket(0, limit=2))
+    turns.learn({"ours": "/content/dam/a"})
+    turns.follow("ours")
+    assert turns.to_ask == []
+    turns.note_active("theirs", None)
+    assert turns.to_ask == ["ours", "theirs"]
+    turns.see(History((job("theirs"),)), 0)
+    assert (turns.to_ask, turns.hidden) == (["ours"], 1)
+    assert turns.followed == {"ours": "/content/dam/a"}
+    turns.unfollow("ours", ended=False)
+    assert turns.active == {"ours": "/content/dam/a", "theirs": None}
+    turns.unfollow("ours", ended=True)
+    assert turns.active == {"theirs": None}
+
+
+def test_a_look_asks_for_the_jobs_that_the_window_does_not_show() -> None:
+    answers = {
+        "history": reply(200, {"executionHistory": [{"processingId": "shown", "status": "RUNNING", "path": "/a"}]}),
+        "ended": reply(200, {"processingId": "ended", "status": "SUCCESS"}),
+        "goes-on": reply(200, {"processingId": "goes-on", "status": "RUNNING", "path": "/b"}),
+        "forgotten": reply(404),
+        "silent": reply(503),
+    }
+    world = World(lambda request: answers[request.target.rpartition("/")[2].rpartition("=")[2]])
+    turns = Turns()
+    turns.learn(dict.fromkeys(("ended", "goes-on", "forgotten", "silent")))
+    talk = world.conversation(attempts=1)
+    seen = world.run(take_a_look(talk, turns))
+    assert {name: found.status_word for name, found in seen.items()} == {
+        "shown": "RUNNING",
+        "ended": "SUCCESS",
+        "goes-on": "RUNNING",
+    }
+    assert turns.active == {"goes-on": "/b", "forgotten": None, "silent": None, "shown": "/a"}
+    world.clock += LOST_AFTER_SECONDS
+    world.run(take_a_look(talk, turns))
+    assert turns.active == {"goes-on": "/b", "silent": None, "shown": "/a"}
+
+
+def test_a_resumed_job_s_old_end_is_borne_for_a_minute_only() -> None:
+    turns = Turns()
+    old_end = History((job("x", JobState.FAILED, completed_at=5),))
+    turns.note_active("x", "/content/dam/a", now=100, resumed_from_end=5)
+    turns.see(old_end, 159)
+    assert list(turns.active) == ["x"]
+    turns.see(old_end, 160)
+    assert not turns.active
+
+
+def test_a_job_that_was_found_again_is_not_lost() -> None:
+    turns = Turns()
+    turns.note_active("x", None)
+    turns.see_status("x", None, 100)
+    turns.see_status("x", job("x", path="/a"), 200)
+    turns.see_status("x", None, 101 + LOST_AFTER_SECONDS)
+    assert turns.active == {"x": "/a"}
+
+
+def test_who_is_to_try_later_is_passed_over_until_then() -> None:
+    first, second = ticket(0), ticket(1)
+    turns = line(first, second)
+    assert turns.grant(5) is first
+    assert turns.grant(5) is None
+    turns.put_back(first, not_before=10)
+    assert turns.grant(9) is second
+    turns.put_back(second, not_before=20)
+    assert turns.grant(10) is first
+    turns.leave(first)
+    assert (turns.starting, turns.waiting, turns.first) == (None, 1, second)
+
+
+def test_it_says_which_job_is_in_the_way_of_who_queues() -> None:
+    queueing, other = ticket(0, "/content/dam/a", queues=True), ticket(1)
+    turns = line(queueing, other)
+    turns.learn({"x": "/content/dam/a/"})
+    turns.put_back(queueing, not_before=0, blocked_by="x")
+    assert turns.why(queueing) == "job x is active on its path"
+    assert turns.why(other) == "1 job is active on the instance, 4 are allowed (max_active_jobs); 1 waits ahead of it"
+    turns.put_back(queueing, not_before=0, blocked_by="gone")
+    turns.unfollow("x", ended=True)
+    assert turns.why(queueing) == "0 jobs are active on the instance, 4 are allowed (max_active_jobs)"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.models import Job, JsonValue
 from aem_guides.protocol.procedures.watch import Seen, concerns, look_for_ends
+from aem_guides.protocol.steps import HttpRequest, Reply
 from tests.unit.protocol.driving import World, in_turn, reply
 
 
@@ -69,3 +70,31 @@ def test_what_was_seen_is_read_back_as_it_was(active: frozenset[str], ended: dic
 @pytest.mark.parametrize("stored", [None, [], "x", {}, {"active": []}])
 def test_what_is_no_memory_is_none(stored: object) -> None:
     assert Seen.from_json(stored) is None  # type: ignore[arg-type]
+
+
+def test_a_job_that_left_the_window_is_asked_for_by_its_id_and_its_end_is_news() -> None:
+    def answer(request: HttpRequest) -> Reply:
+        if request.target.endswith("/history"):
+            return reply(200, {"executionHistory": [{"processingId": "c", "status": "RUNNING"}]})
+        name = request.target.rpartition("=")[2]
+        return reply(404) if name == "b" else reply(200, {"processingId": name, "status": "SUCCESS", "completedAt": 7})
+
+    world = World(answer)
+    jobs, seen = world.run(look_for_ends(world.conversation(), Seen(frozenset("abc"), {"z": 3})))
+    assert [job.processing_id for job in jobs] == ["a"]
+    assert seen == Seen(frozenset("c"), {"z": 3, "a": 7})
+
+
+def test_the_first_look_finds_no_news_and_remembers_what_it_saw() -> None:
+    shown = [{"processingId": "a", "status": "SUCCESS", "completedAt": 5}, {"processingId": "b", "status": "RUNNING"}]
+    world = World(in_turn([reply(200, {"executionHistory": shown})]))
+    assert world.run(look_for_ends(world.conversation(), None)) == ((), Seen(frozenset("b"), {"a": 5}))
+
+
+def test_ends_are_told_in_their_order() -> None:
+    shown = [
+        {"processingId": name, "status": "FAILED", "completedAt": at} for name, at in (("c", 7), ("b", 5), ("a", 7))
+    ]
+    world = World(in_turn([reply(200, {"executionHistory": shown})]))
+    jobs, _ = world.run(look_for_ends(world.conversation(), Seen()))
+    assert [job.processing_id for job in jobs] == ["b", "a", "c"]

@@ -117,7 +117,7 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
     ConfigurationError are raised, once it has been the answer for `login_patience` seconds.
     """
     began = talk.now()
-    watch = _Watch(plan, began, PageReader(plan.log_offset), moved_at=began)
+    watch = _Watch(plan, began, PageReader(plan.log_offset))
     yield Wait(plan.first_look, f"first look at job {processing_id}")
     while True:
         job = yield from _look(talk, processing_id, watch, find)

@@ -61,7 +61,7 @@ class FailureLimit:
         """Read a count (`10`) or a share (`2.5%`); None and "" set no limit. Raises InvalidInputError."""
         if value is None or value == "":
             return None
-        found = None if isinstance(value, bool | float) else _LIMIT.fullmatch(str(value).strip())
+        found = _LIMIT.fullmatch(str(value).strip())
         count = int(found["count"]) if found and found["count"] else None
         percent = float(found["percent"]) if found and found["percent"] else None
         if not (count or (percent and percent <= 100)):
