@@ -18,8 +18,8 @@ from tests.support.emulator import EmulatorProcess
 
 BATCH_ROOT = "/content/dam/spread/batch"
 RUN_ROOT = "/content/dam/spread/run"
-IN_BATCH, IN_RUN = 6, 2
-AT_WORK = 4
+IN_BATCH, IN_RUN = 24, 4
+AT_WORK = 8
 SLOW, QUICK = 0.5, 2000.0
 
 

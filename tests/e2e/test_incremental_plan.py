@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.support.airflow_stack import LiveAirflow
-from tests.support.together import Played, Scenario, Stage, lasting, scenarios
+from tests.support.together import Stage
 
 PLAN = "aem_guides_plan_ten_days"
 FOLDER = "/content/dam/ten-days"
@@ -38,9 +38,8 @@ def read_again(airflow: LiveAirflow) -> None:
         os.utime(airflow.folder / "dags" / name)
 
 
-@lasting
-def a_backfill_over_ten_days_processes_every_asset_once(stage: Stage) -> None:
-    airflow = stage.airflow
+def test_a_backfill_over_ten_days_processes_every_asset_once(undisturbed: Stage) -> None:
+    airflow = undisturbed.airflow
     begin = FIRST.astimezone(UTC) - timedelta(hours=MARGIN)
     files = HOURS + 2 * MARGIN
     airflow.emulator.virtual_folder(
@@ -79,9 +78,8 @@ def a_backfill_over_ten_days_processes_every_asset_once(stage: Stage) -> None:
     assert told.read_text() == f"failed: {by_hand}\n"
 
 
-@lasting
-def a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(stage: Stage) -> None:
-    airflow = stage.airflow
+def test_a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(undisturbed: Stage) -> None:
+    airflow = undisturbed.airflow
     began = datetime.now(UTC)
     good = airflow.plans_file.read_text()
     airflow.plans_file.write_text(good + BROKEN)
@@ -104,11 +102,3 @@ def a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(stage: 
         airflow.plans_file.write_text(good)
         read_again(airflow)
     airflow.wait_until(lambda: not airflow.rest.import_errors_since(began), "the end of the import error")
-
-
-@scenarios(
-    a_backfill_over_ten_days_processes_every_asset_once,
-    a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule,
-)
-def test_plans_keep_what_they_promise(played: Played, scenario: Scenario) -> None:
-    played.result(scenario)

@@ -102,7 +102,7 @@ def new_findings(instance: Instance) -> list[str]:
     airflow, name = instance.airflow, instance.connection_id
     url = make_url(airflow.stack.environment[LEDGER])
     os.environ[f"AIRFLOW_CONN_{name.upper()}"] = instance.connection(instance.emulator)
-    with Ledger(open_engine(url)) as ledger, AemGuidesHook(name) as hook:
+    with LEDGER_TURNS.ask(), Ledger(open_engine(url)) as ledger, AemGuidesHook(name) as hook:
         shown = take_snapshot(hook, ledger, name, lambda run: airflow.rest.run_state(run.dag_id, run.run_id))
         found = ledger.reconcile(shown, read_settings().policy, frozenset(Remedy), run_id="by-hand", dry_run=False)
     return [finding.text for finding in found.opened]
