@@ -47,8 +47,10 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	echo "Setting up $(VENV) (one to two minutes the first time) ..."; \
 	if ! [ -x $(BIN)/pip ]; then "$$python" -m venv --clear $(VENV) || exit 1; fi; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[emulator,local,test]' || \
+	pip="$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt"; \
+	$$pip pip && $$pip --no-compile -e '.[emulator,local,test]' || \
 	  { echo "Error: the packages could not be installed; the lines above say why. Mend it, then run make setup again."; exit 1; }
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true # as pip does, which uses one core only
 	@touch $(STAMP)
 
 # The launcher is run without a shell between, so that it hears the signals that end make.

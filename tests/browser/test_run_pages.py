@@ -39,7 +39,7 @@ class Run:
     def finish(self) -> None:
         """Let it end well, if it has not yet."""
         self.own.hasten(self.paths[SLOW], FILES)
-        assert self.airflow.rest.wait_for_run(DAG, self.run_id, 300) == "success", self.airflow.account(self.run_id)
+        assert self.airflow.end_of(DAG, self.run_id) == "success", self.airflow.account(self.run_id)
 
 
 @pytest.fixture(scope="module")

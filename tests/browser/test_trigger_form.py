@@ -146,7 +146,7 @@ def test_a_run_gets_exactly_what_was_filled_in(airflow: LiveAirflow, ui: Ui, tmp
             "verify_assets": False,
             "fail_on_asset_failures": "2.5%",
         }
-        assert airflow.rest.wait_for_run(DAG, run_id, 300) == "success", airflow.account(run_id)
+        assert airflow.end_of(DAG, run_id) == "success", airflow.account(run_id)
 
 
 def triggered(ui: Ui, form: Form) -> str:

@@ -111,8 +111,8 @@ def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: Compos
     assert not spread.stack.healthy(dead_worker)
     for path in work.paths:
         emulator.virtual_folder(path, 100, rate=QUICK)
-    assert spread.rest.wait_for_run(DAG, work.run, 900) == "success"
-    assert spread.rest.wait_for_run(BATCH, work.batch_run, 900) == "success"
+    assert spread.end_of(DAG, work.run) == "success"
+    assert spread.end_of(BATCH, work.batch_run) == "success"
 
     jobs = work.jobs()
     assert sorted(job["path"] for job in jobs) == work.paths, "each path is processed, and once"

@@ -94,7 +94,7 @@ def one_failure_leaves_the_others_alone_and_nothing_is_done_twice_afterwards(sta
         airflow.rest.request(
             "POST", f"/dags/{BATCH}/dagRuns/{first}/clear", json=cleared | {"run_on_latest_version": False}
         )
-        airflow.wait_until(lambda: airflow.rest.run_state(BATCH, first) != "failed", "the cleared run to start")
+        airflow.wait_until(lambda: airflow.run_state(BATCH, first) != "failed", "the cleared run to start")
         assert airflow.end_of(BATCH, second) == "success"
         assert airflow.rest.xcom(BATCH, second, "report")["done_before"] == 3
         assert airflow.end_of(BATCH, first) == "success"

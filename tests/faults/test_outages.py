@@ -57,7 +57,7 @@ def a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards(stage
         for path in paths:
             emulator.virtual_folder(path, 1000, rate=2000)
         airflow.clear(run_id, PATHS, 0, dag_id=BATCH)
-        airflow.wait_until(lambda: airflow.rest.run_state(BATCH, run_id) == "success", "the run succeeds")
+        airflow.wait_until(lambda: airflow.run_state(BATCH, run_id) == "success", "the run succeeds")
         assert [len(emulator.jobs(path)) for path in paths] == [1, 1]
         assert emulator.jobs(paths[0])[0]["resumes"] == 1
 

@@ -99,7 +99,7 @@ class Run:
         self.airflow.rest.request("PATCH", where, json={"state": "failed"})
 
     def state(self) -> str:
-        return self.airflow.rest.run_state(self.dag_id, self.run_id)
+        return self.airflow.run_state(self.dag_id, self.run_id)
 
     def end(self) -> str:
         """Wait for the run's end; its state."""
