@@ -42,7 +42,7 @@ from aem_guides.protocol.steps import (
     TransportFailure,
     Wait,
 )
-from aem_guides.tls import TlsAdapter, tls_context
+from aem_guides.tls import TlsAdapter, TlsSession, tls_context
 from aem_guides.vault import AbandonedPurchaseError, TokenVault
 
 T = TypeVar("T")
@@ -106,17 +106,18 @@ class AemGuidesHook(InstanceApi, HttpHook):
         if self._session is None:
             self.base_url = self.settings.base_url
             self._base_url_initialized = True
-            session = requests.Session()
+            session = TlsSession(self._new_tls_adapter)
             session.trust_env = False
             session.headers["User-Agent"] = bodies.USER_AGENT
             session.verify = self.settings.verify
             self._session = self._configure_session_from_mount_adapters(session)
-            kept_alive = self.keep_alive_adapter.socket_options if self.keep_alive_adapter else ()
-            context = tls_context(self.settings.verify, self.settings.ca_file)
-            self._session.mount("https://", TlsAdapter(context, kept_alive))
         if headers:
             self._session.headers.update(headers)
         return self._session
+
+    def _new_tls_adapter(self) -> TlsAdapter:
+        kept_alive = self.keep_alive_adapter.socket_options if self.keep_alive_adapter else ()
+        return TlsAdapter(tls_context(self.settings.verify, self.settings.ca_file), kept_alive)
 
     def close(self) -> None:
         """Close the session."""

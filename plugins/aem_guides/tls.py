@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import certifi
-from requests.adapters import HTTPAdapter
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPSConnection
 
@@ -95,6 +96,24 @@ class TlsAdapter(HTTPAdapter):
         manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs | {"ssl_context": self._context})
         _tell_handshakes_apart(manager)
         return manager
+
+
+class TlsSession(requests.Session):
+    """A session that reads the trust roots when it first talks TLS: a task that never does need not pay for them.
+
+    :param new_adapter: makes what it talks TLS with.
+    """
+
+    def __init__(self, new_adapter: Callable[[], HTTPAdapter]) -> None:
+        super().__init__()
+        self._new_adapter: Callable[[], HTTPAdapter] | None = new_adapter
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """What a URL is asked with."""
+        if self._new_adapter is not None and url.lower().startswith("https:"):
+            self.mount("https://", self._new_adapter())
+            self._new_adapter = None
+        return super().get_adapter(url)
 
 
 def _tell_handshakes_apart(manager: PoolManager) -> None:
