@@ -19,12 +19,14 @@ from aem_guides.connection import InstanceSettings
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
+from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.steps import HttpRequest, Surroundings, TransportFailure
 from aem_guides.tls import HandshakeError
 
 USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 BLOCK_BYTES = 64 * 1024
 LONGEST_ERROR_BODY = 64 * 1024
+LONGEST_HEADER = 64 * 1024
 
 REAL_SURROUNDINGS = Surroundings(
     now=time.time,
@@ -59,6 +61,11 @@ def proxy_for(settings: InstanceSettings, url: str) -> str | None:
     if proxy_bypass(rest.partition("/")[0].rpartition(":")[0] or rest.partition("/")[0]):
         return None
     return getproxies().get(scheme)
+
+
+def headers_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """The header fields of an answer, by lower-case names; their bytes may be no text."""
+    return {name.lower(): clean_text(value, LONGEST_HEADER) for name, value in fields.items()}
 
 
 def requests_failure(error: requests.RequestException) -> TransportFailure:

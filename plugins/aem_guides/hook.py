@@ -196,7 +196,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
                 stream=stream,
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             )
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = bodies.headers_of(response.headers)
             if not stream:
                 return Reply(response.status_code, headers, response.content)
             self._response = response
@@ -358,7 +358,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
                 allow_redirects=False,
                 proxy=bodies.proxy_for(settings, url),
             )
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = bodies.headers_of(response.headers)
             if stream and response.status == 200:
                 self._response = response
                 return Reply(response.status, headers)

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from aem_guides.protocol.errors import AnswerError
+from aem_guides.protocol.json import LONGEST_LINE, LONGEST_TEXT, JsonError, read_json
 from aem_guides.protocol.models import (
     AssetState,
     AssetStatus,
@@ -27,6 +28,7 @@ from aem_guides.protocol.models import (
     ProcessingRequest,
     SystemStatus,
     flag,
+    identifier,
     milliseconds,
     number,
     strings,
@@ -51,6 +53,9 @@ _ASSET_STATES = {
 """Assets are told of in the words that jobs have, in as many spellings; one that was cancelled is none of these."""
 
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
+
+_LONGEST_ETA_SECONDS = 365 * 86400.0
+"""A year: no job lasts longer, and clocks can still be asked what time it will be then."""
 
 
 class ShapeError(ValueError):
@@ -158,7 +163,7 @@ def start_asset_status(paths: tuple[str, ...], excluded_paths: tuple[str, ...] =
         body["excludedPaths"] = list(excluded_paths)
 
     def read(reply: Reply) -> str:
-        job_id = text(_json_object(reply).get("jobId"))
+        job_id = identifier(_json_object(reply).get("jobId"))
         if job_id is None:
             raise ShapeError("jobId is missing")
         return job_id
@@ -199,7 +204,7 @@ def read_job(data: JsonValue) -> Job:
 
 
 def _job(entry: Mapping[str, JsonValue]) -> Job:
-    processing_id = text(entry.get("processingId"))
+    processing_id = identifier(entry.get("processingId"))
     word = text(entry.get("status"))
     if processing_id is None:
         raise ShapeError("processingId is missing")
@@ -236,17 +241,15 @@ def _read_job_reply(reply: Reply) -> Job:
 
 
 def _read_processing_id(reply: Reply) -> str:
-    processing_id = text(_json_object(reply).get("processingId"))
+    processing_id = identifier(_json_object(reply).get("processingId"))
     if processing_id is None:
         raise ShapeError("processingId is missing")
     return processing_id
 
 
 def _read_log_page(reply: Reply) -> LogPage:
-    data = _json_object(reply)
-    lines = data.get("lines")
-    if not isinstance(lines, list):
-        raise ShapeError("lines is missing")
+    data = _json_object(reply, longest=LONGEST_LINE)
+    lines = _list(data, "lines")
     return LogPage(
         lines=tuple(line.rstrip("\r\n") if isinstance(line, str) else json.dumps(line) for line in lines),
         offset=number(data.get("offset")),
@@ -256,11 +259,11 @@ def _read_log_page(reply: Reply) -> LogPage:
 
 
 def _read_history(reply: Reply) -> History:
-    entries = _json_object(reply).get("executionHistory")
-    if not isinstance(entries, list):
-        raise ShapeError("executionHistory is missing")
+    data = _json_object(reply)
+    entries = _list(data, "executionHistory")
     jobs: list[Job] = []
-    unreadable: list[str] = []
+    # An instance that lists nothing may have had no job; that it had none is not proved.
+    unreadable = ["executionHistory is null"] if data["executionHistory"] is None else []
     for index, entry in enumerate(entries):
         try:
             jobs.append(read_job(entry))
@@ -278,11 +281,13 @@ def _read_asset_status(reply: Reply) -> AssetStatusReport:
     data = _json_object(reply)
     word = text(data.get("status")) or ""
     entries = data.get("assets")
-    assets = tuple(_read_asset(_object(entry, "an asset")) for entry in entries) if isinstance(entries, list) else None
-    return AssetStatusReport(text(data.get("jobId")) or "", word, assets)
+    assets = tuple(_read_asset(entry) for entry in entries) if isinstance(entries, list) else None
+    return AssetStatusReport(identifier(data.get("jobId")) or "", word, assets)
 
 
-def _read_asset(entry: Mapping[str, JsonValue]) -> AssetStatus:
+def _read_asset(told: JsonValue) -> AssetStatus:
+    """One asset; of an entry that cannot be read nothing is known."""
+    entry = _mapping(told)
     word = text(entry.get("status")) or ""
     state = _ASSET_STATES.get(state_of_word(word), AssetState.UNKNOWN)
     reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
@@ -294,7 +299,7 @@ def _eta(value: JsonValue) -> float | None:
     eta = _mapping(value)
     amount = number(eta.get("value"))
     factor = _SECONDS_OF_UNIT.get((text(eta.get("unit")) or "SECONDS").upper())
-    return None if amount is None or factor is None else amount * factor
+    return None if amount is None or factor is None else min(amount * factor, _LONGEST_ETA_SECONDS)
 
 
 def _filter(value: JsonValue) -> JobFilter | None:
@@ -315,12 +320,22 @@ def _post(path: str, body: JsonObject) -> HttpRequest:
     return HttpRequest("POST", path, headers, json.dumps(body, ensure_ascii=False).encode())
 
 
-def _json_object(reply: Reply) -> Mapping[str, JsonValue]:
+def _json_object(reply: Reply, *, longest: int = LONGEST_TEXT) -> Mapping[str, JsonValue]:
     try:
-        data: JsonValue = json.loads(reply.body.decode("utf-8", errors="replace"))
-    except (ValueError, RecursionError):
-        raise ShapeError("the answer is not JSON") from None
+        data = read_json(reply.body, reply.headers, longest=longest)
+    except JsonError as error:
+        raise ShapeError(str(error)) from None
     return _object(data, "the answer")
+
+
+def _list(data: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
+    """A list that has to be there; null stands for an empty one. Raises ShapeError where it is something else."""
+    found = data.get(name)
+    if found is None and name in data:
+        return []
+    if not isinstance(found, list):
+        raise ShapeError(f"{name} is missing")
+    return found
 
 
 def _object(data: JsonValue, what: str) -> Mapping[str, JsonValue]:

@@ -31,6 +31,7 @@ from aem_guides.protocol.errors import (
     UnavailableError,
     UnreachableError,
 )
+from aem_guides.protocol.json import clean_text, decoded
 from aem_guides.protocol.steps import (
     Authorize,
     HttpRequest,
@@ -261,8 +262,8 @@ class Conversation:
         return refusal
 
     def _excerpt(self, reply: Reply) -> str:
-        shown = " ".join(reply.body[:100_000].decode("utf-8", errors="replace").split())
-        return self.redact(shown)[:EXCERPT_LENGTH]
+        shown = " ".join(decoded(reply.body[:100_000], reply.headers).split())
+        return clean_text(self.redact(shown)[:EXCERPT_LENGTH])
 
     def _pause(self, error: AemGuidesError, attempt: int) -> float:
         if isinstance(error, AnswerError) and error.retry_after is not None:
@@ -322,9 +323,9 @@ def _is_html(reply: Reply) -> bool:
 
 def _title(reply: Reply) -> str:
     """The title of a web page, which says more of whose it is than its beginning does."""
-    page = reply.body[:100_000].decode("utf-8", errors="replace")
+    page = decoded(reply.body[:100_000], reply.headers)
     found = re.search(r"<title[^>]*>([^<]*)", page, re.IGNORECASE)
-    return " ".join(found[1].split()) if found else "without a title"
+    return clean_text(" ".join(found[1].split())) if found else "without a title"
 
 
 def _is_hibernated(reply: Reply) -> bool:

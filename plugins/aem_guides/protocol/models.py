@@ -21,6 +21,8 @@ JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 ASSET_PROCESSING = "ASSET_PROCESSING"
 _LATEST_TIME = 253_402_300_799_999
+LARGEST_NUMBER = 2**63 - 1
+"""What a BIGINT holds: no count can be meant that is larger."""
 FILE_TYPES = ("DITATOPIC", "DITAMAP", "MARKDOWN", "HTML/CSS", "DITAVAL", "OTHERS")
 
 
@@ -282,15 +284,25 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def identifier(value: object) -> str | None:
+    """An id as it came, from a JSON string that is not empty or a whole number; else None."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text(value)
+
+
 def number(value: object) -> int | None:
-    """A whole number that is not negative, from a JSON number or a string of digits; else None."""
+    """A whole number that is not negative, from a JSON number or a string of digits; else None.
+
+    One that is larger than can be meant is the largest.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
+        value = int(value)
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         value = int(value)
-    return value if isinstance(value, int) and value >= 0 else None
+    return min(value, LARGEST_NUMBER) if isinstance(value, int) and value >= 0 else None
 
 
 def milliseconds(value: object) -> int | None:

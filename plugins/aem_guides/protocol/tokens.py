@@ -27,6 +27,7 @@ from aem_guides.protocol.errors import (
     RejectedError,
     ScopeError,
 )
+from aem_guides.protocol.json import JsonError, read_json
 from aem_guides.protocol.steps import HttpRequest, Reply
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 OAUTH_IMS_URL = "https://ims-na1.adobelogin.com"
 LONGEST_LIFE_SECONDS = 7 * 86_400.0
 _JWT_LIFE_SECONDS = 3600
+_LONGEST_TOKEN = 100_000
+"""Characters: a token is a JWT, which grows with what it grants."""
 _UNREADABLE = "The identity service's answer holds no access token with a life."
 
 
@@ -224,13 +227,13 @@ def _buy(
 def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessToken:
     """Read token and life. A life that would be more than a week in its documented unit is in milliseconds."""
     try:
-        data = json.loads(reply.body)
-    except ValueError:
-        raise ShapeError("the answer is not JSON") from None
-    token = data.get("access_token") if isinstance(data, dict) else None
+        data = read_json(reply.body, reply.headers, longest=_LONGEST_TOKEN)
+    except JsonError as error:
+        raise ShapeError(str(error)) from None
+    found = data if isinstance(data, dict) else {}
+    token, told = found.get("access_token"), found.get("expires_in")
     if not isinstance(token, str) or not token:
         raise ShapeError("access_token is missing")
-    told = data.get("expires_in")
     if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 20:
         told = int(told)
     if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told <= 0:
@@ -297,8 +300,8 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
 def _complaint(reply: Reply) -> tuple[str, str]:
     """`error` and `error_description` of an answer, in lower case; empty where it has none."""
     try:
-        data = json.loads(reply.body)
-    except ValueError:
+        data = read_json(reply.body, reply.headers)
+    except JsonError:
         return "", ""
     found = data if isinstance(data, dict) else {}
     return str(found.get("error") or "").lower(), str(found.get("error_description") or "").lower()

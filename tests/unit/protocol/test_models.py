@@ -8,6 +8,7 @@ import pytest
 
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.models import (
+    LARGEST_NUMBER,
     JobFilter,
     JsonObject,
     SystemStatus,
@@ -28,7 +29,8 @@ from aem_guides.protocol.steps import HttpRequest
         (7, 7),
         ("7", 7),
         (7.9, 7),
-        ("9" * 19, int("9" * 19)),
+        ("9" * 19, LARGEST_NUMBER),
+        (10**400, LARGEST_NUMBER),
         ("9" * 20, None),
         ("٣", None),
         ("7.5", None),

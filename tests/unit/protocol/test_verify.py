@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from aem_guides.protocol.errors import AssetsAtWorkError, MalformedAnswerError, RejectedError, VerificationError
+from aem_guides.protocol.errors import AssetsAtWorkError, RejectedError, VerificationError
 from aem_guides.protocol.models import AssetState, AssetStatus, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
@@ -74,9 +74,9 @@ def test_an_asset_with_a_word_that_says_neither_is_no_success(word: str) -> None
 
 
 @pytest.mark.parametrize("entry", ["x", 3, None, ["a"]])
-def test_a_list_of_what_are_no_assets_is_no_answer(entry: JsonValue) -> None:
-    with pytest.raises(MalformedAnswerError, match="an asset is not a JSON object"):
-        verified(answer("SUCCESS", asset("SUCCESS"), entry))
+def test_an_entry_that_is_no_asset_costs_itself_alone_and_is_no_success(entry: JsonValue) -> None:
+    found = verified(answer("SUCCESS", asset("SUCCESS"), entry))
+    assert (found.succeeded, found.failed, found.unclear) == (1, (), 1)
 
 
 REQUEST = ProcessingRequest("/content/dam/x", ("/content/dam/x/no",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import cast
@@ -11,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import ArchiveError, MalformedAnswerError, NotFoundError, Retry, UnreachableError
+from aem_guides.protocol.json import JsonError, clean_text, decoded, read_json
 from aem_guides.protocol.models import Job, strings
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.steps import Emit, Read, Steps, TransportFailure
@@ -71,7 +71,7 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
         yield from _pass_on(body, None)
         return
     if not beginning.lstrip().startswith(b"{"):
-        shown = talk.redact(" ".join(beginning[:4000].decode("utf-8", errors="replace").split()))[:200]
+        shown = clean_text(talk.redact(" ".join(decoded(beginning[:4000], reply.headers).split())))[:200]
         what = "It is empty" if not beginning else "It is neither a ZIP nor a list of log files"
         raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
     paths = _same_origin_paths((yield from _listing(body)), base_url, body.label)
@@ -114,8 +114,8 @@ def _listing(body: _Body) -> Steps[tuple[str, ...]]:
         if len(gathered) > _LONGEST_LISTING:
             break
     try:
-        data = json.loads(gathered.decode("utf-8", errors="replace"))
-    except ValueError:
+        data = read_json(bytes(gathered), {})
+    except JsonError:
         data = None
     paths = strings(data.get("logFilePaths")) if isinstance(data, dict) else ()
     if not paths:

@@ -66,7 +66,7 @@ class Intent:
     def look(self, request: ProcessingRequest, history: History) -> Sighting:
         """Look for the job that this intent became."""
         fresh = [job for job in newest_first(history.jobs) if job.processing_id not in self.window]
-        alike = [job for job in fresh if job.match(request) is not Match.OTHER]
+        alike = [job for job in fresh if job.path is None or job.match(request) is not Match.OTHER]
         if not alike:
             return Sighting(Fate.NOT_SEEN)
         alike.sort(key=lambda job: not job.is_active)

@@ -1,0 +1,113 @@
+"""Where the bytes of an answer become values: what leaves this module can be stored, shown and carried.
+
+An instance, a proxy or a CDN can send anything. So here, and nowhere else, text is decoded by its declared charset and
+its byte order mark, and cleaned: PostgreSQL's JSONB takes no NUL, UTF-8 has no lone surrogates, a terminal obeys
+control characters. Numbers that nobody can mean are cut to the largest that a BIGINT holds.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Mapping
+
+from aem_guides.protocol.models import LARGEST_NUMBER, JsonValue
+
+LONGEST_TEXT = 4_000
+"""Characters of a value that are kept: more than any path, id or comment needs, and events and XComs carry it."""
+LONGEST_LINE = 100_000
+"""Characters of a log line that are kept: the archive has the whole line."""
+
+_LONGEST_DIGITS = 40
+"""Digits of a whole number that are kept, in case it is an id; a count is cut further where it is read."""
+_DEEPEST = 100
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins like that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CHARSET = re.compile(r"charset\s*=\s*\"?'?([A-Za-z0-9._:-]+)", re.IGNORECASE)
+_NOT_TO_BE_KEPT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0\ufffe\uffff]")
+_MARK = "�"
+
+
+class JsonError(ValueError):
+    """A body is no JSON, or none that can be meant. The text says why, and quotes nothing of it."""
+
+
+def read_json(body: bytes, headers: Mapping[str, str], *, longest: int = LONGEST_TEXT) -> JsonValue:
+    """The value of a body, all of its texts cleaned and none longer than `longest` characters.
+
+    `headers` has lower-case names. Raises JsonError for what is no JSON, or is nested more than 100 deep.
+    """
+    try:
+        value: JsonValue = json.loads(
+            decoded(body, headers), parse_int=_whole, parse_float=_float, parse_constant=_absent
+        )
+        return _cleaned(value, longest, _DEEPEST)
+    except RecursionError:
+        raise JsonError("the answer is nested too deep") from None
+    except JsonError:
+        raise
+    except ValueError:
+        raise JsonError("the answer is not JSON") from None
+
+
+def decoded(body: bytes, headers: Mapping[str, str]) -> str:
+    """The text of a body: by its byte order mark, else by the declared charset, else as UTF-8 (RFC 8259, 8.1).
+
+    What is no text in that charset becomes U+FFFD.
+    """
+    for mark, charset in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return body[len(mark) :].decode(charset, errors="replace")
+    return body.decode(_declared(headers), errors="replace")
+
+
+def clean_text(value: str, longest: int = LONGEST_TEXT) -> str:
+    """A text that can be stored, shown and carried: what cannot is U+FFFD, and a longer one is cut, with a mark."""
+    beyond = len(value) - longest
+    if beyond > 0:
+        value = f"{value[:longest]} … [cut: {beyond} more characters]"
+    return _NOT_TO_BE_KEPT.sub(_MARK, value)
+
+
+def _declared(headers: Mapping[str, str]) -> str:
+    named = _CHARSET.search(headers.get("content-type", ""))
+    if named is None:
+        return "utf-8"
+    try:
+        b"a".decode(named[1], errors="replace")
+    except (LookupError, ValueError):  # unknown, or a codec that makes no text of bytes
+        return "utf-8"
+    return named[1]
+
+
+def _cleaned(value: JsonValue, longest: int, depth: int) -> JsonValue:
+    if isinstance(value, str):
+        return clean_text(value, longest)
+    if not isinstance(value, list | dict):
+        return value
+    if depth == 0:
+        raise JsonError("the answer is nested too deep")
+    if isinstance(value, list):
+        return [_cleaned(item, longest, depth - 1) for item in value]
+    return {clean_text(key): _cleaned(item, longest, depth - 1) for key, item in value.items()}
+
+
+def _whole(digits: str) -> int:
+    if len(digits) <= _LONGEST_DIGITS:
+        return int(digits)
+    return -LARGEST_NUMBER if digits.startswith("-") else LARGEST_NUMBER
+
+
+def _float(digits: str) -> float:
+    return max(-float(LARGEST_NUMBER), min(float(LARGEST_NUMBER), float(digits)))
+
+
+def _absent(_constant: str) -> None:
+    """NaN and Infinity are not JSON, and mean nothing that could be counted on."""
+    return None
