@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError
-from airflow.triggers.base import TriggerEvent
 
 from aem_guides.batch_plan import PLANNED_KEY, BatchPlan
 from aem_guides.bodies import surroundings
@@ -20,7 +19,7 @@ from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.taskstate import count_instances
-from aem_guides.triggers import AemGuidesTrigger, event_of
+from aem_guides.trigger_base import AemGuidesTrigger
 from aem_guides.turns import coordinator_for
 
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
@@ -49,7 +48,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         self.path_task_id = path_task_id
         self.look_every = look_every
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def outcome(self) -> JsonObject:
         """Look, tell, wait."""
         plan = await self._plan()
         speed, told, told_at = BatchSpeed(), "", -_TELL_EVERY_SECONDS
@@ -71,7 +70,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
                     self.log.info(said)
                 if over:
                     break
-        yield event_of({"text": told})
+        return {"text": told}
 
     async def _plan(self) -> BatchPlan:
         key = self._task_key()
@@ -147,5 +146,8 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """All paths have come to an end."""
-        return {"progress": (event or {}).get("text")}
+        """All paths have come to an end, or nothing more can be told of them: that is no failure of the batch."""
+        told = event or {}
+        if "error" in told:
+            self.log.warning("Progress could not be told to the end: %s", told["error"])
+        return {"progress": told.get("text")}

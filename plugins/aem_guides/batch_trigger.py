@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError
-from airflow.triggers.base import TriggerEvent
 
 from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.bodies import surroundings
@@ -17,7 +15,6 @@ from aem_guides.notes import AirflowNotes, Notes
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import (
     ActiveJobError,
-    AemGuidesError,
     DoubtfulStartError,
     JobFailedError,
     JobLostError,
@@ -37,7 +34,8 @@ from aem_guides.protocol.states import JobState
 from aem_guides.protocol.turns import Place, Ticket
 from aem_guides.tasklog import show_event
 from aem_guides.taskstate import KILLED_STATES, task_states
-from aem_guides.triggers import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS, AemGuidesTrigger, event_of
+from aem_guides.trigger_base import AemGuidesTrigger
+from aem_guides.triggers import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS
 from aem_guides.turns import Coordinator, LeaseLostError, coordinator_for
 
 _KILLS: set[asyncio.Task[None]] = set()
@@ -89,13 +87,13 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         self.notes: Notes = AirflowNotes()
         self._note = PathNote.from_json(self.plan.note)
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def outcome(self) -> JsonObject:
         """Wait, start, follow."""
-        try:
-            event = await self._process()
-        except AemGuidesError as error:
-            event = {"note": self._note.to_json(), "error": str(error), "retry": error.retry.value}
-        yield event_of(event)
+        return await self._process()
+
+    def failed(self, error: JsonObject) -> JsonObject:
+        """What went wrong, and the note: whoever comes back goes on from it."""
+        return {"note": self._note.to_json(), **error}
 
     async def on_kill(self) -> None:
         """Cancel the job if the task was killed, as `AemGuidesJobTrigger.on_kill` does and for its reasons."""

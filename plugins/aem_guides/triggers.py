@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol, cast
 
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.off_peak import OffPeakOrder
-from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import Pacing
@@ -24,6 +22,7 @@ from aem_guides.protocol.procedures.resume import settle_resume
 from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.tasklog import show_event
 from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states
+from aem_guides.trigger_base import AemGuidesTrigger
 
 LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"
@@ -34,31 +33,6 @@ KILL_CANCEL_SECONDS = 20.0
 FIRST_LOOK_SECONDS = 2.0
 """An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 _KILLS: set[asyncio.Task[None]] = set()
-
-
-class _TaskInstance(Protocol):
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int | None
-
-
-class AemGuidesTrigger(BaseTrigger):
-    """What all triggers share: serialisation by keyword, and the hook."""
-
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger has no annotations
-        self._kwargs = kwargs
-
-    def serialize(self) -> tuple[str, dict[str, object]]:
-        """The class path and the keyword arguments that make the same trigger again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", self._kwargs
-
-    def _task_key(self) -> TaskKey | None:
-        ti = cast("_TaskInstance | None", self.task_instance)
-        if ti is None:
-            return None
-        return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
 
 class AemGuidesJobTrigger(AemGuidesTrigger):
@@ -116,17 +90,9 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         self.lost_seconds = lost_seconds
         self._order = OffPeakOrder.from_json(off_peak) if off_peak is not None else None
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def outcome(self) -> JsonObject:
         """Follow the job; a restarted triggerer goes on where the log stood, and says so."""
-        try:
-            event = await self._follow()
-        except AemGuidesError as error:
-            event = {"error": str(error), "kind": type(error).__name__, "retry": error.retry.value}
-        except Exception as error:
-            # A trigger that fails makes its task fail without a word of ours: it could not be told from a killed one.
-            self.log.exception("Following job %s failed", self.processing_id)
-            event = {"error": f"{type(error).__name__}: {error}", "retry": Retry.USEFUL.value}
-        yield event_of(event)
+        return await self._follow()
 
     async def on_kill(self) -> None:
         """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful.
@@ -295,13 +261,9 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
         self.longest_look = longest_look
         self.hours = parse_only_between(only_between)
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def outcome(self) -> JsonObject:
         """Look at the history until it is this request's turn."""
-        try:
-            event: JsonObject = {"free": await self._wait()}
-        except AemGuidesError as error:
-            event = {"error": str(error), "retry": error.retry.value}
-        yield event_of(event)
+        return {"free": await self._wait()}
 
     async def _wait(self) -> bool:
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
@@ -316,8 +278,3 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
                 hours=self.hours,
             )
             return await hook.drive(steps, lambda event: show_event(self.log, event))
-
-
-def event_of(payload: JsonObject) -> TriggerEvent:
-    """The event with this payload."""
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # TriggerEvent has no annotations

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from airflow.sdk import Context, ObjectStoragePath
-from airflow.triggers.base import TriggerEvent
 
 from aem_guides import fields
 from aem_guides.archive import archive_folder, default_archive_uri
@@ -15,7 +14,7 @@ from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator
 from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
-from aem_guides.protocol.errors import AemGuidesError, AssetsAtWorkError, Retry
+from aem_guides.protocol.errors import AssetsAtWorkError, Retry
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
@@ -23,7 +22,7 @@ from aem_guides.protocol.procedures.verify import FailureLimit, Verification, ve
 from aem_guides.protocol.requests import parse_path
 from aem_guides.sensors import FollowingFailedError
 from aem_guides.tasklog import show_event
-from aem_guides.triggers import AemGuidesTrigger, event_of
+from aem_guides.trigger_base import AemGuidesTrigger
 from aem_guides.verification import as_json, check, of_job, store_failures, tell, without_asking
 
 RETURN_KEY = "return_value"
@@ -46,18 +45,14 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
         self.request = request
         self.deadline_at = deadline_at
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def outcome(self) -> JsonObject:
         """Ask again and again, the more rarely the longer it takes."""
         request = ProcessingRequest.from_json(self.request)
-        try:
-            async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
-                left = max(1.0, self.deadline_at - surroundings().now())
-                steps = verify_assets(await hook.talk(), request, within_seconds=left, pacing=Pacing())
-                await hook.drive(steps, lambda event: show_event(self.log, event))
-            event: JsonObject = {"ready": True}
-        except AemGuidesError as error:
-            event = {"error": str(error), "retry": error.retry.value}
-        yield event_of(event)
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+            left = max(1.0, self.deadline_at - surroundings().now())
+            steps = verify_assets(await hook.talk(), request, within_seconds=left, pacing=Pacing())
+            await hook.drive(steps, lambda event: show_event(self.log, event))
+        return {"ready": True}
 
 
 class AemGuidesVerifyAssetsOperator(InstanceOperator):

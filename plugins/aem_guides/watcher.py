@@ -16,7 +16,7 @@ from aem_guides.protocol.models import Job, JsonObject, JsonValue
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.watch import Seen, concerns, look_for_ends
 from aem_guides.protocol.states import Verdict
-from aem_guides.triggers import event_of
+from aem_guides.trigger_base import event_of, why_not_carried
 
 SEEN_KEY = "aem_guides_seen"
 _TELL_EVERY_FAILURES = 60
@@ -91,8 +91,13 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
                         instance = (await hook.settings()).instance
                         failures = 0
                         for job in ended:
-                            if self._counts(job):
-                                yield event_of(payload_of(job, instance))
+                            if not self._counts(job):
+                                continue
+                            payload = payload_of(job, instance)
+                            if flaw := why_not_carried(payload):
+                                self.log.error("Job %r makes no event: %s", job.processing_id, flaw)
+                                continue
+                            yield event_of(payload)
                         await self._remember(seen)
                         await surroundings().asleep(self.poll_seconds)
             except AemGuidesError as error:

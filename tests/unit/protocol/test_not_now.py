@@ -10,6 +10,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import IN_MID_RUN, Conversation, RetrySettings
 from aem_guides.protocol.errors import (
     AuthenticationError,
+    MalformedAnswerError,
     NotFoundError,
     RejectedError,
     Retry,
@@ -116,6 +117,9 @@ def test_a_job_is_known_to_nobody_only_where_the_history_was_read() -> None:
         starting.run(find_job(starting.conversation(), "a"))
     world = World(by_path(status=[NOBODY_KNOWS_IT], history=[history()]))
     assert world.run(find_job(world.conversation(), "a")) is None
+    silent = World(by_path(status=[NOBODY_KNOWS_IT], history=[reply(200, {"executionHistory": None})]))
+    with pytest.raises(MalformedAnswerError, match="of the history nothing can be read: executionHistory is null"):
+        silent.run(find_job(silent.conversation(), "a"))
 
 
 def test_a_pod_that_does_not_know_the_job_yet_is_asked_again() -> None:

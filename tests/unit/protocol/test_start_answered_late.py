@@ -96,7 +96,14 @@ def test_a_job_told_in_another_spelling_is_known_as_ours(told: JsonObject) -> No
 
 @pytest.mark.parametrize(
     "told",
-    [{"filter": {}}, {"filter": {"fileTypes": ["DITAMAP"], "startTime": 5}}, {"excludedPaths": []}, {"filter": None}],
+    [
+        {"filter": {}},
+        {"filter": {"fileTypes": ["DITAMAP"], "startTime": 5}},
+        {"excludedPaths": []},
+        {"filter": None},
+        {"path": None},
+        {"path": 7},
+    ],
 )
 def test_a_job_of_which_too_little_is_told_leaves_a_doubt_and_makes_no_second(told: JsonObject) -> None:
     instance = Instance(busy(1), echo={**ECHO, **told}, status="SUCCESS")

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, RejectedError
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    AuthenticationError,
+    ConfigurationError,
+    MalformedAnswerError,
+    RejectedError,
+)
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
@@ -86,12 +92,15 @@ def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
     """The job by its status or, where that is refused, from the history; None where neither knows it.
 
     That it is not known takes a history that was read: an author that starts answers 404 to everything. Raises what a
-    call raises.
+    call raises, and MalformedAnswerError where the history has nothing that can be read.
     """
     try:
         return (yield from talk.call(contract.status(processing_id)))
-    except RejectedError:
+    except RejectedError as refusal:
         history = yield from talk.call(contract.history())
+        if history.unreadable and not history.jobs:
+            hint = f"And of the history nothing can be read: {history.unreadable[0]}."
+            raise MalformedAnswerError(refusal.request, refusal.status, refusal.excerpt, hint=hint) from None
         return next((job for job in history.jobs if job.processing_id == processing_id), None)
 
 

@@ -1,0 +1,95 @@
+"""What all triggers share: serialisation, one end whatever happens, and an event that Airflow can carry."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol, cast
+
+import msgspec
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.json import clean_text
+from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.taskstate import TaskKey
+
+LARGEST_EVENT_BYTES = 8 * 1024 * 1024
+"""An event passes a pipe, Airflow's API and a row of its database; what is larger belongs elsewhere."""
+
+
+class _TaskInstance(Protocol):
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int | None
+
+
+class AemGuidesTrigger(BaseTrigger):
+    """A trigger that waits for one outcome and fires one event: the outcome, or `{"error", "kind", "retry"}`."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger has no annotations
+        self._kwargs = kwargs
+
+    def serialize(self) -> tuple[str, dict[str, object]]:
+        """The class path and the keyword arguments that make the same trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", self._kwargs
+
+    @abstractmethod
+    async def outcome(self) -> JsonObject:
+        """Wait; the payload of the event. Whatever it raises becomes an event that says so."""
+
+    def failed(self, error: JsonObject) -> JsonObject:
+        """The payload where waiting failed, of what is to be said of that."""
+        return error
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the outcome and fire once.
+
+        A trigger that fails, or whose event cannot be carried, makes its task fail without a word of ours: it could
+        not be told from a killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
+        """
+        try:
+            payload = await self.outcome()
+        except AemGuidesError as error:
+            payload = self.failed(_error(str(error), type(error).__name__, error.retry))
+        except Exception as error:
+            self.log.exception("%s failed in a way that nobody foresaw", type(self).__name__)
+            payload = self.failed(_error(f"{type(error).__name__}: {error}", type(error).__name__, Retry.USEFUL))
+        if flaw := why_not_carried(payload):
+            self.log.error("%s: its event cannot be carried: %s", type(self).__name__, flaw)
+            payload = _error(
+                f"The event of {type(self).__name__} cannot be carried: {flaw}", "EventError", Retry.USEFUL
+            )
+        yield event_of(payload)
+
+    def _task_key(self) -> TaskKey | None:
+        ti = cast("_TaskInstance | None", self.task_instance)
+        if ti is None:
+            return None
+        return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
+
+def why_not_carried(payload: Mapping[str, JsonValue]) -> str | None:
+    """Why Airflow could not carry an event with this payload into its database and to its task; None where it can."""
+    try:
+        encoded = msgspec.msgpack.encode(payload)
+        shown = json.dumps(payload, allow_nan=False)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        return clean_text(f"{type(error).__name__}: {error}", 500)
+    if r"\u0000" in shown.replace("\\\\", ""):
+        return "it holds a NUL, which PostgreSQL refuses"
+    if len(encoded) > LARGEST_EVENT_BYTES:
+        return f"it has {len(encoded)} bytes, of {LARGEST_EVENT_BYTES} at most"
+    return None
+
+
+def event_of(payload: JsonObject) -> TriggerEvent:
+    """The event with this payload."""
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # TriggerEvent has no annotations
+
+
+def _error(text: str, kind: str, retry: Retry) -> JsonObject:
+    return {"error": clean_text(text, 20_000), "kind": kind, "retry": retry.value}
