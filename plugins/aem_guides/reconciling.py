@@ -20,12 +20,14 @@ from aem_guides.archive import (
 from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesHook
 from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
+from aem_guides.ledger.database import LedgerRefusedError
 from aem_guides.ledger.findings import FindingKind, Remedy
 from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
-from aem_guides.ledger.recorder import forget, now_ms, waiting_notes
+from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot, request_of
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
+from aem_guides.ledger.waiting import forget, notes_set_aside, set_aside, waiting_notes
 from aem_guides.protocol.errors import AemGuidesError, JobFailedError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -47,14 +49,17 @@ log = logging.getLogger(__name__)
 
 
 def take_in_waiting_notes(ledger: Ledger) -> int:
-    """Write the notes that waited for the ledger; returns how many."""
+    """Write the notes that waited for the ledger; returns how many. One that cannot be written holds up no other."""
     taken = 0
     with waiting_notes() as waiting:
         for note, place in waiting:
-            if isinstance(note, str):
-                log.error("A note for the ledger cannot be read, and stays: %s", note)
+            try:
+                if isinstance(note, str):
+                    raise LedgerRefusedError(note)
+                ledger.take_note(note)
+            except LedgerRefusedError as error:
+                set_aside(place, str(error))
                 continue
-            ledger.take_note(note)
             forget(place)
             taken += 1
     return taken
@@ -84,6 +89,7 @@ def take_snapshot(hook: AemGuidesHook, ledger: Ledger, connection_id: str, run_s
         statuses=statuses,
         runs={run: run_state(run) for run in sorted(runs)},
         archives=_check_archives(ledger, instance, taken_at),
+        set_aside=notes_set_aside(),
     )
 
 

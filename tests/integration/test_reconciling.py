@@ -17,6 +17,7 @@ from aem_guides.ledger.notes import Note
 from aem_guides.ledger.recorder import now_ms, record
 from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.store import Ledger
+from aem_guides.ledger.waiting import let_wait
 from aem_guides.protocol.errors import DoubtfulStartError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
@@ -192,6 +193,33 @@ def test_notes_wait_in_the_archive_while_the_ledger_is_down_and_none_is_lost(
     assert "new_external" not in world.found()
     assert world.entry(name).run == RUN
     assert not list((world.archive / "ledger-notes").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00\xff not JSON",
+        b"[1, 2]",
+        b'{"processing_id": 7}',
+        b"[" * 100_000,
+        b'{"instance": "x", "connection_id": "c", "processing_id": 7, "request": {}, "run": {}, "task_id": "t"}',
+    ],
+)
+def test_a_note_that_cannot_be_taken_in_is_set_aside_with_a_finding_and_holds_up_no_other(
+    world: World, content: bytes
+) -> None:
+    folder = world.archive / "ledger-notes"
+    folder.mkdir(parents=True)
+    (folder / "0-broken.json").write_bytes(content)
+    request = ProcessingRequest("/content/dam/a").to_json()
+    let_wait(Note(world.instance, CONNECTION, "a-job", request, RUN, "start_processing", 0, now_ms()))
+    assert "note_set_aside" in world.found()
+    assert world.entry("a-job").run == RUN
+    assert (folder / "set-aside" / "0-broken.json").read_bytes() == content
+    assert not list(folder.glob("*.json"))
+    assert "note_set_aside" not in world.found(), "it lasts, and is no news"
+    (folder / "set-aside" / "0-broken.json").unlink()
+    assert "note_set_aside" in {str(key.kind) for key in world.reconcile().closed}
 
 
 def test_hours_with_ours_others_and_the_instances_own_jobs_leave_nothing_out(world: World) -> None:

@@ -6,6 +6,7 @@ Without that connection it is a SQLite file below AIRFLOW_HOME, which suits one 
 
     LedgerError
     ├── LedgerUnavailableError   cannot be reached, is locked, is full
+    ├── LedgerRefusedError       does not take a value, and never will
     └── LedgerVersionError       was made by a newer version of this package
 """
 
@@ -37,11 +38,12 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import NullPool
 
 from aem_guides.ledger.tables import VERSION_TABLE
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
+from aem_guides.protocol.json import clean_text
 
 LEDGER_CONNECTION = "aem_guides_ledger"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -57,6 +59,12 @@ class LedgerError(AemGuidesError):
 
 class LedgerUnavailableError(LedgerError):
     """The ledger cannot be reached, is locked, or is full."""
+
+
+class LedgerRefusedError(LedgerError):
+    """The ledger does not take a value: not now, and not later."""
+
+    retry = Retry.POINTLESS
 
 
 class LedgerVersionError(LedgerError):
@@ -102,13 +110,19 @@ def ledger_errors(what: str) -> Iterator[None]:
     """Turn what the database raises into errors that say what to do; they never name its address."""
     try:
         yield
+    except AemGuidesError:
+        raise
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None)
         said = " ".join(str(cause or type(error).__name__).split())[:300]
+        if isinstance(error, DataError) or (isinstance(error, StatementError) and not isinstance(error, DBAPIError)):
+            raise LedgerRefusedError(f"{what}: the ledger does not take it: {said}.") from None
         raise LedgerUnavailableError(
             f"{what}: the ledger (connection {LEDGER_CONNECTION}) cannot be used: {said}. See that its database is up, "
             "not locked, and has room."
         ) from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LedgerRefusedError(f"{what}: the ledger does not take it: {clean_text(str(error), 300)}.") from None
 
 
 def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:

@@ -15,7 +15,8 @@ class FindingKind(enum.StrEnum):
     failed_resumable: our job failed, can be resumed, and nobody will. log_not_archived: an ended job's log is to be
     archived and is not. archive_missing: a recorded archive is gone or is not what was stored. window_gap: nothing
     of the last window is in this one. duplicate: two jobs did the same at the same time. unknown_state: a state
-    word that nobody knows. unreadable_entry: an entry of the history that cannot be read.
+    word that nobody knows. unreadable_entry: an entry of the history that cannot be read. note_set_aside: a run's
+    note of its job, which the ledger cannot take.
     """
 
     NEW_EXTERNAL = "new_external"
@@ -31,6 +32,7 @@ class FindingKind(enum.StrEnum):
     DUPLICATE = "duplicate"
     UNKNOWN_STATE = "unknown_state"
     UNREADABLE_ENTRY = "unreadable_entry"
+    NOTE_SET_ASIDE = "note_set_aside"
 
 
 class Severity(enum.StrEnum):
@@ -79,6 +81,7 @@ SEVERITY: dict[FindingKind, Severity] = {
     FindingKind.DUPLICATE: Severity.WARNING,
     FindingKind.UNKNOWN_STATE: Severity.WARNING,
     FindingKind.UNREADABLE_ENTRY: Severity.WARNING,
+    FindingKind.NOTE_SET_ASIDE: Severity.WARNING,
 }
 
 REMEDY: dict[FindingKind, Remedy] = {

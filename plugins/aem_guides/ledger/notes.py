@@ -57,18 +57,37 @@ class Note:
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Note:
         """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        told = data.get("outcome")
         try:
-            run, outcome = data["run"], data["outcome"]
+            _check(data, _TEXTS, _NUMBERS)
             kept: dict[str, object] = dict(data)
-            kept["run"] = RunKey(**run)  # type: ignore[arg-type]  # what to_json wrote, else TypeError
-            kept["outcome"] = Outcome(**outcome) if isinstance(outcome, dict) else None  # type: ignore[arg-type]
+            kept["run"] = RunKey(**data["run"])  # type: ignore[arg-type]  # what to_json wrote, else TypeError
+            if isinstance(told, dict):
+                _check(told, ("state", "archive_uri", "sha256"), _OUTCOME_NUMBERS)
+                kept["outcome"] = Outcome(**told)  # type: ignore[arg-type]  # likewise
+            ProcessingRequest.from_json(cast("JsonObject", data["request"]))
             return cls(**kept)  # type: ignore[arg-type]  # likewise
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a stored note: {error}") from None
 
 
-def noted(note: Note, known: LedgerJob | None) -> LedgerJob:
-    """The ledger's entry with the note taken in. What was seen later than the note stands."""
+_TEXTS = ("instance", "connection_id", "processing_id", "task_id", "continues")
+_NUMBERS = ("map_index", "at")
+_OUTCOME_NUMBERS = ("total_files", "triggered_count", "started_at", "completed_at", "resumes")
+
+
+def _check(data: Mapping[str, JsonValue], texts: tuple[str, ...], numbers: tuple[str, ...]) -> None:
+    for names, kind in ((texts, str), (numbers, int)):
+        for name in names:
+            if not isinstance(data.get(name), kind | None):
+                raise TypeError(f"{name} is {data[name]!r}")
+
+
+def noted(note: Note, known: LedgerJob | None, now: int) -> LedgerJob:
+    """The ledger's entry with the note taken in. What was seen later than the note stands.
+
+    What is said to have been seen later than now was seen by a clock that was ahead, and does not count as later.
+    """
     entry = known or _fresh(note)
     if not note.adopted:
         entry = dataclasses.replace(entry, run=note.run, task_id=note.task_id, map_index=note.map_index)
@@ -83,7 +102,7 @@ def noted(note: Note, known: LedgerJob | None) -> LedgerJob:
         continues=note.continues or entry.continues,
         first_seen_at=min(entry.first_seen_at, note.at),
     )
-    return entry if note.outcome is None else _with_outcome(entry, note, note.outcome)
+    return entry if note.outcome is None else _with_outcome(entry, note, note.outcome, now)
 
 
 def _fresh(note: Note) -> LedgerJob:
@@ -97,7 +116,7 @@ def _fresh(note: Note) -> LedgerJob:
     )
 
 
-def _with_outcome(entry: LedgerJob, note: Note, outcome: Outcome) -> LedgerJob:
+def _with_outcome(entry: LedgerJob, note: Note, outcome: Outcome, now: int) -> LedgerJob:
     active = outcome.state in ACTIVE_STATES or (outcome.state == JobState.UNKNOWN and entry.active)
     # The log of a job that goes on has grown since: what was archived of it does not count.
     archived = outcome.archive_uri is not None and not active
@@ -109,7 +128,7 @@ def _with_outcome(entry: LedgerJob, note: Note, outcome: Outcome) -> LedgerJob:
         sha256=outcome.sha256 if archived else entry.sha256,
         archive_checked_at=note.at if archived else entry.archive_checked_at,
     )
-    if note.at < entry.last_seen_at:
+    if note.at < entry.last_seen_at <= now:
         return entry
     return dataclasses.replace(
         entry,

@@ -195,7 +195,6 @@ def chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
 def _job_row(instance: str, entry: LedgerJob) -> dict[str, object]:
     values = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
     run: RunKey | None = values.pop("run")
-    values["status_word"] = entry.status_word[:200]
     return {
         "instance": instance,
         "dag_id": run.dag_id if run else None,

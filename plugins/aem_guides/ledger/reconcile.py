@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from aem_guides.archive import ArchiveCondition, iso_time
 from aem_guides.ledger.findings import Finding, FindingKey, FindingKind
+from aem_guides.ledger.names import storable_name
 from aem_guides.ledger.records import LOST, LedgerJob, RunKey, Snapshot, observed
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import in_words
@@ -100,6 +101,7 @@ class _Comparison:
         self._find_gap()
         self._find_duplicates()
         self._find_unreadable()
+        self._find_set_aside()
         return Reconciliation(
             jobs=tuple(job for name, job in sorted(self.jobs.items()) if job != self.ledger.jobs.get(name)),
             changes=tuple(self.changes),
@@ -307,6 +309,11 @@ class _Comparison:
             said = entry.partition(": ")[2] or entry
             self._add(FindingKind.UNREADABLE_ENTRY, said, f"The history has an entry that cannot be read: {said}.")
 
+    def _find_set_aside(self) -> None:
+        for place in self.snapshot.set_aside:
+            said = f"A run's note of its job cannot be taken in, and lies in {place}. Read it, then remove it."
+            self._add(FindingKind.NOTE_SET_ASIDE, place, said)
+
     def _is_superseded(self, job: LedgerJob) -> bool:
         """Whether a later job did the same, or goes on from this one."""
         return job.processing_id in self.continued or self.latest.get(job.fingerprint or "", 0) > (job.started_at or 0)
@@ -324,7 +331,8 @@ class _Comparison:
 
     def _add(self, kind: FindingKind, subject: str, text: str, processing_id: str | None = None) -> None:
         name = processing_id or (subject if subject in self.jobs else None)
-        self.found.append(Finding(FindingKey(kind, subject), text, name))
+        # As the ledger gives it back, so that it is known again.
+        self.found.append(Finding(FindingKey(kind, storable_name(subject)), text, name))
 
 
 def _runs_beyond(job: LedgerJob, at: int) -> bool:

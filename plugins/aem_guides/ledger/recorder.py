@@ -1,31 +1,25 @@
 """What a run writes of its own jobs. A ledger that is down delays no job and loses nothing: notes wait in the archive.
 
-A note that cannot be written is stored as `<archive_uri>/ledger-notes/<time>-<number>.json`, where every worker can
-write; the next reconciliation takes it in and removes it.
+The next reconciliation takes in what waits there.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk import Context
 
-from aem_guides.archive import default_archive_uri
-from aem_guides.archive_storage import ABSENT, storage_errors
 from aem_guides.bodies import surroundings
 from aem_guides.ledger.notes import Note, Outcome
 from aem_guides.ledger.records import RunKey
+from aem_guides.ledger.waiting import let_wait
 from aem_guides.protocol.errors import AemGuidesError
-from aem_guides.protocol.models import JsonObject, JsonValue, number, text
+from aem_guides.protocol.models import JsonValue, number, text
 from aem_guides.protocol.procedures.start import Origin
 
-WAITING_FOLDER = "ledger-notes"
 LOCK_SECONDS = 3
 """A run does not wait longer for the ledger: its note can wait instead."""
 
@@ -102,72 +96,31 @@ def _outcome_of(row: Mapping[str, JsonValue]) -> Outcome:
 
 def record(notes: Sequence[Note]) -> None:
     """Write notes to the ledger, or where they wait for it. Never raises: what a job comes to does not hang on it."""
+    left = list(notes)
+    try:
+        _write(left)
+    except AemGuidesError as error:
+        log.warning("%s The next reconciliation catches up.", error)
+    except Exception:  # whatever a database or a note turns out to be
+        log.exception("The ledger could not take a note. The next reconciliation catches up.")
+    for note in left:
+        let_wait(note)
+
+
+def _write(left: list[Note]) -> None:
+    """Take notes off the list as they are written."""
     from aem_guides.ledger.database import open_engine  # a task that starts a job waits for no database library
     from aem_guides.ledger.store import Ledger
 
-    left = list(notes)
-    try:
-        with Ledger(open_engine(lock_seconds=LOCK_SECONDS)) as ledger:
-            while left:
-                ledger.take_note(left[0])
-                left.pop(0)
-    except AemGuidesError as error:
-        log.warning("%s The next reconciliation catches up.", error)
-    for note in left:
-        _let_wait(note)
-
-
-@contextmanager
-def waiting_notes() -> Iterator[Iterator[tuple[Note | str, ObjectStoragePath]]]:
-    """The notes that wait, each with its place, the oldest first; a text where one cannot be read."""
-    folder = _folder()
-    with storage_errors("Reading notes that wait for the ledger", folder):
-        yield _read_all(folder)
-
-
-def forget(place: ObjectStoragePath) -> None:
-    """Remove a note that was taken in."""
-    with storage_errors("Removing a note that the ledger has", place):
-        place.fs.rm_file(place.path)
+    with Ledger(open_engine(lock_seconds=LOCK_SECONDS)) as ledger:
+        while left:
+            ledger.take_note(left[0])
+            left.pop(0)
 
 
 def now_ms() -> int:
     """Our clock, in epoch milliseconds."""
     return int(surroundings().now() * 1000)
-
-
-def _folder() -> ObjectStoragePath:
-    return ObjectStoragePath(default_archive_uri()) / WAITING_FOLDER
-
-
-def _read_all(folder: ObjectStoragePath) -> Iterator[tuple[Note | str, ObjectStoragePath]]:
-    folder.fs.invalidate_cache()
-    try:
-        names = sorted(str(path) for path in folder.fs.ls(folder.path, detail=False))
-    except ABSENT:
-        return
-    for name in names:
-        if not name.endswith(".json"):
-            continue
-        place = folder / name.rpartition("/")[2]
-        try:
-            data: JsonObject = json.loads(place.fs.cat_file(place.path))
-            yield Note.from_json(data), place
-        except ValueError as error:
-            yield f"{place}: {error}", place
-
-
-def _let_wait(note: Note) -> None:
-    name = f"{note.at}-{uuid.uuid4().hex}"
-    folder = _folder()
-    try:
-        with storage_errors("Storing a note for the ledger", folder):
-            folder.fs.makedirs(folder.path, exist_ok=True)
-            part = folder / f".{name}.part"
-            part.fs.pipe_file(part.path, json.dumps(note.to_json()).encode())
-            part.fs.mv(part.path, (folder / f"{name}.json").path)
-    except AemGuidesError as error:
-        log.error("Job %s is noted nowhere but here: %s. %s", note.processing_id, json.dumps(note.to_json()), error)
 
 
 def _ms(value: JsonValue) -> int | None:

@@ -161,7 +161,8 @@ class Snapshot:
 
     `window` is in the instance's order. `statuses` has what `status` said of jobs that the window does not show:
     None where it does not know the job, and no entry where it could not be asked. `runs` maps our runs to their
-    states, None for a run that Airflow does not know any more. `archives` has the archives that were read again.
+    states, None for a run that Airflow does not know any more. `archives` has the archives that were read again,
+    `set_aside` the places of notes that the ledger cannot take.
     """
 
     instance: str
@@ -173,6 +174,7 @@ class Snapshot:
     statuses: Mapping[str, Job | None] = field(default_factory=dict)
     runs: Mapping[RunKey, str | None] = field(default_factory=dict)
     archives: Mapping[str, ArchiveCondition] = field(default_factory=dict)
+    set_aside: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
         """The snapshot as plain JSON, for XCom; `from_json` reads it back."""
@@ -186,6 +188,7 @@ class Snapshot:
             "statuses": {name: job.to_json() if job else None for name, job in self.statuses.items()},
             "runs": [[key.dag_id, key.run_id, state] for key, state in self.runs.items()],
             "archives": {name: str(condition) for name, condition in self.archives.items()},
+            "set_aside": list(self.set_aside),
         }
 
     @classmethod
@@ -202,6 +205,7 @@ class Snapshot:
                 "statuses": dict(statuses),
                 "runs": list(runs),
                 "archives": dict(archives),
+                "set_aside": list(set_aside),
             }:
                 return cls(
                     instance=instance,
@@ -213,6 +217,7 @@ class Snapshot:
                     statuses={k: Job.from_json(v) if isinstance(v, dict) else None for k, v in statuses.items()},
                     runs=dict(_run(entry) for entry in runs if isinstance(entry, list)),
                     archives={name: ArchiveCondition(str(value)) for name, value in archives.items()},
+                    set_aside=tuple(str(place) for place in set_aside),
                 )
         raise ValueError(f"not a stored snapshot: it has {sorted(data)}")
 

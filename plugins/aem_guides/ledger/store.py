@@ -29,6 +29,7 @@ from aem_guides.ledger.queries import (
     write_jobs,
 )
 from aem_guides.ledger.reconcile import LedgerView, ReconcilePolicy, Reconciliation, StateChange, reconcile
+from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import LedgerJob, Snapshot
 from aem_guides.ledger.tables import findings, jobs, reconciliations, state_changes
 from aem_guides.protocol.models import JsonObject
@@ -76,7 +77,7 @@ class Ledger:
         with self.begin("Noting a job") as connection:
             lock(connection, note.instance)
             known = jobs_by_id(connection, note.instance, [note.processing_id]).get(note.processing_id)
-            entry = noted(note, known)
+            entry = noted(note, known, now_ms())
             write_jobs(connection, note.instance, [entry])
             if known is None or known.state != entry.state:
                 change = StateChange(note.processing_id, known.state if known else None, entry.state)
@@ -140,7 +141,8 @@ class Ledger:
         """
         with self.begin("Reconciling") as connection:
             taken_at = lock(connection, snapshot.instance)
-            if taken_at is not None and taken_at > snapshot.taken_at:
+            # A time still to come was noted by a clock that was ahead: it says nothing of what came later.
+            if taken_at is not None and snapshot.taken_at < taken_at <= now_ms():
                 raise SupersededError(f"{snapshot.instance}: a later reconciliation has been there")
             window = [job.processing_id for job in snapshot.window]
             known = view(connection, snapshot.instance, window, snapshot.taken_at)

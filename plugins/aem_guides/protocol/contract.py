@@ -54,6 +54,8 @@ _ASSET_STATES = {
 
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
 
+LONGEST_ID = 500
+"""Characters: what is longer is no id, and no index of a database holds it."""
 _LONGEST_ETA_SECONDS = 365 * 86400.0
 """A year: no job lasts longer, and clocks can still be asked what time it will be then."""
 
@@ -204,10 +206,8 @@ def read_job(data: JsonValue) -> Job:
 
 
 def _job(entry: Mapping[str, JsonValue]) -> Job:
-    processing_id = identifier(entry.get("processingId"))
+    processing_id = _processing_id(entry)
     word = text(entry.get("status"))
-    if processing_id is None:
-        raise ShapeError("processingId is missing")
     if word is None:
         raise ShapeError(f"status of job {processing_id} is missing")
     migration_set = _mapping(entry.get("migrationSet"))
@@ -241,10 +241,16 @@ def _read_job_reply(reply: Reply) -> Job:
 
 
 def _read_processing_id(reply: Reply) -> str:
-    processing_id = identifier(_json_object(reply).get("processingId"))
-    if processing_id is None:
+    return _processing_id(_json_object(reply))
+
+
+def _processing_id(entry: Mapping[str, JsonValue]) -> str:
+    found = identifier(entry.get("processingId"))
+    if found is None:
         raise ShapeError("processingId is missing")
-    return processing_id
+    if len(found) > LONGEST_ID:
+        raise ShapeError(f"processingId has {len(found)} characters, of {LONGEST_ID} at most")
+    return found
 
 
 def _read_log_page(reply: Reply) -> LogPage:

@@ -47,7 +47,7 @@ def read_json(body: bytes, headers: Mapping[str, str], *, longest: int = LONGEST
         value: JsonValue = json.loads(
             decoded(body, headers), parse_int=_whole, parse_float=_float, parse_constant=_absent
         )
-        return _cleaned(value, longest, _DEEPEST)
+        return cleaned(value, longest)
     except RecursionError:
         raise JsonError("the answer is nested too deep") from None
     except JsonError:
@@ -86,7 +86,8 @@ def _declared(headers: Mapping[str, str]) -> str:
     return named[1]
 
 
-def _cleaned(value: JsonValue, longest: int, depth: int) -> JsonValue:
+def cleaned(value: JsonValue, longest: int = LONGEST_TEXT, depth: int = _DEEPEST) -> JsonValue:
+    """A JSON value, all of its texts cleaned. Raises JsonError where it is nested more than `depth` deep."""
     if isinstance(value, str):
         return clean_text(value, longest)
     if not isinstance(value, list | dict):
@@ -94,8 +95,8 @@ def _cleaned(value: JsonValue, longest: int, depth: int) -> JsonValue:
     if depth == 0:
         raise JsonError("the answer is nested too deep")
     if isinstance(value, list):
-        return [_cleaned(item, longest, depth - 1) for item in value]
-    return {clean_text(key): _cleaned(item, longest, depth - 1) for key, item in value.items()}
+        return [cleaned(item, longest, depth - 1) for item in value]
+    return {clean_text(key): cleaned(item, longest, depth - 1) for key, item in value.items()}
 
 
 def _whole(digits: str) -> int:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
 
+from aem_guides import bodies
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.store import Ledger
 from tests.support.ledgers import fresh_database, postgresql
+from tests.support.worlds import NOW
+
+
+@pytest.fixture(autouse=True)
+def _after_all_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our clock stands a day after the time of the tests' snapshots."""
+    later = replace(bodies.REAL_SURROUNDINGS, now=lambda: NOW / 1000 + 86_400)
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", later)
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import multiprocessing
 import re
 import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import URL, text
 
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
 from aem_guides.ledger.notes import Outcome
+from aem_guides.ledger.recorder import now_ms, record
 from aem_guides.ledger.store import Ledger, SupersededError
 from aem_guides.ledger.tables import LEFT_TO_DO, jobs, metadata
-from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.contract import LONGEST_ID
+from aem_guides.protocol.json import clean_text
+from aem_guides.protocol.models import Job, ProcessingRequest
+from aem_guides.protocol.states import JobState
 from tests.support.worlds import ALL, INSTANCE, MINUTE, NOW, POLICY, RUN, apply, job, note, snapshot
 
 
@@ -59,6 +66,61 @@ def test_a_snapshot_that_was_overtaken_is_refused(ledger: Ledger) -> None:
     with pytest.raises(SupersededError):
         apply(ledger, snapshot(job("a", "RUNNING"), at=NOW - 1))
     assert ledger.find(INSTANCE, "a").state == "SUCCESS"  # type: ignore[union-attr]
+
+
+def test_a_clock_that_was_ahead_once_supersedes_nothing(ledger: Ledger) -> None:
+    ahead = now_ms() + 86_400_000
+    apply(ledger, snapshot(job("a", "RUNNING"), at=ahead))
+    assert "state_changed" in apply(ledger, snapshot(job("a"), at=NOW))
+    apply(ledger, snapshot(job("b", "RUNNING"), at=ahead))
+    assert ledger.take_note(note("b", at=NOW, outcome=Outcome("SUCCESS"))).state == "SUCCESS"
+
+
+LETTERS = (st.text(st.characters(), max_size=30) | st.sampled_from(["\x00", "\ud83d", "é" * 5_000])).map(clean_text)
+TIMES = itertools.count(NOW)
+SIZES = st.integers(-(10**30), 10**30) | st.sampled_from([3_000_000_000, 2**63 - 1, 2**63])
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=LETTERS.filter(bool).map(lambda name: name[:LONGEST_ID]),
+    word=LETTERS,
+    path=LETTERS,
+    by=LETTERS,
+    total=SIZES,
+    triggered=SIZES,
+    started=st.integers(1, 253_402_300_799_999),
+    unreadable=LETTERS,
+)
+def test_whatever_a_job_tells_the_ledger_takes_it_and_finds_it_again(
+    ledger: Ledger, name: str, word: str, path: str, by: str, total: int, triggered: int, started: int, unreadable: str
+) -> None:
+    odd = Job(name, JobState.RUNNING, word, path, (path,), triggered, started, started, True, by, total_files=total)
+    apply(ledger, snapshot(odd, unreadable=(unreadable,), at=next(TIMES)))
+    ended = dataclasses.replace(odd, state=JobState.FAILED)
+    apply(ledger, snapshot(ended, unreadable=(unreadable,), at=next(TIMES)))
+    kept = ledger.find(INSTANCE, name)
+    assert kept is not None
+    assert kept.triggered_count == min(max(triggered, -(2**63 - 1)), 2**63 - 1) or triggered < 0
+    ledger.take_note(note(name, outcome=Outcome(word, total, triggered, started, started, archive_uri=by, sha256=by)))
+    ledger.open_findings(INSTANCE)
+
+
+def test_two_long_ids_that_begin_alike_stay_two_jobs(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a" * 3_000 + "1"), job("a" * 3_000 + "2")))
+    with ledger.begin("test") as connection:
+        assert connection.execute(text(f"SELECT count(*) FROM {jobs.name}")).scalar() == 2  # noqa: S608  # constants
+
+
+@pytest.mark.parametrize("odd", ["\x00", 7, None, {"a": object()}])
+def test_a_note_of_any_kind_makes_no_recording_raise(
+    odd: object, address: URL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
+    connection = address.render_as_string(hide_password=False)
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", connection)
+    record([note("a", instance=odd), note("b")])
+    record([note("c", request=odd), note("d")])
 
 
 def test_a_finding_that_lasts_is_open_once_closed_when_gone_and_opened_anew(ledger: Ledger) -> None:
@@ -245,10 +307,13 @@ def test_a_ledger_of_a_newer_version_is_left_alone(address: URL) -> None:
 
 
 def test_what_is_read_at_every_reconciliation_is_read_by_index(ledger: Ledger) -> None:
+    apply(ledger, snapshot(*(job(f"job-{number}") for number in range(300))))
     with ledger.begin("test") as connection:
         dialect = connection.dialect.name
+        connection.execute(text("ANALYZE"))
         for name, condition in LEFT_TO_DO[dialect].items():
-            query = f"SELECT * FROM {jobs.name} WHERE instance = 'x' AND {condition}"  # noqa: S608  # constants
+            where = f"instance = '{INSTANCE}' AND {condition}"
+            query = f"SELECT * FROM {jobs.name} WHERE {where}"  # noqa: S608  # constants
             if dialect == "postgresql":
                 connection.execute(text("SET LOCAL enable_seqscan = off"))
                 plan = connection.execute(text(f"EXPLAIN {query}")).all()

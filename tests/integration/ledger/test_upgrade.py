@@ -25,8 +25,8 @@ NEXT = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -44,7 +44,7 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
     def install(more: str) -> None:
         migrations = tmp_path / "later"
         shutil.copytree(MIGRATIONS, migrations, dirs_exist_ok=True)
-        (migrations / "versions" / "0002_later.py").write_text(NEXT.format(more=more))
+        (migrations / "versions" / "0003_later.py").write_text(NEXT.format(more=more))
         monkeypatch.setattr(database, "_MIGRATIONS", migrations)
 
     return install

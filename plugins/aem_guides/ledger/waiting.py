@@ -1,0 +1,99 @@
+"""Notes that wait in the archive for a ledger that could not take them, and those that none ever will.
+
+A note lies as `<archive_uri>/ledger-notes/<time>-<number>.json`, where every worker can write. One that cannot be read
+or stored is set aside, below `set-aside/`: it holds up no other, and stays until a person has looked at it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk import ObjectStoragePath
+
+from aem_guides.archive import default_archive_uri
+from aem_guides.archive_storage import ABSENT, storage_errors
+from aem_guides.ledger.notes import Note
+from aem_guides.protocol.json import JsonError, clean_text, read_json
+
+WAITING_FOLDER = "ledger-notes"
+SET_ASIDE_FOLDER = "set-aside"
+MOST_NAMED = 20
+"""Notes set aside that are named one by one."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def waiting_notes() -> Iterator[Iterator[tuple[Note | str, ObjectStoragePath]]]:
+    """The notes that wait, each with its place, the oldest first; a text where one cannot be read."""
+    folder = _folder()
+    with storage_errors("Reading notes that wait for the ledger", folder):
+        yield _read_all(folder)
+
+
+def forget(place: ObjectStoragePath) -> None:
+    """Remove a note that was taken in."""
+    with storage_errors("Removing a note that the ledger has", place):
+        place.fs.rm_file(place.path)
+
+
+def set_aside(place: ObjectStoragePath, why: str) -> None:
+    """Put a note that no ledger will take where it holds up no other."""
+    aside = place.parent / SET_ASIDE_FOLDER
+    with storage_errors("Setting a note aside", place):
+        aside.fs.makedirs(aside.path, exist_ok=True)
+        place.fs.mv(place.path, (aside / place.name).path)
+    log.error("A note for the ledger cannot be taken in and is set aside as %s: %s", aside / place.name, why)
+
+
+def notes_set_aside() -> tuple[str, ...]:
+    """Where notes lie that were set aside, the oldest first; of very many the first ones."""
+    folder = _folder() / SET_ASIDE_FOLDER
+    with storage_errors("Looking for notes that were set aside", folder):
+        return tuple(clean_text(str(folder / name)) for name in _names(folder)[:MOST_NAMED])
+
+
+def let_wait(note: Note) -> None:
+    """Store a note until the ledger can take it. Never raises."""
+    name = f"{note.at}-{uuid.uuid4().hex}"
+    told = json.dumps(note.to_json(), default=str)
+    try:
+        folder = _folder()
+        with storage_errors("Storing a note for the ledger", folder):
+            folder.fs.makedirs(folder.path, exist_ok=True)
+            part = folder / f".{name}.part"
+            part.fs.pipe_file(part.path, told.encode())
+            part.fs.mv(part.path, (folder / f"{name}.json").path)
+    except Exception:  # what a job comes to does not hang on its note
+        log.exception("Job %s is noted nowhere but here: %s", note.processing_id, told)
+
+
+def _folder() -> ObjectStoragePath:
+    return ObjectStoragePath(default_archive_uri()) / WAITING_FOLDER
+
+
+def _names(folder: ObjectStoragePath) -> list[str]:
+    folder.fs.invalidate_cache()
+    try:
+        names = sorted(str(path).rpartition("/")[2] for path in folder.fs.ls(folder.path, detail=False))
+    except ABSENT:
+        return []
+    return [name for name in names if name.endswith(".json")]
+
+
+def _read_all(folder: ObjectStoragePath) -> Iterator[tuple[Note | str, ObjectStoragePath]]:
+    for name in _names(folder):
+        place = folder / name
+        try:
+            data = read_json(place.fs.cat_file(place.path), {})
+            if not isinstance(data, dict):
+                raise ValueError("it is no JSON object")
+            yield Note.from_json(data), place
+        except FileNotFoundError:  # another reconciliation has taken it in
+            continue
+        except (JsonError, ValueError) as error:
+            yield str(error), place
