@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.airflow_stack import DAG, LEDGER
+from tests.support.airflow_stack import DAG, LEDGER, PULL
 from tests.support.batch import BATCH, outcome_rows, virtual_folders
 from tests.support.composed_airflow import ComposedAirflow
 from tests.support.emulator import EmulatorProcess
+from tests.support.runs import pulled_lines
 
 BATCH_ROOT = "/content/dam/spread/batch"
 RUN_ROOT = "/content/dam/spread/run"
@@ -41,6 +44,7 @@ def test_the_health_checks_of_the_file_say_healthy(spread: ComposedAirflow) -> N
         "triggerer-2",
         "worker-1",
         "worker-2",
+        "prune",
     ]
     asked = [name for name in programs[1:] if not name.endswith("-2")]
     spread.wait_until(lambda: all(map(spread.stack.healthy, asked)), "all are healthy")
@@ -130,6 +134,29 @@ def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: Compos
         whole = "\n".join(pulled[index]).split("\n")
         assert all(whole.count(line) == 1 for line in emulator.log_lines(row["processing_id"]))
     print(json.dumps({"jobs": len(jobs), "kills": 2, "duplicates": len(jobs) - len(work.paths), "losses": 0}))
+
+
+def test_what_is_older_than_it_is_kept_goes_and_the_rest_stays(spread: ComposedAirflow) -> None:
+    """Follows the test before: its runs are what there is."""
+    logs = spread.stack.home / "logs"
+    forgotten, kept = (spread.rest.request("GET", f"/dags/{dag}/dagRuns")["dag_runs"][0] for dag in (BATCH, DAG))
+    spread.ask_database(
+        "UPDATE dag_run SET start_date = start_date - interval '91 days' WHERE run_id = %s RETURNING 1",
+        forgotten["dag_run_id"],
+    )
+    (old_folder,) = logs.glob(f"dag_id={BATCH}/run_id=*")
+    for old in [*old_folder.rglob("*"), old_folder]:
+        os.utime(old, times=(time.time() - 92 * 86400,) * 2)
+    spread.kill("prune")
+    (spread.stack.folder / "pruned").unlink()
+    assert not spread.stack.healthy("prune")
+    spread.restart("prune")
+    spread.wait_until(lambda: spread.stack.healthy("prune"), "all is pruned")
+    assert [spread.rest.request("GET", f"/dags/{dag}/dagRuns")["total_entries"] for dag in (BATCH, DAG)] == [0, 1]
+    assert [file for file in old_folder.rglob("*") if file.is_file()] == []
+    assert pulled_lines(spread.log(kept["dag_run_id"], PULL, map_index=0))
+    noted = spread.ask_database("SELECT count(*) FROM aem_guides_job", database=LEDGER)
+    assert noted == [(IN_BATCH + IN_RUN,)]
 
 
 def archived_lines(archive_uri: str) -> list[str]:
