@@ -153,6 +153,15 @@ def test_the_image_is_built_without_asking_a_registry_for_its_syntax() -> None:
     assert "# syntax=" not in DOCKERFILE.read_text()
 
 
+def test_a_pull_passes_over_the_image_that_was_built_here() -> None:
+    """`--ignore-buildable` passes over services that build; a policy, over those whose image is there."""
+    composed = services(SECRETS)
+    for name in (*AIRFLOW, "emulator"):
+        assert "build" in composed[name].raw or composed[name].raw["pull_policy"] == "missing", name
+    for name in ("postgres", "broker"):
+        assert not {"build", "pull_policy"} & composed[name].raw.keys(), name
+
+
 def test_what_is_pruned_is_as_old_as_it_is_to_be_kept() -> None:
     composed = services(SECRETS)
     assert composed["prune"].environment["KEEP_DAYS"] == "90"
