@@ -93,6 +93,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         "reprocess",
     )
     operator_extra_links = ARCHIVE_LINKS
+    archived: str | None = None
     ui_color = "#e8f1fb"
 
     def __init__(
@@ -316,6 +317,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
 
     def _hand_on(self, context: Context, row: JsonObject) -> JsonObject:
         context["ti"].xcom_push(ROW_KEY, row)
+        uri = row["archive_uri"]
+        self.archived = uri if isinstance(uri, str) else None
         return row
 
     def _after_clear(self, memory: PathMemory) -> None:

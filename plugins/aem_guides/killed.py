@@ -48,12 +48,12 @@ def settle_killed_wait(
     def left_behind(key: str) -> object:
         return ti.xcom_pull(task_ids=wait_task_id, key=key, map_indexes=index)
 
-    if left_behind(CANCEL_KEY) in _SETTLED:
-        return None
     stage = left_behind(STAGE_KEY)
     if stage != Stage.DEFERRED and not (stage is None and _is_ours(context, wait_task_id, index)):
         return None
     if not states_in_task(TaskKey(ti.dag_id, ti.run_id, wait_task_id, index)) & KILLED_STATES:
+        return None
+    if left_behind(CANCEL_KEY) in _SETTLED:
         return None
     return hook.cancel_processing(processing_id, within_seconds=CANCEL_SECONDS)
 

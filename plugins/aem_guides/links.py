@@ -16,7 +16,6 @@ from airflow.sdk import BaseHook, BaseOperatorLink
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
-from aem_guides.batch_rows import ROW_KEY
 from aem_guides.connection import InstanceSettings, read_connection
 from aem_guides.connection_fields import ConnectionLike
 from aem_guides.protocol.errors import ConfigurationError, InvalidInputError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 # <instance host>/<yyyy>/<mm>/<dd>/<job>/logs.zip
 _ARCHIVE_PLACE_PARTS = 6
-_ARCHIVE_FIELDS = ("uri", "archive_uri", "failures_uri")
 
 
 class AemFolderLink(BaseOperatorLink):
@@ -61,7 +59,11 @@ class BulkProcessorLink(BaseOperatorLink):
 
 
 class ArchiveLink(BaseOperatorLink):
-    """The archive that this try stored: below `[aem_guides] archive_url`, else the XComs that tell where it lies."""
+    """The archive that this try stored: below `[aem_guides] archive_url`, else the XComs that tell where it lies.
+
+    The operator's `archived` is the URI of a file there, None before there is one: to ask for an XCom that is not there
+    yet makes Airflow log an error.
+    """
 
     @property
     def name(self) -> str:
@@ -71,8 +73,8 @@ class ArchiveLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The archive's address, "" where none was stored."""
         instance = cast("RuntimeTaskInstance", ti_key)  # the task runner hands over more than the key
-        uri = _archive_uri(instance)
-        if not uri:
+        uri = getattr(operator, "archived", None)
+        if not isinstance(uri, str):
             return ""
         base = str(conf.get("aem_guides", "archive_url", fallback=""))
         return archive_page(base, uri) or _xcom_page(instance)
@@ -105,16 +107,6 @@ def _xcom_page(instance: RuntimeTaskInstance) -> str:
     mapped = "" if index is None else f"/mapped/{index}"
     run = f"/dags/{quote(instance.dag_id, safe='')}/runs/{quote(instance.run_id, safe='')}"
     return f"{base}{run}/tasks/{quote(instance.task_id, safe='')}{mapped}/xcom"
-
-
-def _archive_uri(instance: RuntimeTaskInstance) -> str | None:
-    """A file that the try put into the archive: as its result tells, or, where it failed after archiving, its row."""
-    for key in ("return_value", ROW_KEY):
-        told = instance.xcom_pull(key=key, map_indexes=_map_index(instance))
-        named = [told.get(field) for field in _ARCHIVE_FIELDS] if isinstance(told, Mapping) else []
-        if uris := [uri for uri in named if isinstance(uri, str)]:
-            return uris[0]
-    return None
 
 
 def _map_index(instance: RuntimeTaskInstance) -> int | None:

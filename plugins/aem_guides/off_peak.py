@@ -15,7 +15,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakState
-from aem_guides.taskstate import TaskKey
+from aem_guides.taskstate import TaskKey, left_behind
 
 OFF_PEAK_KEY = "aem_guides_off_peak"
 
@@ -86,7 +86,7 @@ def kept_state(context: Context, keeper: str | None, origin_id: str) -> OffPeakS
     """The state that a trigger kept, from within the waiting task; None where there is none of this job."""
     ti = context["ti"]
     index = -1 if ti.map_index is None else ti.map_index
-    return _read(ti.xcom_pull(task_ids=keeper or ti.task_id, key=OFF_PEAK_KEY, map_indexes=index), origin_id)
+    return _read(left_behind(ti, keeper or ti.task_id, OFF_PEAK_KEY, index), origin_id)
 
 
 def _kept_at(key: TaskKey, keeper: str | None) -> TaskKey:

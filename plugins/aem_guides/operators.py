@@ -136,6 +136,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "archive_uri")
     operator_extra_links = ARCHIVE_LINKS
+    archived: str | None = None
 
     def __init__(self, *, archive_uri: str = "", **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
@@ -159,6 +160,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
         hook.drive(settle_log(hook.talk, job))
         archive = store_archive(hook, provenance, folder, wait=surroundings().sleep)
         self.log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
+        self.archived = archive.uri
         return {
             "uri": archive.uri,
             "manifest_uri": archive.manifest_uri,

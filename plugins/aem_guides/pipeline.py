@@ -39,6 +39,7 @@ from aem_guides.report import NOTHING_PLANNED, PathResults, RunFailedError, buil
 from aem_guides.retrying import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.start_operator import IN_DOUBT_KEY
+from aem_guides.taskstate import left_behind
 from aem_guides.triggers import CANCEL_KEY
 
 if TYPE_CHECKING:
@@ -237,15 +238,15 @@ def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
 
 def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathResults:
     def pulled(task_id: str, key: str = RETURN_KEY) -> Mapping[str, JsonValue] | None:
-        value = ti.xcom_pull(task_ids=task_id, key=key, map_indexes=index)
+        value = left_behind(ti, task_id, key, index)
         return value if isinstance(value, Mapping) else None
 
-    cancels = [ti.xcom_pull(task_ids=t, key=CANCEL_KEY, map_indexes=index) for t in (WAIT, PULL, ARCHIVE)]
+    cancels = [left_behind(ti, task_id, CANCEL_KEY, index) for task_id in (WAIT, PULL, ARCHIVE)]
     cancel = next((value for value in cancels if isinstance(value, str)), None)
     return PathResults(
         request=request,
         started=pulled(START),
-        in_doubt=ti.xcom_pull(task_ids=START, key=IN_DOUBT_KEY, map_indexes=index) is True,
+        in_doubt=left_behind(ti, START, IN_DOUBT_KEY, index) is True,
         outcome=pulled(WAIT, OUTCOME_KEY),
         cancel=cancel,
         logs=pulled(PULL),

@@ -1,4 +1,7 @@
-"""What Airflow holds a task instance to be: why a task was stopped can be told from that alone."""
+"""What Airflow holds a task instance to be: why a task was stopped can be told from that alone.
+
+And what task instances have left behind, where it may well be nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
@@ -30,6 +34,25 @@ class TaskKey:
     run_id: str
     task_id: str
     map_index: int
+
+
+class Pulling(Protocol):
+    """What a task's context has as `ti`, as far as it is asked here."""
+
+    def xcom_pull(self, task_ids: str, *, key: str, map_indexes: int = ...) -> object:
+        """The XCom at a map index; without one, those at all of them."""
+        ...
+
+
+def left_behind(ti: Pulling, task_id: str, key: str, map_index: int) -> object:
+    """An XCom of a task of the run, None where there is none; `map_index` is -1 for a task that is not mapped.
+
+    Airflow logs an error where it is asked in vain for the XCom at a map index, and none where it is asked for those at
+    all of them. So what no task has is found out without one.
+    """
+    if ti.xcom_pull(task_ids=task_id, key=key) is None:
+        return None
+    return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
 
 
 def _question(key: TaskKey) -> GetTaskStates:

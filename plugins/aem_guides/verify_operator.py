@@ -84,6 +84,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         "archive_uri",
     )
     operator_extra_links = ARCHIVE_LINKS
+    archived: str | None = None
 
     def __init__(
         self,
@@ -153,6 +154,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         uri = store_failures(folder, found) if folder is not None else None
         if uri is not None:
             self.log.info("All failures are in %s", uri)
+        self.archived = uri
         return uri
 
     def _folder(self, hook: AemGuidesHook, job: Job | None) -> ObjectStoragePath | None:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import psutil
 import pytest
 
-from tests.support.airflow_stack import DAG, LEDGER
+from tests.support.airflow_stack import DAG, LEDGER, PULL
 from tests.support.batch import BATCH, outcome_rows, virtual_folders
 from tests.support.composed_airflow import ComposedAirflow
 from tests.support.emulator import EmulatorProcess
+from tests.support.runs import pulled_lines
 
 BATCH_ROOT = "/content/dam/spread/batch"
 RUN_ROOT = "/content/dam/spread/run"
-IN_BATCH, IN_RUN = 24, 4
-AT_WORK = 8
+IN_BATCH, IN_RUN = 6, 2
+AT_WORK = 4
 SLOW, QUICK = 0.5, 2000.0
 
 
@@ -41,6 +46,7 @@ def test_the_health_checks_of_the_file_say_healthy(spread: ComposedAirflow) -> N
         "triggerer-2",
         "worker-1",
         "worker-2",
+        "prune",
     ]
     asked = [name for name in programs[1:] if not name.endswith("-2")]
     spread.wait_until(lambda: all(map(spread.stack.healthy, asked)), "all are healthy")
@@ -69,8 +75,8 @@ def start_work(airflow: ComposedAirflow) -> Work:
     emulator = airflow.emulator
     batch_paths = virtual_folders(emulator, BATCH_ROOT, IN_BATCH, files=100, rate=SLOW)
     run_paths = virtual_folders(emulator, RUN_ROOT, IN_RUN, files=100, rate=SLOW)
-    run = airflow.rest.trigger(DAG, {"paths": run_paths, "max_active_jobs": AT_WORK})
-    batch_run = airflow.rest.trigger(BATCH, {"paths": batch_paths, "max_active_jobs": AT_WORK})
+    run = airflow.rest.trigger(DAG, {"paths": run_paths, "max_active_jobs": IN_BATCH + IN_RUN})
+    batch_run = airflow.rest.trigger(BATCH, {"paths": batch_paths, "max_active_jobs": IN_BATCH + IN_RUN})
     return Work(airflow, batch_run, run, batch_paths, run_paths)
 
 
@@ -87,19 +93,41 @@ def kill_a_worker_at_work(airflow: ComposedAirflow) -> str:
     return at_work[0]
 
 
-def waiting_triggers(airflow: ComposedAirflow) -> dict[int, int]:
-    """How many triggers each triggerer holds, by its job id."""
-    rows = airflow.ask_database(
-        "SELECT triggerer_id, count(*) FROM trigger WHERE triggerer_id > 0 GROUP BY triggerer_id"
-    )
-    return {int(str(triggerer)): int(str(count)) for triggerer, count in rows}
+def triggers_held(airflow: ComposedAirflow) -> dict[int, list[int]]:
+    """The triggers that each triggerer holds, by its job id."""
+    rows = airflow.ask_database("SELECT triggerer_id, array_agg(id) FROM trigger WHERE triggerer_id > 0 GROUP BY 1")
+    return {int(str(triggerer)): list(cast("list[int]", held)) for triggerer, held in rows}
 
 
-def kill_a_triggerer_at_work(airflow: ComposedAirflow) -> None:
-    """kill -9 to one of two triggerers while both hold triggers; then the other has taken all of them over."""
-    airflow.wait_until(lambda: len(waiting_triggers(airflow)) == 2, "both triggerers hold triggers")
-    airflow.kill("triggerer-1")
-    airflow.wait_until(lambda: len(waiting_triggers(airflow)) == 1, "the other has taken them over")
+def job_of(airflow: ComposedAirflow, triggerer: str) -> int | None:
+    """Its job id, which the names of the log files end with that it writes; None while it runs no trigger."""
+    process = psutil.Process(airflow.stack.programs.running[triggerer].pid)
+    written = [file.path for member in [process, *process.children(recursive=True)] for file in member.open_files()]
+    found = {int(match[1]) for path in written if (match := re.search(r"\.trigger\.(\d+)\.log$", path))}
+    return found.pop() if found else None
+
+
+def kill_the_triggerer_with_most_at_work(airflow: ComposedAirflow) -> None:
+    """kill -9 to it; then the other has taken over what it held.
+
+    How triggers are spread is chance: one may hold all of them, and killing the other would prove nothing.
+    """
+
+    def programs() -> dict[int | None, str]:
+        return {job_of(airflow, name): name for name in ("triggerer-1", "triggerer-2")}
+
+    airflow.wait_until(lambda: sum(map(len, triggers_held(airflow).values())) >= AT_WORK, "triggers are held")
+    held = triggers_held(airflow)
+    dying = max(held, key=lambda job: len(held[job]))
+    airflow.wait_until(lambda: dying in programs(), "it writes the logs of triggers")
+    airflow.kill(programs()[dying])
+
+    def taken_over() -> bool:
+        now = triggers_held(airflow)
+        others = {trigger for triggers in now.values() for trigger in triggers}
+        return dying not in now and bool(others & set(held[dying]))
+
+    airflow.wait_until(taken_over, "the other has taken them over")
 
 
 def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: ComposedAirflow) -> None:
@@ -107,7 +135,7 @@ def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: Compos
     work = start_work(spread)
     dead_worker = kill_a_worker_at_work(spread)
     spread.wait_until(lambda: len([job for job in work.jobs() if not job["completed"]]) >= AT_WORK, "jobs are active")
-    kill_a_triggerer_at_work(spread)
+    kill_the_triggerer_with_most_at_work(spread)
     assert not spread.stack.healthy(dead_worker)
     for path in work.paths:
         emulator.virtual_folder(path, 100, rate=QUICK)
@@ -130,6 +158,29 @@ def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: Compos
         whole = "\n".join(pulled[index]).split("\n")
         assert all(whole.count(line) == 1 for line in emulator.log_lines(row["processing_id"]))
     print(json.dumps({"jobs": len(jobs), "kills": 2, "duplicates": len(jobs) - len(work.paths), "losses": 0}))
+
+
+def test_what_is_older_than_it_is_kept_goes_and_the_rest_stays(spread: ComposedAirflow) -> None:
+    """Follows the test before: its runs are what there is."""
+    logs = spread.stack.home / "logs"
+    forgotten, kept = (spread.rest.request("GET", f"/dags/{dag}/dagRuns")["dag_runs"][0] for dag in (BATCH, DAG))
+    spread.ask_database(
+        "UPDATE dag_run SET start_date = start_date - interval '91 days' WHERE run_id = %s RETURNING 1",
+        forgotten["dag_run_id"],
+    )
+    (old_folder,) = logs.glob(f"dag_id={BATCH}/run_id=*")
+    for old in [*old_folder.rglob("*"), old_folder]:
+        os.utime(old, times=(time.time() - 92 * 86400,) * 2)
+    spread.kill("prune")
+    (spread.stack.folder / "pruned").unlink()
+    assert not spread.stack.healthy("prune")
+    spread.restart("prune")
+    spread.wait_until(lambda: spread.stack.healthy("prune"), "all is pruned")
+    assert [spread.rest.request("GET", f"/dags/{dag}/dagRuns")["total_entries"] for dag in (BATCH, DAG)] == [0, 1]
+    assert [file for file in old_folder.rglob("*") if file.is_file()] == []
+    assert pulled_lines(spread.log(kept["dag_run_id"], PULL, map_index=0))
+    noted = spread.ask_database("SELECT count(*) FROM aem_guides_job", database=LEDGER)
+    assert noted == [(IN_BATCH + IN_RUN,)]
 
 
 def archived_lines(archive_uri: str) -> list[str]:

@@ -57,6 +57,7 @@ def more_paths_than_wait_at_once_share_the_instance_with_a_stranger(stage: Stage
         with a_stranger_starting_jobs(emulator, every=3.0, files=2, rate=2):
             state = airflow.end_of(SMALL, run_id)
         assert state == "success"
+        assert airflow.components_said("XCom not found", run_id) == []
         ours = [job for job in emulator.jobs() if job["path"].startswith(ROOT + "/")]
         assert [job["path"] for job in ours] == paths, tries(airflow, SMALL, run_id)
         assert {job["state"] for job in ours} == {"SUCCESS"}

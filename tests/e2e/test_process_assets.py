@@ -58,6 +58,7 @@ def process_and_check(stage: Stage, paths: list[str]) -> None:
     airflow = stage.airflow
     run_id, state = airflow.run({"paths": paths, "max_active_jobs": 100})
     assert state == "success"
+    assert airflow.components_said("XCom not found", run_id) == []
     rows = airflow.rest.xcom(DAG, run_id, "report")
     assert [row["path"] for row in rows] == paths
     for index, row in enumerate(rows):

@@ -250,6 +250,11 @@ class LiveAirflow:
                     told.append(f"  try {attempt} ends: {log[-1500:]}")
         return "\n".join(told)
 
+    def components_said(self, words: str, run_id: str) -> list[str]:
+        """The lines of the components' own logs, not those of tasks, that have the words and are about a run."""
+        logs = (program.log.read_text(errors="replace") for program in self.stack.programs.running.values())
+        return [line for log in logs for line in log.splitlines() if words in line and run_id in line]
+
     def tries_that_said(self, words: str, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> int:
         """In how many tries' logs the words are.
 

@@ -20,7 +20,7 @@ CHART_ARGS: Mapping[str, list[str]] = {
     "scheduler": ["bash", "-c", "exec airflow scheduler"],
     "dagProcessor": ["bash", "-c", "exec airflow dag-processor"],
     "triggerer": ["bash", "-c", "exec airflow triggerer"],
-    "workers": ["bash", "-c", "exec airflow celery worker"],
+    "workers.celery": ["bash", "-c", "exec airflow celery worker"],
     "migrateDatabaseJob": ["bash", "-c", "exec airflow db migrate"],
 }
 
@@ -43,10 +43,14 @@ CHART_VALUES: Mapping[str, type | tuple[type, ...]] = {
     "dagProcessor.resources.*": str,
     "data.brokerUrlSecretName": str,
     "data.metadataSecretName": str,
+    "databaseCleanup.enabled": bool,
+    "databaseCleanup.resources.*": str,
+    "databaseCleanup.retentionDays": int,
+    "databaseCleanup.schedule": str,
+    "databaseCleanup.skipArchive": bool,
     "defaultAirflowRepository": str,
     "defaultAirflowTag": str,
     "enableBuiltInSecretEnvVars.AIRFLOW_CONN_AIRFLOW_DB": bool,
-    "enableBuiltInSecretEnvVars.AIRFLOW__CORE__SQL_ALCHEMY_CONN": bool,
     "executor": str,
     "extraEnv": str,
     "fernetKeySecretName": str,
@@ -63,6 +67,7 @@ CHART_VALUES: Mapping[str, type | tuple[type, ...]] = {
     "redis.persistence.size": str,
     "redis.resources.*": str,
     "scheduler.logGroomerSidecar.enabled": bool,
+    "scheduler.logGroomerSidecar.retentionDays": int,
     "scheduler.replicas": int,
     "scheduler.resources.*": str,
     "scheduler.startupProbe.failureThreshold": int,
@@ -76,11 +81,11 @@ CHART_VALUES: Mapping[str, type | tuple[type, ...]] = {
     "triggerer.resources.*": str,
     "volumeMounts": list,
     "volumes": list,
+    "workers.celery.logGroomerSidecar.enabled": bool,
     "workers.celery.persistence.size": str,
     "workers.celery.replicas": int,
-    "workers.logGroomerSidecar.enabled": bool,
-    "workers.resources.*": str,
-    "workers.terminationGracePeriodSeconds": int,
+    "workers.celery.resources.*": str,
+    "workers.celery.terminationGracePeriodSeconds": int,
 }
 
 _RELEASE = "airflow"
@@ -133,7 +138,7 @@ def at(node: Node, path: str) -> Node:
 
 def arguments(values: dict[str, Node], component: str) -> list[str]:
     """The arguments that a component's container is started with."""
-    own = values.get(component)
+    own = at(values, component)
     assert isinstance(own, dict)
     args = own.get("args", list(CHART_ARGS[component]))
     assert isinstance(args, list)

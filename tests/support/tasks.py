@@ -38,6 +38,8 @@ class Run:
     dag_id: str = "dag"
     run_id: str = "run"
     xcoms: dict[tuple[str, int, str], str] = field(default_factory=dict)
+    asked_in_vain: list[tuple[str, str]] = field(default_factory=list)
+    """Task and key of what was asked for at a map index and is not there: for each, Airflow logs an error."""
 
     def push(self, task_id: str, key: str, value: JsonValue, map_index: int = -1) -> None:
         self.xcoms[task_id, map_index, key] = json.dumps(value)
@@ -92,6 +94,8 @@ class Task:
         """As Airflow does: all map indexes of a task where none is given, and no list around a single one."""
         task_id = self.task_id if task_ids is None else task_ids
         if map_indexes != NOT_GIVEN:
+            if (task_id, -1 if map_indexes is None else map_indexes, key) not in self.run.xcoms:
+                self.run.asked_in_vain.append((task_id, key))
             return self.run.pull(task_id, key, -1 if map_indexes is None else map_indexes)
         found = [self.run.pull(task_id, key, index) for index in self.run.indexes(task_id, key)]
         return found[0] if len(found) == 1 else found or None

@@ -29,6 +29,20 @@ SECRETS = {
     "FERNET_KEY": "canary-fernet",
 }
 LASTING = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+AIRFLOW = (*LASTING, "migrate", "prune")
+# What each secret can do is told where docker-compose.yaml sets it.
+REACHES = {
+    "AIRFLOW_ADMIN_PASSWORD": {"migrate"},
+    "POSTGRES_PASSWORD": {"postgres", *AIRFLOW},
+    "BROKER_PASSWORD": {"broker", "scheduler", "worker"},
+    "JWT_SECRET": {"api-server", "scheduler"},
+    "API_SECRET_KEY": {*LASTING},
+    "FERNET_KEY": {"migrate", "api-server", "scheduler", "dag-processor", "triggerer"},
+    "EMULATOR_PASSWORD": {"emulator", "triggerer", "worker"},
+    "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": {"triggerer", "worker"},
+    "AIRFLOW_CONN_AEM_GUIDES_ARCHIVE": {"api-server", "triggerer", "worker"},
+}
+STEP_DOWN = {"CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"}
 
 
 @pytest.mark.parametrize("missing", SECRETS)
@@ -53,7 +67,7 @@ def test_no_process_gets_a_secret_as_an_argument() -> None:
 
 def test_the_topology_is_the_one_that_the_readme_promises() -> None:
     composed = services(SECRETS)
-    assert set(composed) == {"postgres", "broker", "migrate", "emulator", *LASTING}
+    assert set(composed) == {"postgres", "broker", "emulator", *AIRFLOW}
     assert {name: composed[name].replicas for name in LASTING} == {
         "api-server": 1,
         "scheduler": 1,
@@ -71,24 +85,97 @@ def test_every_service_says_how_it_is_limited_and_restarted_and_what_is_its_heal
         once = name == "migrate"
         assert service.raw["restart"] == ("on-failure" if once else "unless-stopped"), name
         assert bool(service.health) is not once, name
-    for name in LASTING:
+    for name in (*LASTING, "prune"):
         waits = services(SECRETS)[name].raw["depends_on"]
         assert isinstance(waits, dict)
         assert waits["migrate"] == {"condition": "service_completed_successfully"}, name
 
 
-def test_all_of_airflow_runs_one_image_and_one_environment() -> None:
+def test_all_of_airflow_runs_one_image_and_is_told_the_same_but_for_secrets() -> None:
     composed = services(SECRETS)
-    assert len({composed[name].image for name in (*LASTING, "migrate", "emulator")}) == 1
-    shared = composed["scheduler"].environment
-    for name in (*LASTING, "migrate"):
-        assert shared.items() <= composed[name].environment.items(), name
+    assert len({composed[name].image for name in (*AIRFLOW, "emulator")}) == 1
+    options = documents()["x-options"]
+    assert {"AIRFLOW__CORE__EXECUTOR", "AIRFLOW__AEM_GUIDES__ARCHIVE_URI"} <= options.keys()
+    assert "canary" not in interpolate(str(options), SECRETS)
+    for name in AIRFLOW:
+        told = composed[name].environment
+        assert options.keys() <= told.keys(), name
+        assert all(told[option] == composed["scheduler"].environment[option] for option in options), name
+
+
+@pytest.mark.parametrize("secret", REACHES)
+def test_a_secret_reaches_those_services_alone_that_need_it(secret: str) -> None:
+    given = {**SECRETS, secret: "canary-of-its-own"}
+    reached = {
+        name
+        for name, service in services(given).items()
+        if any("canary-of-its-own" in value for value in service.environment.values())
+    }
+    assert reached == REACHES[secret]
+
+
+def test_whatever_is_a_secret_in_the_example_is_held_to_be_one_here() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
+    assert {name for name in named if re.search("PASSWORD$|SECRET|KEY$|CONN_", name)} == REACHES.keys()
+
+
+def test_no_service_has_a_capability_but_to_step_down_from_root_or_a_way_to_one() -> None:
+    added = {}
+    for name, service in services(SECRETS).items():
+        assert service.raw["cap_drop"] == ["ALL"], name
+        assert service.raw["security_opt"] == ["no-new-privileges:true"], name
+        added[name] = service.raw.get("cap_add", [])
+    given = {name: set(map(str, caps)) for name, caps in added.items() if isinstance(caps, list) and caps}
+    assert given == {"broker": STEP_DOWN, "postgres": STEP_DOWN | {"FOWNER"}}
+
+
+def test_the_broker_goes_through_the_entry_point_that_steps_down_from_root() -> None:
+    """It does so for a command whose first word is the server alone."""
+    shell, flag, line = services(SECRETS)["broker"].command
+    assert (shell, flag) == ("sh", "-c")
+    assert line.startswith("exec docker-entrypoint.sh valkey-server - ")
+
+
+def test_file_systems_are_read_only_where_that_works() -> None:
+    composed = services(SECRETS)
+    sealed = {name for name, service in composed.items() if service.raw.get("read_only") is True}
+    assert sealed == composed.keys() - {"postgres", "worker"}
+    for name in sealed:
+        assert composed[name].raw["tmpfs"] == ["/tmp"], name  # noqa: S108  # the container's own folder
+    assert "\nRUN touch /opt/airflow/airflow.cfg\n" in DOCKERFILE.read_text()
+    for name in ("postgres", "worker"):
+        comment = read_text().partition(f"\n  {name}:\n")[0].rpartition("\n\n")[2]
+        assert "read_only" in comment, f"{name}: why not?"
+
+
+def test_the_image_is_built_without_asking_a_registry_for_its_syntax() -> None:
+    assert "# syntax=" not in DOCKERFILE.read_text()
+
+
+def test_a_pull_passes_over_the_image_that_was_built_here() -> None:
+    """`--ignore-buildable` passes over services that build; a policy, over those whose image is there."""
+    composed = services(SECRETS)
+    for name in (*AIRFLOW, "emulator"):
+        assert "build" in composed[name].raw or composed[name].raw["pull_policy"] == "missing", name
+    for name in ("postgres", "broker"):
+        assert not {"build", "pull_policy"} & composed[name].raw.keys(), name
+
+
+def test_what_is_pruned_is_as_old_as_it_is_to_be_kept() -> None:
+    composed = services(SECRETS)
+    assert composed["prune"].environment["KEEP_DAYS"] == "90"
+    assert services(SECRETS | {"AIRFLOW_KEEP_DAYS": "7"})["prune"].environment["KEEP_DAYS"] == "7"
+    script = composed["prune"].command[2]
+    assert "airflow db clean --yes --skip-archive" in script
+    assert script.count("$KEEP_DAYS") == 3
+    assert all(folder.startswith("/opt/airflow/logs ") for folder in re.findall(r"find (.+)", script))
 
 
 def test_every_airflow_service_and_no_other_takes_further_variables_from_a_file_that_may_be_missing() -> None:
     given = {name: service.raw.get("env_file") for name, service in services(SECRETS).items()}
     further = [{"path": "airflow.env", "required": False}]
-    assert given == {name: further if name in (*LASTING, "migrate") else None for name in given}
+    assert given == {name: further if name in AIRFLOW else None for name in given}
 
 
 @pytest.mark.parametrize("name", [".env", "airflow.env"])
@@ -169,7 +256,7 @@ def test_the_image_is_built_from_what_is_there_and_installs_nothing_later() -> N
 
 def test_every_volume_that_airflow_mounts_is_a_folder_of_the_image() -> None:
     made = DOCKERFILE.read_text().rpartition("RUN mkdir -p")[2]
-    for name in (*LASTING, "migrate", "emulator"):
+    for name in (*AIRFLOW, "emulator"):
         for mount in yaml.safe_load(read_text())["services"][name]["volumes"]:
             assert mount.partition(":")[2] in made, f"{name}: {mount}"
 

@@ -36,6 +36,15 @@ class Hook:
         return CancelOutcome(CancelResult.CANCELLED)
 
 
+def test_after_a_task_that_came_back_nothing_is_asked_for_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each such question, Airflow would log an error."""
+    monkeypatch.setattr(killed, "states_in_task", lambda _key: frozenset({"success"}))
+    task = Task("pull", map_index=0)
+    task.run.push("wait", STAGE_KEY, Stage.CAME_BACK, 0)
+    assert settle_killed_wait(cast("AemGuidesHook", Hook()), task.context(dag=WaitingTask()), "wait", "job") is None
+    assert task.run.asked_in_vain == []
+
+
 def settled(
     monkeypatch: pytest.MonkeyPatch, state: str, *, origin: str = "started", left: Mapping[str, JsonValue] | None = None
 ) -> list[str]:

@@ -47,8 +47,9 @@ COMPONENTS = {
     "scheduler": "scheduler",
     "dag-processor": "dagProcessor",
     "triggerer": "triggerer",
-    "worker": "workers",
+    "worker": "workers.celery",
     "migrate": "migrateDatabaseJob",
+    "prune": "databaseCleanup",
 }
 REPLICAS = {
     "api-server": "apiServer.replicas",
@@ -58,6 +59,7 @@ REPLICAS = {
     "worker": "workers.celery.replicas",
 }
 # Environment that only one of them has, or that has another value, and why.
+COMPOSED_ENVIRONMENT = {name: value for service in COMPONENTS for name, value in COMPOSED[service].environment.items()}
 ONLY_COMPOSE = {
     "AIRFLOW__CELERY__RESULT_BACKEND": "not set, it is Airflow's database, which is what Compose names",
 }
@@ -68,8 +70,9 @@ OTHER_VALUE = {
     "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "the API server's service has the name of the release before its own",
 }
 OWN_ENVIRONMENT = {
-    ("worker", "DUMB_INIT_SETSID"): "the chart sets the same for workers",
-    ("migrate", "AIRFLOW_ADMIN_PASSWORD"): "the file that it is for is a Secret",
+    "DUMB_INIT_SETSID": "the chart sets the same for workers",
+    "AIRFLOW_ADMIN_PASSWORD": "the file that it is for is a Secret",
+    "KEEP_DAYS": "values of their own",
 }
 
 
@@ -83,7 +86,9 @@ def test_every_value_is_one_that_the_chart_has_and_is_of_its_type() -> None:
 
 
 def test_the_version_of_the_chart_and_of_airflow_are_those_that_the_project_pins() -> None:
-    assert f"version {CHART_VERSION}" in (KUBERNETES / "values.yaml").read_text()
+    for text in ((KUBERNETES / "values.yaml").read_text(), (ROOT / "README.md").read_text()):
+        assert CHART_VERSION in text
+        assert "Helm 3.19" in text
     assert f"--version {CHART_VERSION} " in (KUBERNETES.parents[1] / "README.md").read_text()
     pinned = re.search(r"^apache-airflow==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned
@@ -136,7 +141,7 @@ def test_limits_are_those_of_the_compose_file(service: str) -> None:
 def test_options_are_those_of_the_compose_file() -> None:
     kubernetes = options(VALUES)
     secrets = secret_environment(VALUES)
-    composed = COMPOSED["scheduler"].environment
+    composed = {name: value for name, value in COMPOSED_ENVIRONMENT.items() if name not in OWN_ENVIRONMENT}
     assert kubernetes.keys() & secrets.keys() == set()
     assert composed.keys() - kubernetes.keys() - secrets.keys() == ONLY_COMPOSE.keys()
     assert (kubernetes.keys() | secrets.keys()) - composed.keys() == ONLY_KUBERNETES.keys()
@@ -148,9 +153,8 @@ def test_options_are_those_of_the_compose_file() -> None:
 
 
 def test_what_one_service_alone_has_in_its_environment_is_named() -> None:
-    shared = COMPOSED["scheduler"].environment
-    own = {(service, name) for service in COMPONENTS for name in COMPOSED[service].environment.keys() - shared.keys()}
-    assert own == OWN_ENVIRONMENT.keys()
+    for name in OWN_ENVIRONMENT:
+        assert len([service for service in COMPONENTS if name in COMPOSED[service].environment]) == 1, name
 
 
 def test_the_derived_result_backend_is_the_one_that_the_compose_file_names() -> None:
@@ -161,8 +165,9 @@ def test_the_derived_result_backend_is_the_one_that_the_compose_file_names() -> 
 
 
 def test_a_secret_comes_from_a_secret_of_kubernetes() -> None:
-    composed = COMPOSED["scheduler"].environment
-    secret = {name for name, value in composed.items() if "canary" in value} - ONLY_COMPOSE.keys()
+    composed = COMPOSED_ENVIRONMENT
+    secret = {name for name, value in composed.items() if "canary" in value}
+    secret -= ONLY_COMPOSE.keys() | OWN_ENVIRONMENT.keys()
     assert secret <= secret_environment(VALUES).keys()
     for file in KUBERNETES.iterdir():
         assert not re.search(r"://\w*:(?!PASSWORD@)[^@/\s]+@", file.read_text()), file
@@ -236,13 +241,26 @@ def test_on_s3_there_is_no_shared_volume_and_the_archive_names_its_connection() 
 def test_what_the_chart_would_start_besides_is_switched_off() -> None:
     for path in ("postgresql.enabled", "createUserJob.enabled", "statsd.enabled"):
         assert at(VALUES, path) is False, path
-    for component in ("scheduler", "dagProcessor", "triggerer", "workers"):
+    for component in ("dagProcessor", "triggerer", "workers.celery"):
         assert at(VALUES, f"{component}.logGroomerSidecar.enabled") is False, component
 
 
 def test_workers_have_as_long_to_end_as_in_the_compose_file() -> None:
     assert COMPOSED["worker"].raw["stop_grace_period"] == "10m"
-    assert at(VALUES, "workers.terminationGracePeriodSeconds") == 600
+    assert at(VALUES, "workers.celery.terminationGracePeriodSeconds") == 600
+
+
+def test_nothing_is_set_where_the_chart_has_it_for_both_executors_and_warns_of_it() -> None:
+    assert at(VALUES, "workers").keys() == {"celery"}  # type: ignore[union-attr]  # fails where it is no mapping
+
+
+def test_runs_and_logs_are_kept_as_long_as_in_the_compose_file() -> None:
+    days = int(COMPOSED["prune"].environment["KEEP_DAYS"])
+    for component in ("databaseCleanup", "scheduler.logGroomerSidecar"):
+        assert at(VALUES, f"{component}.enabled") is True
+        assert at(VALUES, f"{component}.retentionDays") == days
+    assert "--skip-archive" in COMPOSED["prune"].command[2]
+    assert at(VALUES, "databaseCleanup.skipArchive") is True
 
 
 def test_the_emulator_is_the_one_of_the_compose_file() -> None:

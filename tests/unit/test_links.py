@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.types import TaskInstanceKey
 from airflow.serialization.serialized_objects import OperatorSerialization
 
+from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.links import AemFolderLink, ArchiveLink, BulkProcessorLink, archive_page, console_page
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
@@ -17,18 +18,15 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
-from aem_guides.protocol.models import JsonValue
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.tasks import Run, Task
 
 URI = "file:///archive/author.example.com/2026/01/31/job-1/logs.zip"
 
 
-def finished(stored: JsonValue = None, *, key: str = "return_value", map_index: int = -1) -> Task:
-    """A task that has ended and left this behind."""
-    task = Task("archive", map_index, run=Run("a dag", "manual__2026-01-31T00:00:00+00:00"))
-    task.xcom_push(key, stored)
-    return task
+def finished(*, map_index: int = -1) -> Task:
+    """A task that has ended."""
+    return Task("archive", map_index, run=Run("a dag", "manual__2026-01-31T00:00:00+00:00"))
 
 
 def link(kind: BaseOperatorLink, operator: object, task: Task | None = None) -> str:
@@ -112,16 +110,22 @@ def test_an_archive_has_a_page_where_the_configuration_tells_a_web_address(base:
 def test_without_one_the_archive_s_link_leads_to_the_xcoms_that_tell_where_it_lies() -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1")
     run = "/dags/a%20dag/runs/manual__2026-01-31T00%3A00%3A00%2B00%3A00/tasks/archive"
-    assert link(ArchiveLink(), operator, finished({"uri": URI})).endswith(f"{run}/xcom")
-    assert link(ArchiveLink(), operator, finished({"uri": URI}, map_index=3)).endswith(f"{run}/mapped/3/xcom")
-    assert link(ArchiveLink(), operator, finished({"failures_uri": URI})).endswith(f"{run}/xcom")
-    assert link(ArchiveLink(), operator, finished({"archive_uri": URI}, key="row")).endswith(f"{run}/xcom")
+    operator.archived = URI
+    assert link(ArchiveLink(), operator, finished()).endswith(f"{run}/xcom")
+    assert link(ArchiveLink(), operator, finished(map_index=3)).endswith(f"{run}/mapped/3/xcom")
 
 
-@pytest.mark.parametrize("stored", [None, {}, {"uri": None}, {"uri": ""}])
-def test_where_nothing_was_archived_there_is_no_archive(stored: JsonValue) -> None:
-    operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1")
-    assert link(ArchiveLink(), operator, finished(stored)) == ""
+def test_where_nothing_was_archived_there_is_no_archive_and_no_error_about_it_in_airflow_s_log() -> None:
+    operator, task = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1"), finished()
+    assert link(ArchiveLink(), operator, task) == ""
+    assert task.run.asked_in_vain == []
+
+
+def test_whoever_has_the_link_says_what_it_archived() -> None:
+    kinds = (AemGuidesArchiveLogsOperator, AemGuidesVerifyAssetsOperator, AemGuidesProcessAssetsOperator)
+    for kind in kinds:
+        assert ArchiveLink in {type(shown) for shown in kind.operator_extra_links}
+        assert kind.archived is None
 
 
 def test_the_links_are_known_to_the_api_server_by_name_and_xcom() -> None:

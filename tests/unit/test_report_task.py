@@ -56,6 +56,13 @@ def reporting(
     return task, announced
 
 
+def test_the_report_on_a_run_that_went_well_asks_for_nothing_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each such question, Airflow would log an error."""
+    task, _ = reporting(monkeypatch, {})
+    pipeline.report.function()
+    assert task.run.asked_in_vain == []
+
+
 def test_a_path_that_went_well_updates_its_asset(monkeypatch: pytest.MonkeyPatch) -> None:
     task, announced = reporting(monkeypatch, {})
     pipeline.report.function()
