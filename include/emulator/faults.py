@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from emulator.checks import BadInputError, check_choice, check_kind, check_least, check_names
 from emulator.clock import Clock
+from emulator.odd_answers import ODD_FAULTS, check_odd, made_odd
 from emulator.transport import ResetResponse, SlowResponse, TornResponse, clean_up, until_client_leaves, whole_body
 
 ENDPOINTS = (
@@ -46,6 +47,7 @@ ANSWER_FAULTS = (
     "empty_body",
     "truncated_json",
     "wrong_shape",
+    *ODD_FAULTS,
 )
 LOG_FAULTS = ("shrink", "repeat_page", "ignore_limit", "more_forever", "huge_line", "invalid_utf8")
 ZIP_MODES = {
@@ -86,7 +88,7 @@ class Fault:
 
     `acted` tells for `status` and `echo` whether the request is carried out before the answer; `status`, `body` and
     `headers` are that answer, whose body `echo` replaces by the request itself; `seconds` belongs to `delay`,
-    `slow_body` and `history_lag`, `word` to `unknown_state`.
+    `slow_body` and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields` and `odd_lines`.
     """
 
     endpoint: str
@@ -124,6 +126,7 @@ class Fault:
         fault = cls(**given)  # type: ignore[arg-type]  # names and kinds are checked above
         if fault.status > 599:
             raise BadInputError("status", fault.status, "Give a status between 200 and 599.")
+        check_odd(fault.kind, fault.body, fault.word)
         if not all(isinstance(value, str) and value.isascii() for value in (*fault.headers, *fault.headers.values())):
             raise BadInputError("headers", fault.headers, "Give names and values as ASCII strings.")
         return fault
@@ -188,6 +191,8 @@ async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
     if fault.kind == "truncated_json":
         body = await whole_body(real, request)
         return Response(body[: max(1, len(body) // 2)], media_type=real.headers.get("content-type"))
+    if fault.kind in ODD_FAULTS:
+        return await made_odd(fault.kind, fault.body, fault.word, real, request)
     await clean_up(real)
     match fault.kind:
         case "timeout_after":

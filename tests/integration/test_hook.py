@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pytest
 
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import Call
-from aem_guides.protocol.conversation import Conversation, RetrySettings
+from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, UnreachableError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -26,36 +24,11 @@ from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, s
 from aem_guides.protocol.procedures.verify import verify_assets
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import Steps
+from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 
 T = TypeVar("T")
-QUICK = RetrySettings(attempts=3, base_seconds=0.01, cap_seconds=0.02, retry_after_cap_seconds=0.05)
 NO_PATIENCE = StartPolicy(patience=(0.05, 0.05))
-
-
-class Body(Protocol):
-    """Either hook, driven the same way."""
-
-    def drive(self, procedure: Callable[[Conversation], Steps[T]], consume: Callable[[object], None] = ...) -> T: ...
-
-
-class SyncBody:
-    def drive(
-        self, procedure: Callable[[Conversation], Steps[T]], consume: Callable[[object], None] = lambda _item: None
-    ) -> T:
-        with AemGuidesHook(retries=QUICK) as hook:
-            return hook.drive(procedure(hook.talk), consume)
-
-
-class AsyncBody:
-    def drive(
-        self, procedure: Callable[[Conversation], Steps[T]], consume: Callable[[object], None] = lambda _item: None
-    ) -> T:
-        async def run() -> T:
-            async with AemGuidesAsyncHook(retries=QUICK) as hook:
-                return await hook.drive(procedure(await hook.talk()), consume)
-
-        return asyncio.run(run())
 
 
 @pytest.fixture(params=[SyncBody, AsyncBody], ids=["blocking", "asynchronous"])
