@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import DoubtfulStartError, MalformedAnswerError
 from aem_guides.protocol.models import History, Job, ProcessingRequest
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import read_log
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
+from aem_guides.protocol.steps import Steps
 from aem_guides.trigger_base import why_not_carried
 from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.emulator import EmulatorProcess
@@ -20,10 +22,10 @@ from tests.support.emulator import EmulatorProcess
 ODD = "half an emoji \ud83d, NUL \x00"
 CLEAN = "half an emoji \ufffd, NUL \ufffd"
 NO_PATIENCE = StartPolicy(patience=(0.05, 0.05))
-CALLS = {
-    "history": contract.history(),
-    "system_status": contract.system_status(),
-    "csrf": contract.csrf_token(),
+ASKING: dict[str, Callable[[Conversation], Steps[object]]] = {
+    "history": lambda talk: talk.call(contract.history()),
+    "system_status": lambda talk: talk.call(contract.system_status()),
+    "csrf": lambda talk: talk.call(contract.csrf_token()),
 }
 
 
@@ -77,11 +79,11 @@ def test_log_lines_that_no_database_stores_are_marked_and_all_of_them_come(
     assert seen == [f"{line}{CLEAN}" for line in emulator.log_lines(name)]
 
 
-@pytest.mark.parametrize("endpoint", CALLS)
+@pytest.mark.parametrize("endpoint", ASKING)
 def test_a_byte_order_mark_is_no_part_of_the_answer(body: Body, emulator: EmulatorProcess, endpoint: str) -> None:
-    expected = body.drive(lambda talk: talk.call(CALLS[endpoint]))
+    expected = body.drive(ASKING[endpoint])
     emulator.fault(endpoint, "byte_order_mark")
-    found = body.drive(lambda talk: talk.call(CALLS[endpoint]))
+    found = body.drive(ASKING[endpoint])
     if isinstance(found, History) and isinstance(expected, History):
         assert found.jobs == expected.jobs
     else:
@@ -116,7 +118,12 @@ def test_a_new_job_whose_path_is_kept_back_may_be_ours_and_no_second_is_started(
 
 def test_numbers_beyond_all_measure_are_the_largest_that_can_be_meant(body: Body, emulator: EmulatorProcess) -> None:
     name = begin(emulator, f"/content/dam/numbers-{type(body).__name__}")
-    huge = {"totalFiles": 10**400, "triggeredCount": -5, "startedAt": 10**30, "eta": {"value": 10**400, "unit": "DAYS"}}
+    huge = {
+        "migrationSet": {"totalFiles": 10**400},
+        "triggeredCount": -5,
+        "startedAt": 10**30,
+        "eta": {"value": 10**400, "unit": "DAYS"},
+    }
     emulator.fault("status", "odd_fields", body=json.dumps(huge))
     job = status_of(body, name)
     assert (job.total_files, job.triggered_count, job.started_at) == (2**63 - 1, None, None)
