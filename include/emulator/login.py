@@ -135,9 +135,10 @@ class Gate:
 
     def _basic_user(self, value: str) -> str | None:
         try:
-            name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (ValueError, UnicodeDecodeError):
+            decoded = base64.b64decode(value, validate=True)
+        except ValueError:
             return None
+        name, _, password = decoded.decode("iso-8859-1").partition(":")  # as Sling does
         known = self._users.get(name)
         if known is None or not secrets.compare_digest(known.encode(), password.encode()):
             return None

@@ -7,11 +7,11 @@ import random
 import time
 from collections.abc import Mapping
 from itertools import islice
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import requests
 import urllib3.exceptions
+from requests.utils import get_environ_proxies, select_proxy
 from typing_extensions import TypeIs
 
 from aem_guides import __version__
@@ -54,13 +54,14 @@ def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
 
 
 def proxy_for(settings: InstanceSettings, url: str) -> str | None:
-    """The connection's proxy or, without one, the environment's (HTTPS_PROXY, NO_PROXY and their kin)."""
+    """The connection's proxy or, without one, the environment's.
+
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are read as requests reads them, for both bodies.
+    """
     if settings.proxy is not None:
         return settings.proxy
-    scheme, _, rest = url.partition("://")
-    if proxy_bypass(rest.partition("/")[0].rpartition(":")[0] or rest.partition("/")[0]):
-        return None
-    return getproxies().get(scheme)
+    found: str | None = select_proxy(url, get_environ_proxies(url))
+    return found
 
 
 def headers_of(fields: Mapping[str, str]) -> dict[str, str]:

@@ -150,7 +150,11 @@ def _port(connection: ConnectionLike, fields: Fields, in_url: int | None) -> int
 
 def _usual_scheme(host: str) -> str:
     """https, except on this machine: the local SDK has no certificate."""
-    return "http" if host.split(":")[0] in LOCAL_HOSTS or host in LOCAL_HOSTS else "https"
+    try:
+        name = host if host in LOCAL_HOSTS else urlsplit(f"//{host}").hostname
+    except ValueError:  # told by who reads the URL
+        return "https"
+    return "http" if name in LOCAL_HOSTS else "https"
 
 
 def _shown(url: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aem_guides.connection_fields import ConnectionLike, Fields
-from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials
+from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials, is_latin
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
 from aem_guides.protocol.tokens import (
     OAUTH_IMS_URL,
@@ -67,6 +67,12 @@ def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
     for name, told in (("login", connection.login), ("password", connection.password)):
         if set("\r\n") & set(told):
             raise fields.wrong(name, "It has line breaks in it. Paste it as one line.")
+        if not is_latin(told):
+            raise fields.wrong(
+                name,
+                "It has a letter that AEM cannot take: it reads user and password as ISO-8859-1 (Western European), "
+                "which has é and ü, but not €, ł or ж. Give a technical user a password without it.",
+            )
     return BasicCredentials(connection.login, connection.password)
 
 

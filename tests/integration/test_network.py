@@ -204,9 +204,17 @@ def test_the_environment_s_proxy_serves_where_the_connection_has_none(
         connect(emulator.url)
         body()
         assert len(proxy.requests) == 1
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        for spared in ("127.0.0.1", "10.0.0.0/8,127.0.0.0/8", "*"):
+            monkeypatch.setenv("no_proxy", spared)
+            body()
+            assert len(proxy.requests) == 1, spared
+        monkeypatch.setenv("no_proxy", "10.0.0.0/8,127.0.0.1:9")
         body()
-        assert len(proxy.requests) == 1
+        assert len(proxy.requests) == 2
+        monkeypatch.delenv("http_proxy")
+        monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{proxy.port}")
+        body()
+        assert len(proxy.requests) == 3
 
 
 def ask_twice_blocking(between: Callable[[], None]) -> None:

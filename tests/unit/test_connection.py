@@ -31,6 +31,8 @@ def connection(extra: Mapping[str, object] | None = None, **fields: object) -> C
         ({"host": "127.0.0.1:4502"}, "http://127.0.0.1:4502"),
         ({"host": "http://127.0.0.1", "port": 4502}, "http://127.0.0.1:4502"),
         ({"host": "http://[::1]:4502"}, "http://[::1]:4502"),
+        ({"host": "[::1]:4502"}, "http://[::1]:4502"),
+        ({"host": "[2001:db8::1]:4502"}, "https://[2001:db8::1]:4502"),
     ],
 )
 def test_the_base_url_is_put_together(fields: dict[str, object], base_url: str) -> None:

@@ -60,22 +60,39 @@ class RenewableCredentials(Protocol):
 Credentials = StaticCredentials | RenewableCredentials
 
 
+_SENT_AS = "iso-8859-1"
+
+
 @dataclass(frozen=True)
 class BasicCredentials:
-    """User and password: on-premise, Managed Services, the local SDK."""
+    """User and password: on-premise, Managed Services, the local SDK.
+
+    They are sent as ISO-8859-1, as which Sling reads them. Source: Apache Sling's auth.core. Raises ValueError where
+    they hold a letter that it does not have.
+    """
 
     user: str
     password: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if not (is_latin(self.user) and is_latin(self.password)):
+            raise ValueError("user or password have letters that ISO-8859-1 does not have")
+
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (self.password, self._encoded())
+        """The password, and how it may travel: gateways send it on as UTF-8."""
+        return (self.password, self._encoded(_SENT_AS), self._encoded("utf-8"))
 
     def headers(self) -> Mapping[str, str]:
-        return {"Authorization": f"Basic {self._encoded()}"}
+        return {"Authorization": f"Basic {self._encoded(_SENT_AS)}"}
 
-    def _encoded(self) -> str:
-        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+    def _encoded(self, charset: str) -> str:
+        return base64.b64encode(f"{self.user}:{self.password}".encode(charset)).decode("ascii")
+
+
+def is_latin(text: str) -> bool:
+    """Whether ISO-8859-1 has all letters of a text."""
+    return all(ord(letter) < 256 for letter in text)
 
 
 @dataclass(frozen=True)
