@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from emulator.checks import BadInputError, check_choice, check_kind, check_least, check_names
 from emulator.clock import Clock
+from emulator.endless import ENDLESS_FAULTS, endless
 from emulator.odd_answers import ODD_FAULTS, check_odd, made_odd
 from emulator.transport import ResetResponse, SlowResponse, TornResponse, clean_up, until_client_leaves, whole_body
 
@@ -48,6 +49,7 @@ ANSWER_FAULTS = (
     "truncated_json",
     "wrong_shape",
     *ODD_FAULTS,
+    *ENDLESS_FAULTS,
 )
 LOG_FAULTS = ("shrink", "repeat_page", "ignore_limit", "more_forever", "huge_line", "invalid_utf8")
 ZIP_MODES = {
@@ -181,6 +183,8 @@ class Faults:
                 return _told(fault)
             case "slow_body":
                 return SlowResponse(await handler(request), partial(self._clock.sleep, fault.seconds))
+        if fault.kind in ENDLESS_FAULTS:
+            return endless(fault.kind, partial(self._clock.sleep, fault.seconds))
         return await _spoil(fault, await handler(request), request)
 
 

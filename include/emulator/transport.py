@@ -48,9 +48,15 @@ class Dated:
         await self.app(scope, receive, send_dated)
 
 
+def transport_of(scope: Scope) -> asyncio.Transport:
+    """What a request came by."""
+    transport: asyncio.Transport = scope["state"][_TRANSPORT]
+    return transport
+
+
 async def reset(scope: Scope) -> None:
     """Reset the connection: the peer sees it end without a word."""
-    transport: asyncio.Transport = scope["state"][_TRANSPORT]
+    transport = transport_of(scope)
     connection = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

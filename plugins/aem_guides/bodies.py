@@ -20,11 +20,10 @@ from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.json import clean_text
-from aem_guides.protocol.steps import HttpRequest, Surroundings, TransportFailure
+from aem_guides.protocol.steps import HttpRequest, Reply, Surroundings, TransportFailure
 from aem_guides.tls import HandshakeError
 
 USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
-BLOCK_BYTES = 64 * 1024
 LONGEST_ERROR_BODY = 64 * 1024
 LONGEST_HEADER = 64 * 1024
 
@@ -67,6 +66,13 @@ def proxy_for(settings: InstanceSettings, url: str) -> str | None:
 def headers_of(fields: Mapping[str, str]) -> dict[str, str]:
     """The header fields of an answer, by lower-case names; their bytes may be no text."""
     return {name.lower(): clean_text(value, LONGEST_HEADER) for name, value in fields.items()}
+
+
+def reply_of(status: int, headers: dict[str, str], body: bytes, largest: int) -> Reply:
+    """The answer; of a body that is larger than it may be, its beginning."""
+    if len(body) <= largest:
+        return Reply(status, headers, body)
+    return Reply(status, headers, body[:LONGEST_ERROR_BODY], too_large=True)
 
 
 def requests_failure(error: requests.RequestException) -> TransportFailure:

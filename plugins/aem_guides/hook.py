@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import aiohttp
@@ -24,10 +24,12 @@ from aem_guides.api import Consumer, InstanceApi, ignore
 from aem_guides.connection import CONNECTION_TYPE, InstanceSettings, read_connection
 from aem_guides.connection_fields import ConnectionLike
 from aem_guides.diagnosis import diagnose, without_name
+from aem_guides.patient_sockets import Watch
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import bearer
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError
+from aem_guides.protocol.limits import TRICKLES, LeastRate, longest_answer, longest_pause
 from aem_guides.protocol.steps import (
     Answer,
     Authorize,
@@ -42,7 +44,7 @@ from aem_guides.protocol.steps import (
     TransportFailure,
     Wait,
 )
-from aem_guides.tls import TlsAdapter, TlsSession, tls_context
+from aem_guides.transport import BLOCK_BYTES, aread_body, in_time, new_client, new_session, next_block, read_body
 from aem_guides.vault import AbandonedPurchaseError, TokenVault
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         self._settings: InstanceSettings | None = None
         self._talk: Conversation | None = None
         self._response: requests.Response | None = None
-        self._blocks: Iterator[bytes] | None = None
+        self._rate, self._watch = LeastRate(0.0), Watch(lambda: bodies.surroundings().elapsed())
         self._vault = _VAULT
 
     @property
@@ -106,18 +108,11 @@ class AemGuidesHook(InstanceApi, HttpHook):
         if self._session is None:
             self.base_url = self.settings.base_url
             self._base_url_initialized = True
-            session = TlsSession(self._new_tls_adapter)
-            session.trust_env = False
-            session.headers["User-Agent"] = bodies.USER_AGENT
-            session.verify = self.settings.verify
-            self._session = self._configure_session_from_mount_adapters(session)
+            kept_alive = self.keep_alive_adapter.socket_options if self.keep_alive_adapter else ()
+            self._session = new_session(self.settings, self._watch, kept_alive)
         if headers:
             self._session.headers.update(headers)
         return self._session
-
-    def _new_tls_adapter(self) -> TlsAdapter:
-        kept_alive = self.keep_alive_adapter.socket_options if self.keep_alive_adapter else ()
-        return TlsAdapter(tls_context(self.settings.verify, self.settings.ca_file), kept_alive)
 
     def close(self) -> None:
         """Close the session."""
@@ -185,6 +180,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         self._drop_response()
         url = bodies.absolute_url(self.settings, request)
         proxy = bodies.proxy_for(self.settings, url)
+        self._watch.begin(longest_answer(self.settings.read_timeout))
         try:
             response = self.get_conn().request(
                 request.method,
@@ -193,34 +189,40 @@ class AemGuidesHook(InstanceApi, HttpHook):
                 headers=dict(request.headers),
                 timeout=(self.settings.connect_timeout, self.settings.read_timeout),
                 allow_redirects=False,
-                stream=stream,
+                stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             )
+            self._response, self._rate = response, LeastRate(bodies.surroundings().elapsed())
             headers = bodies.headers_of(response.headers)
-            if not stream:
-                return Reply(response.status_code, headers, response.content)
-            self._response = response
-            self._blocks = response.iter_content(bodies.BLOCK_BYTES)
-            if response.status_code == 200:
+            if stream and response.status_code == 200:
                 return Reply(response.status_code, headers)
-            beginning = next(self._blocks, b"")
+            largest = bodies.LONGEST_ERROR_BODY if stream else request.largest_answer
+            body = read_body(response, largest)
             self._drop_response()
-            return Reply(response.status_code, headers, beginning)
+            return bodies.reply_of(response.status_code, headers, body, largest)
         except requests.RequestException as error:
+            self._drop_response()
             if bodies.is_distrust(error):
                 self.close()
             return bodies.requests_failure(error)
 
     def _read(self) -> bytes | TransportFailure:
+        if self._response is None:
+            return b""
+        self._watch.begin(longest_pause(self.settings.read_timeout))
         try:
-            return next(self._blocks, b"") if self._blocks is not None else b""
+            block = next_block(self._response)
         except requests.RequestException as error:
             return bodies.requests_failure(error)
+        if block and not self._rate.is_kept(len(block), bodies.surroundings().elapsed()):
+            self._drop_response()
+            return TransportFailure(TRICKLES, sent=True)
+        return block
 
     def _drop_response(self) -> None:
         if self._response is not None:
             self._response.close()
-        self._response = self._blocks = None
+        self._response = None
 
     def _authorize(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
         credentials = self.settings.credentials
@@ -253,6 +255,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
         self._retries = retries
         self._kept: aiohttp.ClientSession | None = None
         self._response: aiohttp.ClientResponse | None = None
+        self._rate = LeastRate(0.0)
         self._read_settings: InstanceSettings | None = None
         self._talk: Conversation | None = None
 
@@ -333,51 +336,51 @@ class AemGuidesAsyncHook(HttpAsyncHook):
 
     async def _session(self) -> aiohttp.ClientSession:
         if self._kept is None:
-            settings = await self.settings()
-            context = await asyncio.to_thread(tls_context, settings.verify, settings.ca_file)
-            self._kept = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
-                ),
-                headers={"User-Agent": bodies.USER_AGENT},
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._kept = await new_client(await self.settings())
         return self._kept
 
     async def _send(self, request: HttpRequest, stream: bool) -> Reply | TransportFailure:
         self._drop_response()
-        settings = await self.settings()
-        url = bodies.absolute_url(settings, request)
+        seconds = longest_answer((await self.settings()).read_timeout)
         try:
-            response = await (await self._session()).request(
-                request.method,
-                yarl.URL(url, encoded=True),
-                data=request.body,
-                headers=dict(request.headers),
-                allow_redirects=False,
-                proxy=bodies.proxy_for(settings, url),
-            )
-            headers = bodies.headers_of(response.headers)
-            if stream and response.status == 200:
-                self._response = response
-                return Reply(response.status, headers)
-            async with response:
-                limit = bodies.LONGEST_ERROR_BODY
-                body = await (response.content.read(limit) if stream else response.read())
-            return Reply(response.status, headers, body)
+            return await in_time(self._exchange(request, stream), seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if bodies.is_distrust(error):
                 await self.close()
             return bodies.aiohttp_failure(error)
 
+    async def _exchange(self, request: HttpRequest, stream: bool) -> Reply:
+        settings = await self.settings()
+        url = bodies.absolute_url(settings, request)
+        response = await (await self._session()).request(
+            request.method,
+            yarl.URL(url, encoded=True),
+            data=request.body,
+            headers=dict(request.headers),
+            allow_redirects=False,
+            proxy=bodies.proxy_for(settings, url),
+        )
+        headers = bodies.headers_of(response.headers)
+        if stream and response.status == 200:
+            self._response, self._rate = response, LeastRate(bodies.surroundings().elapsed())
+            return Reply(response.status, headers)
+        largest = bodies.LONGEST_ERROR_BODY if stream else request.largest_answer
+        async with response:
+            body = await aread_body(response, largest)
+        return bodies.reply_of(response.status, headers, body, largest)
+
     async def _read(self) -> bytes | TransportFailure:
         if self._response is None:
             return b""
+        seconds = longest_pause((await self.settings()).read_timeout)
         try:
-            return await self._response.content.read(bodies.BLOCK_BYTES)
+            block = await in_time(self._response.content.read(BLOCK_BYTES), seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return bodies.aiohttp_failure(error)
+        if block and not self._rate.is_kept(len(block), bodies.surroundings().elapsed()):
+            self._drop_response()
+            return TransportFailure(TRICKLES, sent=True)
+        return block
 
     def _drop_response(self) -> None:
         if self._response is not None:

@@ -53,6 +53,8 @@ PULL, ARCHIVE, VERIFY = f"{GROUP}.pull_logs", f"{GROUP}.archive_logs", f"{GROUP}
 
 RETURN_KEY = "return_value"
 PROBLEMS_KEY = "problems"
+LONGEST_IN_A_WORKER = timedelta(hours=6)
+"""The largest log takes an hour to fetch; what takes longer hangs, and the next try begins anew."""
 
 
 def _pulled_id(task_id: str) -> str:
@@ -68,9 +70,13 @@ PATH_LABEL = map_label("task.request['path']")
 
 
 def default_args() -> dict[str, object]:
-    """What every task has: retries by what failed, not blindly. `retry_delay` is for a task whose process died."""
+    """What every task has: retries by what failed, not blindly, and an end to what it does in a worker.
+
+    `retry_delay` is for a task whose process died.
+    """
     return {
         "retries": 5,
+        "execution_timeout": LONGEST_IN_A_WORKER,
         "retry_delay": timedelta(seconds=first_retry_seconds()),
         "retry_policy": AemGuidesRetryPolicy(),
     }
@@ -116,6 +122,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         queue_hours="{{ params.deadline_hours }}",
         only_between=ONLY_BETWEEN,
         max_active_tis_per_dagrun=1,
+        execution_timeout=None,  # it may wait for its turn in a worker
         request=request,
         map_index_template=PATH_LABEL,
         aem_guides_conn_id=CONNECTION,
@@ -132,6 +139,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         only_between=ONLY_BETWEEN,
         start_task_id=START,
         retries=12,
+        execution_timeout=None,  # it may wait for the job in a worker
         aem_guides_conn_id=CONNECTION,
         map_index_template=map_label("task.job['path']"),
     )

@@ -49,6 +49,14 @@ def test_every_task_has_our_retry_policy(bag: DagBag) -> None:
             assert isinstance(task.retry_policy, AemGuidesRetryPolicy), f"{dag.dag_id}.{task.task_id}"
 
 
+def test_every_task_ends_in_a_worker_but_those_that_may_wait_there_for_a_job(bag: DagBag) -> None:
+    waiting = {"process_path.start_processing", "process_path.wait_for_processing"}
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            name = f"{dag.dag_id}.{task.task_id}"
+            assert (task.execution_timeout is None) == (task.task_id in waiting), name
+
+
 @pytest.mark.parametrize("dag_id", ["aem_guides_process_assets", "aem_guides_process_batch"])
 def test_every_task_of_a_run_may_die_as_often_as_the_others(bag: DagBag, dag_id: str) -> None:
     """A report that is not made loses as much as a job that is not followed."""

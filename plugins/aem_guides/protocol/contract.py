@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from aem_guides.protocol.errors import AnswerError
 from aem_guides.protocol.json import LONGEST_LINE, LONGEST_TEXT, JsonError, read_json
+from aem_guides.protocol.limits import LARGEST_ASSET_STATUS
 from aem_guides.protocol.models import (
     AssetState,
     AssetStatus,
@@ -180,7 +181,8 @@ def asset_status_is_there() -> Call[None]:
 
 def asset_status(job_id: str) -> Call[AssetStatusReport]:
     """The answer to `start_asset_status`, once it is there."""
-    return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _read_asset_status)
+    request = replace(_get(f"{_BASE}/assets/status", {"jobId": job_id}), largest_answer=LARGEST_ASSET_STATUS)
+    return Call("asset status", request, _read_asset_status)
 
 
 def csrf_token() -> Call[str]:

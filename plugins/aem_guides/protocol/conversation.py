@@ -11,6 +11,7 @@ import copy
 import email.utils
 import html
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.json import clean_text, decoded
+from aem_guides.protocol.limits import too_large
 from aem_guides.protocol.steps import (
     Authorize,
     HttpRequest,
@@ -113,6 +115,13 @@ class Conversation:
         self._secrets = {secret for secret in secrets if secret}
         self._csrf_token = ""
         self._clock_difference = 0.0
+        self._gives_up_at = math.inf
+
+    def giving_up_at(self, moment: float) -> Conversation:
+        """The same conversation, in which nothing is tried again at this moment (seconds since the epoch) or later."""
+        hurried = copy.copy(self)
+        hurried._gives_up_at = moment
+        return hurried
 
     def without_retries(self) -> Conversation:
         """The same conversation, in which each request is sent once."""
@@ -159,9 +168,12 @@ class Conversation:
                             continue
                 raise
             except (UnreachableError, UnavailableError, MalformedAnswerError) as error:
+                pause = self._pause(error, attempt)
                 if attempt >= self.retries.attempts or not _may_repeat(call, error):
                     raise
-                yield Wait(self._pause(error, attempt), f"{call.endpoint}: trying again, since {_brief(error)}")
+                if self.now() + pause >= self._gives_up_at:
+                    raise
+                yield Wait(pause, f"{call.endpoint}: trying again, since {_brief(error)}")
 
     def redact(self, shown: str) -> str:
         """The text without any secret that this conversation knows."""
@@ -210,6 +222,9 @@ class Conversation:
         instance_time = None if call.request.is_elsewhere else contract.instance_time(answer)
         if instance_time is not None:
             self._clock_difference = instance_time / 1000 - self.now()
+        if answer.too_large and 200 <= answer.status < 300:
+            hint = too_large(call.request.largest_answer)
+            raise MalformedAnswerError(label, answer.status, "", attempts=attempt, hint=hint)
         if 200 <= answer.status < 300 and not _is_html(answer):
             try:
                 read = call.read(answer)

@@ -20,6 +20,8 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+from aem_guides.protocol.limits import LARGEST_ANSWER
+
 T = TypeVar("T")
 
 
@@ -28,13 +30,14 @@ class HttpRequest:
     """One HTTP request.
 
     `target` is a path with its query, encoded already, or an absolute URL (token endpoints). `body` has its
-    `Content-Type` in `headers`.
+    `Content-Type` in `headers`. An answer of more than `largest_answer` bytes, unpacked, is not read to its end.
     """
 
     method: str
     target: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    largest_answer: int = LARGEST_ANSWER
 
     @property
     def label(self) -> str:
@@ -49,11 +52,13 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer. `headers` has lower-case names. `body` is empty where the answer is streamed."""
+    """One HTTP answer. `headers` has lower-case names. `body` is empty where the answer is streamed,
+    and a beginning where it is `too_large`."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    too_large: bool = False
 
 
 @dataclass(frozen=True)

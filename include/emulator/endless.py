@@ -1,0 +1,84 @@
+"""Answers that do not end, or not in time: a trickle, a flood, chunks that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from emulator.transport import reset, transport_of
+
+ENDLESS_FAULTS = ("trickle", "trickle_headers", "gzip_bomb", "endless_body", "broken_chunks")
+BOMB_BYTES = 600_000_000
+_BLOCK = b"[" * 65_536
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+_MOST = 1_000_000
+"""Parts of an answer without end: whoever has not left by then is let go."""
+
+
+def endless(kind: str, pause: Callable[[], Awaitable[None]]) -> Response:
+    """An answer of one of the kinds; a trickle pauses ahead of every byte, or header field."""
+    if kind == "gzip_bomb":
+        headers = {"content-encoding": "gzip", "content-type": "application/json"}
+        return Response(_bomb(), 200, headers)
+    return _Raw({"trickle": _trickle, "trickle_headers": _headers, "endless_body": _flood}.get(kind, _chunks), pause)
+
+
+@cache
+def _bomb() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join(packer.compress(_BLOCK) for _ in range(BOMB_BYTES // len(_BLOCK))) + packer.flush()
+
+
+class _Raw(Response):
+    """Bytes as they are, to the end of the connection."""
+
+    def __init__(
+        self,
+        write: Callable[[asyncio.Transport, Callable[[], Awaitable[None]]], Awaitable[None]],
+        pause: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(status_code=200)
+        self._write = write
+        self._pause = pause
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._write(transport_of(scope), self._pause)
+        await reset(scope)
+
+
+async def _trickle(transport: asyncio.Transport, pause: Callable[[], Awaitable[None]]) -> None:
+    transport.write(_HEAD + b"content-length: 1000000\r\n\r\n{")
+    await _repeat(transport, b" ", pause)
+
+
+async def _headers(transport: asyncio.Transport, pause: Callable[[], Awaitable[None]]) -> None:
+    transport.write(_HEAD)
+    await _repeat(transport, b"x-a: b\r\n", pause)
+
+
+async def _flood(transport: asyncio.Transport, _pause: Callable[[], Awaitable[None]]) -> None:
+    transport.write(_HEAD + b"transfer-encoding: chunked\r\n\r\n")
+
+    async def drained() -> None:
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110  # it has no event
+            await asyncio.sleep(0.001)
+
+    await _repeat(transport, b"10000\r\n" + _BLOCK + b"\r\n", drained)
+
+
+async def _chunks(transport: asyncio.Transport, _pause: Callable[[], Awaitable[None]]) -> None:
+    transport.write(_HEAD + b"transfer-encoding: chunked\r\n\r\n-5\r\n[[[[[\r\n")
+    await asyncio.sleep(0.05)
+
+
+async def _repeat(transport: asyncio.Transport, part: bytes, pause: Callable[[], Awaitable[None]]) -> None:
+    for _ in range(_MOST):
+        if transport.is_closing():
+            return
+        transport.write(part)
+        await pause()

@@ -1,0 +1,106 @@
+"""Sockets whose answer has to come within a time, however many small parts of it there are.
+
+A time-out of a socket begins anew with every byte: an answer that trickles would never end.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
+
+from aem_guides.protocol.limits import too_slow
+from aem_guides.tls import HandshakeConnection
+
+
+@dataclass
+class Watch:
+    """How long what is received just now may still take.
+
+    :param elapsed: seconds since some moment or other.
+    """
+
+    elapsed: Callable[[], float]
+    _ends: float = float("inf")
+    _seconds: float = field(default=0.0)
+
+    def begin(self, seconds: float) -> None:
+        """From now on so many seconds are left."""
+        self._seconds, self._ends = seconds, self.elapsed() + seconds
+
+    def left(self) -> float:
+        """Seconds that are left. Raises TimeoutError where none are."""
+        left = self._ends - self.elapsed()
+        if left <= 0:
+            raise TimeoutError(too_slow(self._seconds))
+        return left
+
+
+class _PatientReader(io.RawIOBase):
+    """Reads from a socket for no longer than its watch says."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, watch: Watch) -> None:
+        super().__init__()
+        self._sock = sock
+        self._raw = raw
+        self._watch = watch
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # a buffer of any kind, as io has it
+        left, usual = self._watch.left(), self._sock.gettimeout()
+        self._sock.settimeout(min(left, usual) if usual is not None else left if left < float("inf") else None)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            if self._sock.fileno() >= 0:
+                self._sock.settimeout(usual)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class PatientSocket:
+    """A connected socket whose files are read by a watch. All else is the socket's own."""
+
+    def __init__(self, sock: socket.socket, watch: Watch) -> None:
+        self._sock = sock
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:  # whatever the socket has
+        return getattr(self._sock, name)
+
+    def makefile(self, _mode: str = "rb", _buffering: int = -1) -> io.BufferedReader:
+        """What http.client reads an answer from."""
+        raw = self._sock.makefile("rb", buffering=0)
+        return io.BufferedReader(_PatientReader(self._sock, raw, self._watch))
+
+
+def pools_by(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
+    """Pools of connections that go by a watch."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            self.sock = cast("socket.socket", PatientSocket(self.sock, watch))
+
+    class Secure(HandshakeConnection):
+        def connect(self) -> None:
+            super().connect()
+            self.sock = cast("socket.socket", PatientSocket(self.sock, watch))
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}

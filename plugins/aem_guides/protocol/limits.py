@@ -1,0 +1,61 @@
+"""What an answer may cost: how large it may be, and how long it may take. Pure.
+
+An instance, a proxy or a CDN can send without end, or a byte every few seconds for ever: no read of a socket times out
+then, and whoever waits is held for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes, unpacked: a hundred times the largest page of a log that is asked for."""
+LARGEST_ASSET_STATUS = 512 * 1024 * 1024
+"""Bytes, unpacked: a million assets take 176 MB."""
+
+_ANSWER_SECONDS = 240.0
+_WINDOW_SECONDS = 60.0
+_LEAST_BYTES = 16 * 1024
+
+
+def longest_answer(read_timeout: float) -> float:
+    """Seconds that a whole answer may take, from sending on; one that begins late has time left to come."""
+    return read_timeout + _ANSWER_SECONDS
+
+
+def longest_pause(read_timeout: float) -> float:
+    """Seconds that a part of a streamed answer may take."""
+    return max(read_timeout, _WINDOW_SECONDS)
+
+
+@dataclass
+class LeastRate:
+    """Whether a stream is alive: it brings at least 16 KiB in every minute, but for the last one.
+
+    :param since: when the stream began, in seconds.
+    """
+
+    since: float
+    _brought: int = 0
+
+    def is_kept(self, size: int, now: float) -> bool:
+        """Note that so many bytes came; False where too few came in the last minute."""
+        self._brought += size
+        if now - self.since < _WINDOW_SECONDS:
+            return True
+        kept = self._brought >= _LEAST_BYTES
+        self.since, self._brought = now, 0
+        return kept
+
+
+def too_large(largest: int) -> str:
+    """What is said of an answer that is larger than it may be."""
+    return f"It is larger than {largest // (1024 * 1024)} MiB, and was not read to its end."
+
+
+def too_slow(seconds: float) -> str:
+    """What is said of an answer that takes longer than it may."""
+    return f"the answer did not end within {seconds:.0f} s"
+
+
+TRICKLES = "the answer came too slowly: less than 16 KiB in a minute"

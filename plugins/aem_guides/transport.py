@@ -1,0 +1,146 @@
+"""How the bodies talk HTTP: sessions that read the trust roots late, and answers that end in time and in size."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+import aiohttp
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from urllib3 import HTTPConnectionPool, PoolManager, ProxyManager
+from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError, SSLError
+
+from aem_guides.bodies import USER_AGENT, surroundings
+from aem_guides.connection import InstanceSettings
+from aem_guides.patient_sockets import Watch, pools_by
+from aem_guides.protocol.limits import too_slow
+from aem_guides.tls import tls_context
+
+T = TypeVar("T")
+BLOCK_BYTES = 64 * 1024
+SocketOptions = Sequence[tuple[int, int, int]]
+
+
+class PatientAdapter(HTTPAdapter):
+    """What requests talks with, directly and through a proxy: every connection goes by the watch.
+
+    :param context: how certificates are checked; None where no TLS is talked.
+    """
+
+    def __init__(self, watch: Watch, socket_options: SocketOptions, context: ssl.SSLContext | None = None) -> None:
+        self._pools: Mapping[str, type[HTTPConnectionPool]] = pools_by(watch)
+        self._socket_options = socket_options
+        self._checks = {"ssl_context": context} if context is not None else {}
+        super().__init__()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
+        """Every direct connection has the context."""
+        kwargs |= {"socket_options": self._socket_options, **self._checks}
+        super().init_poolmanager(connections, maxsize, block, **kwargs)
+        self._go_by_the_watch(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: object) -> ProxyManager:
+        """Every connection through a proxy has it too."""
+        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs | self._checks)
+        self._go_by_the_watch(manager)
+        return manager
+
+    def _go_by_the_watch(self, manager: PoolManager) -> None:
+        manager.pool_classes_by_scheme = dict(self._pools)
+
+
+class TlsSession(requests.Session):
+    """A session that reads the trust roots when it first talks TLS: a task that never does need not pay for them.
+
+    :param new_adapter: makes what it talks TLS with.
+    """
+
+    def __init__(self, new_adapter: Callable[[], HTTPAdapter]) -> None:
+        super().__init__()
+        self._new_adapter: Callable[[], HTTPAdapter] | None = new_adapter
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """What a URL is asked with."""
+        if self._new_adapter is not None and url.lower().startswith("https:"):
+            self.mount("https://", self._new_adapter())
+            self._new_adapter = None
+        return super().get_adapter(url)
+
+
+def new_session(settings: InstanceSettings, watch: Watch, socket_options: SocketOptions) -> requests.Session:
+    """A session of the blocking body, which goes by a watch."""
+
+    def secure() -> HTTPAdapter:
+        return PatientAdapter(watch, socket_options, tls_context(settings.verify, settings.ca_file))
+
+    session = TlsSession(secure)
+    session.mount("http://", PatientAdapter(watch, socket_options))
+    session.trust_env = False
+    session.headers["User-Agent"] = USER_AGENT
+    session.verify = settings.verify
+    return session
+
+
+async def new_client(settings: InstanceSettings) -> aiohttp.ClientSession:
+    """A session of the asynchronous body."""
+    context = await asyncio.to_thread(tls_context, settings.verify, settings.ca_file)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+        ),
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def read_body(response: requests.Response, largest: int) -> bytes:
+    """The unpacked body, or more than `largest` bytes of a larger one. Raises requests.RequestException."""
+    gathered = bytearray()
+    while len(gathered) <= largest and (block := next_block(response)):
+        gathered += block
+    return bytes(gathered)
+
+
+def next_block(response: requests.Response) -> bytes:
+    """What has come of the unpacked body, 64 KiB at the most; b"" at its end. Raises requests.RequestException."""
+    with _errors_of_requests():
+        return bytes(response.raw.read1(BLOCK_BYTES, decode_content=True))
+
+
+@contextmanager
+def _errors_of_requests() -> Iterator[None]:
+    """The errors of urllib3 as requests gives them out where it reads a body itself."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+    except DecodeError as error:
+        raise requests.exceptions.ContentDecodingError(error) from error
+    except ReadTimeoutError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+    except SSLError as error:
+        raise requests.exceptions.SSLError(error) from error
+    except TimeoutError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+
+
+async def aread_body(response: aiohttp.ClientResponse, largest: int) -> bytes:
+    """The unpacked body, or more than `largest` bytes of a larger one. Raises aiohttp.ClientError."""
+    gathered = bytearray()
+    while len(gathered) <= largest and (block := await response.content.read(BLOCK_BYTES)):
+        gathered += block
+    return bytes(gathered)
+
+
+async def in_time(what: Awaitable[T], seconds: float) -> T:
+    """What is awaited. Raises TimeoutError where it takes longer than so many seconds."""
+    try:
+        return cast("T", await surroundings().wait_for(what, seconds))
+    except TimeoutError as error:
+        # A time-out of the socket has a text of its own.
+        raise error if str(error) else TimeoutError(too_slow(seconds)) from None
