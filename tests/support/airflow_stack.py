@@ -155,9 +155,7 @@ class LiveAirflow:
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The state of a run just now."""
-        asked = "SELECT state FROM dag_run WHERE dag_id = %s AND run_id = %s"
-        ((state,),) = self._look(asked, dag_id, run_id)
-        return str(state)
+        return str(self._of_run("state", dag_id, run_id))
 
     def end_of(self, dag_id: str, run_id: str, within: float = PATIENCE) -> str:
         """Wait for the end of a run; its state."""
@@ -190,6 +188,12 @@ class LiveAirflow:
         rows = self._look(asked, dag_id, run_id, task_id, map_index)
         found: list[dict[str, Any]] = [row for (row,) in rows if isinstance(row, dict)]
         return found[0] if found else {"state": None, "try_number": 0}
+
+    def _of_run(self, column: str, dag_id: str, run_id: str) -> object:
+        """One column of a run; None where it is not there yet, since the API answers a moment before it commits."""
+        asked = f"SELECT {column} FROM dag_run WHERE dag_id = %s AND run_id = %s"  # noqa: S608  # a name of ours
+        rows = self._look(asked, dag_id, run_id)
+        return rows[0][0] if rows else None
 
     def _look(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Ask Airflow's database for something that is awaited: a look costs the API server a hundred times as much."""
@@ -290,7 +294,10 @@ class LiveAirflow:
             "only_failed": False,
             "reset_dag_runs": True,
         }
+        clears = self._of_run("clear_number", dag_id, run_id)
         self.rest.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+        # The API answers a moment before it commits.
+        self.wait_until(lambda: self._of_run("clear_number", dag_id, run_id) != clears, f"the clear of {task_id}")
 
     def kill(self, component: str) -> None:
         """kill -9 to a component and all of its children."""
