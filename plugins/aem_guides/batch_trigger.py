@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 
 from airflow.sdk.bases.xcom import BaseXCom
@@ -29,7 +30,14 @@ from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult, c
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.protocol.procedures.start import MustWait, OnActiveJob, StartPolicy, find_started, start_once
+from aem_guides.protocol.procedures.start import (
+    MustWait,
+    OnActiveJob,
+    StartPolicy,
+    await_interval,
+    find_started,
+    start_once,
+)
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.turns import Place, Ticket
 from aem_guides.tasklog import show_event
@@ -144,6 +152,11 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
             plan.max_active_jobs,
             queues=plan.on_active_job == OnActiveJob.QUEUE or self._note.resume_from is not None,
         )
+        if self._note.start is None and self._note.resume_from is None:
+            # Others start meanwhile: whoever waits for a clock has no turn yet. The start itself looks at it again.
+            with contextlib.suppress(*_MENDED_BY_TIME):
+                steps = await_interval(await hook.talk(), self.request)
+                await hook.drive(steps, lambda event: show_event(self.log, event))
         failures = 0
         async with coordinator.line(ticket):
             while await coordinator.wait(ticket, hook, plan.queue_until, self.log.info):

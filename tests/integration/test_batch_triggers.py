@@ -63,6 +63,25 @@ def allow_what_airflow_does_at_first_use(blockbuster: BlockBuster) -> None:
             blockbuster.functions[function].deactivate()
 
 
+def test_a_path_that_waits_for_the_instances_clock_keeps_no_other_from_its_turn(
+    emulator: EmulatorProcess, clock: Clock, root: str
+) -> None:
+    early, other = virtual_folders(emulator, root, 2, files=2, rate=10)
+    end = round((clock.now() + 60) * 1000)
+    interval = ProcessingRequest(early, created_after=1, created_before=end)
+    waiting = path_trigger(
+        KeptNotes(),
+        early,
+        request=interval.to_json(),
+        note=PathNote(interval.fingerprint()).to_json(),
+        max_active_jobs=1,
+    )
+    events = asyncio.run(events_of([waiting, path_trigger(KeptNotes(), other, 1, max_active_jobs=1)]))
+    assert [state_of(event) for event in events] == ["SUCCESS", "SUCCESS"]
+    (of_interval,), (of_other,) = emulator.jobs(early), emulator.jobs(other)
+    assert of_other["completed"] < end <= of_interval["started"]
+
+
 def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(
     emulator: EmulatorProcess, clock: Clock, root: str
 ) -> None:

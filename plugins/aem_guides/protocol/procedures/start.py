@@ -226,6 +226,18 @@ def _after_refusal(
     ) from None
 
 
+def await_interval(talk: Conversation, request: ProcessingRequest) -> Steps[None]:
+    """Wait until the end of an interval has passed by the instance's clock and by ours, before a turn is taken.
+
+    Raises what a call raises.
+    """
+    while request.created_before is not None:
+        yield from talk.call(contract.history())  # its answer tells the time
+        if (seconds := _until_interval_ends(talk, request)) <= 0:
+            return
+        yield from _wait_for_interval(request, seconds)
+
+
 def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job | None:
     """The job of an unanswered start, where this history is the first to show it. Raises DoubtfulStartError."""
     sighting = pending.look(request, history)
