@@ -76,7 +76,7 @@ def _stay(stack: Stack) -> int:
         say(f"\nAirflow stays at {stack.url} (user {USERNAME}, password {stack.password}). Ctrl-C ends everything.")
     pause = threading.Event()
     while not pause.wait(1.0):
-        stack.check()
+        stack.mend()
     return 0
 
 
@@ -85,7 +85,7 @@ def _run_main_job(stack: Stack) -> None:
     try:
         run_demo(stack)
     except (StackError, httpx.HTTPError) as error:
-        stack.check()
+        stack.mend()
         say(f"The run could not be followed to its end: {error}")
 
 

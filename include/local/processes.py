@@ -19,6 +19,8 @@ import psutil
 
 from local.problems import StackError
 
+MOST_RESTARTS = 5
+_RESTARTS_WITHIN_SECONDS = 600.0
 _LAST_WORD_SECONDS = 5.0
 
 
@@ -53,6 +55,7 @@ class Programs:
         self.logs = folder / "logs"
         self.register = folder / "processes.json"
         self.running: dict[str, Program] = {}
+        self._ends: dict[str, list[float]] = {}
         self._uninterrupted = uninterrupted
 
     def start(
@@ -84,6 +87,21 @@ class Programs:
         """Raise StackError if any program has ended."""
         for program in self.running.values():
             program.check()
+
+    def restart_ended(self, tell: Callable[[str], None]) -> None:
+        """Start again what has ended, and say so. Raises StackError for what ended six times within ten minutes."""
+        for name, program in list(self.running.items()):
+            code = program.process.poll()
+            if code is None:
+                continue
+            now = time.monotonic()
+            ends = [at for at in self._ends.get(name, ()) if now - at < _RESTARTS_WITHIN_SECONDS]
+            if len(ends) >= MOST_RESTARTS:
+                program.check()
+            self._ends[name] = [*ends, now]
+            end_sessions([program.pid], 0.0)  # what it started itself
+            self.restart(name)
+            tell(f"{name} ended {_in_words(code)}, and is started again. Its log: {program.log}")
 
     def stop(self, grace_seconds: float) -> None:
         """End all: ask first, and after the grace make sure. No process of their sessions is left."""

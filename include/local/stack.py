@@ -124,6 +124,12 @@ class Stack:
         if self._database is not None:
             self._database.check()
 
+    def mend(self) -> None:
+        """Start again what has ended, and say so. Raises StackError for what keeps ending, and for the database."""
+        if self._database is not None:
+            self._database.check()
+        self.programs.restart_ended(self.options.tell)
+
     def write_up_file(self) -> Path:
         """Tell other programs where the stack is; readable by its owner only."""
         file = self.folder / "up.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from local.problems import StackError
-from local.processes import Programs, free_port, has_ended, is_free, session_members
+from local.processes import MOST_RESTARTS, Programs, free_port, has_ended, is_free, session_members
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
@@ -104,6 +104,43 @@ def test_a_new_stack_begins_its_logs_anew(programs: Programs) -> None:
         start(programs, f"print('{word}', flush=True)")
         programs.running["program"].process.wait(10)
     assert programs.running["program"].log.read_text() == "second\n"
+
+
+def test_a_program_that_died_is_started_again_with_all_that_it_had_and_said_so(programs: Programs) -> None:
+    said: list[str] = []
+    command = [sys.executable, "-c", f"import os; print(os.environ['GREETING'], flush=True); {SLEEP}"]
+    pid = programs.start("program", command, {**os.environ, "GREETING": "hello"}).pid
+    await_output(programs, "hello")
+    programs.restart_ended(said.append)
+    assert (said, programs.running["program"].pid) == ([], pid)
+    os.kill(pid, signal.SIGKILL)
+    programs.running["program"].process.wait(10)
+    programs.restart_ended(said.append)
+    assert len(said) == 1
+    assert said[0].startswith("program ended on signal SIGKILL, and is started again. Its log: ")
+    assert programs.running["program"].pid != pid
+    await_output(programs, "hello\nhello\n")
+
+
+def test_the_tasks_of_a_program_that_died_end_before_it_is_started_again(programs: Programs) -> None:
+    pid = start(programs, WITH_TASK)
+    task = int(await_output(programs, "task").split()[1])
+    os.kill(pid, signal.SIGKILL)
+    programs.running["program"].process.wait(10)
+    programs.restart_ended(lambda _said: None)
+    assert has_ended(task)
+
+
+def test_a_program_that_keeps_dying_is_given_up(programs: Programs) -> None:
+    said: list[str] = []
+    start(programs, "import sys; sys.exit(3)")
+    for _ in range(MOST_RESTARTS):
+        programs.running["program"].process.wait(10)
+        programs.restart_ended(said.append)
+    programs.running["program"].process.wait(10)
+    with pytest.raises(StackError, match="program ended with status 3"):
+        programs.restart_ended(said.append)
+    assert len(said) == MOST_RESTARTS
 
 
 def test_what_a_killed_launcher_left_running_is_ended_by_the_next_one(programs: Programs, tmp_path: Path) -> None:
