@@ -70,6 +70,10 @@ class TlsSession(requests.Session):
             self._new_adapter = None
         return super().get_adapter(url)
 
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None: no redirect is followed, and requests would raise over a `Location` that is no text."""
+        return None
+
 
 def new_session(settings: InstanceSettings, watch: Watch, socket_options: SocketOptions) -> requests.Session:
     """A session of the blocking body, which goes by a watch."""

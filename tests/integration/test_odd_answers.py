@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import DoubtfulStartError, MalformedAnswerError
+from aem_guides.protocol.errors import AuthenticationError, DoubtfulStartError, MalformedAnswerError
 from aem_guides.protocol.models import History, Job, ProcessingRequest
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import read_log
@@ -161,3 +164,29 @@ def test_an_answer_nested_ten_thousand_deep_is_refused_with_an_error_of_ours(
     emulator.fault("history", "status", status=200, count=None, body=deep, headers={"content-type": "application/json"})
     with pytest.raises(MalformedAnswerError, match="nested too deep"):
         body.drive(lambda talk: talk.call(contract.history()))
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_location_that_is_no_text_is_an_error_of_ours(body: Body, status: int) -> None:
+    answer = f"HTTP/1.1 {status} Found\r\nLocation: ".encode() + b"\xc3\xa9\xff/login\r\nContent-Length: 0\r\n\r\n"
+    with answering(answer) as url, pytest.MonkeyPatch.context() as patched:
+        told = {"conn_type": "aem_guides", "host": url, "login": "admin", "password": "x"}
+        patched.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+        with pytest.raises(AuthenticationError, match="redirects to"):
+            body.drive(lambda talk: talk.call(contract.history()))
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A server that gives every request the same answer; its URL."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()

@@ -189,9 +189,17 @@ def csrf_token() -> Call[str]:
     """A CSRF token, "" where the instance hands out none (its CSRF filter is off)."""
 
     def read(reply: Reply) -> str:
-        return text(_json_object(reply).get("token")) or ""
+        token = text(_json_object(reply).get("token")) or ""
+        if not is_token(token):
+            raise ShapeError("token has what no header field carries")
+        return token
 
     return Call("CSRF token", _get("/libs/granite/csrf/token.json"), read)
+
+
+def is_token(value: str) -> bool:
+    """Whether a header field can carry it: visible ASCII without white space."""
+    return value.isascii() and value.isprintable() and " " not in value
 
 
 def instance_time(reply: Reply) -> int | None:

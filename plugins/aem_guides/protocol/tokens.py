@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import jwt
 
-from aem_guides.protocol.contract import Call, ShapeError
+from aem_guides.protocol.contract import Call, ShapeError, is_token
 from aem_guides.protocol.credentials import AccessToken
 from aem_guides.protocol.errors import (
     AnswerError,
@@ -234,6 +234,8 @@ def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessTo
     token, told = found.get("access_token"), found.get("expires_in")
     if not isinstance(token, str) or not token:
         raise ShapeError("access_token is missing")
+    if not is_token(token):
+        raise ShapeError("access_token has what no header field carries")
     if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 20:
         told = int(told)
     if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told <= 0:

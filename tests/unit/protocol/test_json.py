@@ -186,6 +186,12 @@ def test_ids_may_be_numbers_and_are_sent_back_as_they_came() -> None:
         contract.read_job({"processingId": True, "status": "RUNNING"})
 
 
+@pytest.mark.parametrize("token", ["a b", "ü", "\x1b[2J", "a\r\nX-Injected: b", "\ud83d"])
+def test_a_csrf_token_that_no_header_field_carries_is_no_token(token: str) -> None:
+    with pytest.raises(ShapeError, match="no header field"):
+        contract.csrf_token().read(reply({"token": token}))
+
+
 def test_an_entry_that_cannot_be_read_costs_that_entry_alone() -> None:
     entries = [None, 7, {"processingId": "a"}, {"processingId": "b", "status": "RUNNING", "comments": None}]
     history = contract.history().read(reply({"executionHistory": entries}))
