@@ -40,7 +40,10 @@ async def made_odd(kind: str, body: str, word: str, real: Response, request: Req
     media_type = real.headers.get("content-type")
     if kind == "byte_order_mark":
         return Response(codecs.BOM_UTF8 + content, real.status_code, media_type=media_type)
-    told = json.loads(content)
+    try:
+        told = json.loads(content)
+    except ValueError:  # a ZIP
+        return Response(content, real.status_code, media_type=media_type)
     if kind == "charset":
         shown = json.dumps(told, ensure_ascii=False).encode(word, errors="replace")
         return Response(shown, real.status_code, {"content-type": f"application/json;charset={word}"})

@@ -6,16 +6,30 @@ A time-out of a socket begins anew with every byte: an answer that trickles woul
 from __future__ import annotations
 
 import io
+import logging
 import socket
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection
 
 from aem_guides.protocol.limits import too_slow
 from aem_guides.tls import HandshakeConnection
+
+_OURS = ContextVar("_OURS", default=False)
+
+
+class _NoHeaders(logging.Filter):
+    """Where header fields cannot be read, urllib3 logs all of them, whatever they hold and however long they are."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _OURS.get()
+
+
+logging.getLogger("urllib3.connection").addFilter(_NoHeaders())
 
 
 @dataclass
@@ -87,15 +101,23 @@ class PatientSocket:
 def pools_by(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
     """Pools of connections that go by a watch."""
 
-    class Plain(HTTPConnection):
+    class Patient(HTTPConnection):
         def connect(self) -> None:
             super().connect()
             self.sock = cast("socket.socket", PatientSocket(self.sock, watch))
 
-    class Secure(HandshakeConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock = cast("socket.socket", PatientSocket(self.sock, watch))
+        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+            ours = _OURS.set(True)
+            try:
+                return super().getresponse()
+            finally:
+                _OURS.reset(ours)
+
+    class Plain(Patient):
+        pass
+
+    class Secure(Patient, HandshakeConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

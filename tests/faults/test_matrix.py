@@ -39,6 +39,9 @@ SHORT_READ_TIMEOUT = 0.5
 HTML = f"<html>gateway, you are {PASSWORD}</html>"
 SCOPE = {"status": 403, "body": '{"title": "scope"}', "headers": {"Content-Type": "application/problem+json"}}
 
+JSON = {"Content-Type": "application/json"}
+GZIP = JSON | {"Content-Encoding": "gzip"}
+
 FAULTS: dict[str, dict[str, object]] = {
     "reset before the request is read": {"kind": "reset_before"},
     "reset after it was accepted": {"kind": "reset_after"},
@@ -62,10 +65,21 @@ FAULTS: dict[str, dict[str, object]] = {
     "empty body": {"kind": "empty_body"},
     "truncated JSON": {"kind": "truncated_json"},
     "JSON of the wrong shape": {"kind": "wrong_shape"},
+    "JSON nested too deep": {"kind": "status", "status": 200, "body": "[" * 10_000, "headers": JSON},
+    "gzip that is none": {
+        "kind": "status",
+        "status": 200,
+        "body": "{}",
+        "headers": JSON | {"Content-Encoding": "gzip"},
+    },
+    **{f"{status}": {"kind": "status", "status": status} for status in (406, 408, 421, 423, 425)},
+    "byte order mark": {"kind": "byte_order_mark"},
+    "another charset": {"kind": "charset", "word": "utf-16"},
 }
-CUT_OFF = {"reset before the request is read", "reset after it was accepted", "reset in the body", "time-out"}
-BUSY = {"429", "429 with Retry-After", "502", "503 with HTML"}
-MISSHAPEN = {"empty body", "truncated JSON", "JSON of the wrong shape"}
+HARMLESS = {"byte order mark", "another charset"}
+IN_THE_BODY = {"reset in the body", "gzip that is none"}
+CUT_OFF = {"reset before the request is read", "reset after it was accepted", "time-out", *IN_THE_BODY}
+MISSHAPEN = {"empty body", "truncated JSON", "JSON of the wrong shape", "JSON nested too deep"}
 PLAIN: dict[str, type[AemGuidesError]] = {
     "400": RejectedError,
     "401": AuthenticationError,
@@ -114,7 +128,9 @@ def expected(endpoint: str, fault: str, *, forever: bool) -> Expected:
         return Expected(PLAIN[fault])
     if fault in MISSHAPEN:
         return _misshapen(endpoint, fault, attempts, forever=forever)
-    if endpoint == "download" and fault == "reset in the body":
+    if fault in HARMLESS:
+        return Expected(MalformedAnswerError if (endpoint, fault) == ("download", "byte order mark") else None)
+    if endpoint == "download" and fault in IN_THE_BODY:
         return Expected(UnreachableError)
     if repeated and not forever:
         return Expected(None)

@@ -12,7 +12,7 @@ import pytest
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AuthenticationError, DoubtfulStartError, MalformedAnswerError
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, DoubtfulStartError, MalformedAnswerError
 from aem_guides.protocol.models import History, Job, ProcessingRequest
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.logs import read_log
@@ -170,10 +170,25 @@ def test_an_answer_nested_ten_thousand_deep_is_refused_with_an_error_of_ours(
 def test_a_location_that_is_no_text_is_an_error_of_ours(body: Body, status: int) -> None:
     answer = f"HTTP/1.1 {status} Found\r\nLocation: ".encode() + b"\xc3\xa9\xff/login\r\nContent-Length: 0\r\n\r\n"
     with answering(answer) as url, pytest.MonkeyPatch.context() as patched:
-        told = {"conn_type": "aem_guides", "host": url, "login": "admin", "password": "x"}
-        patched.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+        patched.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", connection_to(url))
         with pytest.raises(AuthenticationError, match="redirects to"):
             body.drive(lambda talk: talk.call(contract.history()))
+
+
+def test_header_fields_that_cannot_be_read_are_not_written_into_the_log(
+    body: Body, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = b"No colon at all\r\nX-Long: canary-" + b"a" * 9_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + odd + b"\r\n\r\n{}"
+    with answering(answer) as url, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", connection_to(url))
+        with pytest.raises(AemGuidesError):
+            body.drive(lambda talk: talk.call(contract.history()))
+    assert "canary" not in caplog.text
+
+
+def connection_to(url: str) -> str:
+    return json.dumps({"conn_type": "aem_guides", "host": url, "login": "admin", "password": "x"})
 
 
 @contextmanager
