@@ -109,7 +109,7 @@ def build_app(api: Api, initial: Settings) -> ASGIApp:
         await engine.stop()
         engine.store.close()
 
-    routes = [*api.routes(), *Admin(api, initial).routes()]
+    routes = [*api.routes(), *Admin(api, initial).routes(), api.rest()]
     return Dated(
         Starlette(routes=routes, lifespan=lifespan), lambda: engine.now() / 1000 + engine.settings.date_skew_seconds
     )

@@ -49,12 +49,16 @@ class Admin:
             ("/emulator/faults", self.faults, ["GET", "POST", "DELETE"]),
             ("/emulator/virtual-folders", self.virtual_folders, ["GET", "POST"]),
             ("/emulator/reset", self.reset, ["POST"]),
+            ("/emulator/nodes", self.nodes, ["GET"]),
         ]
         return [Route(path, _local(handler), methods=methods) for path, handler, methods in table]
 
     async def health(self, _request: Request) -> Response:
         engine = self.api.engine
         return JSONResponse({"status": "up", "now": engine.now(), "active": len(engine.store.active)})
+
+    async def nodes(self, _request: Request) -> Response:
+        return JSONResponse(self.api.sling.nodes)
 
     async def jobs(self, _request: Request) -> Response:
         engine = self.api.engine
@@ -150,6 +154,7 @@ class Admin:
         engine.settings = self.initial
         self.api.faults.all.clear()
         self.api.questions.clear()
+        self.api.sling.nodes.clear()
         return JSONResponse({})
 
     def _set(self, changes: dict[str, object]) -> None:

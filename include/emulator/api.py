@@ -19,10 +19,12 @@ from emulator.log_routes import LOG_FILE_ROUTE, LogRoutes
 from emulator.login import Gate
 from emulator.queries import in_blocks, text
 from emulator.requests import StartRequest
+from emulator.sling import Sling
 from emulator.transport import ResetResponse
 
 _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
+UNSERVED = "unserved"
 _WITHOUT_LOGIN = ("token_oauth", "token_jwt")
 
 
@@ -43,6 +45,7 @@ class Api:
     gate: Gate
     faults: Faults
     questions: dict[str, Question] = field(default_factory=dict)
+    sling: Sling = field(default_factory=Sling)
 
     def routes(self) -> list[Route]:
         logs = LogRoutes(self.engine, self.faults)
@@ -66,6 +69,10 @@ class Api:
             Route(path, self._guarded(endpoint, handler), methods=[method]) for method, path, endpoint, handler in table
         ]
         return [*guarded, Route(LOGIN, _login_page)]
+
+    def rest(self) -> Route:
+        """All other paths."""
+        return Route("/{path:path}", self._guarded(UNSERVED, self.unserved), methods=["GET", "POST"])
 
     def _guarded(self, endpoint: str, handler: Handler) -> Handler:
         """An endpoint behind faults and login, with every request noted."""
@@ -137,7 +144,8 @@ class Api:
         return JSONResponse({"processingId": job.processing_id})
 
     async def start_asset_status(self, request: Request) -> Response:
-        self._check_asset_status()
+        if not self.engine.settings.asset_status:
+            return await self.unserved(request)
         body = read_object(await request.body())
         paths, excluded = _paths(body, "paths"), _paths({"excludedPaths": [], **body}, "excludedPaths")
         job_id = str(uuid.uuid4())
@@ -145,7 +153,8 @@ class Api:
         return JSONResponse({"jobId": job_id, "status": "WAITING"})
 
     async def asset_status(self, request: Request) -> Response:
-        self._check_asset_status()
+        if not self.engine.settings.asset_status:
+            return await self.unserved(request)
         job_id = text(request, "jobId")
         question = self.questions.get(job_id)
         if question is None:
@@ -166,9 +175,9 @@ class Api:
     async def csrf(self, _request: Request) -> Response:
         return self.gate.csrf()
 
-    def _check_asset_status(self) -> None:
-        if not self.engine.settings.asset_status:
-            raise Refusal(404, "Not found")
+    async def unserved(self, request: Request) -> Response:
+        """What Sling answers where no endpoint is."""
+        return self.sling.answer(request, self.engine.settings.sling_post)
 
     async def _asset_states(self, job_id: str, question: Question) -> AsyncIterator[str]:
         yield f'{{"jobId": {json.dumps(job_id)}, "status": "SUCCESS", "assets": ['

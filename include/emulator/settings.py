@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emulator.checks import check_choice, check_fields, check_least
+from emulator.sling import STATUSES
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "history_order": ("newest", "oldest"),
@@ -16,6 +17,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "state_style": ("documented", "window"),
     "on_restart": ("continue", "fail_resumable", "lose"),
     "download_form": ("zip", "json", "json_foreign"),
+    "sling_post": tuple(STATUSES),
 }
 _LEAST: dict[str, float] = {"rate": 0.001, "checkpoint_every": 1, "default_log_limit": 1, "max_log_limit": 1}
 _ANY_NUMBER = ("date_skew_seconds", "clock_offset_seconds")
@@ -82,6 +84,7 @@ class Settings:
     filter_end_inclusive: bool = False
     asset_status: bool = True
     asset_status_seconds: float = 0.1
+    sling_post: str = "created"
     late_assets: int = 0
     late_seconds: float = 0.0
     late_line_seconds: float = 0.0

@@ -264,7 +264,27 @@ def test_assets_may_still_be_at_work_after_the_success(instance: Instance) -> No
     assert states() == ["SUCCESS", "SUCCESS", "SUCCESS", "FAILURE"]
     instance.emulator.settings(asset_status=False)
     where = f"{instance.emulator.url}/bin/guides/v1/assets/status"
-    assert instance.client.post(where, json={"paths": [path]}).status_code == 404
+    assert instance.client.get(where, params={"jobId": job_id_of_nobody()}).status_code == 404
+    assert instance.emulator.get("/emulator/nodes") == []
+
+
+def job_id_of_nobody() -> str:
+    return "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize(("answer", "status", "made"), [("created", 201, 1), ("forbidden", 403, 0), ("error", 500, 0)])
+def test_a_post_to_a_path_that_nothing_serves_is_answered_as_sling_does(
+    instance: Instance, answer: str, status: int, made: int
+) -> None:
+    instance.emulator.settings(asset_status=False, sling_post=answer)
+    before = len(instance.emulator.get("/emulator/nodes"))
+    for path in ("/bin/guides/v1/assets/status", "/bin/guides/v9/unheard-of"):
+        where = f"{instance.emulator.url}{path}"
+        assert instance.client.get(where).status_code == 404
+        posted = instance.client.post(where, json={"paths": []})
+        assert (posted.status_code, posted.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    instance.emulator.settings(asset_status=True, sling_post="created")
+    assert len(instance.emulator.get("/emulator/nodes")) == before + 2 * made
 
 
 def test_the_instance_starts_runs_of_its_own_when_its_time_has_come(instance: Instance) -> None:

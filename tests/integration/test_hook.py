@@ -314,6 +314,7 @@ def test_every_asset_is_verified_with_its_failures(body: Body, emulator: Emulato
     finally:
         emulator.settings(asset_status=True)
     assert missing is None
+    assert emulator.get("/emulator/nodes") == [], "nothing was made by asking"
 
 
 def test_a_question_that_the_instance_forgot_is_asked_anew(body: Body, emulator: EmulatorProcess) -> None:
