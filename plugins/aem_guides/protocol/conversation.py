@@ -97,6 +97,15 @@ IN_MID_RUN = RetrySettings(accepted_before=True)
 """For tasks after the one that first asked the instance."""
 
 
+@dataclass
+class _Learned:
+    """What a conversation has learned of the instance, and its hurried copies with it."""
+
+    accepted_before: bool
+    csrf_token: str = ""
+    clock_difference: float = 0.0
+
+
 class Conversation:
     """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown."""
 
@@ -111,10 +120,8 @@ class Conversation:
         self._login_remedy = login_remedy
         self.surroundings = surroundings
         self.retries = retries or RetrySettings()
-        self._accepted_before = self.retries.accepted_before
+        self._learned = _Learned(self.retries.accepted_before)
         self._secrets = {secret for secret in secrets if secret}
-        self._csrf_token = ""
-        self._clock_difference = 0.0
         self._gives_up_at = math.inf
 
     def giving_up_at(self, moment: float) -> Conversation:
@@ -135,7 +142,7 @@ class Conversation:
 
     def instance_now(self) -> int:
         """The instance's clock, as its last `Date` header tells, in epoch milliseconds."""
-        return round((self.now() + self._clock_difference) * 1000)
+        return round((self.now() + self._learned.clock_difference) * 1000)
 
     def call(self, call: Call[T], *, authorized: bool = True, stream: bool = False) -> Steps[T]:
         """Carry out a call and read its answer; with `stream`, the reply's body is left to be read block by block.
@@ -158,7 +165,7 @@ class Conversation:
                     # An instance that has no such tokens says so: then the 403 was about something else.
                     with contextlib.suppress(NotFoundError):
                         yield from self._fetch_csrf_token()
-                    if self._csrf_token:
+                    if self._learned.csrf_token:
                         continue
                 if not isinstance(error, ScopeError) and mending.first("login"):
                     renewed = yield from self._authorize(authorization)
@@ -196,20 +203,20 @@ class Conversation:
 
     def _fetch_csrf_token(self) -> Steps[None]:
         """Get a new token. What it raises tells that the request it is for was not acted on."""
-        self._csrf_token = ""
+        self._learned.csrf_token = ""
         try:
             token = yield from self.call(contract.csrf_token())
         except AemGuidesError as error:
             error.sent = False
             raise
         yield from self.keep_secret(token)
-        self._csrf_token = token
+        self._learned.csrf_token = token
 
     def _dress(self, call: Call[T], authorization: Mapping[str, str]) -> HttpRequest:
         headers = {**call.request.headers, **authorization}
         # The instance's CSRF token is no business of another origin.
-        if call.request.method != "GET" and self._csrf_token and not call.request.is_elsewhere:
-            headers[_CSRF_HEADER] = self._csrf_token
+        if call.request.method != "GET" and self._learned.csrf_token and not call.request.is_elsewhere:
+            headers[_CSRF_HEADER] = self._learned.csrf_token
         return replace(call.request, headers=headers)
 
     def _may_need_csrf(self, call: Call[T], error: AuthenticationError) -> bool:
@@ -221,7 +228,7 @@ class Conversation:
             raise UnreachableError(label, self.redact(answer.reason), sent=answer.sent, attempts=attempt)
         instance_time = None if call.request.is_elsewhere else contract.instance_time(answer)
         if instance_time is not None:
-            self._clock_difference = instance_time / 1000 - self.now()
+            self._learned.clock_difference = instance_time / 1000 - self.now()
         if answer.too_large and 200 <= answer.status < 300:
             hint = too_large(call.request.largest_answer)
             raise MalformedAnswerError(label, answer.status, "", attempts=attempt, hint=hint)
@@ -231,7 +238,7 @@ class Conversation:
             except ShapeError as error:
                 excerpt, hint = self._excerpt(answer), f"It cannot be read: {error}."
                 raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
-            self._accepted_before |= not call.request.is_elsewhere
+            self._learned.accepted_before |= not call.request.is_elsewhere
             return read
         refusal = self._refusal(label, answer, self._excerpt(answer), attempt)
         refusal = call.explain(refusal, answer) if call.explain else refusal
@@ -268,7 +275,7 @@ class Conversation:
 
     def _in_mid_run(self, refusal: AnswerError) -> AnswerError:
         """The refusal, as one that passes where the credentials were accepted before; no scope comes by waiting."""
-        if not self._accepted_before or isinstance(refusal, ScopeError):
+        if not self._learned.accepted_before or isinstance(refusal, ScopeError):
             return refusal
         if isinstance(refusal, AuthenticationError):
             refusal.args = (f"{refusal} {_WORKED_BEFORE}",)

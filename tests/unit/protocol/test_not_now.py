@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
@@ -26,7 +27,7 @@ from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import MustWait, Started, StartPolicy, start_once
 from aem_guides.protocol.procedures.verify import verify_assets
 from aem_guides.protocol.steps import HttpRequest, Reply
-from tests.unit.protocol.driving import Responder, World, reply
+from tests.unit.protocol.driving import Responder, World, in_turn, reply
 
 REQUEST = ProcessingRequest("/content/dam/a")
 RUNNING: JsonObject = {"processingId": "a", "status": "RUNNING", "path": "/content/dam/a"}
@@ -248,3 +249,23 @@ def test_the_retries_of_a_conversation_are_its_own_again_after_a_cancel() -> Non
     conversation = world.conversation()
     world.run(cancel_and_confirm(conversation, "a", within_seconds=1))
     assert conversation.retries == RetrySettings()
+
+
+@pytest.mark.parametrize("hurried", [Conversation.without_retries, lambda talk: talk.giving_up_at(0.0)])
+def test_what_a_hurried_copy_learns_the_conversation_knows(hurried: Callable[[Conversation], Conversation]) -> None:
+    world = World(in_turn([history(), reply(401)]))
+    conversation = world.conversation(attempts=1)
+    world.run(hurried(conversation).call(contract.history()))
+    with pytest.raises(AuthenticationError) as raised:
+        world.run(conversation.call(contract.history()))
+    assert raised.value.retry is Retry.USEFUL
+
+
+def test_nothing_is_tried_again_once_its_time_is_over() -> None:
+    world = World(lambda _request: reply(503, retry_after="120"))
+    conversation = world.conversation(attempts=5)
+    over = world.clock + 150
+    with pytest.raises(UnavailableError) as raised:
+        world.run(conversation.giving_up_at(over).call(contract.history()))
+    assert raised.value.attempts == 2
+    assert world.clock < over
