@@ -88,6 +88,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Fault:
     """One fault. `count` is how often it still strikes (None: for ever), `after` how many calls it lets pass first.
 
+    `every` is 2 where it strikes every second call, as where a second pod answers that one.
+
     `acted` tells for `status` and `echo` whether the request is carried out before the answer; `status`, `body` and
     `headers` are that answer, whose body `echo` replaces by the request itself; `seconds` belongs to `delay`,
     `slow_body` and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields` and `odd_lines`.
@@ -103,7 +105,9 @@ class Fault:
     acted: bool = False
     seconds: float = 0.0
     word: str = "REINDEXING"
+    every: int = 1
     struck: int = 0
+    passed: int = 0
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Fault:
@@ -116,7 +120,9 @@ class Fault:
         if given.get("kind") == "has_more_forever":
             given["kind"] = "more_forever"
         sample = cls("*", "delay")
-        check_names(list(given), {entry.name for entry in dataclasses.fields(cls)} - {"struck"}, "field of a fault")
+        check_names(
+            list(given), {entry.name for entry in dataclasses.fields(cls)} - {"struck", "passed"}, "field of a fault"
+        )
         check_choice("kind", given.get("kind"), KINDS)
         check_choice("endpoint", given.get("endpoint"), (*_PLACES[str(given["kind"])], "*"))
         for name, value in given.items():
@@ -124,7 +130,7 @@ class Fault:
                 continue
             check_kind(name, value, getattr(sample, name))
             if isinstance(value, (int, float)):
-                check_least(name, value, 1 if name == "count" else 200 if name == "status" else 0)
+                check_least(name, value, 1 if name in ("count", "every") else 200 if name == "status" else 0)
         fault = cls(**given)  # type: ignore[arg-type]  # names and kinds are checked above
         if fault.status > 599:
             raise BadInputError("status", fault.status, "Give a status between 200 and 599.")
@@ -139,6 +145,9 @@ class Fault:
             return False
         if self.after > 0:
             self.after -= 1
+            return False
+        self.passed = (self.passed + 1) % self.every
+        if self.passed:
             return False
         if self.count is not None:
             self.count -= 1

@@ -14,12 +14,16 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, DoubtfulStartError, MalformedAnswerError
 from aem_guides.protocol.models import History, Job, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import LogLines
+from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
 from aem_guides.protocol.procedures.logs import read_log
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
+from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import Steps
 from aem_guides.trigger_base import why_not_carried
 from tests.support.bodies import AsyncBody, Body, SyncBody
+from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 
 ODD = "half an emoji \ud83d, NUL \x00"
@@ -119,6 +123,23 @@ def test_a_new_job_whose_path_is_kept_back_may_be_ours_and_no_second_is_started(
     assert len(emulator.jobs(path)) == 1
 
 
+def test_a_second_pod_that_does_not_know_the_job_loses_none(
+    body: Body, emulator: EmulatorProcess, clock: Clock
+) -> None:
+    path = f"/content/dam/pods-{type(body).__name__}"
+    emulator.virtual_folder(path, 20, rate=2)
+    started = body.drive(lambda talk: start_once(talk, ProcessingRequest(path), policy=NO_PATIENCE, run="r"))
+    assert isinstance(started, Started)
+    for endpoint in ("status", "history"):
+        emulator.fault(endpoint, "lose_job", count=None, every=2)
+    plan = FollowPlan(clock.now() + 600, 600.0, Pacing(shortest=1.0, longest=2.0))
+    followed = body.drive(lambda talk: follow(talk, started.processing_id, plan))
+    assert followed.end is FollowEnd.ENDED
+    assert followed.job is not None
+    assert followed.job.state is JobState.SUCCESS
+    assert len(emulator.jobs(path)) == 1
+
+
 def test_numbers_beyond_all_measure_are_the_largest_that_can_be_meant(body: Body, emulator: EmulatorProcess) -> None:
     name = begin(emulator, f"/content/dam/numbers-{type(body).__name__}")
     huge = {
@@ -187,6 +208,28 @@ def test_header_fields_that_cannot_be_read_are_not_written_into_the_log(
     assert "canary" not in caplog.text
 
 
+def test_the_connection_is_kept_for_the_next_call(body: Body) -> None:
+    told = json.dumps({"executionHistory": []}).encode()
+    connections: list[int] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            connections.append(1)
+            while self.rfile.readline().strip():
+                while self.rfile.readline().strip():
+                    pass
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
+
+    def three_calls(talk: Conversation) -> Steps[None]:
+        for _ in range(3):
+            yield from talk.call(contract.history())
+
+    with serving(Handler) as url, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", connection_to(url))
+        body.drive(three_calls)
+    assert len(connections) == 1
+
+
 def connection_to(url: str) -> str:
     return json.dumps({"conn_type": "aem_guides", "host": url, "login": "admin", "password": "x"})
 
@@ -201,7 +244,14 @@ def answering(answer: bytes) -> Iterator[str]:
                 pass
             self.wfile.write(answer)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+    with serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def serving(handler: type[socketserver.StreamRequestHandler]) -> Iterator[str]:
+    """A server; its URL."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
