@@ -17,7 +17,7 @@ from aem_guides.protocol.steps import Steps
 from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.emulator import EmulatorProcess
 
-READ_TIMEOUT = 30.0
+READ_TIMEOUT = 300.0
 MOST_MEMORY = 80 * 1024 * 1024
 CALLS: dict[str, Callable[[Conversation], Steps[object]]] = {
     "history": lambda talk: talk.call(contract.history()),

@@ -16,7 +16,8 @@ from aem_guides.ledger import database
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
 from aem_guides.ledger.recorder import record
 from aem_guides.ledger.store import Ledger
-from tests.support.worlds import INSTANCE, apply, job, note, snapshot
+from tests.support.ledgers import fresh_database
+from tests.support.worlds import INSTANCE, MINUTE, NOW, apply, job, note, snapshot
 
 MIGRATIONS = Path(database.__file__).with_name("migrations")
 NEXT = '''
@@ -34,6 +35,7 @@ def upgrade():
     op.execute("UPDATE aem_guides_job SET later = state")
     {more}
 '''
+VIEWS = ("jobs_a_day", "folder_throughput", "failures", "starters", "open_findings")
 Later = Callable[[str], None]
 
 
@@ -93,6 +95,39 @@ def test_a_ledger_of_an_earlier_version_is_upgraded_with_all_that_it_holds(addre
             rows = connection.execute(text("SELECT processing_id, later FROM aem_guides_job ORDER BY 1")).all()
         assert [tuple(row) for row in rows] == [("a", "SUCCESS"), ("b", "FAILED")]
         assert apply(ledger, snapshot(job("a"), job("b", "FAILED"))) == set()
+
+
+def test_the_counts_of_an_earlier_ledger_grow_and_views_and_their_readers_stay(
+    server: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = fresh_database(server)
+    first = tmp_path / "first"
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("0002_*"))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(database, "_MIGRATIONS", first)
+        with Ledger(open_engine(address)) as ledger:
+            apply(ledger, snapshot(job("a")))
+            with ledger.begin("test") as connection:
+                connection.execute(text('CREATE ROLE "a reader"'))
+                connection.execute(text('GRANT SELECT ON aem_guides_jobs_a_day TO "a reader"'))
+                connection.execute(text("GRANT SELECT ON aem_guides_failures TO PUBLIC"))
+    try:
+        with Ledger(open_engine(address)) as ledger:
+            grown = job("b", total_files=3_000_000_000)
+            assert apply(ledger, snapshot(job("a"), grown, at=NOW + MINUTE)) == {"new_external"}
+            kept = ledger.find(INSTANCE, "b")
+            assert kept is not None
+            assert kept.total_files == 3_000_000_000
+            with ledger.begin("test") as connection:
+                shown = connection.execute(text("SELECT sum(jobs), sum(assets) FROM aem_guides_jobs_a_day")).one()
+                may = "SELECT has_table_privilege('a reader', 'aem_guides_{}', 'SELECT')"
+                named = {name: connection.execute(text(may.format(name))).scalar() for name in VIEWS}
+            assert tuple(shown) == (2, 20)
+            assert named == dict.fromkeys(VIEWS, False) | {"jobs_a_day": True, "failures": True}
+    finally:
+        with make_engine(address).begin() as connection:
+            connection.execute(text('DROP OWNED BY "a reader"'))
+            connection.execute(text('DROP ROLE "a reader"'))
 
 
 def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(address: URL, later: Later) -> None:
