@@ -124,3 +124,9 @@ def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:
 def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
     policy, missing = AemGuidesRetryPolicy(), NotFoundError("r", 404, "")
     assert [policy.evaluate(missing, number, 9).action.value for number in (1, 2, 3, 4)] == ["retry"] * 3 + ["fail"]
+
+
+def test_a_job_that_was_resumed_as_often_as_allowed_says_so_and_what_to_do() -> None:
+    over = replace(ending(FollowEnd.ENDED, a_job("FAILED", resumable=True), left=0), resumes=1)
+    with pytest.raises(JobFailedError, match="It was resumed 1 times and is not resumed by itself again. Clear this"):
+        conclude(over)
