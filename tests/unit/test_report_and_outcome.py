@@ -128,5 +128,5 @@ def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
 
 def test_a_job_that_was_resumed_as_often_as_allowed_says_so_and_what_to_do() -> None:
     over = replace(ending(FollowEnd.ENDED, a_job("FAILED", resumable=True), left=0), resumes=1)
-    with pytest.raises(JobFailedError, match="It was resumed 1 times and is not resumed by itself again. Clear this"):
+    with pytest.raises(JobFailedError, match=r"It was resumed 1 times and is not resumed by itself again\. Clear"):
         conclude(over)
