@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,10 +33,18 @@ def runs(airflow: LiveAirflow, kind: str) -> list[dict[str, Any]]:
     return list(answer["dag_runs"])
 
 
-def read_again(airflow: LiveAirflow) -> None:
-    """Make the DAG processor read the files that depend on the plans, as it does by itself within half a minute."""
-    for name in ("aem_guides_plans.py", CHECK):
-        os.utime(airflow.folder / "dags" / name)
+def read_until(airflow: LiveAirflow, met: Callable[[], object], what: str) -> None:
+    """Make the DAG processor read the files that depend on the plans until something is met.
+
+    Again and again, since it does not notice a change of a file that it is just reading.
+    """
+
+    def read_again_and_look() -> object:
+        for name in ("aem_guides_plans.py", CHECK):
+            os.utime(airflow.folder / "dags" / name)
+        return met()
+
+    airflow.wait_until(read_again_and_look, what)
 
 
 def test_a_backfill_over_ten_days_processes_every_asset_once(undisturbed: Stage) -> None:
@@ -84,8 +93,7 @@ def test_a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(un
     good = airflow.plans_file.read_text()
     airflow.plans_file.write_text(good + BROKEN)
     try:
-        read_again(airflow)
-        airflow.wait_until(lambda: CHECK in airflow.rest.import_errors_since(began), "the import error")
+        read_until(airflow, lambda: CHECK in airflow.rest.import_errors_since(began), "the import error")
         told = airflow.rest.import_errors_since(began)
         line = good.count("\n") + 4
         assert list(told) == [CHECK]
@@ -94,11 +102,9 @@ def test_a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(un
         )
         assert "Write an absolute path below /content" in told[CHECK]
         moment = datetime.now(UTC)
-        read_again(airflow)
-        airflow.wait_until(lambda: airflow.rest.parsed_since(PLAN, moment), "the DAGs read again")
+        read_until(airflow, lambda: airflow.rest.parsed_since(PLAN, moment), "the DAGs read again")
         dag = airflow.rest.request("GET", f"/dags/{PLAN}")
         assert (dag["has_import_errors"], dag["is_stale"]) == (False, False)
     finally:
         airflow.plans_file.write_text(good)
-        read_again(airflow)
-    airflow.wait_until(lambda: not airflow.rest.import_errors_since(began), "the end of the import error")
+    read_until(airflow, lambda: not airflow.rest.import_errors_since(began), "the end of the import error")

@@ -52,7 +52,9 @@ def links_are_right_for_failed_killed_retried_and_mapped_tries(stage: Stage) -> 
     slow.clear(WAIT)
     assert slow.end() == "failed"
     assert airflow.instance(run_id, WAIT, 0)["state"] == "success"
-    for attempt in (1, 2):
+    tries = airflow.rest.tries(DAG, run_id, WAIT, 0)
+    assert len(tries) >= 2
+    for attempt in tries:
         assert links(airflow, run_id, WAIT, 0, try_number=attempt) == expected(url, path)
     for task_id in (START, PULL):
         assert links(airflow, run_id, task_id, 0) == expected(url, path)
