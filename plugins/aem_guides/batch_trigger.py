@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass, replace
 
@@ -46,7 +45,6 @@ from aem_guides.trigger_base import AemGuidesTrigger
 from aem_guides.triggers import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS
 from aem_guides.turns import Coordinator, LeaseLostError, coordinator_for
 
-_KILLS: set[asyncio.Task[None]] = set()
 _NOT_OF_THE_PATH = (UnreachableError, LeaseLostError, AirflowRuntimeError)
 _MENDED_BY_TIME = (*_NOT_OF_THE_PATH, UnavailableError, MalformedAnswerError)
 
@@ -102,13 +100,6 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
     def failed(self, error: JsonObject) -> JsonObject:
         """What went wrong, and the note: whoever comes back goes on from it."""
         return {"note": self._note.to_json(), **error}
-
-    async def on_kill(self) -> None:
-        """Cancel the job if the task was killed, as `AemGuidesJobTrigger.on_kill` does and for its reasons."""
-        kill = asyncio.create_task(self._kill())
-        _KILLS.add(kill)
-        kill.add_done_callback(_KILLS.discard)
-        await asyncio.shield(kill)
 
     async def _process(self) -> JsonObject:
         self._note = PathNote.read(await self._noted(), self.request) or self._note
@@ -263,7 +254,8 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
             "cancel": cancel,
         }
 
-    async def _kill(self) -> None:
+    async def settle_kill(self) -> None:
+        """Cancel the job if the task was killed, as `AemGuidesJobTrigger` does and for its reasons."""
         key = self._task_key()
         states = await task_states(key) if key is not None else frozenset()
         if not states & KILLED_STATES:

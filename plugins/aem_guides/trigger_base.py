@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +12,7 @@ from typing import Protocol, cast
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from aem_guides.log_channel import until_log_is_read
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import JsonObject, JsonValue
@@ -32,6 +35,7 @@ class AemGuidesTrigger(BaseTrigger):
     def __init__(self, **kwargs: object) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # BaseTrigger has no annotations
         self._kwargs = kwargs
+        self._killing: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, object]]:
         """The class path and the keyword arguments that make the same trigger again."""
@@ -64,6 +68,38 @@ class AemGuidesTrigger(BaseTrigger):
                 f"The event of {type(self).__name__} cannot be carried: {flaw}", "EventError", Retry.USEFUL
             )
         yield event_of(payload)
+
+    async def settle_kill(self) -> None:
+        """What is done where somebody killed, cleared or marked the waiting task."""
+
+    async def on_kill(self) -> None:
+        """Do it, and what was begun of it is ended.
+
+        Airflow 3.3.2 cancels this coroutine again at each of its rounds, a second apart, until it has ended. So
+        the work is a task of its own, which that does not reach; `cleanup` stays until it is done.
+        """
+        self._killing = asyncio.create_task(self._settle_kill())
+        await asyncio.shield(self._killing)
+
+    async def cleanup(self) -> None:
+        """Stay until a kill is settled and the log is read: what comes after the trigger's end is in no task's log."""
+        last = asyncio.create_task(self._last_steps())
+        while not last.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({last})
+
+    async def _settle_kill(self) -> None:
+        try:
+            await self.settle_kill()
+        except AemGuidesError as error:
+            self.log.error("What is due after a kill was not done: %s", error)
+        except Exception:
+            self.log.exception("What is due after a kill was not done, for a reason that nobody foresaw")
+
+    async def _last_steps(self) -> None:
+        if self._killing is not None:
+            await asyncio.wait({self._killing})
+        await until_log_is_read()
 
     def _task_key(self) -> TaskKey | None:
         ti = cast("_TaskInstance | None", self.task_instance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -32,7 +31,6 @@ DEADLINE_CANCEL_SECONDS = 120.0
 KILL_CANCEL_SECONDS = 20.0
 FIRST_LOOK_SECONDS = 2.0
 """An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
-_KILLS: set[asyncio.Task[None]] = set()
 
 
 class AemGuidesJobTrigger(AemGuidesTrigger):
@@ -94,18 +92,8 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         """Follow the job; a restarted triggerer goes on where the log stood, and says so."""
         return await self._follow()
 
-    async def on_kill(self) -> None:
-        """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful.
-
-        Airflow 3.3.2 cancels this coroutine again at each of its rounds, a second apart, until it has ended. So
-        the work is a task of its own, which that does not reach.
-        """
-        kill = asyncio.create_task(self._kill())
-        _KILLS.add(kill)
-        kill.add_done_callback(_KILLS.discard)
-        await asyncio.shield(kill)
-
-    async def _kill(self) -> None:
+    async def settle_kill(self) -> None:
+        """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful."""
         key = self._task_key()
         states = await task_states(key) if key is not None else frozenset()
         if not states & KILLED_STATES:

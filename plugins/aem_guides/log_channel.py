@@ -1,0 +1,41 @@
+"""Wait until the triggerer has read what its triggers logged.
+
+Airflow 3.3.2 runs triggers in a child process. Their log lines pass a socket of its own, of which the parent reads 4096
+bytes a round; that a trigger has ended passes another. A parent that is behind hears of the end first, and what it then
+reads of this trigger's lines goes into its own log: the task's log lacks them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import termios
+
+import structlog
+
+from aem_guides.bodies import surroundings
+
+LONGEST_WAIT = 10.0
+"""Seconds; a triggerer that reads nothing for so long has other troubles."""
+_BETWEEN_LOOKS = 0.05
+
+
+async def until_log_is_read(longest: float = LONGEST_WAIT) -> None:
+    """Wait until the triggerer has read all log lines that were written before.
+
+    Returns at once where the log passes no socket, and where the system does not tell.
+    """
+    elapsed, asleep = surroundings().elapsed, surroundings().asleep
+    deadline = elapsed() + longest
+    while unread_bytes() and elapsed() < deadline:
+        await asleep(_BETWEEN_LOOKS)
+
+
+def unread_bytes() -> int:
+    """About how many bytes of log lines the other end of the channel has not read; 0 where nobody knows."""
+    channel = getattr(structlog.get_config()["logger_factory"], "io", None)
+    try:
+        told = fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, bytes(4)) if channel is not None else bytes(4)
+    except (OSError, ValueError, AttributeError):
+        return 0
+    return int(struct.unpack("i", told)[0])
