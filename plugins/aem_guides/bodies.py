@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Mapping
 from itertools import islice
@@ -16,6 +17,7 @@ from typing_extensions import TypeIs
 
 from aem_guides import __version__
 from aem_guides.connection import InstanceSettings
+from aem_guides.connection_fields import is_url
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
@@ -55,12 +57,18 @@ def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
 def proxy_for(settings: InstanceSettings, url: str) -> str | None:
     """The connection's proxy or, without one, the environment's.
 
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are read as requests reads them, for both bodies.
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are read as requests reads them, for both bodies. Raises
+    ConfigurationError, which shows nothing of it: it may hold a password.
     """
     if settings.proxy is not None:
         return settings.proxy
     found: str | None = select_proxy(url, get_environ_proxies(url))
-    return found
+    if not found:
+        return None
+    proxy = found if "://" in found else f"http://{found}"
+    if not is_url(proxy):
+        raise ConfigurationError(_ODD_PROXY)
+    return proxy
 
 
 def headers_of(fields: Mapping[str, str]) -> dict[str, str]:
@@ -111,6 +119,12 @@ def is_distrust(error: Exception) -> bool:
     return isinstance(error, requests.exceptions.SSLError | aiohttp.ClientSSLError)
 
 
+_LOGIN_IN_URL = re.compile(r"//[^/\s]*@")
+"""Errors show the proxy's URL, and of the environment's no secret is known."""
+_ODD_PROXY = (
+    "The proxy of the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is no URL with a host. Give it as in "
+    "http://proxy.example.com:3128, with letters such as # and / in its password percent-encoded."
+)
 _NOBODY = (
     "Nothing listens there: check host and port in the field host (those of the identity service: in the field "
     "ims_url), or it is down."
@@ -131,7 +145,7 @@ _REMEDIES = {
 
 def _reason(error: object) -> str:
     """The error with its kind, and the remedy where there is a known one."""
-    text = str(error)
+    text = _LOGIN_IN_URL.sub("//***@", str(error))
     name = type(error).__name__
     told = f"{name}: {text}" if text and text != name else name
     remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in told.lower())

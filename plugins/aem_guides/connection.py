@@ -12,7 +12,7 @@ import ssl
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from aem_guides.connection_fields import STANDARD_PORTS, ConnectionLike, Fields
+from aem_guides.connection_fields import STANDARD_PORTS, ConnectionLike, Fields, is_host
 from aem_guides.logins import login_remedy, read_credentials
 from aem_guides.protocol.credentials import BasicCredentials, Credentials
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
@@ -122,8 +122,11 @@ def _base_url(connection: ConnectionLike, fields: Fields) -> str:
         raise fields.wrong(named, f"{parts.scheme!r} is no scheme for it. Use https (or http).")
     if "@" in parts.netloc:
         raise fields.wrong("host", "It holds user information. Remove it, and use the fields login and password.")
-    if not parts.hostname or port == 0:
-        raise fields.wrong("host", f"{url!r} has no host name. Give the base URL, such as https://author.example.com.")
+    if not is_host(parts.hostname) or port == 0:
+        raise fields.wrong(
+            "host",
+            f"{url!r} has no host name, or one that cannot be. Give the base URL, such as https://author.example.com.",
+        )
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise fields.wrong("host", f"Remove what follows the host name ({_following(parts)}).")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

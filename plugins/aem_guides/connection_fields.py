@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
 from aem_guides.protocol.errors import ConfigurationError
@@ -76,11 +76,24 @@ class Fields:
 
     def url(self, name: str, url: str, example: str) -> SplitResult:
         """A URL with http or https and a host, and without white space. It is not shown: it may hold a password."""
-        try:
-            parts = urlsplit(url)
-            known = parts.scheme in STANDARD_PORTS and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            known = False
-        if not known or any(letter.isspace() for letter in url):
+        if not is_url(url):
             raise self.wrong(name, f"It is no URL with a scheme and a host. Give it as in {example}.")
-        return parts
+        return urlsplit(url)
+
+
+def is_url(url: str) -> bool:
+    """Whether it is a URL with http or https and a host, and without white space."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in STANDARD_PORTS and is_host(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return known and not any(letter.isspace() for letter in url)
+
+
+def is_host(name: str | None) -> TypeGuard[str]:
+    """Whether it can be the name or address of a host: its parts have 1 to 63 letters each."""
+    try:
+        return name is not None and bool(name.encode("idna")) and "\\" not in name
+    except UnicodeError:
+        return False
