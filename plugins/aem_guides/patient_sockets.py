@@ -102,9 +102,27 @@ def pools_by(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
     """Pools of connections that go by a watch."""
 
     class Patient(HTTPConnection):
+        _was_connected = False
+
         def connect(self) -> None:
+            self._was_connected = False
             super().connect()
+            self._was_connected = True
             self.sock = cast("socket.socket", PatientSocket(self.sock, watch))
+
+        @property
+        def has_connected_to_proxy(self) -> bool:
+            """True also once it was closed: what ended after the request was sent is no failure to connect."""
+            return self._was_connected or super().has_connected_to_proxy
+
+        def _tunnel(self) -> None:
+            plain = self.sock
+            self.sock = cast("socket.socket", PatientSocket(plain, watch))
+            try:
+                super()._tunnel()
+            finally:
+                if self.sock is not None:
+                    self.sock = plain
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
             ours = _OURS.set(True)

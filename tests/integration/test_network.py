@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
-from aem_guides.protocol import contract
+from aem_guides.protocol import contract, limits
 from aem_guides.protocol.conversation import RetrySettings
-from aem_guides.protocol.errors import AemGuidesError, RejectedError, UnreachableError
+from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, RejectedError, UnreachableError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin, Started, StartOutcome, StartPolicy, start_once
 from tests.support.emulator import PASSWORD, EmulatorProcess
-from tests.support.network import forward_proxy, self_signed, tls_front, tls_front_that_breaks
+from tests.support.network import forward_proxy, self_signed, serving, tls_front, tls_front_that_breaks, trickling
 
 QUICK = StartPolicy(patience=(0.1, 0.2, 0.5))
 ONCE = RetrySettings(attempts=1)
@@ -215,6 +217,72 @@ def test_the_environment_s_proxy_serves_where_the_connection_has_none(
         monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{proxy.port}")
         body()
         assert len(proxy.requests) == 3
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+def test_a_start_whose_answer_is_lost_behind_a_proxy_may_have_been_accepted(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, secure: tuple[str, str], tunnel: bool
+) -> None:
+    path = f"/content/dam/behind-a-proxy-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10, rate=1000)
+    with forward_proxy() as proxy:
+        connect(secure[0] if tunnel else emulator.url, proxy=f"http://127.0.0.1:{proxy.port}", ca_file=secure[1])
+        emulator.fault("start", "reset_after")
+        started = STARTING[body](ProcessingRequest(path))
+    assert started.origin is Origin.RECOVERED
+    assert [job["processing_id"] for job in emulator.jobs(path)] == [started.processing_id]
+
+
+def test_a_proxy_whose_tunnel_trickles_for_ever_is_given_up_in_time(
+    body: Body, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_ANSWER_SECONDS", 1.0)
+    with trickling() as port:
+        connect("https://author.example.com", proxy=f"http://127.0.0.1:{port}", read_timeout=1, connect_timeout=1)
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="no answer after 1 attempt"):
+            body()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("tunnel", [False, True])
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b"what?\r\n\r\n", b""])
+def test_the_login_of_the_environment_s_proxy_is_not_shown(
+    body: Body, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, answer: bytes, tunnel: bool
+) -> None:
+    def answered(near: socket.socket) -> None:
+        near.recv(65536)
+        near.sendall(answer)
+
+    with serving(answered) as port:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://{PROXY_LOGIN}@127.0.0.1:{port}")
+        connect(f"{'https' if tunnel else 'http'}://author.example.com")
+        with pytest.raises(AemGuidesError) as caught:
+            body()
+    assert "nary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", ["http://carol:ca#nary@proxy:3128", "http://carol:canary@", "socks5://c:canary@proxy"])
+def test_a_proxy_of_the_environment_that_is_none_is_told_and_not_shown(
+    body: Body, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    monkeypatch.setenv("https_proxy", odd)
+    connect("https://author.example.com")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as caught:
+        body()
+    assert "nary" not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_may_lack_its_scheme(
+    body: Body, connect: Callable[..., None], emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with forward_proxy() as proxy:
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "")
+        connect(emulator.url)
+        body()
+    assert len(proxy.requests) == 1
 
 
 def ask_twice_blocking(between: Callable[[], None]) -> None:

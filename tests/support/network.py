@@ -107,10 +107,29 @@ def forward_proxy(login: str | None = None) -> Iterator[Seen]:
             return
         host, _, port = target.split("/", 3)[2].partition(":")
         origin_form = head.replace(target, "/" + target.split("/", 3)[3], 1)
+        origin_form = origin_form.replace("\r\n", "\r\nConnection: close\r\n", 1)  # one request a connection
         _join(near, host, int(port or 80), origin_form.encode("latin-1"))
 
     with serving(serve) as seen.port:
         yield seen
+
+
+@contextlib.contextmanager
+def trickling() -> Iterator[int]:
+    """A proxy that takes a tunnel and never comes to the end of the header fields of its answer; yields its port."""
+    over = threading.Event()
+
+    def serve(near: socket.socket) -> None:
+        _head(near)
+        near.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not over.wait(0.2):
+            near.sendall(b"a")
+
+    with serving(serve) as port:
+        try:
+            yield port
+        finally:
+            over.set()
 
 
 @contextlib.contextmanager
