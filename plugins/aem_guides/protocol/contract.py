@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from aem_guides.protocol.errors import AnswerError
 from aem_guides.protocol.json import LONGEST_LINE, LONGEST_TEXT, JsonError, read_json
-from aem_guides.protocol.limits import LARGEST_ASSET_STATUS
+from aem_guides.protocol.limits import LARGEST_ASSET_STATUS, MOST_VALUES, MOST_VALUES_OF_ASSETS
 from aem_guides.protocol.models import (
     AssetState,
     AssetStatus,
@@ -294,7 +294,7 @@ def _read_system_status(reply: Reply) -> SystemStatus:
 
 
 def _read_asset_status(reply: Reply) -> AssetStatusReport:
-    data = _json_object(reply)
+    data = _json_object(reply, most=MOST_VALUES_OF_ASSETS)
     word = text(data.get("status")) or ""
     entries = data.get("assets")
     assets = tuple(_read_asset(entry) for entry in entries) if isinstance(entries, list) else None
@@ -336,9 +336,9 @@ def _post(path: str, body: JsonObject) -> HttpRequest:
     return HttpRequest("POST", path, headers, json.dumps(body, ensure_ascii=False).encode())
 
 
-def _json_object(reply: Reply, *, longest: int = LONGEST_TEXT) -> Mapping[str, JsonValue]:
+def _json_object(reply: Reply, *, longest: int = LONGEST_TEXT, most: int = MOST_VALUES) -> Mapping[str, JsonValue]:
     try:
-        data = read_json(reply.body, reply.headers, longest=longest)
+        data = read_json(reply.body, reply.headers, longest=longest, most=most)
     except JsonError as error:
         raise ShapeError(str(error)) from None
     return _object(data, "the answer")

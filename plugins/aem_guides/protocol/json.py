@@ -11,7 +11,9 @@ import codecs
 import json
 import re
 from collections.abc import Mapping
+from itertools import islice
 
+from aem_guides.protocol.limits import MOST_VALUES
 from aem_guides.protocol.models import LARGEST_NUMBER, JsonValue
 
 LONGEST_TEXT = 4_000
@@ -32,21 +34,28 @@ _BYTE_ORDER_MARKS = (
 _CHARSET = re.compile(r"charset\s*=\s*\"?'?([A-Za-z0-9._:-]+)", re.IGNORECASE)
 _NOT_TO_BE_KEPT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0\ufffe\uffff]")
 _MARK = "�"
+_STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{,]', re.DOTALL)
+_NO_CHARSETS = frozenset({"punycode", "unicode-escape", "raw-unicode-escape"})
+"""Codecs of Python that no answer is written in: the first takes hours over some megabytes."""
 
 
 class JsonError(ValueError):
     """A body is no JSON, or none that can be meant. The text says why, and quotes nothing of it."""
 
 
-def read_json(body: bytes, headers: Mapping[str, str], *, longest: int = LONGEST_TEXT) -> JsonValue:
+def read_json(
+    body: bytes, headers: Mapping[str, str], *, longest: int = LONGEST_TEXT, most: int = MOST_VALUES
+) -> JsonValue:
     """The value of a body, all of its texts cleaned and none longer than `longest` characters.
 
-    `headers` has lower-case names. Raises JsonError for what is no JSON, or is nested more than 100 deep.
+    `headers` has lower-case names. Raises JsonError for what is no JSON, is nested more than 100 deep, or has more than
+    `most` values.
     """
+    shown = decoded(body, headers)
+    if _has_more_values(shown, most):
+        raise JsonError(f"the answer has more than {most:,} values")
     try:
-        value: JsonValue = json.loads(
-            decoded(body, headers), parse_int=_whole, parse_float=_float, parse_constant=_absent
-        )
+        value: JsonValue = json.loads(shown, parse_int=_whole, parse_float=_float, parse_constant=_absent)
         return cleaned(value, longest)
     except RecursionError:
         raise JsonError("the answer is nested too deep") from None
@@ -75,6 +84,14 @@ def clean_text(value: str, longest: int = LONGEST_TEXT) -> str:
     return _NOT_TO_BE_KEPT.sub(_MARK, value)
 
 
+def _has_more_values(shown: str, most: int) -> bool:
+    """Whether a JSON text has more values than so many; what stands in its strings is none."""
+    if sum(map(shown.count, "[{,")) < most:
+        return False
+    structure = (found for found in _STRUCTURE.finditer(shown) if not found[0].startswith('"'))
+    return next(islice(structure, most, None), None) is not None
+
+
 def _declared(headers: Mapping[str, str]) -> str:
     named = _CHARSET.search(headers.get("content-type", ""))
     if named is None:
@@ -83,7 +100,7 @@ def _declared(headers: Mapping[str, str]) -> str:
         b"a".decode(named[1], errors="replace")
     except (LookupError, ValueError):  # unknown, or a codec that makes no text of bytes
         return "utf-8"
-    return named[1]
+    return "utf-8" if codecs.lookup(named[1]).name in _NO_CHARSETS else named[1]
 
 
 def cleaned(value: JsonValue, longest: int = LONGEST_TEXT, depth: int = _DEEPEST) -> JsonValue:

@@ -13,6 +13,11 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 LARGEST_ASSET_STATUS = 512 * 1024 * 1024
 """Bytes, unpacked: a million assets take 176 MB."""
 
+MOST_VALUES = 1_000_000
+"""Values in an answer: three bytes of JSON can be a list of a hundred, so that a small answer fills the memory."""
+MOST_VALUES_OF_ASSETS = 16_000_000
+"""Values in an asset status: a million assets have eight million."""
+
 _ANSWER_SECONDS = 240.0
 _WINDOW_SECONDS = 60.0
 _LEAST_BYTES = 16 * 1024

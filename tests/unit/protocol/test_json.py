@@ -104,6 +104,8 @@ def test_a_byte_order_mark_says_the_charset_whatever_is_declared(mark: bytes) ->
         ("application/json; charset=base64", "utf-8"),
         ("application/json; charset=rot13", "utf-8"),
         ("application/json; charset=", "utf-8"),
+        ("application/json; charset=punycode", "utf-8"),
+        ("application/json; charset=Unicode_Escape", "utf-8"),
     ],
 )
 def test_the_declared_charset_is_honoured_where_there_is_such_a_one(content_type: str, charset: str) -> None:
@@ -155,6 +157,25 @@ def test_what_is_nested_too_deep_is_refused(depth: int, shape: tuple[str, str]) 
     opened, closed = shape
     with pytest.raises(JsonError, match="nested too deep"):
         read_json((opened * depth + "1" + closed * depth).encode(), PLAIN)
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1", '""', '"a"', "[[1]]"])
+def test_more_values_than_the_memory_bears_are_refused(value: str) -> None:
+    many = f"[{','.join([value] * 1_100)}]".encode()
+    with pytest.raises(JsonError, match="more than 1,000 values"):
+        read_json(many, PLAIN, most=1_000)
+    assert len(read_json(many, PLAIN, most=4_000)) == 1_100  # type: ignore[arg-type]  # a list, as written above
+
+
+@pytest.mark.parametrize("line", ["[{,", '\\"[{,', "\\\\", '\\\\\\"[['])
+def test_what_stands_in_a_text_is_no_value(line: str) -> None:
+    told = f'["{line * 10}", "{line * 10}"]'
+    assert read_json(told.encode(), PLAIN, most=3) == json.loads(told)
+
+
+def test_a_text_without_its_end_is_no_json_however_long() -> None:
+    with pytest.raises(JsonError, match="the answer is not JSON"):
+        read_json(b"[" * 50 + b'"' + b'\\"[' * 300_000, PLAIN, most=1_000)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff\xfe", b"[" * 50, b"{'a': 1}"])
