@@ -15,7 +15,7 @@ from aem_guides.connection import read_connection
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
 from aem_guides.protocol.models import JsonValue
-from aem_guides.protocol.procedures.download import ForeignOriginError, download_log, has_no_log
+from aem_guides.protocol.procedures.download import MOST_LOG_FILES, ForeignOriginError, download_log, has_no_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.steps import HttpRequest, Read, Reply, Send
 from tests.unit.protocol.driving import World
@@ -28,6 +28,7 @@ class Instance(World):
     listed: list[str] = field(default_factory=list)
     files: Mapping[str, bytes] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    charset: str = "utf-8"
     body: bytes = b""
 
     def _act(self, step: object) -> object:  # type: ignore[override]  # one step more
@@ -41,8 +42,8 @@ class Instance(World):
 
     def _stream(self, request: HttpRequest) -> Reply:
         if request.target.partition("?")[0].endswith("/logs/download"):
-            self.body = json.dumps({"logFilePaths": self.listed}).encode()
-            return Reply(200, {"content-type": "application/json"})
+            self.body = json.dumps({"logFilePaths": self.listed}, ensure_ascii=False).encode(self.charset)
+            return Reply(200, {"content-type": f"application/json; charset={self.charset.removesuffix('-sig')}"})
         self.body = self.files[request.target]
         return Reply(200, {"content-type": "text/plain", **self.headers})
 
@@ -67,6 +68,20 @@ def test_a_file_that_comes_packed_all_the_same_is_not_taken_for_whole() -> None:
     with pytest.raises(MalformedAnswerError, match="gzip"):
         instance.download()
     assert instance.emitted == []
+
+
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-16-le", "iso-8859-1"])
+def test_a_list_is_read_in_any_charset_and_with_a_byte_order_mark(charset: str) -> None:
+    instance = an_instance(["/var/Précautions.log"], {"/var/Pr%C3%A9cautions.log": b"a\n"})
+    instance.charset = charset
+    assert b"".join(part.block for part in instance.download()) == b"a\n"
+
+
+def test_a_list_of_more_files_than_an_archive_may_have_is_refused_before_any_is_asked_for() -> None:
+    instance = an_instance(["/a.log"] * (MOST_LOG_FILES + 1), {})
+    with pytest.raises(MalformedAnswerError, match="names 10,001 files; at most 10,000"):
+        instance.download()
+    assert len(instance.sent) == 1
 
 
 def test_files_that_differ_in_their_query_alone_or_not_at_all_are_parts_of_their_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +20,8 @@ _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LONGEST_LISTING = 16 * 1024 * 1024
+MOST_LOG_FILES = 10_000
+"""As many entries as a log archive may have."""
 
 
 class ForeignOriginError(ArchiveError):
@@ -70,11 +73,11 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
     if beginning.startswith(_ZIP_SIGNATURES):
         yield from _pass_on(body, None)
         return
-    if not beginning.lstrip().startswith(b"{"):
+    if not decoded(beginning, reply.headers).lstrip().startswith("{"):
         shown = clean_text(talk.redact(" ".join(decoded(beginning[:4000], reply.headers).split())))[:200]
         what = "It is empty" if not beginning else "It is neither a ZIP nor a list of log files"
         raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
-    paths = _same_origin_paths((yield from _listing(body)), base_url, body.label)
+    paths = _same_origin_paths((yield from _listing(body, reply.headers)), base_url, body.label)
     for position, path in enumerate(paths):
         file_call = contract.log_file(path)
         label = f"{file_call.endpoint} ({file_call.request.label})"
@@ -107,19 +110,22 @@ def _pass_on(body: _Body, name: str | None, position: int = 0) -> Steps[None]:
         yield Emit(ArchivePart(name, block, position))
 
 
-def _listing(body: _Body) -> Steps[tuple[str, ...]]:
+def _listing(body: _Body, headers: Mapping[str, str]) -> Steps[tuple[str, ...]]:
     gathered = bytearray()
     while block := (yield from body.read()):
         gathered += block
         if len(gathered) > _LONGEST_LISTING:
             break
     try:
-        data = read_json(bytes(gathered), {})
+        data = read_json(bytes(gathered), headers)
     except JsonError:
         data = None
     paths = strings(data.get("logFilePaths")) if isinstance(data, dict) else ()
     if not paths:
         raise MalformedAnswerError(body.label, 200, "", hint="logFilePaths is missing or empty; a log archive was due.")
+    if len(paths) > MOST_LOG_FILES:
+        hint = f"logFilePaths names {len(paths):,} files; at most {MOST_LOG_FILES:,} are fetched."
+        raise MalformedAnswerError(body.label, 200, "", hint=hint)
     return paths
 
 
