@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import email.utils
-import html
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import Call, ShapeError
@@ -34,6 +32,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.json import clean_text, decoded
 from aem_guides.protocol.limits import too_large
+from aem_guides.protocol.redaction import forms_of
 from aem_guides.protocol.steps import (
     Authorize,
     HttpRequest,
@@ -60,9 +59,13 @@ _NOT_NOW = {
 }
 """The statuses below 500 that say nothing of the request itself, and what is their likely cause."""
 
+_SEE_OTHER = 303
+"""It may also lead from a POST that was acted on to what came of it."""
+
 _BUSY = frozenset({*_NOT_NOW, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
 _PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
+_INTERIM = "It is no final answer, and none can be read after it: the request may have been accepted."
 _WEB_PAGE = (
     "A web page ({title}) came where JSON is due: what answers is not AEM Guides, or this is its login page. "
     "Check the field host."
@@ -184,7 +187,7 @@ class Conversation:
 
     def redact(self, shown: str) -> str:
         """The text without any secret that this conversation knows."""
-        forms = {form for secret in self._secrets for form in _forms(secret)}
+        forms = {form for secret in self._secrets for form in forms_of(secret)}
         for form in sorted(forms, key=len, reverse=True):
             shown = shown.replace(form, "***")
         return shown
@@ -246,12 +249,15 @@ class Conversation:
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
+        if status < 200:
+            return MalformedAnswerError(label, status, excerpt, attempts=attempts, hint=_INTERIM)
         if _is_hibernated(reply):
             return UnavailableError(label, status, excerpt, attempts=attempts, hint=_HIBERNATED)
         if 300 <= status < 400:
             where = _without_query(reply.headers.get("location", ""))
             hint = f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {self._login_remedy}"
-            return _not_acted_on(AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint)))
+            refused = AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint))
+            return refused if status == _SEE_OTHER else _not_acted_on(refused)
         if 200 <= status < 300:
             hint = f"{_WEB_PAGE.format(title=self.redact(_title(reply))[:100])} {self._login_remedy}"
             return AuthenticationError(label, status, "", attempts=attempts, hint=hint)
@@ -297,20 +303,6 @@ def _not_acted_on(refusal: AnswerError) -> AnswerError:
     """A refusal at the door; a web page with status 200 is none, for it may hide that the request was accepted."""
     refusal.sent = False
     return refusal
-
-
-def _forms(secret: str) -> set[str]:
-    """How a secret may come back: plain, in a query, in JSON, in HTML; each with its white space run together, too."""
-    plain = {secret, quote_plus(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
-    plain |= {escaped for form in tuple(plain) for escaped in _in_html(form)}
-    return plain | {" ".join(form.split()) for form in plain}
-
-
-def _in_html(shown: str) -> set[str]:
-    """Quotation marks are escaped in more than one way, or not at all."""
-    escaped = html.escape(shown, quote=False)
-    doubles = {escaped, *(escaped.replace('"', form) for form in ("&quot;", "&#34;"))}
-    return doubles | {one.replace("'", form) for one in doubles for form in ("&#x27;", "&#39;", "&apos;")}
 
 
 class _Mending:

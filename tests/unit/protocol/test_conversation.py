@@ -46,7 +46,9 @@ def test_a_get_is_not_repeated_after_what_stays(trouble: Reply) -> None:
     assert len(world.sent) == 1
 
 
-@pytest.mark.parametrize("doubt", [RESET, reply(429), reply(500), reply(503), reply(200, b""), reply(200, {})])
+@pytest.mark.parametrize(
+    "doubt", [RESET, reply(429), reply(500), reply(503), reply(200, b""), reply(200, {}), reply(103), reply(0)]
+)
 def test_a_start_whose_fate_is_open_is_never_repeated_by_itself(doubt: Reply | TransportFailure) -> None:
     world = World(lambda _request: doubt)
     with pytest.raises((UnreachableError, UnavailableError, MalformedAnswerError)):
@@ -187,6 +189,16 @@ def test_a_redirect_is_told_without_its_query() -> None:
     assert "abc" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("status", "sent"), [(301, False), (302, False), (303, True), (307, False)])
+def test_a_start_that_is_led_elsewhere_may_have_been_accepted_where_that_is_how_it_is_told(
+    status: int, sent: bool
+) -> None:
+    world = World(lambda _request: reply(status, b"", location="https://x.example/done"))
+    with pytest.raises(AuthenticationError) as caught:
+        world.run(world.conversation().call(contract.start(REQUEST)))
+    assert caught.value.sent is sent
+
+
 HIBERNATED_PAGE = f"<html><style>{'p {} ' * 500}</style>Your sandbox is hibernated</html>".encode()
 
 
@@ -227,7 +239,18 @@ def test_the_instances_clock_is_learnt_from_its_date_header() -> None:
     assert talk.instance_now() == history.read_at == 1_750_003_600_000
 
 
-@pytest.mark.parametrize("echoed", ["client_secret=a%2Fb%2Bc%3D%22&x=1", 'a/b+c="', r'{"client_secret": "a/b+c=\""}'])
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        "client_secret=a%2Fb%2Bc%3D%22&x=1",
+        "client_secret=a%2fb%2bc%3d%22&x=1",
+        'a/b+c="',
+        r'{"client_secret": "a/b+c=\""}',
+        r'{"client_secret": "a\/b+c=\""}',
+        r'{"client_secret": "a/b+c\u003d\""}',
+        r'{"client_secret": "a\/b+c\u003D\""}',
+    ],
+)
 def test_a_secret_is_hidden_in_whatever_form_it_comes_back(echoed: str) -> None:
     world = World(lambda _request: reply(400, echoed.encode()))
     conversation = world.conversation()
@@ -237,6 +260,16 @@ def test_a_secret_is_hidden_in_whatever_form_it_comes_back(echoed: str) -> None:
     assert "***" in str(caught.value)
     assert "b+c" not in str(caught.value)
     assert "b%2Bc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("escaped", [r"\u00fc\u0026", r"\u00FC\u0026", r"ü\u0026", "ü&", r"\u00fc&"])
+def test_a_secret_is_hidden_in_json_whatever_of_it_is_escaped(escaped: str) -> None:
+    world = World(lambda _request: reply(400, f'{{"password": "p{escaped}w"}}'.encode()))
+    conversation = world.conversation()
+    world.run(conversation.keep_secret("pü&w"))
+    with pytest.raises(RejectedError) as caught:
+        world.run(conversation.call(contract.history()))
+    assert caught.value.excerpt == '{"password": "***"}'
 
 
 @pytest.mark.parametrize(
