@@ -111,8 +111,12 @@ class _Comparison:
         )
 
     def _opened(self) -> Iterator[Finding]:
+        """The new ones, each once: two entries may be odd in the same way, or a job be listed twice."""
+        once: dict[FindingKey, Finding] = {}
         for finding in self.found:
-            if finding.key not in self.ledger.open_findings and finding.key not in self.ledger.told:
+            once.setdefault(finding.key, finding)
+        for key, finding in once.items():
+            if key not in self.ledger.open_findings and key not in self.ledger.told:
                 yield finding
 
     def _take_in_what_is_seen(self) -> None:

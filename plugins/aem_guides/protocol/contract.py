@@ -57,6 +57,8 @@ _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOU
 
 LONGEST_ID = 500
 """Characters: what is longer is no id, and no index of a database holds it."""
+_MOST_UNREADABLE = 20
+"""Entries of a history that cannot be read of which each is told."""
 _LONGEST_ETA_SECONDS = 365 * 86400.0
 """A year: no job lasts longer, and clocks can still be asked what time it will be then."""
 
@@ -285,6 +287,8 @@ def _read_history(reply: Reply) -> History:
             jobs.append(read_job(entry))
         except ShapeError as error:
             unreadable.append(f"entry {index}: {error}")
+    if (more := len(unreadable) - _MOST_UNREADABLE) > 0:
+        unreadable[_MOST_UNREADABLE:] = [f"and {more:,} more entries"]
     return History(tuple(jobs), tuple(unreadable), instance_time(reply))
 
 

@@ -106,6 +106,14 @@ def test_whatever_a_job_tells_the_ledger_takes_it_and_finds_it_again(
     ledger.open_findings(INSTANCE)
 
 
+def test_entries_that_cannot_be_read_hold_up_no_reconciliation_however_alike_they_are(ledger: Ledger) -> None:
+    odd = tuple(f"entry {index}: a job is not a JSON object" for index in range(3))
+    for at in (next(TIMES), next(TIMES)):
+        apply(ledger, snapshot(job("a"), unreadable=odd, at=at))
+    told = [found.finding.text for found in ledger.open_findings(INSTANCE)]
+    assert sum("is not a JSON object" in text for text in told) == 1
+
+
 def test_two_long_ids_that_begin_alike_stay_two_jobs(ledger: Ledger) -> None:
     apply(ledger, snapshot(job("a" * 3_000 + "1"), job("a" * 3_000 + "2")))
     with ledger.begin("test") as connection:

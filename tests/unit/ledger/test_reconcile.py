@@ -214,6 +214,14 @@ def test_an_entry_that_cannot_be_read_is_reported_and_the_others_are_used() -> N
     assert not reconcile(moved, after(LedgerView(), shown, result), POLICY).opened
 
 
+def test_entries_that_are_odd_in_the_same_way_are_one_finding() -> None:
+    shown = snapshot(
+        job("a"), unreadable=("entry 1: a job is not a JSON object", "entry 2: a job is not a JSON object")
+    )
+    opened = [finding.key for finding in reconcile(shown, LedgerView(), POLICY).opened]
+    assert len(opened) == len(set(opened))
+
+
 def test_a_resume_under_the_same_id_is_counted_and_its_old_archive_forgotten() -> None:
     known = ours(job("a", "FAILED"), archive_uri="file:///a", resumes=1)
     result = reconcile(snapshot(job("a", "RUNNING", start=NOW - MINUTE), runs=RUNNING), view(known), POLICY)

@@ -220,6 +220,12 @@ def test_an_entry_that_cannot_be_read_costs_that_entry_alone() -> None:
     assert len(history.unreadable) == 3
 
 
+def test_of_very_many_entries_that_cannot_be_read_the_first_are_told_and_the_others_counted() -> None:
+    history = contract.history().read(reply({"executionHistory": [None] * 1_020}))
+    assert len(history.unreadable) == 21
+    assert history.unreadable[-1] == "and 1,000 more entries"
+
+
 TEXTS = st.text(st.characters(), max_size=40) | st.sampled_from(["\x00", "\ud83d", "RUNNING", "SUCCESS", "9" * 30])
 NUMBERS = st.integers(-(10**60), 10**60) | st.floats() | st.sampled_from([2**31, 2**63 - 1, 2**63, 1e308])
 VALUES: st.SearchStrategy[object] = st.recursive(
