@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
-from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, ZipLimits, check_zip
+from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits, check_zip
 from aem_guides.archive_names import UnusedNames, entry_name
 from aem_guides.archive_storage import storage_errors
 from aem_guides.protocol.procedures.parts import ArchivePart
@@ -53,7 +53,8 @@ def fetch_archive(
         # It has no name: a process that is killed leaves nothing behind. Nor a buffer that a full disk keeps back.
         file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed right below
     with file:
-        receiver = _Receiver(_DigestingOutput(file, lambda: storage_errors(doing, folder)), dated)
+        output = _DigestingOutput(file, lambda: storage_errors(doing, folder))
+        receiver = _Receiver(output, dated, limits.largest_uncompressed)
         try:
             source.download_logs(processing_id, receiver.take)
         finally:
@@ -67,9 +68,11 @@ def fetch_archive(
 class _Receiver:
     """Writes what a download hands on, the ZIP as it is or the named files packed into one, and digests it."""
 
-    def __init__(self, output: _DigestingOutput, dated: datetime) -> None:
+    def __init__(self, output: _DigestingOutput, dated: datetime, largest: int) -> None:
         self._output = output
         self._dated = dated
+        self._largest = largest
+        self._received = 0
         self._pack: zipfile.ZipFile | None = None
         self._entry: IO[bytes] | None = None
         self._file: tuple[int, str] | None = None
@@ -88,6 +91,13 @@ class _Receiver:
         return self._output.digest.hexdigest()
 
     def take(self, part: ArchivePart) -> None:
+        """Raises RefusedArchiveError where more comes than an archive may unpack to: it may never end."""
+        self._received += len(part.block)
+        if self._received > self._largest:
+            raise RefusedArchiveError(
+                f"The download did not end within {self._largest:,} bytes, and was broken off. Look at the job's log "
+                "on the instance."
+            )
         if (part.name is None) == self.is_packing and self.size + len(self._names):
             raise DamagedArchiveError("The download went over from a ZIP to single log files, or back, on the way.")
         if part.name is None:

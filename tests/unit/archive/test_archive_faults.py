@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import struct
 import zipfile
@@ -12,7 +13,15 @@ from pathlib import Path
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive import ArchiveCondition, RefusedArchiveError, ZipLimits, find_archive, verify_archive
+from aem_guides.archive import (
+    ArchiveCondition,
+    Provenance,
+    RefusedArchiveError,
+    ZipLimits,
+    find_archive,
+    store_archive,
+    verify_archive,
+)
 from aem_guides.archive_check import DamagedArchiveError, check_zip
 from aem_guides.protocol.errors import (
     ArchiveError,
@@ -177,6 +186,31 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_whatever_its_
     content = a_zip(method=zipfile.ZIP_STORED)
     with pytest.raises(RefusedArchiveError, match="ZIP bomb"):
         check_zip(io.BytesIO(content), len(content), ZipLimits(largest_uncompressed=1000), packed_here=False)
+
+
+@pytest.mark.parametrize("as_parts", [lambda content: as_zip(content), lambda content: as_files(("/a.log", content))])
+def test_a_download_that_does_not_end_is_broken_off(
+    folder: ObjectStoragePath, as_parts: Callable[[bytes], list[ArchivePart | Exception]]
+) -> None:
+    handed_on: list[int] = []
+
+    class Endless:
+        def download_logs(self, processing_id: str, consume: Callable[[ArchivePart], None]) -> None:
+            for part in itertools.cycle(as_parts(b"PK\x03\x04" * 1024)):
+                assert isinstance(part, ArchivePart)
+                handed_on.append(len(part.block))
+                consume(part)
+
+    with pytest.raises(RefusedArchiveError, match="did not end within 100,000 bytes"):
+        store_archive(
+            Endless(),
+            Provenance("author", a_job()),
+            folder,
+            wait=lambda _seconds: None,
+            limits=ZipLimits(largest_uncompressed=100_000),
+        )
+    assert sum(handed_on) < 110_000
+    assert visible(folder) == []
 
 
 def test_a_log_of_one_line_repeated_is_no_bomb_when_it_came_line_by_line(folder: ObjectStoragePath) -> None:
