@@ -81,6 +81,15 @@ def test_failed_looks_are_no_failed_job(trouble: Reply | TransportFailure) -> No
     assert len(instance.notices(Level.WARNING)) < 200
 
 
+def test_the_end_of_another_job_is_not_taken_for_that_of_this_one() -> None:
+    other: JsonObject = {**a_job("SUCCESS"), "processingId": "q"}
+    shown = Instance(lambda _s: reply(200, other), history=[a_job("RUNNING"), other])
+    assert shown.follow(deadline_at=BEGAN + 1000).end is FollowEnd.DEADLINE
+    hidden = Instance(lambda _s: reply(200, other))
+    assert hidden.follow(deadline_at=BEGAN + 1000).end is FollowEnd.DEADLINE
+    assert "It tells of job q, and of p was asked" in hidden.notices(Level.WARNING)[0]
+
+
 def test_an_unknown_state_is_told_once_and_polled_on() -> None:
     instance = Instance(lambda s: reply(200, a_job("REINDEXING", int(s))) if s < 300 else reply(200, a_job("SUCCESS")))
     assert instance.follow().end is FollowEnd.ENDED

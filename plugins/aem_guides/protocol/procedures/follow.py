@@ -92,16 +92,28 @@ def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
     """The job by its status or, where that is refused, from the history; None where neither knows it.
 
     That it is not known takes a history that was read: an author that starts answers 404 to everything. Raises what a
-    call raises, and MalformedAnswerError where the history has nothing that can be read.
+    call raises, and MalformedAnswerError where the history has nothing that can be read, or the answer is of another
+    job, and the history does not show this one.
     """
+    call = contract.status(processing_id)
     try:
-        return (yield from talk.call(contract.status(processing_id)))
+        job = yield from talk.call(call)
     except RejectedError as refusal:
         history = yield from talk.call(contract.history())
         if history.unreadable and not history.jobs:
             hint = f"And of the history nothing can be read: {history.unreadable[0]}."
             raise MalformedAnswerError(refusal.request, refusal.status, refusal.excerpt, hint=hint) from None
         return next((job for job in history.jobs if job.processing_id == processing_id), None)
+    if job.processing_id.strip() == processing_id.strip():
+        return job
+    history = yield from talk.call(contract.history())
+    shown = next((job for job in history.jobs if job.processing_id == processing_id), None)
+    if shown is None:
+        hint = (
+            f"It tells of job {job.processing_id}, and of {processing_id} was asked: see what caches answers before it."
+        )
+        raise MalformedAnswerError(f"{call.endpoint} ({call.request.label})", 200, "", hint=hint)
+    return shown
 
 
 def find_job_patiently(talk: Conversation, processing_id: str) -> Steps[Job | None]:
