@@ -42,6 +42,6 @@ that holds the whole request, credentials and all), redirect_login, login_page, 
 wrong_shape, and those of `odd_answers`: odd_fields, odd_lines, charset, byte_order_mark, and of `endless`: trickle,
 trickle_headers, gzip_bomb, endless_body, broken_chunks; for logs shrink, repeat_page, ignore_limit, more_forever,
 huge_line, invalid_utf8; for download zip_crc, zip_truncated, zip_torn, zip_empty, zip_html, zip_traversal,
-zip_zero_entry, zip_bomb; for status and history unknown_state, lose_job; for start missing_id; for history
-history_lag, history_bad_entry.
+zip_zero_entry, zip_bomb, zip_odd (`odd_archives.Oddities`); for status and history unknown_state, lose_job; for start
+missing_id; for history history_lag, history_bad_entry.
 """

@@ -12,17 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emulator.content import safe_name
+from emulator.odd_archives import Oddities, falsify_crc, make_odd
 from emulator.store import read_lines
 
 _BLOCK = 1024 * 1024
 _BOMB_BLOCKS = 300
-_LOCAL_CRC, _CENTRAL_CRC = 14, 16
 _HTML = b"<!DOCTYPE html><html><body>Service is being restored</body></html>"
 
 
 @dataclass(frozen=True)
 class ArchiveOrder:
-    """What to pack: the first `lines` lines of a job's log and `padding` bytes that do not compress."""
+    """What to pack: the first `lines` lines of a job's log and `padding` bytes that do not compress.
+
+    `damage` is the kind of a fault, `oddities` what is odd about an archive that is whole.
+    """
 
     data: Path
     seq: int
@@ -31,6 +34,7 @@ class ArchiveOrder:
     padding: int
     stamp: int
     damage: str | None
+    oddities: Oddities
 
 
 def clear_temporary(data: Path) -> None:
@@ -50,6 +54,7 @@ def write_archive(order: ArchiveOrder) -> Path:
     elif order.damage != "zip_empty":
         _pack(path, order)
         _damage(path, order.damage)
+        make_odd(path, order.oddities)
     return path
 
 
@@ -63,13 +68,18 @@ def _pack(path: Path, order: ArchiveOrder) -> None:
     def entry(name: str, compression: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
         info = zipfile.ZipInfo(name, (stamp.year, stamp.month, stamp.day, stamp.hour, stamp.minute, stamp.second))
         info.compress_type = compression
+        info.filename = name  # as it is, a NUL and all that follows it too
         return info
 
     log_name = "../../x.log" if order.damage == "zip_traversal" else f"{safe_name(order.processing_id)}.log"
+    log_name, *more_names = order.oddities.names or (log_name,)
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open(entry(log_name), "w", force_zip64=True) as log:
             for line in read_lines(order.data, order.seq, order.lines):
                 log.write(line.encode() + b"\n")
+        for number, name in enumerate(more_names, 1):
+            archive.NameToInfo.clear()  # where names are equal, zipfile would warn
+            archive.writestr(entry(name), f"entry {number}\n")
         if order.padding:
             noise = random.Random(order.seq)  # noqa: S311  # noise that is the same each time
             with archive.open(entry("padding.bin", zipfile.ZIP_STORED), "w", force_zip64=True) as padding:
@@ -85,6 +95,9 @@ def _pack(path: Path, order: ArchiveOrder) -> None:
 
 def _damage(path: Path, damage: str | None) -> None:
     """Cut the file short, blank a part of its middle, or falsify the checksum of its first entry."""
+    if damage == "zip_crc":
+        falsify_crc(path, 0)
+        return
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         directory = archive.start_dir
@@ -95,9 +108,3 @@ def _damage(path: Path, damage: str | None) -> None:
             case "zip_torn":
                 file.seek(directory // 2)
                 file.write(bytes(size - directory // 2))
-            case "zip_crc":
-                for place in (_LOCAL_CRC, directory + _CENTRAL_CRC):
-                    file.seek(place)
-                    byte = file.read(1)
-                    file.seek(place)
-                    file.write(bytes([byte[0] ^ 0xFF]))

@@ -15,6 +15,7 @@ from emulator.checks import BadInputError, check_choice, check_kind, check_least
 from emulator.clock import Clock
 from emulator.endless import ENDLESS_FAULTS, endless
 from emulator.odd_answers import ODD_FAULTS, check_odd, made_odd
+from emulator.odd_archives import ODD_ZIP, check_odd_zip
 from emulator.transport import ResetResponse, SlowResponse, TornResponse, clean_up, until_client_leaves, whole_body
 
 ENDPOINTS = (
@@ -61,6 +62,7 @@ ZIP_MODES = {
     "traversal": "zip_traversal",
     "zero_byte_entry": "zip_zero_entry",
     "bomb": "zip_bomb",
+    "odd": ODD_ZIP,
 }
 ZIP_FAULTS = tuple(ZIP_MODES.values())
 _CONTENT_FAULTS = {
@@ -92,7 +94,8 @@ class Fault:
 
     `acted` tells for `status` and `echo` whether the request is carried out before the answer; `status`, `body` and
     `headers` are that answer, whose body `echo` replaces by the request itself; `seconds` belongs to `delay`,
-    `slow_body` and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields` and `odd_lines`.
+    `slow_body` and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields`, `odd_lines`
+    and `zip_odd`.
     """
 
     endpoint: str
@@ -135,6 +138,7 @@ class Fault:
         if fault.status > 599:
             raise BadInputError("status", fault.status, "Give a status between 200 and 599.")
         check_odd(fault.kind, fault.body, fault.word)
+        check_odd_zip(fault.kind, fault.body)
         if not all(isinstance(value, str) and value.isascii() for value in (*fault.headers, *fault.headers.values())):
             raise BadInputError("headers", fault.headers, "Give names and values as ASCII strings.")
         return fault

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from emulator.archives import ArchiveOrder, write_archive
 from emulator.engine import Engine, Refusal
 from emulator.faults import LOG_FAULTS, ZIP_FAULTS, Faults
+from emulator.odd_archives import ODD_ZIP, Oddities
 from emulator.queries import in_blocks, number, text
 from emulator.store import JobRecord, Store
 
@@ -73,6 +74,7 @@ class LogRoutes:
             padding=folder.zip_padding_bytes if folder else 0,
             stamp=job.completed or job.started,
             damage=fault.kind if fault else None,
+            oddities=Oddities.from_json(fault.body) if fault and fault.kind == ODD_ZIP else Oddities(),
         )
         file = await asyncio.to_thread(write_archive, order)
         return FileResponse(file, media_type="application/zip", background=BackgroundTask(os.unlink, file))

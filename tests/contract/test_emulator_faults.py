@@ -16,6 +16,8 @@ from emulator.faults import ANSWER_FAULTS, KINDS, LOG_FAULTS, ZIP_FAULTS
 from tests.contract.conftest import PROCESS, Instance
 from tests.support.emulator import PASSWORD
 
+ODD_NAMES = ["C:\\aem\\a\x00b.log", "/" + "x" * 60_000, "/" + "x" * 60_000]
+
 
 @pytest.fixture
 def done(instance: Instance) -> str:
@@ -154,7 +156,8 @@ def test_a_log_page_may_be_wrong(instance: Instance, done: str, kind: str) -> No
 
 @pytest.mark.parametrize("kind", ZIP_FAULTS)
 def test_an_archive_may_be_bad(instance: Instance, done: str, kind: str) -> None:
-    instance.emulator.fault("download", kind)
+    odd = json.dumps({"names": ODD_NAMES, "behind": "\r\n", "wrong_crc": 2})
+    instance.emulator.fault("download", kind, body=odd if kind == "zip_odd" else "")
     content = instance.ask("logs/download", done).content
     match kind:
         case "zip_crc":
@@ -175,6 +178,15 @@ def test_an_archive_may_be_bad(instance: Instance, done: str, kind: str) -> None
         case "zip_bomb":
             bomb = zipfile.ZipFile(io.BytesIO(content)).getinfo("bomb.log")
             assert bomb.file_size > 500 * bomb.compress_size
+        case "zip_odd":
+            assert content.endswith(b"\r\n")
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                assert [entry.orig_filename for entry in archive.infolist()] == ODD_NAMES
+                log, second, third = archive.infolist()
+                assert archive.read(log).decode().split("\n")[:-1] == instance.emulator.log_lines(done)
+                assert archive.read(second) == b"entry 1\n"
+                with pytest.raises(zipfile.BadZipFile, match="CRC"):
+                    archive.read(third)
     with zipfile.ZipFile(io.BytesIO(instance.ask("logs/download", done).content)) as archive:
         assert archive.testzip() is None
 

@@ -55,6 +55,13 @@ def test_secrets_of_clients_are_not_shown() -> None:
         ({"endpoint": "start", "kind": "status", "headers": {"Retry-After": 5}}, "headers"),
         ({"endpoint": "start", "kind": "status", "struck": 1}, "struck"),
         ({"endpoint": "download", "kind": "bad_zip", "mode": "soggy"}, "mode"),
+        ({"endpoint": "download", "kind": "zip_odd"}, "body"),
+        ({"endpoint": "download", "kind": "zip_odd", "body": '{"nams": []}'}, "body"),
+        ({"endpoint": "download", "kind": "zip_odd", "body": '{"names": [""]}'}, "names"),
+        ({"endpoint": "download", "kind": "zip_odd", "body": '{"names": ["\\ud83d"]}'}, "names"),
+        ({"endpoint": "download", "kind": "zip_odd", "body": '{"behind": 7}'}, "behind"),
+        ({"endpoint": "download", "kind": "zip_odd", "body": '{"wrong_crc": 1}'}, "wrong_crc"),
+        ({"endpoint": "download", "kind": "zip_odd", "body": '{"wrong_crc": true}'}, "wrong_crc"),
     ],
 )
 def test_a_wrong_fault_is_refused(wrong: dict[str, object], field: str) -> None:
