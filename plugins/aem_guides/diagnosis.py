@@ -92,7 +92,7 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
     if isinstance(error, UnreachableError):
         where = "the identity service" if of_identity_service else settings.base_url
         diagnosis.wrong(f"Not reached: {where}. {error.reason}")
-    elif of_identity_service and isinstance(error, AuthenticationError) and error.status < 400:
+    elif of_identity_service and isinstance(error, AuthenticationError) and (error.status < 400 or error.status == 404):
         diagnosis.wrong(f"No answer of the identity service: {error}")
     elif of_identity_service:
         diagnosis.wrong(f"Refused by the identity service: {_login(settings.credentials)}. {_sentence(error)}")

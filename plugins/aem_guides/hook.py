@@ -168,8 +168,8 @@ class AemGuidesHook(InstanceApi, HttpHook):
             case Wait(seconds, why):
                 self.log.debug("Waiting %.1f s: %s", seconds, why)
                 bodies.surroundings().sleep(seconds)
-            case Authorize(refused):
-                return self._authorize(refused)
+            case Authorize(talk, refused):
+                return self._authorize(talk, refused)
             case Emit(item):
                 consume(item)
             case Mask(secret):
@@ -224,15 +224,15 @@ class AemGuidesHook(InstanceApi, HttpHook):
             self._response.close()
         self._response = None
 
-    def _authorize(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
+    def _authorize(self, talk: Conversation, refused: Mapping[str, str] | None) -> Mapping[str, str]:
         credentials = self.settings.credentials
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), bodies.surroundings().now())
+            claim = self._vault.claim(credentials.identity, bodies.token_in(refused), talk.now(), talk.is_hurried)
             if claim.is_buyer:
-                with self._vault.settling(credentials.identity, claim) as settle:
-                    settle(self.drive(credentials.obtain(self.talk)))
+                with self._vault.settling(claim) as settle:
+                    settle(self.drive(credentials.obtain(talk)))
             with contextlib.suppress(AbandonedPurchaseError):
                 return bearer(claim.outcome.result())
 
@@ -324,8 +324,8 @@ class AemGuidesAsyncHook(HttpAsyncHook):
                 return await self._read()
             case Wait(seconds, _):
                 await bodies.surroundings().asleep(seconds)
-            case Authorize(refused):
-                return await self._authorize(refused)
+            case Authorize(talk, refused):
+                return await self._authorize(talk, refused)
             case Emit(item):
                 consumed = consume(item)
                 if asyncio.iscoroutine(consumed):
@@ -387,14 +387,14 @@ class AemGuidesAsyncHook(HttpAsyncHook):
             self._response.close()
             self._response = None
 
-    async def _authorize(self, refused: Mapping[str, str] | None) -> Mapping[str, str]:
+    async def _authorize(self, talk: Conversation, refused: Mapping[str, str] | None) -> Mapping[str, str]:
         credentials = (await self.settings()).credentials
         if not bodies.is_renewable(credentials):
             return credentials.headers()
         while True:
-            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), bodies.surroundings().now())
+            claim = _VAULT.claim(credentials.identity, bodies.token_in(refused), talk.now(), talk.is_hurried)
             if claim.is_buyer:
-                with _VAULT.settling(credentials.identity, claim) as settle:
-                    settle(await self.drive(credentials.obtain(await self.talk())))
+                with _VAULT.settling(claim) as settle:
+                    settle(await self.drive(credentials.obtain(talk)))
             with contextlib.suppress(AbandonedPurchaseError):
                 return bearer(await asyncio.wrap_future(claim.outcome))

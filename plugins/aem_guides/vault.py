@@ -21,8 +21,10 @@ class AbandonedPurchaseError(Exception):
 class Claim:
     """Somebody's claim to a token: `outcome` has it, or will. `is_buyer`: the one who has to buy it."""
 
+    key: str
     outcome: Future[AccessToken]
     is_buyer: bool
+    is_hurried: bool = False
 
 
 class TokenVault:
@@ -31,29 +33,29 @@ class TokenVault:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tokens: dict[str, AccessToken] = {}
-        self._purchases: dict[str, Future[AccessToken]] = {}
+        self._purchases: dict[tuple[str, bool], Future[AccessToken]] = {}
 
-    def claim(self, identity: str, refused: str | None, now: float) -> Claim:
+    def claim(self, identity: str, refused: str | None, now: float, is_hurried: bool = False) -> Claim:
         """The kept token, unless it ends soon or is `refused`, which the instance has just turned down.
 
         Without one, the first who comes is to buy it; all who come until it is settled share what becomes of it, a
-        failure too.
+        failure too. Who is in a hurry shares with such alone: the others' purchase may wait between its tries.
         """
         key = _key(identity)
         with self._lock:
             kept = self._tokens.get(key)
             if kept is not None and kept.is_fresh(now) and kept.value != refused:
-                return Claim(_settled(kept), is_buyer=False)
-            under_way = self._purchases.get(key)
+                return Claim(key, _settled(kept), is_buyer=False)
+            under_way = self._purchases.get((key, is_hurried))
             if under_way is not None:
-                return Claim(under_way, is_buyer=False)
+                return Claim(key, under_way, is_buyer=False)
             purchase: Future[AccessToken] = Future()
-            self._purchases[key] = purchase
+            self._purchases[key, is_hurried] = purchase
             purchase.set_running_or_notify_cancel()  # one who gives up waiting must not cancel it for the others
-            return Claim(purchase, is_buyer=True)
+            return Claim(key, purchase, is_buyer=True, is_hurried=is_hurried)
 
     @contextmanager
-    def settling(self, identity: str, claim: Claim) -> Iterator[Callable[[AccessToken], None]]:
+    def settling(self, claim: Claim) -> Iterator[Callable[[AccessToken], None]]:
         """Buy in this block, and hand the token to what it yields. What fails is in the claim's outcome."""
         bought: list[AccessToken] = []
         error: BaseException = AbandonedPurchaseError()
@@ -63,9 +65,9 @@ class TokenVault:
             error = failure
         finally:
             with self._lock:
-                self._purchases.pop(_key(identity), None)
+                self._purchases.pop((claim.key, claim.is_hurried), None)
                 if bought:
-                    self._tokens[_key(identity)] = bought[0]
+                    self._tokens[claim.key] = bought[0]
             if bought:
                 claim.outcome.set_result(bought[0])
             else:

@@ -226,10 +226,11 @@ def test_a_web_page_instead_of_the_instance_is_not_told_as_a_refusal(
     assert "the fields login and password" in told
 
 
+@pytest.mark.parametrize(("kind", "more"), [("login_page", {}), ("status", {"status": 404})])
 def test_a_web_page_instead_of_the_identity_service_names_its_field(
-    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, more: dict[str, object]
 ) -> None:
-    emulator.fault("token_oauth", "login_page")
+    emulator.fault("token_oauth", kind, **more)
     passed, told = pressed(monkeypatch, as_json("oauth", emulator))
     assert not passed
     assert "Refused" not in told

@@ -13,10 +13,17 @@ from aem_guides import hook as hook_module
 from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
-from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, ScopeError
+from aem_guides.protocol.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    MalformedAnswerError,
+    ScopeError,
+    UnavailableError,
+)
 from aem_guides.protocol.steps import Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
 from aem_guides.vault import TokenVault
+from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.keys import PRIVATE_KEY, key_pair
@@ -158,6 +165,59 @@ def test_many_whose_login_is_refused_at_once_send_one_request_and_all_are_told(
     emulator.fault("token_oauth", "delay", seconds=3)
     before = len(emulator.requests("token_oauth"))
     assert [type(error) for error in at_once(body, 4)] == [AuthenticationError] * 4
+    assert len(emulator.requests("token_oauth")) == before + 1
+
+
+@pytest.mark.parametrize("body", [SyncBody(), AsyncBody()], ids=["blocking", "asynchronous"])
+def test_a_cancel_buys_its_token_with_one_request_and_waits_behind_no_retry(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Body
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
+    emulator.fault("token_oauth", "status", count=None, headers={"Retry-After": "120"})
+    before = len(emulator.requests("token_oauth"))
+    with pytest.raises(UnavailableError) as caught:
+        body.drive(lambda talk: talk.without_retries().call(contract.cancel("a")))
+    assert len(emulator.requests("token_oauth")) == before + 1
+    assert (caught.value.attempts, caught.value.sent) == (1, False)
+
+
+@bodies
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"access_token": "canary\n"},
+        {"access_token": "canary \x00"},
+        {"access_token": "canary \ud83d"},
+        {"access_token": "canary" * 50_000},
+        {"access_token": 5},
+        {"access_token": None},
+        {"access_token": ["canary"]},
+        {"expires_in": None},
+        {"expires_in": -(10**400)},
+        {"expires_in": {"canary": 1}},
+    ],
+    ids=lambda odd: repr(odd)[:40],
+)
+def test_a_token_or_life_that_cannot_be_meant_is_an_error_that_shows_neither(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None], odd: dict[str, object]
+) -> None:
+    for made, endpoint in ((oauth, "token_oauth"), (service, "token_jwt")):
+        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", made(emulator))
+        emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps(odd))
+        with pytest.raises(MalformedAnswerError, match="holds no access token with a life") as caught:
+            body()
+        assert "canary" not in str(caught.value)
+
+
+@bodies
+def test_a_life_beyond_all_measure_is_a_long_one(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
+    emulator.fault("token_oauth", "odd_fields", body=json.dumps({"expires_in": 10**400}))
+    before = len(emulator.requests("token_oauth"))
+    body()
+    body()
     assert len(emulator.requests("token_oauth")) == before + 1
 
 

@@ -24,13 +24,13 @@ def settings_of(**extra: object) -> object:
 
 def vault_with(token: AccessToken, identity: str = "me") -> TokenVault:
     vault = TokenVault()
-    buy(vault, vault.claim(identity, None, NOW), token, identity)
+    buy(vault, vault.claim(identity, None, NOW), token)
     return vault
 
 
-def buy(vault: TokenVault, claim: Claim, token: AccessToken, identity: str = "me") -> None:
+def buy(vault: TokenVault, claim: Claim, token: AccessToken) -> None:
     assert claim.is_buyer
-    with vault.settling(identity, claim) as settle:
+    with vault.settling(claim) as settle:
         settle(token)
 
 
@@ -59,7 +59,7 @@ def test_all_who_come_while_a_token_is_bought_get_that_token() -> None:
 def test_all_who_come_while_a_purchase_fails_share_the_failure_and_the_next_buys_again() -> None:
     vault = TokenVault()
     first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
-    with vault.settling("me", first):
+    with vault.settling(first):
         raise AuthenticationError("POST token", 401, "")
     for claim in (first, second):
         with pytest.raises(AuthenticationError):
@@ -67,12 +67,25 @@ def test_all_who_come_while_a_purchase_fails_share_the_failure_and_the_next_buys
     assert vault.claim("me", None, NOW).is_buyer
 
 
+def test_who_is_in_a_hurry_does_not_wait_for_a_purchase_that_may_be_tried_again() -> None:
+    vault = TokenVault()
+    patient = vault.claim("me", None, NOW)
+    first, second = vault.claim("me", None, NOW, is_hurried=True), vault.claim("me", None, NOW, is_hurried=True)
+    assert not second.is_buyer
+    buy(vault, first, AccessToken("hurried", NOW, NOW + 3600))
+    assert second.outcome.result().value == "hurried"
+    assert not patient.outcome.done()
+    assert vault.claim("me", None, NOW).outcome.result().value == "hurried"
+    buy(vault, patient, AccessToken("patient", NOW, NOW + 3600))
+    assert vault.claim("me", None, NOW, is_hurried=True).outcome.result().value == "patient"
+
+
 def test_one_who_waited_takes_over_when_the_buyer_is_stopped() -> None:
     vault = TokenVault()
     first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
 
     def stopped() -> None:
-        with vault.settling("me", first):
+        with vault.settling(first):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

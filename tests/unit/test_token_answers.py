@@ -11,6 +11,7 @@ from aem_guides.protocol.errors import (
     AuthenticationError,
     MalformedAnswerError,
     RejectedError,
+    Retry,
     ScopeError,
     UnavailableError,
 )
@@ -105,6 +106,22 @@ def test_a_scope_that_is_not_granted_is_told_even_where_the_answer_is_long() -> 
     answer = reply(400, {"padding": "client " * 200, "error": "invalid_scope"})
     world = World(lambda _request: answer)
     with pytest.raises(ScopeError, match="check scopes"):
+        world.run(CLIENT.obtain(world.conversation()))
+
+
+def test_an_answer_about_scopes_that_names_no_error_is_about_scopes() -> None:
+    world = World(lambda _request: reply(403, {"title": "missing scope"}, content_type="application/problem+json"))
+    with pytest.raises(ScopeError, match="check scopes"):
+        world.run(CLIENT.obtain(world.conversation()))
+
+
+def test_an_identity_service_that_is_not_there_is_not_taken_for_an_instance_that_lacks_something() -> None:
+    world = World(lambda _request: reply(404, b"<h1>Not found</h1>"))
+    with pytest.raises(AuthenticationError, match=r"not the identity service that answers: .*ims_url") as caught:
+        world.run(CLIENT.obtain(world.conversation()))
+    assert caught.value.retry is Retry.BRIEFLY
+    world = World(lambda _request: reply(404, {"error": "invalid_client"}))
+    with pytest.raises(AuthenticationError, match="client_id and client_secret"):
         world.run(CLIENT.obtain(world.conversation()))
 
 

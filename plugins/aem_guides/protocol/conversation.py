@@ -71,7 +71,7 @@ _WEB_PAGE = (
     "Check the field host."
 )
 _NO_PERMISSION = "Or the user may lack the permission for this."
-_WORKED_BEFORE = "The same credentials were accepted before in this run: the instance may be restarting."
+_WORKED_BEFORE = "The same credentials were accepted before in this run: the {who} may be restarting."
 _HIBERNATED = (
     "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console, to which its page in a browser leads."
 )
@@ -139,6 +139,11 @@ class Conversation:
         hurried.retries = replace(self.retries, attempts=1)
         return hurried
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether each request is sent once."""
+        return self.retries.attempts == 1
+
     def now(self) -> float:
         """Our own clock, in seconds since the epoch."""
         return self.surroundings.now()
@@ -199,7 +204,12 @@ class Conversation:
             yield Mask(secret)
 
     def _authorize(self, refused: Mapping[str, str] | None) -> Steps[Mapping[str, str]]:
-        headers = cast("Mapping[str, str]", (yield Authorize(refused)))
+        """Header fields that log in. What it raises tells that the request they are for was not acted on."""
+        try:
+            headers = cast("Mapping[str, str]", (yield Authorize(self, refused)))
+        except AemGuidesError as error:
+            error.sent = False
+            raise
         for value in headers.values():
             yield from self.keep_secret(value.rpartition(" ")[2])
         return headers
@@ -245,7 +255,7 @@ class Conversation:
             return read
         refusal = self._refusal(label, answer, self._excerpt(answer), attempt)
         refusal = call.explain(refusal, answer) if call.explain else refusal
-        raise self._in_mid_run(refusal) if not call.request.is_elsewhere else refusal
+        raise self._in_mid_run(refusal, "identity service" if call.request.is_elsewhere else "instance")
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
@@ -279,12 +289,12 @@ class Conversation:
             return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after, hint=cause)
         return RejectedError(label, status, excerpt, attempts=attempts)
 
-    def _in_mid_run(self, refusal: AnswerError) -> AnswerError:
+    def _in_mid_run(self, refusal: AnswerError, who: str) -> AnswerError:
         """The refusal, as one that passes where the credentials were accepted before; no scope comes by waiting."""
         if not self._learned.accepted_before or isinstance(refusal, ScopeError):
             return refusal
         if isinstance(refusal, AuthenticationError):
-            refusal.args = (f"{refusal} {_WORKED_BEFORE}",)
+            refusal.args = (f"{refusal} {_WORKED_BEFORE.format(who=who)}",)
         if isinstance(refusal, AuthenticationError | NotFoundError):
             refusal.retry = Retry.USEFUL
         return refusal

@@ -18,9 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from aem_guides.protocol.limits import LARGEST_ANSWER
+
+if TYPE_CHECKING:
+    from aem_guides.protocol.conversation import Conversation
 
 T = TypeVar("T")
 
@@ -88,8 +91,12 @@ class Wait:
 
 @dataclass(frozen=True)
 class Authorize:
-    """Ask for credentials; `refused` are header fields that the instance has just turned down."""
+    """Ask for credentials; `refused` are header fields that the instance has just turned down.
 
+    Where a token has to be bought, that is done in the conversation `talk`: who is in a hurry waits behind no retry.
+    """
+
+    talk: Conversation
     refused: Mapping[str, str] | None = None
 
 

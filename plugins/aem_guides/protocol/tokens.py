@@ -24,6 +24,7 @@ from aem_guides.protocol.errors import (
     AuthenticationError,
     ConfigurationError,
     MalformedAnswerError,
+    NotFoundError,
     RejectedError,
     ScopeError,
 )
@@ -293,6 +294,15 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
     if reply.status < 400:
         return AuthenticationError(refusal.request, refusal.status, "", attempts=refusal.attempts, hint=_NO_SERVICE)
     error, description = _complaint(reply)
+    if isinstance(refusal, NotFoundError) and not error:
+        # Not as NotFoundError: whoever asked the instance for something would take that for missing.
+        nobody = AuthenticationError(
+            refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=_NO_SERVICE
+        )
+        nobody.retry = refusal.retry
+        return nobody
+    if isinstance(refusal, ScopeError) and not error:
+        error = "invalid_scope"
     kind = ScopeError if error == "invalid_scope" else AuthenticationError
     told = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
     hint = remedies.get(error) or next(told, _REFUSED)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar, cast
 
 from aem_guides.protocol.conversation import Conversation, RetrySettings
+from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.steps import (
     Answer,
     Authorize,
@@ -48,6 +49,8 @@ class World:
     clock: float = 1_750_000_000.0
     random: float = 0.5
     logins: list[Mapping[str, str]] = field(default_factory=lambda: [LOGIN])
+    login_error: AemGuidesError | None = None
+    after_wait: Callable[[], object] = lambda: None
     sent: list[HttpRequest] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     emitted: list[object] = field(default_factory=list)
@@ -66,11 +69,17 @@ class World:
         return Conversation(surroundings, retries=retries, secrets=("s3cret",))
 
     def run(self, steps: Steps[T]) -> T:
-        """Carry a generator out."""
+        """Carry a generator out; `login_error` is raised in it, as the bodies do, where it asks for credentials."""
         answer: Answer = None
+        error: AemGuidesError | None = None
         try:
             while True:
-                answer = self._act(steps.send(answer))
+                step = steps.send(answer) if error is None else steps.throw(error)
+                error = None
+                try:
+                    answer = self._act(step)
+                except AemGuidesError as raised:
+                    error, answer = raised, None
         except StopIteration as end:
             return cast("T", end.value)
 
@@ -82,7 +91,10 @@ class World:
             case Wait():
                 self.waits.append(step)
                 self.clock += step.seconds
-            case Authorize(refused):
+                self.after_wait()
+            case Authorize(_, refused):
+                if self.login_error is not None:
+                    raise self.login_error
                 return self.logins[0] if refused is None or len(self.logins) == 1 else self.logins[1]
             case Emit(item):
                 self.emitted.append(item)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import (
+    AemGuidesError,
     AuthenticationError,
     MalformedAnswerError,
     RejectedError,
@@ -21,7 +22,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import History, ProcessingRequest
 from aem_guides.protocol.procedures.start import StartPolicy, start_once
-from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from aem_guides.protocol.steps import Authorize, HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import LOGIN, World, in_turn, reply
 
 HISTORY: dict[str, list[object]] = {"executionHistory": []}
@@ -144,6 +145,32 @@ def test_a_csrf_token_that_cannot_be_had_means_that_the_post_was_not_acted_on(
     with pytest.raises((UnavailableError, UnreachableError)) as caught:
         world.run(world.conversation(attempts=2).call(contract.start(REQUEST)))
     assert caught.value.sent is False
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        UnreachableError("POST token", "reset", sent=True, attempts=5),
+        UnavailableError("POST token", 503, ""),
+        MalformedAnswerError("POST token", 200, ""),
+        AuthenticationError("POST token", 400, ""),
+    ],
+)
+def test_a_login_that_cannot_be_had_means_that_the_request_was_not_acted_on(trouble: AemGuidesError) -> None:
+    world = World(in_turn([]), login_error=trouble)
+    with pytest.raises(type(trouble)) as caught:
+        world.run(world.conversation().call(contract.start(REQUEST)))
+    assert caught.value is trouble
+    assert trouble.sent is False
+
+
+def test_a_login_is_asked_for_in_the_same_haste_as_the_request() -> None:
+    talk = World(in_turn([])).conversation()
+    for asking, is_hurried in ((talk, False), (talk.without_retries(), True)):
+        step = next(asking.call(contract.history()))
+        assert isinstance(step, Authorize)
+        assert step.talk is asking
+        assert step.talk.is_hurried is is_hurried
 
 
 def test_a_403_that_goes_on_after_the_token_is_an_authentication_error() -> None:

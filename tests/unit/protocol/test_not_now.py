@@ -26,7 +26,8 @@ from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, find_jo
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import MustWait, Started, StartPolicy, start_once
 from aem_guides.protocol.procedures.verify import verify_assets
-from aem_guides.protocol.steps import HttpRequest, Reply
+from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from aem_guides.protocol.tokens import OAuthCredentials
 from tests.unit.protocol.driving import Responder, World, in_turn, reply
 
 REQUEST = ProcessingRequest("/content/dam/a")
@@ -103,6 +104,33 @@ def test_a_conversation_learns_itself_that_its_login_works() -> None:
     with pytest.raises(AuthenticationError) as raised:
         world.run(conversation.call(contract.history()))
     assert raised.value.retry is Retry.USEFUL
+
+
+@pytest.mark.parametrize("answer", [reply(400), reply(401), reply(403, b"Forbidden"), reply(404), LOGIN_PAGE])
+def test_a_login_that_the_identity_service_refuses_passes_where_it_worked_before(answer: Reply) -> None:
+    world = World(lambda _request: answer)
+    client = OAuthCredentials("client", "cl1ent", ("openid",), "https://ims.example")
+    with pytest.raises(AuthenticationError) as first:
+        world.run(client.obtain(world.conversation()))
+    assert first.value.retry is (Retry.BRIEFLY if answer.status == 404 else Retry.POINTLESS)
+    with pytest.raises(AuthenticationError, match="the identity service may be restarting") as later:
+        world.run(client.obtain(mid_run(world)))
+    assert later.value.retry is Retry.USEFUL
+
+
+def test_a_start_for_which_no_token_can_be_bought_is_in_no_doubt_and_is_sent_once_one_can() -> None:
+    answers = by_path(history=[history()], process=[reply(200, {"processingId": "a"})])
+
+    def respond(request: HttpRequest) -> Reply | TransportFailure:
+        if request.target.endswith("/history") and world.login_error is None and not world.waits:
+            world.login_error = UnavailableError("POST token", 503, "")
+        return answers(request)
+
+    world = World(respond, after_wait=lambda: setattr(world, "login_error", None))
+    outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="run"))
+    assert isinstance(outcome, Started)
+    assert [request.method for request in world.sent] == ["GET", "GET", "POST"]
+    assert len(world.waits) == 1
 
 
 def test_a_missing_scope_does_not_come_by_waiting() -> None:
