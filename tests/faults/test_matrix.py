@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.steps import Steps
 from tests.support.emulator import PASSWORD, EmulatorProcess
+from tests.support.logins import JWT_SECRET, OAUTH_SECRET, TOKEN_SERVICES, connect_all, connection_for, forget_tokens
 
 ATTEMPTS = 3
 RETRIES = RetrySettings(attempts=ATTEMPTS, base_seconds=0.001, cap_seconds=0.002, retry_after_cap_seconds=0.005)
@@ -36,7 +38,8 @@ READ_TIMEOUT = 2.0
 SHORT_READ_TIMEOUT = 0.5
 """Where no call is ever answered, waiting longer shows nothing else."""
 
-HTML = f"<html>gateway, you are {PASSWORD}</html>"
+SECRETS = {"token_oauth": OAUTH_SECRET, "token_jwt": JWT_SECRET}
+HTML = f"<html>gateway, you are {PASSWORD} or {OAUTH_SECRET} or {JWT_SECRET}</html>"
 SCOPE = {"status": 403, "body": '{"title": "scope"}', "headers": {"Content-Type": "application/problem+json"}}
 
 JSON = {"Content-Type": "application/json"}
@@ -92,6 +95,8 @@ PLAIN: dict[str, type[AemGuidesError]] = {
     "login page": AuthenticationError,
     "HTML": AuthenticationError,
 }
+PLAIN_OF_TOKENS = PLAIN | dict.fromkeys(("400", "404", "409"), AuthenticationError)
+"""Whatever a token service refuses, the login is what fails: nothing that was asked of the instance is."""
 ENDPOINTS = (
     "start",
     "status",
@@ -104,10 +109,19 @@ ENDPOINTS = (
     "asset_status_start",
     "asset_status",
     "csrf",
+    *TOKEN_SERVICES,
 )
 NOT_REPEATED = {"start", "resume"}
 WRITES = {"start", "cancel", "resume", "asset_status_start"}
 Procedure = Callable[[Conversation], Steps[object]]
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use of an endpoint, over the connection that asks it."""
+
+    steps: Procedure
+    conn_id: str
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,7 @@ def expected(endpoint: str, fault: str, *, forever: bool) -> Expected:
     if fault == "403 CSRF":
         return Expected(AuthenticationError, 2) if forever and endpoint in WRITES else Expected(None)
     if fault in PLAIN:
-        return Expected(PLAIN[fault])
+        return Expected((PLAIN_OF_TOKENS if endpoint in TOKEN_SERVICES else PLAIN)[fault])
     if fault in MISSHAPEN:
         return _misshapen(endpoint, fault, attempts, forever=forever)
     if fault in HARMLESS:
@@ -176,14 +190,10 @@ class Jobs:
         return self.start(self.folder(rate=0.02))
 
 
-def connect(patch: pytest.MonkeyPatch, emulator: EmulatorProcess, read_timeout: float) -> None:
-    patch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=read_timeout, connect_timeout=5))
-
-
 @pytest.fixture(scope="module")
 def jobs(emulator: EmulatorProcess) -> Iterator[Jobs]:
     patch = pytest.MonkeyPatch()
-    connect(patch, emulator, READ_TIMEOUT)
+    connect_all(patch, emulator, read_timeout=READ_TIMEOUT, connect_timeout=5)
     emulator.settings(waiting_seconds=0.0, cancel_seconds=600.0, asset_status_seconds=0.0)
     yield Jobs(emulator)
     patch.undo()
@@ -200,8 +210,12 @@ def question(jobs: Jobs, ended_id: str) -> str:
         return hook.start_asset_status(ProcessingRequest("/content/dam/aurora/guides"))
 
 
+def use(endpoint: str, jobs: Jobs, ended_id: str, question: str) -> Use:
+    return Use(procedure(endpoint, jobs, ended_id, question), connection_for(endpoint))
+
+
 def procedure(endpoint: str, jobs: Jobs, ended_id: str, question: str) -> Procedure:
-    """One use of the endpoint, on a job in the right state."""
+    """One use of the endpoint, on a job in the right state; of a token service, a call that needs a token."""
     match endpoint:
         case "start":
             request = ProcessingRequest(jobs.folder())
@@ -222,19 +236,20 @@ def procedure(endpoint: str, jobs: Jobs, ended_id: str, question: str) -> Proced
         "asset_status_start": lambda talk: talk.call(contract.start_asset_status(("/content/dam/aurora",))),
         "asset_status": lambda talk: talk.call(contract.asset_status(question)),
         "csrf": lambda talk: talk.call(contract.csrf_token()),
+        **dict.fromkeys(TOKEN_SERVICES, lambda talk: talk.call(contract.history())),
     }
     return plain[endpoint]
 
 
-def blocking(wanted: Procedure) -> object:
-    with AemGuidesHook(retries=RETRIES) as hook:
-        return hook.drive(wanted(hook.talk))
+def blocking(wanted: Use) -> object:
+    with AemGuidesHook(wanted.conn_id, retries=RETRIES) as hook:
+        return hook.drive(wanted.steps(hook.talk))
 
 
-def asynchronous(wanted: Procedure) -> object:
+def asynchronous(wanted: Use) -> object:
     async def run() -> object:
-        async with AemGuidesAsyncHook(retries=RETRIES) as hook:
-            return await asyncio.wait_for(hook.drive(wanted(await hook.talk())), 30)
+        async with AemGuidesAsyncHook(wanted.conn_id, retries=RETRIES) as hook:
+            return await asyncio.wait_for(hook.drive(wanted.steps(await hook.talk())), 30)
 
     return asyncio.run(run())
 
@@ -247,7 +262,7 @@ class Outcome:
     more_jobs: int
 
 
-Body = Callable[[Procedure], object]
+Body = Callable[[Use], object]
 BODIES: tuple[Body, ...] = (blocking, asynchronous)
 
 
@@ -259,15 +274,16 @@ def set_fault(emulator: EmulatorProcess, endpoint: str, fault: str, *, forever: 
         emulator.post("/emulator/faults", {"endpoint": endpoint, "count": None if forever else 1, **FAULTS[fault]})
 
 
-def play(jobs: Jobs, body: Body, fault: str, *, forever: bool, uses: Mapping[str, Procedure]) -> dict[str, Outcome]:
+def play(jobs: Jobs, body: Body, fault: str, *, forever: bool, uses: Mapping[str, Use]) -> dict[str, Outcome]:
     """Set the fault at every endpoint that is used, and use them side by side; what comes out of each."""
     emulator = jobs.emulator
+    forget_tokens()
     before = len(emulator.jobs())
     for endpoint in uses:
         set_fault(emulator, endpoint, fault, forever=forever)
     try:
         with ThreadPoolExecutor(len(uses)) as pool:
-            played = {endpoint: pool.submit(body, use) for endpoint, use in uses.items()}
+            played = {endpoint: pool.submit(body, wanted) for endpoint, wanted in uses.items()}
     finally:
         emulator.delete("/emulator/faults")
         emulator.settings(csrf=False)
@@ -280,9 +296,10 @@ def timed_out(jobs: Jobs, ended_id: str, question: str) -> dict[tuple[Body, bool
     """The cells that wait for a time-out, all endpoints at once."""
     found = {}
     for body, forever in itertools.product(BODIES, (False, True)):
-        uses = {endpoint: procedure(endpoint, jobs, ended_id, question) for endpoint in ENDPOINTS}
+        uses = {endpoint: use(endpoint, jobs, ended_id, question) for endpoint in ENDPOINTS}
         with pytest.MonkeyPatch.context() as patch:
-            connect(patch, jobs.emulator, SHORT_READ_TIMEOUT if forever else READ_TIMEOUT)
+            read_timeout = SHORT_READ_TIMEOUT if forever else READ_TIMEOUT
+            connect_all(patch, jobs.emulator, read_timeout=read_timeout, connect_timeout=5)
             for endpoint, outcome in play(jobs, body, "time-out", forever=forever, uses=uses).items():
                 found[body, forever, endpoint] = outcome
     return found
@@ -305,15 +322,16 @@ def test_a_cell_of_the_matrix_is_as_stated(
     if fault == "time-out":
         outcome = request.getfixturevalue("timed_out")[body, forever, endpoint]
     else:
-        uses = {endpoint: procedure(endpoint, jobs, ended_id, question)}
+        uses = {endpoint: use(endpoint, jobs, ended_id, question)}
         outcome = play(jobs, body, fault, forever=forever, uses=uses)[endpoint]
     cell = expected(endpoint, fault, forever=forever)
     told = outcome.error
     assert type(told) is (type(None) if cell.error is None else cell.error)
     if told is not None:
-        assert PASSWORD not in str(told)
+        assert SECRETS.get(endpoint, PASSWORD) not in str(told)
         assert isinstance(told, UnreachableError | AnswerError)
         assert told.attempts == cell.attempts
+        assert told.sent is False or endpoint not in TOKEN_SERVICES
     assert outcome.more_jobs <= 1
 
 
@@ -327,9 +345,10 @@ def test_a_refused_connection_was_certainly_not_sent(
     endpoint: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wanted = procedure(endpoint, jobs, ended_id, question)
-    nobody = jobs.emulator.connection().replace(jobs.emulator.url, "http://127.0.0.1:9")
-    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", nobody)
+    wanted = use(endpoint, jobs, ended_id, question)
+    forget_tokens()
+    connection = f"AIRFLOW_CONN_{wanted.conn_id.upper()}"
+    monkeypatch.setenv(connection, os.environ[connection].replace(jobs.emulator.url, "http://127.0.0.1:9"))
     with pytest.raises(UnreachableError) as caught:
         body(wanted)
     assert (caught.value.sent, caught.value.attempts) == (False, ATTEMPTS)

@@ -16,6 +16,7 @@ from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.steps import Steps
 from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.emulator import EmulatorProcess
+from tests.support.logins import TOKEN_SERVICES, connect_all, connection_for, forget_tokens
 
 READ_TIMEOUT = 300.0
 MOST_MEMORY = 80 * 1024 * 1024
@@ -30,6 +31,7 @@ CALLS: dict[str, Callable[[Conversation], Steps[object]]] = {
     "start": lambda talk: talk.call(contract.start(ProcessingRequest("/content/dam/a"))),
     "cancel": lambda talk: talk.call(contract.cancel("a")),
     "resume": lambda talk: talk.call(contract.resume("a")),
+    **dict.fromkeys(TOKEN_SERVICES, lambda talk: talk.call(contract.history())),
 }
 
 
@@ -41,7 +43,8 @@ def body(request: pytest.FixtureRequest) -> Body:
 
 @pytest.fixture(autouse=True)
 def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=READ_TIMEOUT))
+    connect_all(monkeypatch, emulator, read_timeout=READ_TIMEOUT)
+    forget_tokens()
     yield
     emulator.delete("/emulator/faults")
 
@@ -53,7 +56,7 @@ def test_an_answer_without_end_is_an_error_of_ours_at_every_endpoint(
 ) -> None:
     emulator.fault(endpoint, kind, count=None)
     with pytest.raises(AemGuidesError):
-        body.drive(lambda talk: CALLS[endpoint](talk.without_retries()))
+        body.drive(lambda talk: CALLS[endpoint](talk.without_retries()), conn_id=connection_for(endpoint))
 
 
 @pytest.mark.parametrize("kind", ["gzip_bomb", "endless_body"])

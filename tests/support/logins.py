@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
+import pytest
+
+from aem_guides import hook
+from aem_guides.vault import TokenVault
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 from tests.support.keys import PRIVATE_KEY, PUBLIC_KEY
 
@@ -99,6 +103,28 @@ def _service_credentials(emulator: EmulatorProcess) -> str:
     document = json.dumps(account_document(emulator.url))
     extra = {"auth": "service_credentials", "service_token": document, "ims_url": emulator.url}
     return json.dumps({"conn_type": "aem_guides", "host": emulator.url, "extra": extra})
+
+
+TOKEN_SERVICES = {"token_oauth": _oauth, "token_jwt": _service_credentials}
+"""The endpoints that sell access tokens, each the Airflow connection that buys there, by the same name."""
+
+
+def connect_all(patch: pytest.MonkeyPatch, emulator: EmulatorProcess, **extra: object) -> None:
+    """Make the connection to an emulator with its password, and those of its token services."""
+    patch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(**extra))
+    for name, made in TOKEN_SERVICES.items():
+        told = json.loads(made(emulator))
+        patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(told | {"extra": told["extra"] | extra}))
+
+
+def forget_tokens() -> None:
+    """From here on tokens have to be bought anew."""
+    hook._VAULT = TokenVault()
+
+
+def connection_for(endpoint: str) -> str:
+    """The connection whose use asks an endpoint: a token service is asked where a token is needed."""
+    return endpoint if endpoint in TOKEN_SERVICES else hook.DEFAULT_CONNECTION
 
 
 LOGINS = (
