@@ -40,8 +40,8 @@ pass, then every call or each of `every`. Kinds: reset_before (not acted on), re
 slow_body (a pause of `seconds` ahead of every 64 KiB but the first), delay, timeout_after, status, echo (an answer
 that holds the whole request, credentials and all), redirect_login, login_page, html, empty_body, truncated_json,
 wrong_shape, and those of `odd_answers`: odd_fields, odd_lines, charset, byte_order_mark, and of `endless`: trickle,
-trickle_headers, gzip_bomb, endless_body, broken_chunks; for logs shrink, repeat_page, ignore_limit, more_forever,
-huge_line, invalid_utf8; for download zip_crc, zip_truncated, zip_torn, zip_empty, zip_html, zip_traversal,
-zip_zero_entry, zip_bomb, zip_odd (`odd_archives.Oddities`); for status and history unknown_state, lose_job; for start
-missing_id; for history history_lag, history_bad_entry.
+trickle_headers, trickle_status, gzip_bomb, endless_body, broken_chunks; for logs shrink, repeat_page, ignore_limit,
+more_forever, huge_line, invalid_utf8; for download zip_crc, zip_truncated, zip_torn, zip_empty, zip_html,
+zip_traversal, zip_zero_entry, zip_bomb, zip_odd (`odd_archives.Oddities`); for status and history unknown_state,
+lose_job; for start missing_id; for history history_lag, history_bad_entry.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 
 from starlette.responses import Response
@@ -12,20 +12,21 @@ from starlette.types import Receive, Scope, Send
 
 from emulator.transport import reset, transport_of
 
-ENDLESS_FAULTS = ("trickle", "trickle_headers", "gzip_bomb", "endless_body", "broken_chunks")
+ENDLESS_FAULTS = ("trickle", "trickle_headers", "trickle_status", "gzip_bomb", "endless_body", "broken_chunks")
 BOMB_BYTES = 600_000_000
 _BLOCK = b"[" * 65_536
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+_FIELD = b"x-a: b\r\n"
 _MOST = 1_000_000
 """Parts of an answer without end: whoever has not left by then is let go."""
 
 
 def endless(kind: str, pause: Callable[[], Awaitable[None]]) -> Response:
-    """An answer of one of the kinds; a trickle pauses ahead of every byte, or header field."""
+    """An answer of one of the kinds; a trickle pauses after every byte of its body, header fields or status line."""
     if kind == "gzip_bomb":
         headers = {"content-encoding": "gzip", "content-type": "application/json"}
         return Response(_bomb(), 200, headers)
-    return _Raw({"trickle": _trickle, "trickle_headers": _headers, "endless_body": _flood}.get(kind, _chunks), pause)
+    return _Raw(_RAW[kind], pause)
 
 
 @cache
@@ -53,12 +54,17 @@ class _Raw(Response):
 
 async def _trickle(transport: asyncio.Transport, pause: Callable[[], Awaitable[None]]) -> None:
     transport.write(_HEAD + b"content-length: 1000000\r\n\r\n{")
-    await _repeat(transport, b" ", pause)
+    await _repeat(transport, (b" ",), pause)
 
 
 async def _headers(transport: asyncio.Transport, pause: Callable[[], Awaitable[None]]) -> None:
     transport.write(_HEAD)
-    await _repeat(transport, b"x-a: b\r\n", pause)
+    await _repeat(transport, [bytes([byte]) for byte in _FIELD], pause)
+
+
+async def _status_line(transport: asyncio.Transport, pause: Callable[[], Awaitable[None]]) -> None:
+    transport.write(b"HTTP/1.1 200 O")
+    await _repeat(transport, (b"K",), pause)
 
 
 async def _flood(transport: asyncio.Transport, _pause: Callable[[], Awaitable[None]]) -> None:
@@ -68,7 +74,7 @@ async def _flood(transport: asyncio.Transport, _pause: Callable[[], Awaitable[No
         while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110  # it has no event
             await asyncio.sleep(0.001)
 
-    await _repeat(transport, b"10000\r\n" + _BLOCK + b"\r\n", drained)
+    await _repeat(transport, (b"10000\r\n" + _BLOCK + b"\r\n",), drained)
 
 
 async def _chunks(transport: asyncio.Transport, _pause: Callable[[], Awaitable[None]]) -> None:
@@ -76,9 +82,18 @@ async def _chunks(transport: asyncio.Transport, _pause: Callable[[], Awaitable[N
     await asyncio.sleep(0.05)
 
 
-async def _repeat(transport: asyncio.Transport, part: bytes, pause: Callable[[], Awaitable[None]]) -> None:
-    for _ in range(_MOST):
+async def _repeat(transport: asyncio.Transport, parts: Sequence[bytes], pause: Callable[[], Awaitable[None]]) -> None:
+    for number in range(_MOST):
         if transport.is_closing():
             return
-        transport.write(part)
+        transport.write(parts[number % len(parts)])
         await pause()
+
+
+_RAW = {
+    "trickle": _trickle,
+    "trickle_headers": _headers,
+    "trickle_status": _status_line,
+    "endless_body": _flood,
+    "broken_chunks": _chunks,
+}

@@ -18,6 +18,7 @@ from typing_extensions import TypeIs
 from aem_guides import __version__
 from aem_guides.connection import InstanceSettings
 from aem_guides.connection_fields import is_url
+from aem_guides.patient_sockets import TooSlowError
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
@@ -90,6 +91,8 @@ def requests_failure(error: requests.RequestException) -> TransportFailure:
     """
     reason = error.args[0] if error.args else error
     cause = getattr(reason, "reason", reason)
+    if isinstance(slow := getattr(cause, "__cause__", None), TooSlowError):  # urllib3 tells the time-out of a read
+        cause = TimeoutError(str(slow))
     unsent = (
         requests.ConnectTimeout,
         requests.exceptions.ProxyError,

@@ -32,6 +32,10 @@ class _NoHeaders(logging.Filter):
 logging.getLogger("urllib3.connection").addFilter(_NoHeaders())
 
 
+class TooSlowError(TimeoutError):
+    """What is received has taken all the time that it had. A time-out of a socket says less."""
+
+
 @dataclass
 class Watch:
     """How long what is received just now may still take.
@@ -48,10 +52,10 @@ class Watch:
         self._seconds, self._ends = seconds, self.elapsed() + seconds
 
     def left(self) -> float:
-        """Seconds that are left. Raises TimeoutError where none are."""
+        """Seconds that are left. Raises TooSlowError where none are."""
         left = self._ends - self.elapsed()
         if left <= 0:
-            raise TimeoutError(too_slow(self._seconds))
+            raise TooSlowError(too_slow(self._seconds))
         return left
 
 
@@ -72,6 +76,9 @@ class _PatientReader(io.RawIOBase):
         self._sock.settimeout(min(left, usual) if usual is not None else left if left < float("inf") else None)
         try:
             return self._raw.readinto(buffer)
+        except TimeoutError:
+            self._watch.left()
+            raise
         finally:
             if self._sock.fileno() >= 0:
                 self._sock.settimeout(usual)
