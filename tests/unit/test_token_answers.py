@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aem_guides.protocol.errors import (
+    AnswerError,
     AuthenticationError,
     MalformedAnswerError,
     RejectedError,
@@ -46,6 +47,24 @@ def test_a_truncated_answer_shows_no_token() -> None:
     with pytest.raises(MalformedAnswerError) as caught:
         world.run(CLIENT.obtain(world.conversation(attempts=1)))
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"access_token": "canary-tok", "error": "server_error"}',
+        b'{"refresh_token":"canary-tok',
+        b"id_token=canary-tok&error=server_error",
+        b'{"error_description": "{\\"access_token\\": \\"canary-tok\\"}"}',
+    ],
+)
+def test_an_error_that_comes_with_a_token_shows_none(status: int, body: bytes) -> None:
+    world = World(lambda _request: reply(status, body))
+    with pytest.raises(AnswerError) as caught:
+        world.run(CLIENT.obtain(world.conversation(attempts=1)))
+    assert "canary" not in str(caught.value)
+    assert "_token" in caught.value.excerpt
 
 
 def test_the_instance_s_csrf_token_does_not_go_to_the_identity_service() -> None:

@@ -32,7 +32,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.json import clean_text, decoded
 from aem_guides.protocol.limits import too_large
-from aem_guides.protocol.redaction import forms_of
+from aem_guides.protocol.redaction import forms_of, without_tokens
 from aem_guides.protocol.steps import (
     Authorize,
     HttpRequest,
@@ -301,7 +301,7 @@ class Conversation:
 
     def _excerpt(self, reply: Reply) -> str:
         shown = " ".join(decoded(reply.body[:100_000], reply.headers).split())
-        return clean_text(self.redact(shown)[:EXCERPT_LENGTH])
+        return clean_text(without_tokens(self.redact(shown))[:EXCERPT_LENGTH])
 
     def _pause(self, error: AemGuidesError, attempt: int) -> float:
         if isinstance(error, AnswerError) and error.retry_after is not None:

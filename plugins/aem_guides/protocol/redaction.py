@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus
 
 _OF_HTML = re.compile("[<>&='\u2028\u2029]")
 _ESCAPE = re.compile(r"\\u(....)")
+_TOKEN = re.compile(r"""((?:access|refresh|id)_token\\?["']?\s*[:=]\s*\\?["']?)[^"'&,\s\\}]+""", re.IGNORECASE)
 
 
 def forms_of(secret: str) -> set[str]:
@@ -45,3 +46,8 @@ def _in_html(shown: str) -> set[str]:
     escaped = html.escape(shown, quote=False)
     doubles = {escaped, *(escaped.replace('"', form) for form in ("&quot;", "&#34;"))}
     return doubles | {one.replace("'", form) for one in doubles for form in ("&#x27;", "&#39;", "&apos;")}
+
+
+def without_tokens(shown: str) -> str:
+    """The text without tokens that nobody knows yet: an identity service may send one with an error, too."""
+    return _TOKEN.sub(r"\1***", shown)
