@@ -13,7 +13,7 @@ from airflow import plugins_manager
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from aem_guides.test_button import NoPortForZero
+from aem_guides.workarounds import NoPortForZero
 
 ROUTE = "/api/v2/connections/test"
 
