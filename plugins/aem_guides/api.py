@@ -21,9 +21,9 @@ from aem_guides.protocol.models import (
 from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
 from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.procedures.events import LogLines
-from aem_guides.protocol.procedures.logs import PAGE_LINES, read_log
+from aem_guides.protocol.procedures.late_lines import read_settled_log
+from aem_guides.protocol.procedures.log_lines import PAGE_LINES, read_log
 from aem_guides.protocol.procedures.parts import ArchivePart
-from aem_guides.protocol.procedures.settling import read_settled_log
 from aem_guides.protocol.steps import Steps
 
 T = TypeVar("T")

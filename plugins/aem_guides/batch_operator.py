@@ -29,7 +29,7 @@ from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonVa
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
-from aem_guides.protocol.procedures.settling import settle_log
+from aem_guides.protocol.procedures.late_lines import settle_log
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_requests

@@ -12,6 +12,7 @@ from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.notes import AirflowNotes, Notes
+from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import (
     ActiveJobError,
@@ -38,7 +39,6 @@ from aem_guides.protocol.procedures.start import (
     start_once,
 )
 from aem_guides.protocol.states import JobState
-from aem_guides.protocol.turns import Place, Ticket
 from aem_guides.tasklog import show_event
 from aem_guides.taskstate import KILLED_STATES, task_states
 from aem_guides.trigger_base import AemGuidesTrigger

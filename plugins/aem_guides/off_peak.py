@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from airflow.sdk import Context
 from airflow.sdk.bases.xcom import BaseXCom
 
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakState
 from aem_guides.taskstate import TaskKey, left_behind
 

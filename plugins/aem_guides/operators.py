@@ -27,8 +27,8 @@ from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationErro
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
+from aem_guides.protocol.procedures.late_lines import settle_log
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.protocol.procedures.settling import settle_log
 from aem_guides.start_operator import AemGuidesStartProcessingOperator
 from aem_guides.tasklog import LogBudget
 from aem_guides.verify_operator import AemGuidesVerifyAssetsOperator

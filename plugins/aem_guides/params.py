@@ -6,9 +6,9 @@ from airflow.sdk import Param
 
 from aem_guides.hook import DEFAULT_CONNECTION
 from aem_guides.outcome import OnDeadline
+from aem_guides.protocol.hours import TIME_PATTERN as HOURS_PATTERN
+from aem_guides.protocol.hours import WEEKDAYS, AtEnd
 from aem_guides.protocol.models import ASSET_PROCESSING, FILE_TYPES
-from aem_guides.protocol.offpeak import TIME_PATTERN as HOURS_PATTERN
-from aem_guides.protocol.offpeak import WEEKDAYS, AtEnd
 from aem_guides.protocol.procedures.start import OnActiveJob
 
 PATH_PATTERN = r"^/content(/[^/]+)*/?$"

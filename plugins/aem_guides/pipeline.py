@@ -29,8 +29,8 @@ from aem_guides.operators import (
 )
 from aem_guides.outcome import Ending, WaitOutcome
 from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit

@@ -16,8 +16,8 @@ from aem_guides.memory import WaitMemory, generation, run_label
 from aem_guides.off_peak import OffPeakOrder, kept_state, newest
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.offpeak import OffPeakHours, parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import cancel_and_confirm, may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow

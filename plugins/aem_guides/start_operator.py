@@ -22,8 +22,8 @@ from aem_guides.protocol.errors import (
     StartRefusedError,
     UnreachableError,
 )
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.intent import Intent

@@ -10,8 +10,8 @@ from airflow.sdk.bases.xcom import BaseXCom
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.off_peak import OffPeakOrder
 from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm
 from aem_guides.protocol.procedures.events import LogLines

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from aem_guides.bodies import surroundings
 from aem_guides.hook import AemGuidesAsyncHook
 from aem_guides.notes import Notes, lease_key
+from aem_guides.protocol.admission import Ticket, Turns, take_a_look
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
 from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
@@ -25,7 +26,6 @@ from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.steps import Steps
-from aem_guides.protocol.turns import Ticket, Turns, take_a_look
 
 TELL_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0

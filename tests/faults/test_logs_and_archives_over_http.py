@@ -22,9 +22,9 @@ from aem_guides.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, ArchiveError, AuthenticationError
 from aem_guides.protocol.models import ProcessingRequest
-from aem_guides.protocol.procedures import logs
+from aem_guides.protocol.procedures import log_lines as logs
 from aem_guides.protocol.procedures.events import LogLines
-from aem_guides.protocol.procedures.logs import LogPageError
+from aem_guides.protocol.procedures.log_lines import LogPageError
 from aem_guides.triggers import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess

@@ -18,7 +18,7 @@ from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confi
 from aem_guides.protocol.procedures.download import ForeignOriginError, download_log
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
-from aem_guides.protocol.procedures.logs import read_log
+from aem_guides.protocol.procedures.log_lines import read_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
 from aem_guides.protocol.procedures.verify import verify_assets

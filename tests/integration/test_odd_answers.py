@@ -17,7 +17,7 @@ from aem_guides.protocol.models import History, Job, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
-from aem_guides.protocol.procedures.logs import read_log
+from aem_guides.protocol.procedures.log_lines import read_log
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import Steps

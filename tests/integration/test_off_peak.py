@@ -15,8 +15,8 @@ from airflow.sdk.bases.xcom import BaseXCom
 from aem_guides.hook import AemGuidesHook
 from aem_guides.memory import WaitMemory
 from aem_guides.off_peak import OFF_PEAK_KEY, OffPeakOrder
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.offpeak import parse_only_between
 from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakPhase, OffPeakState
 from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.taskstate import TaskKey

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from aem_guides import turns
+from aem_guides.protocol.admission import Turns
 from aem_guides.protocol.lease import TERM_SECONDS, Lease
-from aem_guides.protocol.turns import Turns
 from aem_guides.turns import StartLease
 from tests.support.notes import KeptNotes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from aem_guides.protocol.admission import take_a_look
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.turns import take_a_look
 from aem_guides.turns import Coordinator, StartLease
 from tests.support.notes import KeptNotes
 from tests.unit.protocol.driving import World, reply

@@ -9,7 +9,7 @@ import pytest
 
 from aem_guides.protocol.models import JsonObject, JsonValue, LogPage
 from aem_guides.protocol.procedures.events import LogLines
-from aem_guides.protocol.procedures.logs import LogPageError, PageReader, read_log, stream_new_lines
+from aem_guides.protocol.procedures.log_lines import LogPageError, PageReader, read_log, stream_new_lines
 from aem_guides.protocol.steps import HttpRequest, Reply
 from tests.unit.protocol.driving import World, reply
 

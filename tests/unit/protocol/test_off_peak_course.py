@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aem_guides.protocol.errors import AemGuidesError, JobFailedError
+from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
-from aem_guides.protocol.offpeak import OffPeakHours, parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Notice
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
-from aem_guides.protocol.offpeak import OffPeakHours, parse_only_between
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, LogLines, Notice
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan

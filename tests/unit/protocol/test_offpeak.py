@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aem_guides.protocol.errors import InvalidInputError
+from aem_guides.protocol.hours import AtEnd, OffPeakHours, parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.protocol.offpeak import AtEnd, OffPeakHours, parse_only_between
 
 PARIS, NEW_YORK = "Europe/Paris", "America/New_York"
 ZONES = (PARIS, NEW_YORK, "UTC", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu", "Africa/Casablanca")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.events import LogLines
-from aem_guides.protocol.procedures.settling import read_settled_log, settle_log
+from aem_guides.protocol.procedures.late_lines import read_settled_log, settle_log
 from aem_guides.protocol.steps import HttpRequest, Reply
 from tests.unit.protocol.driving import World, reply
 

@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from aem_guides.protocol.admission import LOST_AFTER_SECONDS, Place, Ticket, Turns, take_a_look
 from aem_guides.protocol.models import History, Job, JsonObject
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
-from aem_guides.protocol.turns import LOST_AFTER_SECONDS, Place, Ticket, Turns, take_a_look
 from tests.unit.protocol.driving import World, reply
 
 

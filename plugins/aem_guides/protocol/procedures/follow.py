@@ -18,7 +18,7 @@ from aem_guides.protocol.errors import (
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
-from aem_guides.protocol.procedures.logs import PageReader, stream_new_lines
+from aem_guides.protocol.procedures.log_lines import PageReader, stream_new_lines
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 

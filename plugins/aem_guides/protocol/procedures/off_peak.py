@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, DoubtfulStartError, Retry
+from aem_guides.protocol.hours import AtEnd, OffPeakHours
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, ids_before, strings
-from aem_guides.protocol.offpeak import AtEnd, OffPeakHours
 from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
 from aem_guides.protocol.procedures.events import Level, Notice

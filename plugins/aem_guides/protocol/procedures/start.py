@@ -19,8 +19,8 @@ from aem_guides.protocol.errors import (
     UnavailableError,
     UnreachableError,
 )
+from aem_guides.protocol.hours import OffPeakHours
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
-from aem_guides.protocol.offpeak import OffPeakHours
 from aem_guides.protocol.pacing import crowd, in_words
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
+from aem_guides.protocol.hours import OffPeakHours
 from aem_guides.protocol.models import History, ProcessingRequest
-from aem_guides.protocol.offpeak import OffPeakHours
 from aem_guides.protocol.pacing import Pacing, crowd
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import find_job

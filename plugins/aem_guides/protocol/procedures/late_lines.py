@@ -12,7 +12,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import RejectedError
 from aem_guides.protocol.models import Job
-from aem_guides.protocol.procedures.logs import COMPARED_LINES, PAGE_LINES, PageReader, read_on
+from aem_guides.protocol.procedures.log_lines import COMPARED_LINES, PAGE_LINES, PageReader, read_on
 from aem_guides.protocol.steps import Steps, Wait
 
 SETTLE_SECONDS = 5.0
