@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 from aem_guides.archive_names import UnusedNames, entry_path
-from aem_guides.archive_storage import BLOCK_BYTES
 from aem_guides.protocol.errors import ArchiveError
 from aem_guides.protocol.pacing import counted
+from aem_guides.storage import BLOCK_BYTES
 
 _DIRECTORY_END = b"PK\x05\x06"
 _DIRECTORY_END_BYTES = 22

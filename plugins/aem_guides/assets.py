@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias, AssetWatcher, Context
 
-from aem_guides.hook import DEFAULT_CONNECTION
+from aem_guides.hooks.hook import DEFAULT_CONNECTION
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.states import JobState
 from aem_guides.watcher import AemGuidesHistoryEventTrigger

@@ -15,8 +15,8 @@ from aem_guides.assets import PROCESSED, announce
 from aem_guides.batch_memory import PathMemory
 from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
-from aem_guides.bodies import surroundings
-from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.instance_operator import still_known
 from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.memory import StateStore, generation, run_label

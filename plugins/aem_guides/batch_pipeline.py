@@ -20,7 +20,7 @@ from aem_guides.batch_paths import PathList, read_paths
 from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
 from aem_guides.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, row_of, store_outcome, summary
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd
 from aem_guides.labels import map_label
 from aem_guides.ledger.recorder import note_outcomes

@@ -9,8 +9,8 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from aem_guides.batch_rows import ROW_KEY, row_of
-from aem_guides.bodies import surroundings
-from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.notes import AirflowNotes, Notes
 from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.batch import PathNote

@@ -12,7 +12,7 @@ from airflow.sdk import Context, get_current_context, task
 
 from aem_guides import fields
 from aem_guides.archive import iso_time
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
 from aem_guides.memory import keep_resume_intent, resume_intent, run_label
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry

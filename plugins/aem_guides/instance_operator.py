@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from aem_guides import fields
-from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import settle_killed_wait
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from airflow.sdk import Context
 from airflow.sdk.execution_time.xcom import XCom
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.taskstate import KILLED_STATES, TaskKey, states_in_task

@@ -16,8 +16,8 @@ from airflow.sdk import BaseHook, BaseOperatorLink
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 
-from aem_guides.connection import InstanceSettings, read_connection
-from aem_guides.connection_fields import ConnectionLike
+from aem_guides.hooks.connection import InstanceSettings, read_connection
+from aem_guides.hooks.connection_fields import ConnectionLike
 from aem_guides.protocol.errors import ConfigurationError, InvalidInputError
 from aem_guides.protocol.requests import parse_path
 

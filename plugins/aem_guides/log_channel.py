@@ -13,7 +13,7 @@ import termios
 
 import structlog
 
-from aem_guides.bodies import surroundings
+from aem_guides.hooks.bodies import surroundings
 
 LONGEST_WAIT = 10.0
 """Seconds; a triggerer that reads nothing for so long has other troubles."""

@@ -17,8 +17,8 @@ from aem_guides.archive import (
     store_archive,
 )
 from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
-from aem_guides.bodies import surroundings
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator, JobOperator
 from aem_guides.ledger.records import request_of
 from aem_guides.links import ARCHIVE_LINKS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from aem_guides.hook import DEFAULT_CONNECTION
+from aem_guides.hooks.hook import DEFAULT_CONNECTION
 from aem_guides.outcome import OnDeadline
 from aem_guides.protocol.hours import TIME_PATTERN as HOURS_PATTERN
 from aem_guides.protocol.hours import WEEKDAYS, AtEnd

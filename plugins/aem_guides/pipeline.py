@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from airflow.sdk import Context, get_current_context, task, task_group
 
 from aem_guides.assets import PROCESSED, announce
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd, with_interval
 from aem_guides.labels import map_label
 from aem_guides.ledger.recorder import note_outcomes

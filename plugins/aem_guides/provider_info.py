@@ -17,7 +17,7 @@ def get_provider_info() -> dict[str, object]:
         "connection-types": [
             {
                 "connection-type": "aem_guides",
-                "hook-class-name": "aem_guides.hook.AemGuidesHook",
+                "hook-class-name": "aem_guides.hooks.hook.AemGuidesHook",
                 "hook-name": "AEM Guides",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema", "port"],

@@ -15,7 +15,7 @@ from airflow.sdk import Asset, get_current_context, task, task_group
 
 from aem_guides import alerting
 from aem_guides.fields import flag, texts
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.labels import map_label
 from aem_guides.ledger.findings import Finding, Remedy
 from aem_guides.ledger.recorder import now_ms

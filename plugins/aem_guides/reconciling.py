@@ -17,8 +17,8 @@ from aem_guides.archive import (
     store_archive,
     verify_archive,
 )
-from aem_guides.bodies import surroundings
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
 from aem_guides.ledger.database import LedgerRefusedError
 from aem_guides.ledger.findings import FindingKind, Remedy

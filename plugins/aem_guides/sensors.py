@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from airflow.sdk import BaseSensorOperator, Context
 
 from aem_guides import fields
-from aem_guides.bodies import surroundings
-from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.ledger.records import request_of
 from aem_guides.links import INSTANCE_LINKS

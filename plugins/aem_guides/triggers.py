@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.off_peak import OffPeakOrder
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between

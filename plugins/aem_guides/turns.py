@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from aem_guides.bodies import surroundings
-from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.notes import Notes, lease_key
 from aem_guides.protocol.admission import Ticket, Turns, take_a_look
 from aem_guides.protocol.conversation import Conversation

@@ -9,8 +9,8 @@ from airflow.sdk import Context, ObjectStoragePath
 
 from aem_guides import fields
 from aem_guides.archive import archive_folder, default_archive_uri
-from aem_guides.bodies import surroundings
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator
 from aem_guides.links import ARCHIVE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN

@@ -9,8 +9,8 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from aem_guides.archive import iso_time
-from aem_guides.bodies import surroundings
-from aem_guides.hook import AemGuidesAsyncHook
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue
 from aem_guides.protocol.pacing import Pacing

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.errors import AemGuidesError

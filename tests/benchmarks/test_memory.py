@@ -22,7 +22,7 @@ CHILD = """
 import json, logging, os, resource, sys, time
 from datetime import UTC, datetime
 from aem_guides.archive import Provenance, archive_folder, store_archive
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.tasklog import LogBudget
 

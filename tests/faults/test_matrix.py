@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.errors import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aem_guides import bodies
+from aem_guides.hooks import bodies
 from tests.support.clocks import FAST, Clock
 
 

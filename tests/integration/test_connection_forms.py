@@ -8,12 +8,12 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from aem_guides import hook as hook_module
-from aem_guides.hook import AemGuidesHook
-from aem_guides.logins import CREDENTIAL_KINDS
+from aem_guides.hooks import hook as hook_module
+from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.hooks.logins import CREDENTIAL_KINDS
+from aem_guides.hooks.token_cache import TokenVault
 from aem_guides.protocol.errors import AuthenticationError
 from aem_guides.protocol.tokens import OAUTH_IMS_URL
-from aem_guides.vault import TokenVault
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 from tests.support.logins import JWT_SECRET, OAUTH_CLIENT, OAUTH_SECRET, account_document, jwt_client
 

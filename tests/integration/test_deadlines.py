@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor

@@ -9,7 +9,7 @@ import pytest
 
 from aem_guides import batch_pipeline
 from aem_guides.batch_rows import BatchRow
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.notes import path_key
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import ProcessingRequest

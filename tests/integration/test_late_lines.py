@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from aem_guides import batch_operator
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.notes import path_key
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from sqlalchemy import URL, text
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.notes import Note
 from aem_guides.ledger.recorder import now_ms, record

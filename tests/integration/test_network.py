@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol import contract, limits
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, RejectedError, UnreachableError

@@ -16,7 +16,7 @@ import pytest
 
 from aem_guides import batch_operator
 from aem_guides.archive import ArchiveCondition, verify_archive
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.notes import path_key
 from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
 from aem_guides.protocol.batch import PathNote

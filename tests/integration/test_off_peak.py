@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.memory import WaitMemory
 from aem_guides.off_peak import OFF_PEAK_KEY, OffPeakOrder
 from aem_guides.protocol.hours import parse_only_between

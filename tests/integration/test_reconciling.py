@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.notes import Note

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from aem_guides import sensors
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.memory import WaitMemory
 from aem_guides.protocol.errors import JobCancelledError, JobFailedError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest

@@ -9,7 +9,7 @@ import pytest
 
 from aem_guides import control
 from aem_guides.control import Subject
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesResumeProcessingOperator
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor

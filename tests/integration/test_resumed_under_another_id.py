@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from aem_guides import batch_operator
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.notes import path_key
 from aem_guides.operators import (

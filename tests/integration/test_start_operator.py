@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides import start_operator
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
 from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
 from aem_guides.protocol.models import JsonObject

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aem_guides.tls import tls_context
+from aem_guides.hooks.tls import tls_context
 from tests.support.network import self_signed
 
 

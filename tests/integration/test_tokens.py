@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from aem_guides import hook as hook_module
-from aem_guides.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks import hook as hook_module
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.token_cache import TokenVault
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import (
@@ -22,7 +23,6 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.steps import Reply
 from aem_guides.protocol.tokens import OAuthCredentials, ServiceCredentials, parse_service_credentials
-from aem_guides.vault import TokenVault
 from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from aem_guides import bodies
+from aem_guides.hooks import bodies
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import UnreachableError

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesVerifyAssetsOperator
 from aem_guides.protocol.errors import VerificationError
 from aem_guides.protocol.models import JsonValue, ProcessingRequest

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from aem_guides.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.steps import Steps
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from sqlalchemy import make_url
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.settings import read_settings

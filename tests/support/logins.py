@@ -10,8 +10,8 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from aem_guides import hook
-from aem_guides.vault import TokenVault
+from aem_guides.hooks import hook
+from aem_guides.hooks.token_cache import TokenVault
 from tests.support.emulator import PASSWORD, TOKEN, EmulatorProcess
 from tests.support.keys import PRIVATE_KEY, PUBLIC_KEY
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import cast
 
-from aem_guides.bodies import surroundings
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 

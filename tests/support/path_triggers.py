@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import cast
 
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
-from aem_guides.bodies import surroundings
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from tests.support.notes import KeptNotes

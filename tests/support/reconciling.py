@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.notes import Note
 from aem_guides.ledger.reconcile import ReconcilePolicy, Reconciliation

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from airflow.sdk import Connection
 
-from aem_guides.connection import read_connection
+from aem_guides.hooks.connection import read_connection
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials
 from aem_guides.protocol.errors import ConfigurationError
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pytest
 from airflow.sdk import Connection
 
-from aem_guides.connection import read_connection
+from aem_guides.hooks.connection import read_connection
+from aem_guides.hooks.token_cache import AbandonedPurchaseError, Claim, TokenVault
 from aem_guides.protocol.credentials import AccessToken
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
-from aem_guides.vault import AbandonedPurchaseError, Claim, TokenVault
 
 NOW = 1_750_000_000.0
 OAUTH = {"auth": "oauth", "client_id": "client", "client_secret": "cl1ent-s3cret", "scopes": "openid,AdobeID"}

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from aem_guides import killed
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage, settle_killed_wait
 from aem_guides.protocol.models import JsonValue
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult

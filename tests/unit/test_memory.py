@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aem_guides import bodies
+from aem_guides.hooks import bodies
 from aem_guides.memory import WaitMemory, first_time, generation
 from aem_guides.operators import AemGuidesArchiveLogsOperator
 from aem_guides.protocol.contract import read_job

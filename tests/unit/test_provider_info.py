@@ -13,8 +13,8 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-from aem_guides.connection import EXTRA_FIELDS
-from aem_guides.logins import CREDENTIAL_KINDS
+from aem_guides.hooks.connection import EXTRA_FIELDS
+from aem_guides.hooks.logins import CREDENTIAL_KINDS
 from aem_guides.provider_info import get_provider_info
 
 

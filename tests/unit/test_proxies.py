@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import Connection
 
-from aem_guides.bodies import proxy_for
-from aem_guides.connection import read_connection
+from aem_guides.hooks.bodies import proxy_for
+from aem_guides.hooks.connection import read_connection
 
 PROXY = "http://proxy.example.com:3128"
 AUTHOR = "https://author.example.com:4502"

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from airflow.sdk import Context
 
-from aem_guides.bodies import surroundings
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.notes import Note, Outcome
 from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.waiting import let_wait

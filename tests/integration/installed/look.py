@@ -9,7 +9,7 @@ from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.providers_manager import ProvidersManager
 
 import aem_guides
-from aem_guides.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 
 if __name__ == "__main__":
     (form,) = (hook for hook in HookMetaService.hook_meta_data() if hook.connection_type == "aem_guides")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from aem_guides import bodies
+from aem_guides.hooks import bodies
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.store import Ledger
 from tests.support.ledgers import fresh_database, postgresql

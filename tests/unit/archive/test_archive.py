@@ -15,7 +15,8 @@ from airflow.sdk import ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides import archive, archive_storage
+from aem_guides import archive
+from aem_guides import storage as archive_storage
 from aem_guides.archive import (
     ArchiveCondition,
     ArchivedEntry,

@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 from airflow.sdk import Connection
 
-from aem_guides.bodies import absolute_url
-from aem_guides.connection import read_connection
+from aem_guides.hooks.bodies import absolute_url
+from aem_guides.hooks.connection import read_connection
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
 from aem_guides.protocol.models import JsonValue

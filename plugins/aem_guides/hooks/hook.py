@@ -19,12 +19,14 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import amask_secret, mask_secret
 
-from aem_guides import bodies
-from aem_guides.api import Consumer, InstanceApi, ignore
-from aem_guides.connection import CONNECTION_TYPE, InstanceSettings, read_connection
-from aem_guides.connection_fields import ConnectionLike
-from aem_guides.diagnosis import diagnose, without_name
-from aem_guides.patient_sockets import Watch
+from aem_guides.hooks import bodies
+from aem_guides.hooks.api import Consumer, InstanceApi, ignore
+from aem_guides.hooks.connection import CONNECTION_TYPE, InstanceSettings, read_connection
+from aem_guides.hooks.connection_fields import ConnectionLike
+from aem_guides.hooks.diagnosis import diagnose, without_name
+from aem_guides.hooks.patient_sockets import Watch
+from aem_guides.hooks.token_cache import AbandonedPurchaseError, TokenVault
+from aem_guides.hooks.transport import BLOCK_BYTES, aread_body, in_time, new_client, new_session, next_block, read_body
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import bearer
@@ -44,8 +46,6 @@ from aem_guides.protocol.steps import (
     TransportFailure,
     Wait,
 )
-from aem_guides.transport import BLOCK_BYTES, aread_body, in_time, new_client, new_session, next_block, read_body
-from aem_guides.vault import AbandonedPurchaseError, TokenVault
 
 T = TypeVar("T")
 

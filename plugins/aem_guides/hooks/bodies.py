@@ -16,15 +16,15 @@ from requests.utils import get_environ_proxies, select_proxy
 from typing_extensions import TypeIs
 
 from aem_guides import __version__
-from aem_guides.connection import InstanceSettings
-from aem_guides.connection_fields import is_url
-from aem_guides.patient_sockets import TooSlowError
+from aem_guides.hooks.connection import InstanceSettings
+from aem_guides.hooks.connection_fields import is_url
+from aem_guides.hooks.patient_sockets import TooSlowError
+from aem_guides.hooks.tls import HandshakeError
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.steps import HttpRequest, Reply, Surroundings, TransportFailure
-from aem_guides.tls import HandshakeError
 
 USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 LONGEST_ERROR_BODY = 64 * 1024

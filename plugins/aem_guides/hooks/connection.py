@@ -12,8 +12,8 @@ import ssl
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from aem_guides.connection_fields import STANDARD_PORTS, ConnectionLike, Fields, is_host
-from aem_guides.logins import login_remedy, read_credentials
+from aem_guides.hooks.connection_fields import STANDARD_PORTS, ConnectionLike, Fields, is_host
+from aem_guides.hooks.logins import login_remedy, read_credentials
 from aem_guides.protocol.credentials import BasicCredentials, Credentials
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
 

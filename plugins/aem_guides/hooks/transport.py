@@ -14,11 +14,11 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager, ProxyManager
 from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError, SSLError
 
-from aem_guides.bodies import USER_AGENT, surroundings
-from aem_guides.connection import InstanceSettings
-from aem_guides.patient_sockets import Watch, pools_by
+from aem_guides.hooks.bodies import USER_AGENT, surroundings
+from aem_guides.hooks.connection import InstanceSettings
+from aem_guides.hooks.patient_sockets import Watch, pools_by
+from aem_guides.hooks.tls import tls_context
 from aem_guides.protocol.limits import too_slow
-from aem_guides.tls import tls_context
 
 T = TypeVar("T")
 BLOCK_BYTES = 64 * 1024

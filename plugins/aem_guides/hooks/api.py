@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from aem_guides.connection import InstanceSettings
+from aem_guides.hooks.connection import InstanceSettings
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from aem_guides.connection_fields import ConnectionLike, Fields
+from aem_guides.hooks.connection_fields import ConnectionLike, Fields
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials, is_latin
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
 from aem_guides.protocol.tokens import (

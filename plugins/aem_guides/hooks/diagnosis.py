@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aem_guides.connection import InstanceSettings
+from aem_guides.hooks.connection import InstanceSettings
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.credentials import BasicCredentials, BearerCredentials, Credentials

@@ -16,8 +16,8 @@ from typing import Any, cast
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection
 
+from aem_guides.hooks.tls import HandshakeConnection
 from aem_guides.protocol.limits import too_slow
-from aem_guides.tls import HandshakeConnection
 
 _OURS = ContextVar("_OURS", default=False)
 
