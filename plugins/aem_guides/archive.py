@@ -24,9 +24,9 @@ from airflow.sdk.configuration import conf
 
 from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
 from aem_guides.archive_zip import LocalArchive, LogSource, fetch_archive
-from aem_guides.local_files import airflow_home
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, strings, text
+from aem_guides.runtime.local_files import airflow_home
 from aem_guides.storage import (
     ABSENT,
     Content,

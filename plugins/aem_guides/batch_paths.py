@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
-from aem_guides.local_files import paths_files_folder, within
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonValue, is_below, same_path
 from aem_guides.protocol.requests import parse_path
+from aem_guides.runtime.local_files import paths_files_folder, within
 from aem_guides.storage import ABSENT, storage_errors
 
 LARGEST_FILE_BYTES = 64 * 1024 * 1024

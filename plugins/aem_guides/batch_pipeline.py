@@ -22,10 +22,7 @@ from aem_guides.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, row_of, store_outcome, summary
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd
-from aem_guides.labels import map_label
 from aem_guides.ledger.recorder import note_outcomes
-from aem_guides.memory import StateStore
-from aem_guides.notes import NOTES, AirflowNotes, path_key
 from aem_guides.operators import AemGuidesCheckInstanceOperator
 from aem_guides.pipeline import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
@@ -39,6 +36,9 @@ from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
 from aem_guides.report import RunFailedError
+from aem_guides.runtime.labels import map_label
+from aem_guides.runtime.memory import StateStore
+from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

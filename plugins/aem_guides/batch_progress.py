@@ -12,13 +12,13 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from aem_guides.batch_plan import PLANNED_KEY, BatchPlan
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook
-from aem_guides.notes import NOTES, AirflowNotes
 from aem_guides.protocol import contract
 from aem_guides.protocol.batch import BatchCounts, BatchSpeed
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.taskstate import count_instances
+from aem_guides.runtime.notes import NOTES, AirflowNotes
+from aem_guides.runtime.task_states import count_instances
 from aem_guides.trigger_base import AemGuidesTrigger
 from aem_guides.turns import coordinator_for
 

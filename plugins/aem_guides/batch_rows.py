@@ -19,7 +19,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest,
 from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.states import JobState
 from aem_guides.report import NOT_STARTED
-from aem_guides.sheets import as_csv, read_csv
+from aem_guides.runtime.sheets import as_csv, read_csv
 from aem_guides.storage import ABSENT, Content, beside, move, storage_errors
 
 LISTED_ROWS = 100

@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
-from aem_guides.notes import AirflowNotes, Notes
 from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import (
@@ -39,8 +38,9 @@ from aem_guides.protocol.procedures.start import (
     start_once,
 )
 from aem_guides.protocol.states import JobState
-from aem_guides.tasklog import show_event
-from aem_guides.taskstate import KILLED_STATES, task_states
+from aem_guides.runtime.notes import AirflowNotes, Notes
+from aem_guides.runtime.task_log import show_event
+from aem_guides.runtime.task_states import KILLED_STATES, task_states
 from aem_guides.trigger_base import AemGuidesTrigger
 from aem_guides.triggers import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS
 from aem_guides.turns import Coordinator, LeaseLostError, coordinator_for

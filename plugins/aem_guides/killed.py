@@ -18,7 +18,7 @@ from airflow.sdk.execution_time.xcom import XCom
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.start import Origin
-from aem_guides.taskstate import KILLED_STATES, TaskKey, states_in_task
+from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, states_in_task
 from aem_guides.triggers import CANCEL_KEY
 
 STAGE_KEY = "aem_guides_stage"

@@ -8,7 +8,6 @@ from typing import cast
 
 from airflow.sdk import Context
 
-from aem_guides import fields
 from aem_guides.archive import (
     Provenance,
     archive_folder,
@@ -22,15 +21,16 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator, JobOperator
 from aem_guides.ledger.records import request_of
 from aem_guides.links import ARCHIVE_LINKS
-from aem_guides.memory import first_time, keep_resume_intent, resume_intent, run_label
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.late_lines import settle_log
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.runtime import fields
+from aem_guides.runtime.memory import first_time, keep_resume_intent, resume_intent, run_label
+from aem_guides.runtime.task_log import LogBudget
 from aem_guides.start_operator import AemGuidesStartProcessingOperator
-from aem_guides.tasklog import LogBudget
 from aem_guides.verify_operator import AemGuidesVerifyAssetsOperator
 
 __all__ = [

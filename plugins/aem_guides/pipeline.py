@@ -18,7 +18,6 @@ from airflow.sdk import Context, get_current_context, task, task_group
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd, with_interval
-from aem_guides.labels import map_label
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
@@ -36,10 +35,11 @@ from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.report import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
-from aem_guides.retrying import AemGuidesRetryPolicy, first_retry_seconds
+from aem_guides.runtime.labels import map_label
+from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
+from aem_guides.runtime.task_states import left_behind
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.start_operator import IN_DOUBT_KEY
-from aem_guides.taskstate import left_behind
 from aem_guides.triggers import CANCEL_KEY
 
 if TYPE_CHECKING:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, cast
 from airflow.sdk import Asset, get_current_context, task, task_group
 
 from aem_guides import alerting
-from aem_guides.fields import flag, texts
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.labels import map_label
 from aem_guides.ledger.findings import Finding, Remedy
 from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import Snapshot
 from aem_guides.ledger.settings import ReconcileSettings, read_settings, reconcile_connections
-from aem_guides.memory import run_label
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.reconcile_report import InstanceReport, as_text, counts, now_utc, store
-from aem_guides.taskstate import run_state
+from aem_guides.runtime.fields import flag, texts
+from aem_guides.runtime.labels import map_label
+from aem_guides.runtime.memory import run_label
+from aem_guides.runtime.task_states import run_state
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

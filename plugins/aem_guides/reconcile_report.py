@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides import sheets
 from aem_guides.archive import default_archive_uri, iso_time
 from aem_guides.protocol.models import JsonObject, JsonValue, number
 from aem_guides.protocol.pacing import counted
+from aem_guides.runtime import sheets
 from aem_guides.storage import Content, beside, move, storage_errors
 
 FOLDER = "reconciliations"

@@ -34,7 +34,7 @@ from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.taskstate import TaskKey
+from aem_guides.runtime.task_states import TaskKey
 
 WAIT_TASK = "wait_for_processing"
 ARCHIVES_AT_ONCE = 5

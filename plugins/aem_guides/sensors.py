@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from airflow.sdk import BaseSensorOperator, Context
 
-from aem_guides import fields
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.ledger.records import request_of
 from aem_guides.links import INSTANCE_LINKS
-from aem_guides.memory import WaitMemory, generation, run_label
-from aem_guides.off_peak import OffPeakOrder, kept_state, newest
 from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
@@ -31,8 +28,11 @@ from aem_guides.protocol.procedures.off_peak import (
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
-from aem_guides.tasklog import show_event
-from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states_within
+from aem_guides.runtime import fields
+from aem_guides.runtime.memory import WaitMemory, generation, run_label
+from aem_guides.runtime.off_peak import OffPeakOrder, kept_state, newest
+from aem_guides.runtime.task_log import show_event
+from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, task_states_within
 from aem_guides.triggers import (
     DEADLINE_CANCEL_SECONDS,
     EARLIER_IDS_KEY,

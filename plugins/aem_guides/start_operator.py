@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from airflow.sdk import BaseOperator, Context
 
-from aem_guides import fields
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.recorder import note_start
 from aem_guides.links import INSTANCE_LINKS
-from aem_guides.memory import StartMemory, run_label
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import (
     ActiveJobError,
@@ -38,7 +36,9 @@ from aem_guides.protocol.procedures.start import (
 )
 from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.protocol.requests import parse_requests
-from aem_guides.tasklog import show_event
+from aem_guides.runtime import fields
+from aem_guides.runtime.memory import StartMemory, run_label
+from aem_guides.runtime.task_log import show_event
 from aem_guides.triggers import AemGuidesTurnTrigger
 
 IN_DOUBT_KEY = "aem_guides_in_doubt"

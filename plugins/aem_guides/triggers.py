@@ -8,7 +8,6 @@ from dataclasses import replace
 from airflow.sdk.bases.xcom import BaseXCom
 
 from aem_guides.hooks.hook import AemGuidesAsyncHook
-from aem_guides.off_peak import OffPeakOrder
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
@@ -19,8 +18,9 @@ from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPla
 from aem_guides.protocol.procedures.off_peak import OffPeakPhase, OffPeakState, follow_off_peak
 from aem_guides.protocol.procedures.resume import settle_resume
 from aem_guides.protocol.procedures.turn import wait_for_turn
-from aem_guides.tasklog import show_event
-from aem_guides.taskstate import KILLED_STATES, TaskKey, task_states
+from aem_guides.runtime.off_peak import OffPeakOrder
+from aem_guides.runtime.task_log import show_event
+from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, task_states
 from aem_guides.trigger_base import AemGuidesTrigger
 
 LIVE_OFFSET_KEY = "aem_guides_live_offset"

@@ -17,7 +17,6 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
-from aem_guides.notes import Notes, lease_key
 from aem_guides.protocol.admission import Ticket, Turns, take_a_look
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
@@ -26,6 +25,7 @@ from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.steps import Steps
+from aem_guides.runtime.notes import Notes, lease_key
 
 TELL_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0

@@ -12,9 +12,9 @@ from airflow.sdk import ObjectStoragePath
 from aem_guides.protocol.errors import VerificationError
 from aem_guides.protocol.models import AssetStatus, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification
-from aem_guides.sheets import as_csv
+from aem_guides.runtime.sheets import as_csv
+from aem_guides.runtime.task_log import TaskLog
 from aem_guides.storage import Content, beside, move, storage_errors
-from aem_guides.tasklog import TaskLog
 
 LISTED_FAILURES = 100
 CSV_NAME = "failed-assets.csv"

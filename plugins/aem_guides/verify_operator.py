@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Context, ObjectStoragePath
 
-from aem_guides import fields
 from aem_guides.archive import archive_folder, default_archive_uri
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
@@ -20,8 +19,9 @@ from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_path
+from aem_guides.runtime import fields
+from aem_guides.runtime.task_log import show_event
 from aem_guides.sensors import FollowingFailedError
-from aem_guides.tasklog import show_event
 from aem_guides.trigger_base import AemGuidesTrigger
 from aem_guides.verification import as_json, check, of_job, store_failures, tell, without_asking
 

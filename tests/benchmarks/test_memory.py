@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from aem_guides.archive import Provenance, archive_folder, store_archive
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.models import ProcessingRequest
-from aem_guides.tasklog import LogBudget
+from aem_guides.runtime.task_log import LogBudget
 
 what, processing_id, target = sys.argv[1:4]
 logging.basicConfig(filename=os.devnull, level=logging.INFO)

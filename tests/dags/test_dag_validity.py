@@ -9,7 +9,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from aem_guides.retrying import AemGuidesRetryPolicy
+from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
 

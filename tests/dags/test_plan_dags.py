@@ -14,7 +14,7 @@ from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 from airflow.serialization.serialized_objects import DagSerialization
 
 from aem_guides.params import process_assets_params
-from aem_guides.retrying import AemGuidesRetryPolicy
+from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "aem_guides_process_assets"

@@ -16,7 +16,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from aem_guides import batch_trigger
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
-from aem_guides.taskstate import TaskKey
+from aem_guides.runtime.task_states import TaskKey
 from tests.support.batch import a_stranger_starting_jobs, starts_beyond, virtual_folders
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess

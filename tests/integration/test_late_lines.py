@@ -12,7 +12,6 @@ import pytest
 
 from aem_guides import batch_operator
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.notes import path_key
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
@@ -21,6 +20,7 @@ from aem_guides.operators import (
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin
+from aem_guides.runtime.notes import path_key
 from tests.support.archives import archived_lines
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess

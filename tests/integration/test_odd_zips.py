@@ -17,7 +17,6 @@ import pytest
 from aem_guides import batch_operator
 from aem_guides.archive import ArchiveCondition, verify_archive
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
-from aem_guides.notes import path_key
 from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import ArchiveError
@@ -26,6 +25,7 @@ from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.reconciling import archive_job
+from aem_guides.runtime.notes import path_key
 from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.notes import KeptNotes

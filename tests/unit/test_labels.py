@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from aem_guides.labels import map_label
+from aem_guides.runtime.labels import map_label
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aem_guides.hooks import bodies
-from aem_guides.memory import WaitMemory, first_time, generation
 from aem_guides.operators import AemGuidesArchiveLogsOperator
 from aem_guides.protocol.contract import read_job
+from aem_guides.runtime.memory import WaitMemory, first_time, generation
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.tasks import Task
 

@@ -23,7 +23,7 @@ from aem_guides.protocol.errors import (
 from aem_guides.protocol.models import Job, JsonValue
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd
 from aem_guides.report import PathResults, build_row, problems, render_table, unverified
-from aem_guides.retrying import AemGuidesRetryPolicy
+from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 
 def a_job(status: str, **told: JsonValue) -> Job:

@@ -18,7 +18,7 @@ from aem_guides.batch_rows import BatchRow, done_in_outcomes, store_outcome
 from aem_guides.protocol.models import AssetState, AssetStatus
 from aem_guides.protocol.procedures.verify import Verification
 from aem_guides.reconcile_report import InstanceReport
-from aem_guides.sheets import LONGEST_CELL, as_csv, read_csv
+from aem_guides.runtime.sheets import LONGEST_CELL, as_csv, read_csv
 from aem_guides.verification import store_failures
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.protocol.procedures.events import LogLines
-from aem_guides.tasklog import LogBudget, records, show_event
+from aem_guides.runtime.task_log import LogBudget, records, show_event
 
 INFO = "2026-02-26 08:59:10:755: INFO: [BASELINE_MIGRATION] Processed"
 WARN = "2026-02-26 08:59:10:756: WARN: [BASELINE_MIGRATION] broken link"

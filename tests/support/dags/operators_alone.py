@@ -16,7 +16,7 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
-from aem_guides.retrying import AemGuidesRetryPolicy
+from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 from aem_guides.sensors import AemGuidesProcessingSensor
 
 ID = "{{ ti.xcom_pull('start', key='processing_id') }}"

@@ -15,7 +15,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakState
-from aem_guides.taskstate import TaskKey, left_behind
+from aem_guides.runtime.task_states import TaskKey, left_behind
 
 OFF_PEAK_KEY = "aem_guides_off_peak"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from aem_guides.memory import StateStore
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.runtime.memory import StateStore
 
 _MEMORY_KEY = "aem_guides_path"
 

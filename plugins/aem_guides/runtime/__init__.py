@@ -1,0 +1,1 @@
+"""What Airflow keeps and tells of a task, and what a task is given."""
