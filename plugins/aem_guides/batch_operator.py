@@ -10,7 +10,7 @@ from typing import cast
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 
 from aem_guides import verification
-from aem_guides.archive import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan

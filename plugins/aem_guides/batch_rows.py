@@ -12,7 +12,7 @@ from typing import cast
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive import default_archive_uri, safe_name
+from aem_guides.archive.place import default_archive_uri, safe_name
 from aem_guides.outcome import WaitOutcome
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest, number, text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow.sdk import Context, get_current_context, task
 
-from aem_guides.archive import iso_time
+from aem_guides.archive.place import iso_time
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry

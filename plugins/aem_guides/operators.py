@@ -8,7 +8,7 @@ from typing import cast
 
 from airflow.sdk import Context
 
-from aem_guides.archive import (
+from aem_guides.archive.place import (
     Provenance,
     archive_folder,
     default_archive_uri,

@@ -6,7 +6,7 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from aem_guides.archive import iso_time
+from aem_guides.archive.place import iso_time
 from aem_guides.protocol.errors import (
     DeadlineExceededError,
     JobCancelledError,

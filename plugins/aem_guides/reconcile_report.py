@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive import default_archive_uri, iso_time
+from aem_guides.archive.place import default_archive_uri, iso_time
 from aem_guides.protocol.models import JsonObject, JsonValue, number
 from aem_guides.protocol.pacing import counted
 from aem_guides.runtime import sheets

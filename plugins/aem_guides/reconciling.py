@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from aem_guides.archive import (
+from aem_guides.archive.place import (
     ArchiveCondition,
     Provenance,
     StoredArchive,

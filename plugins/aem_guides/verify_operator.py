@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Context, ObjectStoragePath
 
-from aem_guides.archive import archive_folder, default_archive_uri
+from aem_guides.archive.place import archive_folder, default_archive_uri
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.instance_operator import InstanceOperator

@@ -8,7 +8,7 @@ from typing import Protocol
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from aem_guides.archive import iso_time
+from aem_guides.archive.place import iso_time
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol.errors import AemGuidesError

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aem_guides.archive import (
+from aem_guides.archive.place import (
     ArchiveCondition,
     Provenance,
     archive_folder,

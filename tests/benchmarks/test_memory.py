@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 CHILD = """
 import json, logging, os, resource, sys, time
 from datetime import UTC, datetime
-from aem_guides.archive import Provenance, archive_folder, store_archive
+from aem_guides.archive.place import Provenance, archive_folder, store_archive
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.runtime.task_log import LogBudget

@@ -16,7 +16,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from aem_guides.archive import Provenance, StoredArchive, archive_folder, find_archive, store_archive
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, find_archive, store_archive
 from aem_guides.hooks import bodies
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from aem_guides import batch_operator
-from aem_guides.archive import ArchiveCondition, verify_archive
+from aem_guides.archive.place import ArchiveCondition, verify_archive
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
 from aem_guides.protocol.batch import PathNote

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive import Provenance, StoredArchive, archive_folder, store_archive
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive
 from aem_guides.protocol.errors import UnreachableError
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.parts import ArchivePart

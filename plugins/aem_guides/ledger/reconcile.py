@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from aem_guides.archive import ArchiveCondition, iso_time
+from aem_guides.archive.place import ArchiveCondition, iso_time
 from aem_guides.ledger.findings import Finding, FindingKey, FindingKind
 from aem_guides.ledger.names import storable_name
 from aem_guides.ledger.records import LOST, LedgerJob, RunKey, Snapshot, observed

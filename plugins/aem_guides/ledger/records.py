@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from aem_guides.archive import ArchiveCondition
+from aem_guides.archive.place import ArchiveCondition
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.states import JobState, Verdict
 

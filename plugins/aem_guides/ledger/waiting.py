@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive import default_archive_uri
+from aem_guides.archive.place import default_archive_uri
 from aem_guides.ledger.notes import Note
 from aem_guides.protocol.json import JsonError, clean_text, read_json
 from aem_guides.storage import ABSENT, storage_errors

@@ -15,8 +15,8 @@ from pathlib import Path
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileOpener  # type: ignore[import-untyped]  # fsspec has no types
 
-from aem_guides import archive
 from aem_guides import storage as archive_storage
+from aem_guides.archive import place as archive
 from aem_guides.protocol.errors import ArchiveError
 from aem_guides.protocol.procedures.parts import ArchivePart
 from tests.support.archives import FakeSource, a_folder, a_zip, as_zip, store, visible

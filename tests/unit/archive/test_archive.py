@@ -15,9 +15,10 @@ from airflow.sdk import ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides import archive
 from aem_guides import storage as archive_storage
-from aem_guides.archive import (
+from aem_guides.archive import place as archive
+from aem_guides.archive.names import entry_name
+from aem_guides.archive.place import (
     ArchiveCondition,
     ArchivedEntry,
     Provenance,
@@ -29,7 +30,6 @@ from aem_guides.archive import (
     store_archive,
     verify_archive,
 )
-from aem_guides.archive_names import entry_name
 from aem_guides.protocol.states import JobState
 from tests.support.archives import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
 

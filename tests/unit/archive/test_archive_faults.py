@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive import (
+from aem_guides.archive.check import DamagedArchiveError, check_zip
+from aem_guides.archive.place import (
     ArchiveCondition,
     Provenance,
     RefusedArchiveError,
@@ -22,7 +23,6 @@ from aem_guides.archive import (
     store_archive,
     verify_archive,
 )
-from aem_guides.archive_check import DamagedArchiveError, check_zip
 from aem_guides.protocol.errors import (
     ArchiveError,
     AuthenticationError,

@@ -15,9 +15,9 @@ from airflow.sdk import ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides.archive import find_archive
-from aem_guides.archive_check import CheckedZip, DamagedArchiveError, ZipLimits, check_zip
-from aem_guides.archive_names import entry_path
+from aem_guides.archive.check import CheckedZip, DamagedArchiveError, ZipLimits, check_zip
+from aem_guides.archive.names import entry_path
+from aem_guides.archive.place import find_archive
 from tests.support.archives import LINES, FakeSource, a_zip, as_zip, store
 
 PAGE = b"<!-- served by pod 7 -->"

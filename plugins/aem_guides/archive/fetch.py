@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
-from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits, check_zip
-from aem_guides.archive_names import UnusedNames, entry_name
+from aem_guides.archive.check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits, check_zip
+from aem_guides.archive.names import UnusedNames, entry_name
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.storage import storage_errors
 

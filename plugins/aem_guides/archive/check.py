@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, cast
 
-from aem_guides.archive_names import UnusedNames, entry_path
+from aem_guides.archive.names import UnusedNames, entry_path
 from aem_guides.protocol.errors import ArchiveError
 from aem_guides.protocol.pacing import counted
 from aem_guides.storage import BLOCK_BYTES

@@ -22,8 +22,8 @@ from typing import cast
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.configuration import conf
 
-from aem_guides.archive_check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
-from aem_guides.archive_zip import LocalArchive, LogSource, fetch_archive
+from aem_guides.archive.check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
+from aem_guides.archive.fetch import LocalArchive, LogSource, fetch_archive
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, strings, text
 from aem_guides.runtime.local_files import airflow_home
