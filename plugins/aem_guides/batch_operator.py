@@ -9,16 +9,13 @@ from typing import cast
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 
-from aem_guides import verification
 from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
 from aem_guides.assets import PROCESSED, announce
-from aem_guides.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.instance_operator import still_known
 from aem_guides.links import ARCHIVE_LINKS
-from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.batch import Act, PathNote, next_act
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
@@ -31,6 +28,9 @@ from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import Verdict
+from aem_guides.results import verification
+from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
+from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.runtime import fields
 from aem_guides.runtime.batch_memory import PathMemory
 from aem_guides.runtime.memory import StateStore, generation, run_label

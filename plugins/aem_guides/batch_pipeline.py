@@ -19,7 +19,6 @@ from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.batch_paths import PathList, read_paths
 from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
 from aem_guides.batch_progress import AemGuidesBatchProgressOperator
-from aem_guides.batch_rows import ROW_KEY, BatchRow, DoneBefore, done_in_outcomes, row_of, store_outcome, summary
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.incremental import FilterEnd
 from aem_guides.ledger.recorder import note_outcomes
@@ -35,7 +34,16 @@ from aem_guides.protocol.procedures.start import StartPolicy, find_started
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
-from aem_guides.report import RunFailedError
+from aem_guides.results.batch_rows import (
+    ROW_KEY,
+    BatchRow,
+    DoneBefore,
+    done_in_outcomes,
+    row_of,
+    store_outcome,
+    summary,
+)
+from aem_guides.results.rows import RunFailedError
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import StateStore
 from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key

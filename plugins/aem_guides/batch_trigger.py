@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from aem_guides.batch_rows import ROW_KEY, row_of
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol.admission import Place, Ticket
@@ -38,6 +37,7 @@ from aem_guides.protocol.procedures.start import (
     start_once,
 )
 from aem_guides.protocol.states import JobState
+from aem_guides.results.batch_rows import ROW_KEY, row_of
 from aem_guides.runtime.notes import AirflowNotes, Notes
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states

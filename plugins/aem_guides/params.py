@@ -5,11 +5,11 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION
-from aem_guides.outcome import OnDeadline
 from aem_guides.protocol.hours import TIME_PATTERN as HOURS_PATTERN
 from aem_guides.protocol.hours import WEEKDAYS, AtEnd
 from aem_guides.protocol.models import ASSET_PROCESSING, FILE_TYPES
 from aem_guides.protocol.procedures.start import OnActiveJob
+from aem_guides.results.outcome import OnDeadline
 
 PATH_PATTERN = r"^/content(/[^/]+)*/?$"
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$"

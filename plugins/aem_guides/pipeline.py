@@ -26,7 +26,6 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
-from aem_guides.outcome import Ending, WaitOutcome
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
@@ -34,7 +33,8 @@ from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
-from aem_guides.report import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
+from aem_guides.results.outcome import Ending, WaitOutcome
+from aem_guides.results.rows import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.runtime.task_states import left_behind

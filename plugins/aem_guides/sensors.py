@@ -11,7 +11,6 @@ from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.ledger.records import request_of
 from aem_guides.links import INSTANCE_LINKS
-from aem_guides.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -28,6 +27,7 @@ from aem_guides.protocol.procedures.off_peak import (
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
+from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import WaitMemory, generation, run_label
 from aem_guides.runtime.off_peak import OffPeakOrder, kept_state, newest

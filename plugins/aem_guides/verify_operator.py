@@ -19,11 +19,11 @@ from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_path
+from aem_guides.results.verification import as_json, check, of_job, store_failures, tell, without_asking
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import show_event
 from aem_guides.sensors import FollowingFailedError
 from aem_guides.trigger_base import AemGuidesTrigger
-from aem_guides.verification import as_json, check, of_job, store_failures, tell, without_asking
 
 RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0

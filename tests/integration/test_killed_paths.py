@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from aem_guides import batch_pipeline
-from aem_guides.batch_rows import BatchRow
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.start import Origin, StartPolicy
+from aem_guides.results.batch_rows import BatchRow
 from aem_guides.runtime.notes import path_key
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from aem_guides.outcome import Ending, WaitOutcome, conclude
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.errors import (
     DeadlineExceededError,
@@ -22,7 +21,8 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import Job, JsonValue
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd
-from aem_guides.report import PathResults, build_row, problems, render_table, unverified
+from aem_guides.results.outcome import Ending, WaitOutcome, conclude
+from aem_guides.results.rows import PathResults, build_row, problems, render_table, unverified
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 

@@ -12,7 +12,7 @@ from aem_guides import pipeline
 from aem_guides.assets import PROCESSED
 from aem_guides.pipeline import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
 from aem_guides.protocol.models import JsonValue
-from aem_guides.report import RunFailedError
+from aem_guides.results.rows import RunFailedError
 from aem_guides.sensors import OUTCOME_KEY
 from tests.support.tasks import Task
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aem_guides.batch_plan import BLOCK, BatchPlan, check_size, cut, digest, most_paths
-from aem_guides.batch_rows import LISTED_ROWS, BatchRow, done_in_outcomes, row_of, store_outcome, summary
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.results.batch_rows import LISTED_ROWS, BatchRow, done_in_outcomes, row_of, store_outcome, summary
 
 HOST = "author.example.com"
 

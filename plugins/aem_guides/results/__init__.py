@@ -1,0 +1,1 @@
+"""What came of a path: the outcome, the rows of the report, the verified assets."""
