@@ -16,7 +16,7 @@ from airflow.sdk import Asset, AssetAlias, AssetWatcher, Context
 from aem_guides.hooks.hook import DEFAULT_CONNECTION
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.states import JobState
-from aem_guides.watcher import AemGuidesHistoryEventTrigger
+from aem_guides.triggers.history import AemGuidesHistoryEventTrigger
 
 SCHEME = "aem-guides"
 PROCESSED = AssetAlias(name="aem_guides_processed", group="aem_guides")

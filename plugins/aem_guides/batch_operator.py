@@ -11,7 +11,6 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 
 from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
 from aem_guides.assets import PROCESSED, announce
-from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.instance_operator import still_known
@@ -37,6 +36,7 @@ from aem_guides.runtime.memory import StateStore, generation, run_label
 from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
 from aem_guides.runtime.task_log import show_event
 from aem_guides.sensors import FollowingFailedError
+from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
 
 
 class AemGuidesProcessAssetsOperator(BaseOperator):

@@ -19,8 +19,8 @@ from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.runtime.notes import NOTES, AirflowNotes
 from aem_guides.runtime.task_states import count_instances
-from aem_guides.trigger_base import AemGuidesTrigger
-from aem_guides.turns import coordinator_for
+from aem_guides.triggers.admission import coordinator_for
+from aem_guides.triggers.base import AemGuidesTrigger
 
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
 _SHORTEST_LOOK_SECONDS = 3.0

@@ -10,7 +10,6 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
-from aem_guides.killed import settle_killed_wait
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import JobLostError, Retry
@@ -18,7 +17,8 @@ from aem_guides.protocol.models import Job, JsonValue, strings
 from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import TaskLog
-from aem_guides.triggers import CANCEL_KEY, EARLIER_IDS_KEY
+from aem_guides.triggers.job import CANCEL_KEY, EARLIER_IDS_KEY
+from aem_guides.triggers.kill import settle_killed_wait
 
 
 class InstanceOperator(BaseOperator):

@@ -40,7 +40,7 @@ from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_se
 from aem_guides.runtime.task_states import left_behind
 from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.start_operator import IN_DOUBT_KEY
-from aem_guides.triggers import CANCEL_KEY
+from aem_guides.triggers.job import CANCEL_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

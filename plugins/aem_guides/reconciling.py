@@ -19,7 +19,6 @@ from aem_guides.archive.place import (
 )
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.killed import CANCEL_SECONDS, was_killed_unheard
 from aem_guides.ledger.database import LedgerRefusedError
 from aem_guides.ledger.findings import FindingKind, Remedy
 from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
@@ -35,6 +34,7 @@ from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.runtime.task_states import TaskKey
+from aem_guides.triggers.kill import CANCEL_SECONDS, was_killed_unheard
 
 WAIT_TASK = "wait_for_processing"
 ARCHIVES_AT_ONCE = 5

@@ -8,7 +8,6 @@ from airflow.sdk import BaseSensorOperator, Context
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
-from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.ledger.records import request_of
 from aem_guides.links import INSTANCE_LINKS
 from aem_guides.protocol.errors import AemGuidesError, Retry
@@ -33,14 +32,15 @@ from aem_guides.runtime.memory import WaitMemory, generation, run_label
 from aem_guides.runtime.off_peak import OffPeakOrder, kept_state, newest
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, task_states_within
-from aem_guides.triggers import (
+from aem_guides.triggers.job import (
     DEADLINE_CANCEL_SECONDS,
     EARLIER_IDS_KEY,
     KILL_CANCEL_SECONDS,
     LIVE_OFFSET_KEY,
     AemGuidesJobTrigger,
 )
-from aem_guides.triggers import PROCESSING_ID_KEY as PROCESSING_ID_KEY
+from aem_guides.triggers.job import PROCESSING_ID_KEY as PROCESSING_ID_KEY
+from aem_guides.triggers.kill import STAGE_KEY, Stage
 
 LIVE_LOG_LINES = 2000
 OUTCOME_KEY = "outcome"

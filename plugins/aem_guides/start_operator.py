@@ -39,7 +39,7 @@ from aem_guides.protocol.requests import parse_requests
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import StartMemory, run_label
 from aem_guides.runtime.task_log import show_event
-from aem_guides.triggers import AemGuidesTurnTrigger
+from aem_guides.triggers.job import AemGuidesTurnTrigger
 
 IN_DOUBT_KEY = "aem_guides_in_doubt"
 """The XCom that tells the report that a start may have been sent, of which no more is known."""

@@ -23,7 +23,7 @@ from aem_guides.results.verification import as_json, check, of_job, store_failur
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import show_event
 from aem_guides.sensors import FollowingFailedError
-from aem_guides.trigger_base import AemGuidesTrigger
+from aem_guides.triggers.base import AemGuidesTrigger
 
 RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0

@@ -25,7 +25,7 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures import log_lines as logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.log_lines import LogPageError
-from aem_guides.triggers import AemGuidesJobTrigger, AemGuidesTurnTrigger
+from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess
 

@@ -13,10 +13,10 @@ import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from aem_guides import batch_trigger
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.runtime.task_states import TaskKey
+from aem_guides.triggers import path as batch_trigger
 from tests.support.batch import a_stranger_starting_jobs, starts_beyond, virtual_folders
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess

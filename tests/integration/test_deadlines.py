@@ -14,7 +14,7 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers import AemGuidesJobTrigger
+from aem_guides.triggers.job import AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.path_triggers import event_of, path_trigger

@@ -21,7 +21,7 @@ from aem_guides.protocol.procedures.log_lines import read_log
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import Steps
-from aem_guides.trigger_base import why_not_carried
+from aem_guides.triggers.base import why_not_carried
 from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess

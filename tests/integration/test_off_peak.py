@@ -20,7 +20,7 @@ from aem_guides.runtime.memory import WaitMemory
 from aem_guides.runtime.off_peak import OFF_PEAK_KEY, OffPeakOrder
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers import PROCESSING_ID_KEY, AemGuidesJobTrigger
+from aem_guides.triggers.job import PROCESSING_ID_KEY, AemGuidesJobTrigger
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.tasks import StateStore, Task

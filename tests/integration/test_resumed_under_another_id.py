@@ -11,7 +11,6 @@ import pytest
 
 from aem_guides import batch_operator
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.killed import STAGE_KEY, Stage
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
@@ -24,7 +23,8 @@ from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.runtime.notes import path_key
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers import EARLIER_IDS_KEY, PROCESSING_ID_KEY
+from aem_guides.triggers.job import EARLIER_IDS_KEY, PROCESSING_ID_KEY
+from aem_guides.triggers.kill import STAGE_KEY, Stage
 from tests.support.archives import archived_lines
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess

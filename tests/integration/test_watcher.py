@@ -11,7 +11,7 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from aem_guides.protocol.models import JsonObject
-from aem_guides.watcher import AemGuidesHistoryEventTrigger
+from aem_guides.triggers.history import AemGuidesHistoryEventTrigger
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.notes import KeptNotes
 

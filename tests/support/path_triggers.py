@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
-from aem_guides.batch_trigger import AemGuidesPathTrigger, PathPlan
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
 from tests.support.notes import KeptNotes
 
 

@@ -12,11 +12,11 @@ import structlog
 from airflow.jobs.triggerer_job_runner import _USER_ACTION_CANCEL_MSG, TriggerRunner
 from airflow.sdk._shared.logging.structlog import LoggerFactory, NamedBytesLogger
 
-from aem_guides import log_channel
-from aem_guides.log_channel import unread_bytes, until_log_is_read
 from aem_guides.protocol.errors import JobLostError
 from aem_guides.protocol.models import JsonObject
-from aem_guides.trigger_base import AemGuidesTrigger
+from aem_guides.triggers import log_channel
+from aem_guides.triggers.base import AemGuidesTrigger
+from aem_guides.triggers.log_channel import unread_bytes, until_log_is_read
 
 LINE = b"x" * 999 + b"\n"
 AIRFLOW_READS = 4096

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from aem_guides import turns
 from aem_guides.protocol.admission import Turns
 from aem_guides.protocol.lease import TERM_SECONDS, Lease
-from aem_guides.turns import StartLease
+from aem_guides.triggers import admission as turns
+from aem_guides.triggers.admission import StartLease
 from tests.support.notes import KeptNotes
 
 KEY = "starts:x"

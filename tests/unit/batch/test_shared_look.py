@@ -7,7 +7,7 @@ import pytest
 from aem_guides.protocol.admission import take_a_look
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.turns import Coordinator, StartLease
+from aem_guides.triggers.admission import Coordinator, StartLease
 from tests.support.notes import KeptNotes
 from tests.unit.protocol.driving import World, reply
 

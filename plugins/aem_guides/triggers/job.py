@@ -21,7 +21,7 @@ from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.runtime.off_peak import OffPeakOrder
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, task_states
-from aem_guides.trigger_base import AemGuidesTrigger
+from aem_guides.triggers.base import AemGuidesTrigger
 
 LIVE_OFFSET_KEY = "aem_guides_live_offset"
 CANCEL_KEY = "aem_guides_cancel"

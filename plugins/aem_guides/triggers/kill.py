@@ -19,7 +19,7 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, states_in_task
-from aem_guides.triggers import CANCEL_KEY
+from aem_guides.triggers.job import CANCEL_KEY
 
 STAGE_KEY = "aem_guides_stage"
 CANCEL_SECONDS = 120.0

@@ -16,7 +16,7 @@ from aem_guides.protocol.models import Job, JsonObject, JsonValue
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.watch import Seen, concerns, look_for_ends
 from aem_guides.protocol.states import Verdict
-from aem_guides.trigger_base import event_of, why_not_carried
+from aem_guides.triggers.base import event_of, why_not_carried
 
 SEEN_KEY = "aem_guides_seen"
 _TELL_EVERY_FAILURES = 60
@@ -68,7 +68,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, object]]:
         """Class path and arguments, for the triggerer."""
         return (
-            "aem_guides.watcher.AemGuidesHistoryEventTrigger",
+            "aem_guides.triggers.history.AemGuidesHistoryEventTrigger",
             {
                 "aem_guides_conn_id": self.aem_guides_conn_id,
                 "path": self.path,

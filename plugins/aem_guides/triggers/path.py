@@ -41,9 +41,9 @@ from aem_guides.results.batch_rows import ROW_KEY, row_of
 from aem_guides.runtime.notes import AirflowNotes, Notes
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
-from aem_guides.trigger_base import AemGuidesTrigger
-from aem_guides.triggers import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS
-from aem_guides.turns import Coordinator, LeaseLostError, coordinator_for
+from aem_guides.triggers.admission import Coordinator, LeaseLostError, coordinator_for
+from aem_guides.triggers.base import AemGuidesTrigger
+from aem_guides.triggers.job import DEADLINE_CANCEL_SECONDS, KILL_CANCEL_SECONDS
 
 _NOT_OF_THE_PATH = (UnreachableError, LeaseLostError, AirflowRuntimeError)
 _MENDED_BY_TIME = (*_NOT_OF_THE_PATH, UnavailableError, MalformedAnswerError)

@@ -12,11 +12,11 @@ from typing import Protocol, cast
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from aem_guides.log_channel import until_log_is_read
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.runtime.task_states import TaskKey
+from aem_guides.triggers.log_channel import until_log_is_read
 
 LARGEST_EVENT_BYTES = 8 * 1024 * 1024
 """An event passes a pipe, Airflow's API and a row of its database; what is larger belongs elsewhere."""
