@@ -110,7 +110,7 @@ def _cancel(subject: Subject) -> JsonObject:
 
 
 def _resume(subject: Subject) -> JsonObject:
-    from aem_guides.reconciling import request_to_resume
+    from aem_guides.reconciliation.remedies import request_to_resume
 
     job = subject.job
     intent = resume_intent(subject.context, job.processing_id)
@@ -149,7 +149,7 @@ def _check_resumable(job: Job) -> None:
 
 def _archive(subject: Subject) -> JsonObject:
     from aem_guides.ledger.recorder import now_ms
-    from aem_guides.reconciling import archive_job
+    from aem_guides.reconciliation.remedies import archive_job
 
     job, entry = subject.job, subject.entry
     if job.is_active:

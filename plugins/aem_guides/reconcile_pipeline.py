@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Asset, get_current_context, task, task_group
 
-from aem_guides import alerting
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.findings import Finding, Remedy
 from aem_guides.ledger.recorder import now_ms
@@ -21,7 +20,8 @@ from aem_guides.ledger.records import Snapshot
 from aem_guides.ledger.settings import ReconcileSettings, read_settings, reconcile_connections
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.reconcile_report import InstanceReport, as_text, counts, now_utc, store
+from aem_guides.reconciliation import alerting
+from aem_guides.reconciliation.report import InstanceReport, as_text, counts, now_utc, store
 from aem_guides.runtime.fields import flag, texts
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import run_label
@@ -70,7 +70,7 @@ def reconcile_instance(connection_id: str) -> None:
 def read_window(connection_id: str) -> JsonObject:
     """Read the window, the status of every job that is thought active, and what our runs and the archive say."""
     from aem_guides.ledger.store import Ledger  # heavy, and not needed to parse the DAG
-    from aem_guides.reconciling import take_in_waiting_notes, take_snapshot
+    from aem_guides.reconciliation.remedies import take_in_waiting_notes, take_snapshot
 
     get_current_context()["aem_guides_label"] = connection_id  # type: ignore[typeddict-unknown-key]  # for the label
     with Ledger() as ledger, AemGuidesHook(connection_id) as hook:
@@ -90,7 +90,7 @@ def read_window(connection_id: str) -> JsonObject:
 def reconcile_window(shown: JsonObject) -> JsonObject:
     """Compare what was read with the ledger, and write what is new."""
     from aem_guides.ledger.store import Ledger, SupersededError
-    from aem_guides.reconciling import findings_of, jobs_of
+    from aem_guides.reconciliation.remedies import findings_of, jobs_of
 
     context = get_current_context()
     snapshot, settings, dry_run = Snapshot.from_json(shown), read_settings(), _is_dry_run()
@@ -126,7 +126,7 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
 def plan_remedies() -> list[JsonObject]:
     """The remedies to carry out, of all instances; none in a dry run."""
     from aem_guides.ledger.store import Ledger
-    from aem_guides.reconciling import Assignment, assignments
+    from aem_guides.reconciliation.remedies import Assignment, assignments
 
     if _is_dry_run():
         return []
@@ -146,7 +146,7 @@ def plan_remedies() -> list[JsonObject]:
 def carry_out_remedy(assignment: JsonObject) -> JsonObject:
     """Carry out one remedy, once."""
     from aem_guides.ledger.store import Ledger
-    from aem_guides.reconciling import Assignment, RemedyResult, carry_out
+    from aem_guides.reconciliation.remedies import Assignment, RemedyResult, carry_out
 
     context = get_current_context()
     planned = Assignment.from_json(assignment)

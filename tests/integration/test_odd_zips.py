@@ -24,7 +24,7 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.procedures.start import Origin
-from aem_guides.reconciling import archive_job
+from aem_guides.reconciliation.remedies import archive_job
 from aem_guides.runtime.notes import path_key
 from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess

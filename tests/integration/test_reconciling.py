@@ -23,7 +23,7 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.steps import Steps
-from aem_guides.reconciling import assignments, carry_out
+from aem_guides.reconciliation.remedies import assignments, carry_out
 from tests.support.emulator import EmulatorProcess
 from tests.support.reconciling import CONNECTION, RUN, World
 
@@ -34,7 +34,7 @@ def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyP
     database = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{archive}")
     # There is no Airflow here that could be asked how a run came to its end.
-    monkeypatch.setattr("aem_guides.reconciling.was_killed_unheard", lambda _wait: False)
+    monkeypatch.setattr("aem_guides.reconciliation.remedies.was_killed_unheard", lambda _wait: False)
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
     emulator.post("/emulator/reset", {})
     with Ledger(open_engine(database)) as ledger:
@@ -106,7 +106,7 @@ def test_a_resume_that_is_in_doubt_is_settled_by_the_next_attempt_and_not_sent_a
         raise DoubtfulStartError("The answer did not come, and the history cannot settle it.")
 
     with monkeypatch.context() as doubting:
-        doubting.setattr("aem_guides.reconciling.resume_once", doubtful)
+        doubting.setattr("aem_guides.reconciliation.remedies.resume_once", doubtful)
         doubting.setattr(Intent, "settled", lambda intent, _processing_id: intent)
         assert not carry_out(resume, world.ledger, world.settings, by="test").succeeded
     world.settle()

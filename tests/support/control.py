@@ -17,7 +17,7 @@ from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.settings import read_settings
 from aem_guides.ledger.store import Ledger
-from aem_guides.reconciling import take_snapshot
+from aem_guides.reconciliation.remedies import take_snapshot
 from tests.support.airflow_stack import LEDGER, LiveAirflow
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.instances import Instance

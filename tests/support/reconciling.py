@@ -17,7 +17,13 @@ from aem_guides.ledger.records import LedgerJob, RunKey
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.models import ProcessingRequest
-from aem_guides.reconciling import RemedyResult, assignments, carry_out, take_in_waiting_notes, take_snapshot
+from aem_guides.reconciliation.remedies import (
+    RemedyResult,
+    assignments,
+    carry_out,
+    take_in_waiting_notes,
+    take_snapshot,
+)
 from tests.support.emulator import PASSWORD, EmulatorProcess
 
 CONNECTION = "aem_guides_default"

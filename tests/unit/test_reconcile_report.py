@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aem_guides.protocol.models import JsonObject
-from aem_guides.reconcile_report import InstanceReport
+from aem_guides.reconciliation.report import InstanceReport
 
 DONE: JsonObject = {"remedy": "archive", "succeeded": True}
 

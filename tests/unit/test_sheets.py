@@ -13,10 +13,10 @@ from airflow.sdk import ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides import reconcile_report
 from aem_guides.protocol.models import AssetState, AssetStatus
 from aem_guides.protocol.procedures.verify import Verification
-from aem_guides.reconcile_report import InstanceReport
+from aem_guides.reconciliation import report as reconcile_report
+from aem_guides.reconciliation.report import InstanceReport
 from aem_guides.results.batch_rows import BatchRow, done_in_outcomes, store_outcome
 from aem_guides.results.verification import store_failures
 from aem_guides.runtime.sheets import LONGEST_CELL, as_csv, read_csv

@@ -1,0 +1,1 @@
+"""The ledger held against the instance's history: remedies, report, alerts."""
