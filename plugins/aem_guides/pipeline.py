@@ -26,6 +26,7 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
+from aem_guides.operators.start import IN_DOUBT_KEY
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
@@ -38,8 +39,7 @@ from aem_guides.results.rows import NOTHING_PLANNED, PathResults, RunFailedError
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.runtime.task_states import left_behind
-from aem_guides.sensors import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
-from aem_guides.start_operator import IN_DOUBT_KEY
+from aem_guides.sensors.wait import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.triggers.job import CANCEL_KEY
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "extra-links": [
-            "aem_guides.links.AemFolderLink",
-            "aem_guides.links.BulkProcessorLink",
-            "aem_guides.links.ArchiveLink",
+            "aem_guides.operators.links.AemFolderLink",
+            "aem_guides.operators.links.BulkProcessorLink",
+            "aem_guides.operators.links.ArchiveLink",
         ],
         "config": {"aem_guides": {"description": "Options of the AEM Guides provider.", "options": _options()}},
     }

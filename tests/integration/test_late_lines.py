@@ -10,13 +10,13 @@ from typing import cast
 
 import pytest
 
-from aem_guides import batch_operator
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
     AemGuidesPullLogsOperator,
 )
+from aem_guides.operators import process as batch_operator
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.start import Origin

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aem_guides import batch_operator
 from aem_guides.archive.place import ArchiveCondition, verify_archive
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
+from aem_guides.operators import process as batch_operator
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import ArchiveError
 from aem_guides.protocol.models import ProcessingRequest

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from aem_guides import sensors
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.errors import JobCancelledError, JobFailedError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.runtime.memory import WaitMemory
 from aem_guides.sensors import AemGuidesProcessingSensor
+from aem_guides.sensors import wait as sensors
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
 from tests.support.tasks import Task

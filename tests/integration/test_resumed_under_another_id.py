@@ -9,13 +9,13 @@ from typing import cast
 
 import pytest
 
-from aem_guides import batch_operator
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
     AemGuidesPullLogsOperator,
 )
+from aem_guides.operators import process as batch_operator
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import JobFailedError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest

@@ -10,13 +10,13 @@ from typing import cast
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from aem_guides import start_operator
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
+from aem_guides.operators import start as start_operator
+from aem_guides.operators.start import IN_DOUBT_KEY
 from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures.start import start_once
-from aem_guides.start_operator import IN_DOUBT_KEY
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.tasks import Task

@@ -10,14 +10,14 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.types import TaskInstanceKey
 from airflow.serialization.serialized_objects import OperatorSerialization
 
-from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
-from aem_guides.links import AemFolderLink, ArchiveLink, BulkProcessorLink, archive_page, console_page
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesHistoryOperator,
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
+from aem_guides.operators.links import AemFolderLink, ArchiveLink, BulkProcessorLink, archive_page, console_page
+from aem_guides.operators.process import AemGuidesProcessAssetsOperator
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.tasks import Run, Task
 

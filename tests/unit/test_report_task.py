@@ -13,7 +13,7 @@ from aem_guides.assets import PROCESSED
 from aem_guides.pipeline import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
 from aem_guides.protocol.models import JsonValue
 from aem_guides.results.rows import RunFailedError
-from aem_guides.sensors import OUTCOME_KEY
+from aem_guides.sensors.wait import OUTCOME_KEY
 from tests.support.tasks import Task
 
 SUCCESS: JsonValue = {"state": "SUCCESS", "processing_id": "job"}

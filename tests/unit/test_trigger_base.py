@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.batch_progress import AemGuidesBatchProgressTrigger
+from aem_guides.operators.verify import AemGuidesAssetsTrigger
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import JsonObject
 from aem_guides.triggers.base import LARGEST_EVENT_BYTES, AemGuidesTrigger, why_not_carried
 from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from aem_guides.triggers.path import AemGuidesPathTrigger
-from aem_guides.verify_operator import AemGuidesAssetsTrigger
 
 
 class Ends(AemGuidesTrigger):

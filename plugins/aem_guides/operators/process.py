@@ -13,8 +13,8 @@ from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, 
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
-from aem_guides.instance_operator import still_known
-from aem_guides.links import ARCHIVE_LINKS
+from aem_guides.operators.base import still_known
+from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.protocol.batch import Act, PathNote, next_act
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
@@ -35,7 +35,7 @@ from aem_guides.runtime.batch_memory import PathMemory
 from aem_guides.runtime.memory import StateStore, generation, run_label
 from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
 from aem_guides.runtime.task_log import show_event
-from aem_guides.sensors import FollowingFailedError
+from aem_guides.sensors.wait import FollowingFailedError
 from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
 
 

@@ -15,12 +15,11 @@ from aem_guides.archive.place import (
     iso_time,
     store_archive,
 )
-from aem_guides.batch_operator import AemGuidesProcessAssetsOperator
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.instance_operator import InstanceOperator, JobOperator
 from aem_guides.ledger.records import request_of
-from aem_guides.links import ARCHIVE_LINKS
+from aem_guides.operators.base import InstanceOperator, JobOperator
+from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -30,20 +29,6 @@ from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import first_time, keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.task_log import LogBudget
-from aem_guides.start_operator import AemGuidesStartProcessingOperator
-from aem_guides.verify_operator import AemGuidesVerifyAssetsOperator
-
-__all__ = [
-    "AemGuidesArchiveLogsOperator",
-    "AemGuidesCancelProcessingOperator",
-    "AemGuidesCheckInstanceOperator",
-    "AemGuidesHistoryOperator",
-    "AemGuidesProcessAssetsOperator",
-    "AemGuidesPullLogsOperator",
-    "AemGuidesResumeProcessingOperator",
-    "AemGuidesStartProcessingOperator",
-    "AemGuidesVerifyAssetsOperator",
-]
 
 
 class AemGuidesCheckInstanceOperator(InstanceOperator):

@@ -10,8 +10,8 @@ from airflow.sdk import Context, ObjectStoragePath
 from aem_guides.archive.place import archive_folder, default_archive_uri
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
-from aem_guides.instance_operator import InstanceOperator
-from aem_guides.links import ARCHIVE_LINKS
+from aem_guides.operators.base import InstanceOperator
+from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AssetsAtWorkError, Retry
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -22,7 +22,7 @@ from aem_guides.protocol.requests import parse_path
 from aem_guides.results.verification import as_json, check, of_job, store_failures, tell, without_asking
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import show_event
-from aem_guides.sensors import FollowingFailedError
+from aem_guides.sensors.wait import FollowingFailedError
 from aem_guides.triggers.base import AemGuidesTrigger
 
 RETURN_KEY = "return_value"

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
-from aem_guides.links import INSTANCE_LINKS
+from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonValue, strings

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.recorder import note_start
-from aem_guides.links import INSTANCE_LINKS
+from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import (
     ActiveJobError,

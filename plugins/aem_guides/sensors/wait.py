@@ -9,7 +9,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.records import request_of
-from aem_guides.links import INSTANCE_LINKS
+from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
