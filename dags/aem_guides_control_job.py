@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from aem_guides.control import build_control_tasks
-from aem_guides.params import control_params
-from aem_guides.pipeline import default_args
+from aem_guides.pipelines.control import build_control_tasks
+from aem_guides.pipelines.params import control_params
+from aem_guides.pipelines.process import default_args
 
 with DAG(
     dag_id="aem_guides_control_job",

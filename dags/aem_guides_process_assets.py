@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from aem_guides.params import process_assets_params
-from aem_guides.pipeline import build_process_tasks, default_args
+from aem_guides.pipelines.params import process_assets_params
+from aem_guides.pipelines.process import build_process_tasks, default_args
 
 with DAG(
     dag_id="aem_guides_process_assets",

@@ -16,7 +16,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, get_current_context, task
 
 from aem_guides.assets import watched_asset
-from aem_guides.pipeline import default_args
+from aem_guides.pipelines.process import default_args
 
 MANUALS = watched_asset("author.example.com", "/content/dam/manuals", ignore_users=["airflow"])
 

@@ -21,9 +21,9 @@ import pendulum
 from airflow.sdk import DAG
 
 from aem_guides.ledger.settings import reconcile_schedule
-from aem_guides.params import reconcile_params
-from aem_guides.pipeline import default_args
-from aem_guides.reconcile_pipeline import build_reconcile_tasks
+from aem_guides.pipelines.params import reconcile_params
+from aem_guides.pipelines.process import default_args
+from aem_guides.pipelines.reconcile import build_reconcile_tasks
 
 with DAG(
     dag_id="aem_guides_reconcile_history",

@@ -6,7 +6,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 # The scheduler and the DAG processor load plugins before they fork: a task whose process is a fork has this in memory
 # then and need not import it, which costs half a second of processor time, more than the task itself.
-import aem_guides.batch_pipeline  # noqa: F401
+import aem_guides.pipelines.batch  # noqa: F401
 
 
 class AemGuidesPlugin(AirflowPlugin):

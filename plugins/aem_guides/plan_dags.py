@@ -25,9 +25,9 @@ from airflow.sdk import (
 from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, DeadlineReference
 
-from aem_guides.batch_pipeline import build_batch_tasks
-from aem_guides.incremental import FilterEnd
-from aem_guides.pipeline import build_process_tasks, default_args
+from aem_guides.pipelines.batch import build_batch_tasks
+from aem_guides.pipelines.incremental import FilterEnd
+from aem_guides.pipelines.process import build_process_tasks, default_args
 from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
 from aem_guides.plan_schema import run_params
 from aem_guides.plans import PlanProblem, Plans, PlansError, load_plans, plans_file

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from aem_guides.incremental import FilterEnd
+from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.protocol.models import JsonObject
 
 

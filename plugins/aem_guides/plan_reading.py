@@ -13,7 +13,7 @@ from croniter import croniter
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from aem_guides.incremental import FilterEnd
+from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.plan_file import Entry, Flaw
 from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
 from aem_guides.plan_schema import FIELDS, load_schema, run_params

@@ -11,8 +11,8 @@ from typing import cast
 
 from airflow.sdk import Param
 
-from aem_guides.batch_params import process_batch_params
-from aem_guides.params import process_assets_params
+from aem_guides.pipelines.batch_params import process_batch_params
+from aem_guides.pipelines.params import process_assets_params
 from aem_guides.protocol.models import JsonObject, JsonValue
 
 SCHEMA_FILE = Path(__file__).with_name("plans.schema.json")

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from aem_guides.batch_pipeline import IN_FLIGHT
+from aem_guides.pipelines.batch import IN_FLIGHT
 from tests.support.airflow_stack import LiveAirflow
 from tests.support.batch import (
     BATCH,

@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow.sdk import Param
 from playwright.sync_api import expect
 
-from aem_guides.params import process_assets_params
+from aem_guides.pipelines.params import process_assets_params
 from tests.support.airflow_stack import DAG, LiveAirflow
 from tests.support.browser import Form, Ui
 from tests.support.instances import Instances

@@ -8,8 +8,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from aem_guides.batch_params import MOST_PATHS_IN_FORM
-from aem_guides.batch_plan import most_paths
+from aem_guides.pipelines.batch_params import MOST_PATHS_IN_FORM
+from aem_guides.pipelines.batch_plan import most_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from airflow.sdk import DAG, BaseNotifier, Context
 from airflow.sdk.definitions.callback import AsyncCallback, SyncCallback
 from airflow.serialization.serialized_objects import DagSerialization
 
-from aem_guides.params import process_assets_params
+from aem_guides.pipelines.params import process_assets_params
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 ROOT = Path(__file__).resolve().parents[2]

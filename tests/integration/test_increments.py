@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.incremental import FilterEnd, interval_bounds
+from aem_guides.pipelines.incremental import FilterEnd, interval_bounds
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import RejectedError
 from aem_guides.protocol.models import ProcessingRequest

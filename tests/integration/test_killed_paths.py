@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from aem_guides import batch_pipeline
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.pipelines import batch as batch_pipeline
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent

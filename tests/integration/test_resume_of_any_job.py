@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from aem_guides import control
-from aem_guides.control import Subject
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesResumeProcessingOperator
+from aem_guides.pipelines import control
+from aem_guides.pipelines.control import Subject
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.emulator import EmulatorProcess

@@ -57,10 +57,10 @@ import sys
 
 if "scheduler" in sys.argv:
     import airflow.providers.amazon.aws.hooks.s3
-    import aem_guides.batch_pipeline
+    import aem_guides.pipelines.batch
     import aem_guides.ledger
-    import aem_guides.pipeline
-    import aem_guides.reconcile_pipeline
+    import aem_guides.pipelines.process
+    import aem_guides.pipelines.reconcile
 """
 """Settings with which the scheduler has imported what each task needs before it forks: a third of a task's work."""
 

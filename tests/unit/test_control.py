@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from aem_guides import control
 from aem_guides.ledger.records import LedgerJob, RunKey
+from aem_guides.pipelines import control
 from aem_guides.protocol.contract import read_job
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aem_guides.incremental import FilterEnd, interval_bounds, with_interval
+from aem_guides.pipelines.incremental import FilterEnd, interval_bounds, with_interval
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.requests import parse_requests

@@ -6,8 +6,8 @@ import pytest
 from airflow.sdk import Param
 from airflow.sdk.exceptions import ParamValidationError
 
-from aem_guides.batch_params import process_batch_params
-from aem_guides.params import process_assets_params
+from aem_guides.pipelines.batch_params import process_batch_params
+from aem_guides.pipelines.params import process_assets_params
 
 
 @pytest.fixture(params=[process_assets_params, process_batch_params])

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from yaml import safe_load
 
 from aem_guides import plan_schema
-from aem_guides.incremental import FilterEnd
+from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.plan_file import read_entries
 from aem_guides.plan_models import Plan, Schedule
 from aem_guides.plans import Plans, load_plans, parse_plans, plans_file

@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from aem_guides import pipeline
 from aem_guides.assets import PROCESSED
-from aem_guides.pipeline import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
+from aem_guides.pipelines import process as pipeline
+from aem_guides.pipelines.process import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
 from aem_guides.protocol.models import JsonValue
 from aem_guides.results.rows import RunFailedError
 from aem_guides.sensors.wait import OUTCOME_KEY

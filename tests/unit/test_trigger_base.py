@@ -12,8 +12,8 @@ from airflow.triggers.base import TriggerEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides.batch_progress import AemGuidesBatchProgressTrigger
 from aem_guides.operators.verify import AemGuidesAssetsTrigger
+from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import JsonObject
 from aem_guides.triggers.base import LARGEST_EVENT_BYTES, AemGuidesTrigger, why_not_carried

@@ -7,7 +7,7 @@ import time
 from airflow.sdk import DAG, Context, Param
 
 from aem_guides.operators import AemGuidesStartProcessingOperator
-from aem_guides.pipeline import default_args
+from aem_guides.pipelines.process import default_args
 from aem_guides.protocol.models import JsonObject
 from aem_guides.sensors import AemGuidesProcessingSensor
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from aem_guides.batch_params import process_batch_params
-from aem_guides.batch_pipeline import build_batch_tasks
-from aem_guides.pipeline import default_args
+from aem_guides.pipelines.batch import build_batch_tasks
+from aem_guides.pipelines.batch_params import process_batch_params
+from aem_guides.pipelines.process import default_args
 
 with DAG(
     dag_id="small_batch",

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from aem_guides.params import process_assets_params
-from aem_guides.pipeline import build_process_tasks, default_args
+from aem_guides.pipelines.params import process_assets_params
+from aem_guides.pipelines.process import build_process_tasks, default_args
 
 with DAG(
     dag_id="timed_run",

@@ -11,8 +11,8 @@ from pathlib import Path
 from airflow.sdk import DAG, Context, Param
 
 from aem_guides.operators import AemGuidesArchiveLogsOperator
-from aem_guides.params import process_assets_params
-from aem_guides.pipeline import ARCHIVE, WAIT, build_process_tasks, default_args
+from aem_guides.pipelines.params import process_assets_params
+from aem_guides.pipelines.process import ARCHIVE, WAIT, build_process_tasks, default_args
 from aem_guides.sensors import AemGuidesProcessingSensor
 
 ROOM_BYTES = 100_000

@@ -9,9 +9,9 @@ import pytest
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
-from aem_guides.batch_params import process_batch_params
-from aem_guides.batch_paths import parse_paths, read_paths
-from aem_guides.batch_pipeline import _requests
+from aem_guides.pipelines.batch import _requests
+from aem_guides.pipelines.batch_params import process_batch_params
+from aem_guides.pipelines.batch_paths import parse_paths, read_paths
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 
 

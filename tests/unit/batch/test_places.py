@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from aem_guides.batch_pipeline import _PlannedPathOperator
+from aem_guides.pipelines.batch import _PlannedPathOperator
 from aem_guides.protocol.models import ProcessingRequest
 from tests.support.tasks import Task
 

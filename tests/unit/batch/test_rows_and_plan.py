@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aem_guides.batch_plan import BLOCK, BatchPlan, check_size, cut, digest, most_paths
+from aem_guides.pipelines.batch_plan import BLOCK, BatchPlan, check_size, cut, digest, most_paths
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import ProcessingRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aem_guides.reconcile_pipeline import carried_out
+from aem_guides.pipelines.reconcile import carried_out
 
 ONE, OTHER = {"remedy": "archive"}, {"remedy": "alert"}
 

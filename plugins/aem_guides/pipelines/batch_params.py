@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from aem_guides.params import PATH_PATTERN, process_assets_params
+from aem_guides.pipelines.params import PATH_PATTERN, process_assets_params
 
 MOST_PATHS_IN_FORM = 10_240
 

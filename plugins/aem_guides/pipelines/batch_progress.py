@@ -9,9 +9,9 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from aem_guides.batch_plan import PLANNED_KEY, BatchPlan
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook
+from aem_guides.pipelines.batch_plan import PLANNED_KEY, BatchPlan
 from aem_guides.protocol import contract
 from aem_guides.protocol.batch import BatchCounts, BatchSpeed
 from aem_guides.protocol.errors import AemGuidesError

@@ -15,15 +15,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
 from aem_guides.assets import PROCESSED
-from aem_guides.batch_paths import PathList, read_paths
-from aem_guides.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
-from aem_guides.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.incremental import FilterEnd
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import AemGuidesCheckInstanceOperator
 from aem_guides.operators.process import AemGuidesProcessAssetsOperator
-from aem_guides.pipeline import CONNECTION, planned_params
+from aem_guides.pipelines.batch_paths import PathList, read_paths
+from aem_guides.pipelines.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
+from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressOperator
+from aem_guides.pipelines.incremental import FilterEnd
+from aem_guides.pipelines.process import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest

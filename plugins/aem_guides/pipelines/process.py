@@ -17,7 +17,6 @@ from airflow.sdk import Context, get_current_context, task, task_group
 
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.incremental import FilterEnd, with_interval
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
@@ -27,6 +26,7 @@ from aem_guides.operators import (
     AemGuidesVerifyAssetsOperator,
 )
 from aem_guides.operators.start import IN_DOUBT_KEY
+from aem_guides.pipelines.incremental import FilterEnd, with_interval
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
