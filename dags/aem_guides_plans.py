@@ -6,6 +6,6 @@ DAG `aem_guides_process_assets`. What is wrong with a plan shows as an import er
 
 from __future__ import annotations
 
-from aem_guides.plan_dags import load_plan_dags
+from aem_guides.plans.dags import load_plan_dags
 
 globals().update(load_plan_dags().dags)

@@ -6,6 +6,6 @@ error out of the schedule, so that the plans which are in order are made by anot
 
 from __future__ import annotations
 
-from aem_guides.plan_dags import check_plans
+from aem_guides.plans.dags import check_plans
 
 check_plans()

@@ -14,8 +14,8 @@ from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 
-from aem_guides import plan_dags
-from aem_guides.plans import parse_plans
+from aem_guides.plans import dags as plan_dags
+from aem_guides.plans.loading import parse_plans
 
 NIGHTS = [
     ("Europe/Paris", date(2026, 3, 29), 23),

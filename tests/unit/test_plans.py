@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from yaml import safe_load
 
-from aem_guides import plan_schema
 from aem_guides.pipelines.incremental import FilterEnd
-from aem_guides.plan_file import read_entries
-from aem_guides.plan_models import Plan, Schedule
-from aem_guides.plans import Plans, load_plans, parse_plans, plans_file
+from aem_guides.plans import schema as plan_schema
+from aem_guides.plans.file import read_entries
+from aem_guides.plans.loading import Plans, load_plans, parse_plans, plans_file
+from aem_guides.plans.models import Plan, Schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -335,7 +335,7 @@ def test_a_file_that_was_chosen_must_exist_and_be_a_text(tmp_path: Path) -> None
 
 def test_the_shipped_schema_knows_the_parameters_of_a_run() -> None:
     shipped = plan_schema.SCHEMA_FILE.read_text(encoding="utf-8")
-    assert shipped == plan_schema.render(), "write it anew: python -m aem_guides.plan_schema"
+    assert shipped == plan_schema.render(), "write it anew: python -m aem_guides.plans.schema"
     Draft202012Validator.check_schema(json.loads(shipped))
 
 

@@ -1,6 +1,6 @@
 """The JSON schema of plans, for the check at parse time and for editors.
 
-`python -m aem_guides.plan_schema` writes the parameters of a processing run anew into `plans.schema.json`.
+`python -m aem_guides.plans.schema` writes the parameters of a processing run anew into `plans.schema.json`.
 """
 
 from __future__ import annotations

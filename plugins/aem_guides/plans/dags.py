@@ -28,9 +28,9 @@ from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAler
 from aem_guides.pipelines.batch import build_batch_tasks
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.pipelines.process import build_process_tasks, default_args
-from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
-from aem_guides.plan_schema import run_params
-from aem_guides.plans import PlanProblem, Plans, PlansError, load_plans, plans_file
+from aem_guides.plans.loading import PlanProblem, Plans, PlansError, load_plans, plans_file
+from aem_guides.plans.models import Deadline, Notification, Plan, Schedule
+from aem_guides.plans.schema import run_params
 from aem_guides.protocol.errors import InvalidInputError
 
 DAG_PREFIX = "aem_guides_plan_"

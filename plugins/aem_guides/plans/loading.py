@@ -12,9 +12,9 @@ from pathlib import Path
 
 from airflow.sdk.configuration import conf
 
-from aem_guides.plan_file import Entry, Flaw, read_entries
-from aem_guides.plan_models import Plan
-from aem_guides.plan_reading import PlanReader
+from aem_guides.plans.file import Entry, Flaw, read_entries
+from aem_guides.plans.models import Plan
+from aem_guides.plans.reading import PlanReader
 from aem_guides.protocol.errors import ConfigurationError
 
 

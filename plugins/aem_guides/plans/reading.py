@@ -14,9 +14,9 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from aem_guides.pipelines.incremental import FilterEnd
-from aem_guides.plan_file import Entry, Flaw
-from aem_guides.plan_models import Deadline, Notification, Plan, Schedule
-from aem_guides.plan_schema import FIELDS, load_schema, run_params
+from aem_guides.plans.file import Entry, Flaw
+from aem_guides.plans.models import Deadline, Notification, Plan, Schedule
+from aem_guides.plans.schema import FIELDS, load_schema, run_params
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.start import OnActiveJob

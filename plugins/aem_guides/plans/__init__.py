@@ -1,0 +1,1 @@
+"""`plans.yaml`, and the DAGs that are made of it."""
