@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import hashlib
 import logging
@@ -16,15 +17,20 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.configuration import conf
 
 from aem_guides.protocol.errors import AemGuidesError, ArchiveError
 from aem_guides.protocol.models import number
+from aem_guides.runtime.local_files import airflow_home
 
 BLOCK_BYTES = 1024 * 1024
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 _LOCAL_PROTOCOLS = ("", "file", "local")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_LONGEST_NAME = 80
+_DIGEST_ENDING = re.compile(r"-[0-9a-f]{16}$")
 
 log = logging.getLogger(__name__)
 
@@ -148,3 +154,29 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {error}"
+
+
+class ArchiveCondition(enum.StrEnum):
+    """What a stored archive was found to be, compared with its manifest."""
+
+    OK = "ok"
+    MISSING = "missing"
+    DIFFERENT = "different"
+
+
+def default_archive_uri() -> str:
+    """`[aem_guides] archive_uri` of Airflow's configuration; without it `file://` below AIRFLOW_HOME."""
+    if configured := conf.get("aem_guides", "archive_uri", fallback=""):
+        return str(configured)
+    return f"file://{airflow_home()}/aem_guides/archive"
+
+
+def safe_name(name: str) -> str:
+    """A readable name for one folder, at most 97 of `A-Z a-z 0-9 . _ -`, another one for every other name.
+
+    A name that had to be changed, and one that could be taken for such, gets 16 digits of its SHA-256.
+    """
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_LONGEST_NAME].strip(".") or "_"
+    if kept == name and not _DIGEST_ENDING.search(name):
+        return name
+    return f"{kept}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"

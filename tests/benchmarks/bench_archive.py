@@ -19,17 +19,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aem_guides.archive.place import (
-    ArchiveCondition,
-    Provenance,
-    archive_folder,
-    find_archive,
-    store_archive,
-    verify_archive,
-)
+from aem_guides.archive.place import Provenance, archive_folder, find_archive, store_archive, verify_archive
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.states import JobState
+from aem_guides.storage import ArchiveCondition
 
 MEGABYTE = 1_000_000
 BOUND_MIB = 32

@@ -12,8 +12,9 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from moto.server import ThreadedMotoServer
 
-from aem_guides.archive.place import ArchiveCondition, archive_folder, find_archive, verify_archive
+from aem_guides.archive.place import archive_folder, find_archive, verify_archive
 from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.storage import ArchiveCondition
 from local.processes import free_port
 from tests.support.archives import ID, LINES, NOW, FakeSource, a_zip, as_zip, store
 

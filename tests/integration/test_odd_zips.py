@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aem_guides.archive.place import ArchiveCondition, verify_archive
+from aem_guides.archive.place import verify_archive
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
 from aem_guides.operators import process as batch_operator
@@ -26,6 +26,7 @@ from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.reconciliation.remedies import archive_job
 from aem_guides.runtime.notes import path_key
+from aem_guides.storage import ArchiveCondition
 from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.notes import KeptNotes

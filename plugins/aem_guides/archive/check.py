@@ -18,7 +18,7 @@ from typing import IO, cast
 
 from aem_guides.archive.names import UnusedNames, entry_path
 from aem_guides.protocol.errors import ArchiveError
-from aem_guides.protocol.pacing import counted
+from aem_guides.protocol.wording import counted
 from aem_guides.storage import BLOCK_BYTES
 
 _DIRECTORY_END = b"PK\x05\x06"

@@ -7,12 +7,10 @@ does not count, and is fetched again.
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import io
 import json
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,27 +18,27 @@ from pathlib import Path
 from typing import cast
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.configuration import conf
 
 from aem_guides.archive.check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
 from aem_guides.archive.fetch import LocalArchive, LogSource, fetch_archive
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, strings, text
-from aem_guides.runtime.local_files import airflow_home
+from aem_guides.protocol.wording import iso_time
 from aem_guides.storage import (
     ABSENT,
+    ArchiveCondition,
     Content,
     beside,
     digest_of,
     move,
     remove,
     remove_leftovers,
+    safe_name,
     size_of,
     storage_errors,
 )
 
 __all__ = [
-    "ArchiveCondition",
     "ArchivedEntry",
     "DamagedArchiveError",
     "LogSource",
@@ -49,10 +47,7 @@ __all__ = [
     "StoredArchive",
     "ZipLimits",
     "archive_folder",
-    "default_archive_uri",
     "find_archive",
-    "iso_time",
-    "safe_name",
     "store_archive",
     "verify_archive",
 ]
@@ -62,19 +57,9 @@ MANIFEST_NAME = "manifest.json"
 MANIFEST_VERSION = 1
 
 _DEFAULT_LIMITS = ZipLimits()
-_LONGEST_NAME = 80
-_DIGEST_ENDING = re.compile(r"-[0-9a-f]{16}$")
 _PAUSE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
-
-
-class ArchiveCondition(enum.StrEnum):
-    """What a stored archive was found to be, compared with its manifest."""
-
-    OK = "ok"
-    MISSING = "missing"
-    DIFFERENT = "different"
 
 
 @dataclass(frozen=True)
@@ -106,13 +91,6 @@ class Provenance:
     request: JsonObject | None = None
 
 
-def default_archive_uri() -> str:
-    """`[aem_guides] archive_uri` of Airflow's configuration; without it `file://` below AIRFLOW_HOME."""
-    if configured := conf.get("aem_guides", "archive_uri", fallback=""):
-        return str(configured)
-    return f"file://{airflow_home()}/aem_guides/archive"
-
-
 def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: str) -> ObjectStoragePath:
     """`<base>/<instance host>/<yyyy>/<mm>/<dd>/<processing id made safe>`, the day in UTC.
 
@@ -121,17 +99,6 @@ def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: 
     day = when.astimezone(UTC)
     names = (safe_name(instance.lower()), f"{day:%Y}", f"{day:%m}", f"{day:%d}", safe_name(processing_id))
     return ObjectStoragePath(base_uri).joinpath(*names)
-
-
-def safe_name(name: str) -> str:
-    """A readable name for one folder, at most 97 of `A-Z a-z 0-9 . _ -`, another one for every other name.
-
-    A name that had to be changed, and one that could be taken for such, gets 16 digits of its SHA-256.
-    """
-    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_LONGEST_NAME].strip(".") or "_"
-    if kept == name and not _DIGEST_ENDING.search(name):
-        return name
-    return f"{kept}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def find_archive(folder: ObjectStoragePath) -> StoredArchive | None:
@@ -205,11 +172,6 @@ def store_archive(
             log.warning("Download %s of %s: %s Again in %.0f s.", attempt, attempts, error, pause)
             wait(pause)
             attempt += 1
-
-
-def iso_time(at: int | None) -> str | None:
-    """Epoch milliseconds as ISO 8601 in UTC, to the millisecond; None stays None."""
-    return None if at is None else datetime.fromtimestamp(at / 1000, tz=UTC).isoformat(timespec="milliseconds")
 
 
 def _given_up(processing_id: str, attempts: int, error: Exception) -> ArchiveError:

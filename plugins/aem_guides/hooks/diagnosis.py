@@ -18,9 +18,9 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import SystemStatus
-from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.steps import Steps
 from aem_guides.protocol.tokens import OAuthCredentials
+from aem_guides.protocol.wording import counted
 
 _NO_GUIDES = (
     "AEM Guides: its bulk processing does not answer here (404). Check that the field host names the author, and that "

@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from aem_guides.archive.place import ArchiveCondition, iso_time
 from aem_guides.ledger.findings import Finding, FindingKey, FindingKind
 from aem_guides.ledger.names import storable_name
 from aem_guides.ledger.records import LOST, LedgerJob, RunKey, Snapshot, observed
 from aem_guides.protocol.models import Job
-from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.states import ENDED_STATES, JobState, state_of_word
+from aem_guides.protocol.wording import in_words, iso_time
+from aem_guides.storage import ArchiveCondition
 
 GRACE_MS = 120_000
 """How long a start, an end or a first look may be ago before its absence elsewhere means anything."""

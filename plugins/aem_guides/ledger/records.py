@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from aem_guides.archive.place import ArchiveCondition
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.states import JobState, Verdict
+from aem_guides.storage import ArchiveCondition
 
 LOST = "LOST"
 """The state of a job that neither history nor status knows any more; all others are those of `JobState`."""

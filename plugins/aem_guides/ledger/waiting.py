@@ -14,10 +14,9 @@ from contextlib import contextmanager
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive.place import default_archive_uri
 from aem_guides.ledger.notes import Note
 from aem_guides.protocol.json import JsonError, clean_text, read_json
-from aem_guides.storage import ABSENT, storage_errors
+from aem_guides.storage import ABSENT, default_archive_uri, storage_errors
 
 WAITING_FOLDER = "ledger-notes"
 SET_ASIDE_FOLDER = "set-aside"

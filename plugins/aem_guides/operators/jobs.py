@@ -8,13 +8,7 @@ from typing import cast
 
 from airflow.sdk import Context
 
-from aem_guides.archive.place import (
-    Provenance,
-    archive_folder,
-    default_archive_uri,
-    iso_time,
-    store_archive,
-)
+from aem_guides.archive.place import Provenance, archive_folder, store_archive
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import request_of
@@ -26,9 +20,11 @@ from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.late_lines import settle_log
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.wording import iso_time
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import first_time, keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.task_log import LogBudget
+from aem_guides.storage import default_archive_uri
 
 
 class AemGuidesCheckInstanceOperator(InstanceOperator):

@@ -9,7 +9,7 @@ from typing import cast
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 
-from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, default_archive_uri, store_archive
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
@@ -35,7 +35,8 @@ from aem_guides.runtime.batch_memory import PathMemory
 from aem_guides.runtime.memory import StateStore, generation, run_label
 from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
 from aem_guides.runtime.task_log import show_event
-from aem_guides.sensors.wait import FollowingFailedError
+from aem_guides.storage import default_archive_uri
+from aem_guides.triggers.base import FollowingFailedError
 from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Context, ObjectStoragePath
 
-from aem_guides.archive.place import archive_folder, default_archive_uri
+from aem_guides.archive.place import archive_folder
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.operators.base import InstanceOperator
@@ -22,8 +22,8 @@ from aem_guides.protocol.requests import parse_path
 from aem_guides.results.verification import as_json, check, of_job, store_failures, tell, without_asking
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import show_event
-from aem_guides.sensors.wait import FollowingFailedError
-from aem_guides.triggers.base import AemGuidesTrigger
+from aem_guides.storage import default_archive_uri
+from aem_guides.triggers.base import AemGuidesTrigger, FollowingFailedError
 
 RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0

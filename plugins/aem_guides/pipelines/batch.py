@@ -27,13 +27,13 @@ from aem_guides.pipelines.process import CONNECTION, planned_params
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.cancel import CancelResult, may_cancel
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.start import StartPolicy, find_started
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
+from aem_guides.protocol.wording import counted
 from aem_guides.results.batch_rows import (
     ROW_KEY,
     BatchRow,

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow.sdk import Context, get_current_context, task
 
-from aem_guides.archive.place import iso_time
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonObject
-from aem_guides.protocol.pacing import describe_progress
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.states import Verdict
+from aem_guides.protocol.wording import describe_progress, iso_time
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
 

@@ -30,10 +30,10 @@ from aem_guides.pipelines.incremental import FilterEnd, with_interval
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
+from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import Ending, WaitOutcome
 from aem_guides.results.rows import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
 from aem_guides.runtime.labels import map_label

@@ -14,8 +14,8 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import History, Job, same_path
-from aem_guides.protocol.pacing import crowd
 from aem_guides.protocol.steps import Steps
+from aem_guides.protocol.wording import crowd
 
 LOST_AFTER_SECONDS = 300.0
 """How long a job that neither window nor status knows any more still counts as active."""

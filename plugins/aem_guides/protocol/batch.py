@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, ids_before, number, strings, text
-from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
+from aem_guides.protocol.wording import in_words
 
 
 @dataclass(frozen=True)

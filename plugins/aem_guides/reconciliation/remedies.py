@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from aem_guides.archive.place import (
-    ArchiveCondition,
-    Provenance,
-    StoredArchive,
-    archive_folder,
-    default_archive_uri,
-    store_archive,
-    verify_archive,
-)
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive, verify_archive
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.database import LedgerRefusedError
@@ -34,6 +26,7 @@ from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.runtime.task_states import TaskKey
+from aem_guides.storage import ArchiveCondition, default_archive_uri
 from aem_guides.triggers.kill import CANCEL_SECONDS, was_killed_unheard
 
 WAIT_TASK = "wait_for_processing"

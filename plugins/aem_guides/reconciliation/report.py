@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive.place import default_archive_uri, iso_time
 from aem_guides.protocol.models import JsonObject, JsonValue, number
-from aem_guides.protocol.pacing import counted
+from aem_guides.protocol.wording import counted, iso_time
 from aem_guides.runtime import sheets
-from aem_guides.storage import Content, beside, move, storage_errors
+from aem_guides.storage import Content, beside, default_archive_uri, move, storage_errors
 
 FOLDER = "reconciliations"
 _JOB_COLUMNS = ("job", "path", "state", "assets", "started by", "log archived")

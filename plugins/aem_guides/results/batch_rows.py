@@ -12,15 +12,14 @@ from typing import cast
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive.place import default_archive_uri, safe_name
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest, number, text
-from aem_guides.protocol.pacing import counted
 from aem_guides.protocol.states import JobState
+from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import WaitOutcome
 from aem_guides.results.rows import NOT_STARTED
 from aem_guides.runtime.sheets import as_csv, read_csv
-from aem_guides.storage import ABSENT, Content, beside, move, storage_errors
+from aem_guides.storage import ABSENT, Content, beside, default_archive_uri, move, safe_name, storage_errors
 
 LISTED_ROWS = 100
 ROW_KEY = "row"

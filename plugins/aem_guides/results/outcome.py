@@ -6,7 +6,6 @@ import enum
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from aem_guides.archive.place import iso_time
 from aem_guides.protocol.errors import (
     DeadlineExceededError,
     JobCancelledError,
@@ -16,9 +15,9 @@ from aem_guides.protocol.errors import (
     JobOutcomeUnknownError,
 )
 from aem_guides.protocol.models import Job, JsonObject
-from aem_guides.protocol.pacing import describe_progress, in_words
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd
 from aem_guides.protocol.states import JobState, Verdict
+from aem_guides.protocol.wording import describe_progress, in_words, iso_time
 
 
 class OnDeadline(enum.StrEnum):

@@ -10,7 +10,7 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.records import request_of
 from aem_guides.operators.links import INSTANCE_LINKS
-from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.errors import Retry
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -32,6 +32,7 @@ from aem_guides.runtime.memory import WaitMemory, generation, run_label
 from aem_guides.runtime.off_peak import OffPeakOrder, kept_state, newest
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, task_states_within
+from aem_guides.triggers.base import FollowingFailedError
 from aem_guides.triggers.job import (
     DEADLINE_CANCEL_SECONDS,
     EARLIER_IDS_KEY,
@@ -44,14 +45,6 @@ from aem_guides.triggers.kill import STAGE_KEY, Stage
 
 LIVE_LOG_LINES = 2000
 OUTCOME_KEY = "outcome"
-
-
-class FollowingFailedError(AemGuidesError):
-    """The trigger could not go on following the job; the job itself is not affected."""
-
-    def __init__(self, message: str, retry: Retry) -> None:
-        super().__init__(message)
-        self.retry = retry
 
 
 class AemGuidesProcessingSensor(BaseSensorOperator):

@@ -129,3 +129,11 @@ def event_of(payload: JsonObject) -> TriggerEvent:
 
 def _error(text: str, kind: str, retry: Retry) -> JsonObject:
     return {"error": clean_text(text, 20_000), "kind": kind, "retry": retry.value}
+
+
+class FollowingFailedError(AemGuidesError):
+    """The trigger could not go on following the job; the job itself is not affected."""
+
+    def __init__(self, message: str, retry: Retry) -> None:
+        super().__init__(message)
+        self.retry = retry

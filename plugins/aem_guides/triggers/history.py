@@ -8,7 +8,6 @@ from typing import Protocol
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from aem_guides.archive.place import iso_time
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol.errors import AemGuidesError
@@ -16,6 +15,7 @@ from aem_guides.protocol.models import Job, JsonObject, JsonValue
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.watch import Seen, concerns, look_for_ends
 from aem_guides.protocol.states import Verdict
+from aem_guides.protocol.wording import iso_time
 from aem_guides.triggers.base import event_of, why_not_carried
 
 SEEN_KEY = "aem_guides_seen"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from aem_guides.archive.place import ArchiveCondition, find_archive, verify_archive
+from aem_guides.archive.place import find_archive, verify_archive
 from aem_guides.protocol.states import JobState
+from aem_guides.storage import ArchiveCondition
 from tests.integration.archive.child import big_zip
 from tests.support.archives import FakeSource, a_folder, a_job, as_zip, store, visible
 

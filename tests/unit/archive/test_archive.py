@@ -19,18 +19,16 @@ from aem_guides import storage as archive_storage
 from aem_guides.archive import place as archive
 from aem_guides.archive.names import entry_name
 from aem_guides.archive.place import (
-    ArchiveCondition,
     ArchivedEntry,
     Provenance,
     archive_folder,
-    default_archive_uri,
     find_archive,
-    iso_time,
-    safe_name,
     store_archive,
     verify_archive,
 )
 from aem_guides.protocol.states import JobState
+from aem_guides.protocol.wording import iso_time
+from aem_guides.storage import ArchiveCondition, default_archive_uri, safe_name
 from tests.support.archives import ID, LINES, NOW, FakeSource, a_job, a_zip, as_files, as_zip, store, visible
 
 ANY_NAME = st.text(min_size=1, max_size=300)

@@ -15,7 +15,6 @@ from airflow.sdk import ObjectStoragePath
 
 from aem_guides.archive.check import DamagedArchiveError, check_zip
 from aem_guides.archive.place import (
-    ArchiveCondition,
     Provenance,
     RefusedArchiveError,
     ZipLimits,
@@ -31,6 +30,7 @@ from aem_guides.protocol.errors import (
     Retry,
 )
 from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.storage import ArchiveCondition
 from tests.support.archives import (
     LINES,
     Download,

@@ -12,9 +12,10 @@ from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
-from aem_guides.archive.place import ArchiveCondition, find_archive, verify_archive
+from aem_guides.archive.place import find_archive, verify_archive
 from aem_guides.protocol.errors import ArchiveError, Retry
 from aem_guides.protocol.procedures.parts import ArchivePart
+from aem_guides.storage import ArchiveCondition
 from tests.support.archives import FakeSource, a_zip, as_zip, store, visible
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides.archive.place import ArchiveCondition
 from aem_guides.ledger.findings import EVENTS, REMEDY, SEVERITY, FindingKind
 from aem_guides.ledger.reconcile import GRACE_MS, LedgerView, ReconcilePolicy, reconcile
 from aem_guides.ledger.records import LOST, LedgerJob, Snapshot
 from aem_guides.protocol.models import Job
+from aem_guides.storage import ArchiveCondition
 from tests.support.worlds import (
     MINUTE,
     NOW,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.models import JsonObject
-from aem_guides.protocol.pacing import Pacing, Speedometer, counted, crowd, describe_progress, in_words
+from aem_guides.protocol.pacing import Pacing, Speedometer
+from aem_guides.protocol.wording import counted, crowd, describe_progress, in_words
 
 
 @given(age=st.floats(0, 1e7), eta=st.none() | st.floats(0, 1e7), random=st.floats(0, 1, exclude_max=True))

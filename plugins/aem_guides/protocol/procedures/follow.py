@@ -16,11 +16,12 @@ from aem_guides.protocol.errors import (
     RejectedError,
 )
 from aem_guides.protocol.models import Job
-from aem_guides.protocol.pacing import Pacing, Speedometer, describe_progress, in_words
+from aem_guides.protocol.pacing import Pacing, Speedometer
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
 from aem_guides.protocol.procedures.log_lines import PageReader, stream_new_lines
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.wording import describe_progress, in_words
 
 _TELL_EVERY_FAILURES = 10
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)

@@ -14,7 +14,6 @@ from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, DoubtfulStartError, Retry
 from aem_guides.protocol.hours import AtEnd, OffPeakHours
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, ids_before, strings
-from aem_guides.protocol.pacing import in_words
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
@@ -23,6 +22,7 @@ from aem_guides.protocol.procedures.resume import resume_once, settle_resume
 from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.wording import in_words
 
 _CONFIRM_SECONDS = 120.0
 _LONGEST_WAIT = 600.0

@@ -21,10 +21,10 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.hours import OffPeakHours
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
-from aem_guides.protocol.pacing import crowd, in_words
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting
 from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.wording import crowd, in_words
 
 _SCHEDULER_AHEAD_SECONDS = 300.0
 """How far the clock of the scheduler, by which an interval has passed, may be ahead of this worker's."""

@@ -7,11 +7,12 @@ from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
 from aem_guides.protocol.hours import OffPeakHours
 from aem_guides.protocol.models import History, ProcessingRequest
-from aem_guides.protocol.pacing import Pacing, crowd
+from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.start import held_back
 from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.wording import crowd
 
 _LONGEST_WAIT = 600.0
 

@@ -15,10 +15,11 @@ from aem_guides.protocol.errors import (
     VerificationError,
 )
 from aem_guides.protocol.models import AssetState, AssetStatus, ProcessingRequest
-from aem_guides.protocol.pacing import Pacing, in_words
+from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.states import ACTIVE_STATES, JobState, state_of_word
 from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.wording import in_words
 
 _AT_WORK = frozenset({AssetState.PROCESSING, AssetState.PENDING})
 _AT_WORK_OF_SOME = frozenset({AssetState.PROCESSING})
