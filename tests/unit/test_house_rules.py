@@ -33,6 +33,22 @@ STARTERS = {
     "local.database.start_database",
 }
 FIXTURES_THAT_START = {"emulator", "live_emulator", "airflow"}
+FLOORS = (
+    ("protocol",),
+    ("runtime",),
+    ("storage",),
+    ("hooks",),
+    ("archive", "ledger", "results"),
+    ("triggers",),
+    ("assets", "reconciliation"),
+    ("operators",),
+    ("sensors",),
+    ("pipelines",),
+    ("plans",),
+)
+"""The packages and modules of the house, from the ground up: each imports from lower floors only."""
+OUTSIDE = {"__init__", "provider_info", "workarounds"}
+"""What only Airflow and its plugin manager load."""
 SEALED = {"airflow", "requests", "aiohttp", "sqlalchemy", "asyncio", "socket", "threading", "time", "random", "os"}
 
 
@@ -117,6 +133,28 @@ def test_the_protocol_does_no_io(file: Path) -> None:
         allowed |= {"jwt", "cryptography"}
     assert roots(file) <= allowed
     assert all(i.startswith("aem_guides.protocol") for i in imports(file) if i.startswith("aem_guides"))
+
+
+def part_of(dotted: str) -> str:
+    """The package or module of the house that a dotted name is in."""
+    return [*dotted.split("."), "__init__"][1]
+
+
+FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
+
+
+@pytest.mark.parametrize("file", modules("plugins/aem_guides"), ids=name)
+def test_a_package_imports_from_lower_floors_only(file: Path) -> None:
+    own = part_of(".".join(file.relative_to(ROOT / "plugins").with_suffix("").parts))
+    if own not in OUTSIDE:
+        parts = {part_of(dotted) for dotted in imports(file) if dotted.startswith("aem_guides.")}
+        assert {part for part in parts - {own} if FLOOR[part] >= FLOOR[own]} == set()
+
+
+def test_the_house_has_no_other_parts_than_the_floors_name() -> None:
+    found = {file.stem for file in (ROOT / "plugins" / "aem_guides").iterdir() if file.suffix == ".py"}
+    found |= {file.parent.name for file in (ROOT / "plugins" / "aem_guides").glob("*/__init__.py")}
+    assert found == {*FLOOR, *OUTSIDE}
 
 
 @pytest.mark.parametrize("file", modules("plugins/aem_guides"), ids=name)

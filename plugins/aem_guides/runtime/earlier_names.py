@@ -1,0 +1,54 @@
+"""Module names of earlier versions, so that what is stored under them, or was written for them, still loads.
+
+Airflow stores a waiting trigger by the path of its class: one that was stored ahead of an upgrade is loaded by it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+EARLIER = {
+    "batch_params": "pipelines.batch_params",
+    "batch_pipeline": "pipelines.batch",
+    "batch_progress": "pipelines.batch_progress",
+    "batch_trigger": "triggers.path",
+    "control": "pipelines.control",
+    "hook": "hooks.hook",
+    "params": "pipelines.params",
+    "pipeline": "pipelines.process",
+    "plan_dags": "plans.dags",
+    "reconcile_pipeline": "pipelines.reconcile",
+    "retrying": "runtime.retry_policy",
+    "verify_operator": "operators.verify",
+    "watcher": "triggers.history",
+}
+"""The earlier name of a module of this package, and its name now."""
+
+_PACKAGE = "aem_guides."
+
+
+class EarlierNames(MetaPathFinder, Loader):
+    """Finds a module by its earlier name: an empty one, which has all that the module of today has."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Where nothing else was found."""
+        is_ours = fullname.startswith(_PACKAGE) and fullname.removeprefix(_PACKAGE) in EARLIER
+        return ModuleSpec(fullname, self) if is_ours else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill it: a name that is asked for is taken from the module of today."""
+        today = importlib.import_module(_PACKAGE + EARLIER[module.__name__.removeprefix(_PACKAGE)])
+        vars(module)["__getattr__"] = lambda name: getattr(today, name)
+
+
+def keep_earlier_names() -> None:
+    """Let Python ask here after all others, once a process."""
+    if not any(isinstance(finder, EarlierNames) for finder in sys.meta_path):
+        sys.meta_path.append(EarlierNames())
