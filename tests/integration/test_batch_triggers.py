@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from typing import cast
 
 import airflow.sdk.execution_time.cache  # noqa: F401  # Airflow imports it at the first use of a connection
 import pytest
@@ -207,6 +208,29 @@ def test_a_failed_job_is_resumed_in_its_turn_from_its_checkpoint(emulator: Emula
     (job,) = emulator.jobs(path)
     assert job["resumes"] == 1
     assert {asset["times_processed"] for asset in emulator.assets(path)} == {1}
+
+
+@pytest.mark.parametrize("fail_at", [None, 0.5])
+def test_a_state_that_airflow_does_not_take_after_a_start_or_resume_is_written_again_and_nothing_sent_anew(
+    emulator: EmulatorProcess, root: str, fail_at: float | None
+) -> None:
+    (path,) = virtual_folders(emulator, root, 1, files=20, rate=100)
+    note = PathNote(ProcessingRequest(path).fingerprint()).to_json()
+    if fail_at:
+        emulator.virtual_folder(path, 20, rate=100, fail_at=fail_at)
+        failed = asyncio.run(event_of(path_trigger(KeptNotes(), path)))
+        note = PathNote.from_json(cast("JsonObject", failed["note"])).to_json()
+        note["resume_from"] = note["processing_id"]
+    notes = KeptNotes()
+    notes.refuse('"resumes": 1' if fail_at else '"origin": "started"', times=3)
+    event = asyncio.run(event_of(path_trigger(notes, path, note=note, on_active_job="fail")))
+    assert state_of(event) == "SUCCESS"
+    (job,) = emulator.jobs(path)
+    assert job["resumes"] == (1 if fail_at else 0)
+    assert {asset["times_processed"] for asset in emulator.assets(path)} == {1}
+    kept = notes.note(path)
+    assert kept is not None
+    assert kept.processing_id == job["processing_id"]
 
 
 @pytest.mark.parametrize(("state", "ended"), [("failed", "CANCELLED"), (None, "RUNNING")])

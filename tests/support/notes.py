@@ -6,6 +6,9 @@ import asyncio
 import json
 from typing import cast
 
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
+
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
@@ -18,13 +21,21 @@ class KeptNotes:
         self.values: dict[str, str] = {}
         self.written = asyncio.Event()
         self._writes_take = writes_take
+        self._refused: list[str] = []
 
     async def aget(self, key: str) -> JsonValue:
         return self.get(key)
 
     async def aset(self, key: str, value: JsonValue) -> None:
         await surroundings().asleep(self._writes_take)
+        if self._refused and self._refused[0] in json.dumps(value):
+            self._refused.pop()
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500}))
         self.set(key, value)
+
+    def refuse(self, word: str, times: int) -> None:
+        """Let Airflow refuse the next writes whose value, as JSON, has the word: its API is out of order."""
+        self._refused = [word] * times
 
     def get(self, key: str) -> JsonValue:
         return cast("JsonValue", json.loads(self.values.get(key, "null")))

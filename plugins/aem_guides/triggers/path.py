@@ -132,7 +132,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
             await self._write(replace(self._note, start=None))
             return
         self.log.info("%s: job %s was started by an earlier try", self.request.path, started.processing_id)
-        await self._write(self._note.started(started.processing_id, started.origin, self._deadline()))
+        await self._keep(self._note.started(started.processing_id, started.origin, self._deadline()))
 
     async def _begin(self, hook: AemGuidesAsyncHook, coordinator: Coordinator) -> bool:
         """Wait for the turn and make the job run; False where the turn did not come in time."""
@@ -199,7 +199,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
                 await self._write(replace(self._note, start=None))
             return outcome
         coordinator.turns.note_active(outcome.processing_id, self.request.path)
-        await self._write(self._note.started(outcome.processing_id, outcome.origin, self._deadline()))
+        await self._keep(self._note.started(outcome.processing_id, outcome.origin, self._deadline()))
         self.log.info("%s: job %s (%s)", self.request.path, outcome.processing_id, outcome.origin)
         return None
 
@@ -225,7 +225,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         coordinator.turns.note_active(
             goes_on_as, self.request.path, now=surroundings().now(), resumed_from_end=job.completed_at
         )
-        await self._write(self._note.resumed(goes_on_as, self._deadline()))
+        await self._keep(self._note.resumed(goes_on_as, self._deadline()))
         self.log.info("The job goes on as %s", goes_on_as)
 
     async def _follow(self, hook: AemGuidesAsyncHook, coordinator: Coordinator) -> JsonObject:
@@ -294,6 +294,17 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
     async def _write(self, note: PathNote) -> None:
         self._note = note
         await self.notes.aset(self.plan.note_key, note.to_json())
+
+    async def _keep(self, note: PathNote) -> None:
+        """Write what the instance has done, until Airflow has taken it: nothing is asked for anew over that."""
+        failures = 0
+        while True:
+            try:
+                return await self._write(note)
+            except AirflowRuntimeError as error:
+                failures += 1
+                self.log.warning("%s: Airflow did not take the state, trying again: %s", self.request.path, error)
+                await surroundings().asleep(Pacing().after_failures(failures, random=0.5))
 
     def _policy(self, limit: int | None, known_active: frozenset[str]) -> StartPolicy:
         return StartPolicy(OnActiveJob(self.plan.on_active_job), limit, known_active=known_active)
