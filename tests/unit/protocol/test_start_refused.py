@@ -122,6 +122,41 @@ def test_a_conflict_that_the_history_does_not_show_is_waited_for_or_told() -> No
             world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(policy), run="run"))
 
 
+@pytest.mark.parametrize("status", [400, 409, 422])
+@pytest.mark.parametrize("policy", list(OnActiveJob))
+def test_a_job_that_the_history_shows_some_seconds_later_is_seen_before_a_refusal_is_believed(
+    status: int, policy: OnActiveJob
+) -> None:
+    shown: list[JsonObject] = []
+    world = World(
+        lambda request: reply(200, {"executionHistory": shown}) if request.method == "GET" else reply(status, b"no")
+    )
+    began = world.clock
+    world.after_wait = lambda: shown.append(_of_another_run()) if not shown and world.clock - began >= 3 else None
+    steps = start_once(world.conversation(), REQUEST, policy=StartPolicy(policy), run="run")
+    if policy is OnActiveJob.FAIL:
+        with pytest.raises(ActiveJobError, match="late"):
+            world.run(steps)
+        return
+    outcome = world.run(steps)
+    if policy is OnActiveJob.ADOPT:
+        assert outcome == Started("late", Origin.ADOPTED)
+    else:
+        assert outcome == MustWait("/content/dam/a: job late is active on /content/dam/a", "late")
+
+
+def _of_another_run() -> JsonObject:
+    return {**REQUEST.to_json(), "processingId": "late", "path": REQUEST.path, "status": "RUNNING", "excludedPaths": []}
+
+
+def test_a_refusal_that_nothing_explains_is_final_within_seconds() -> None:
+    world = beside()
+    began = world.clock
+    with pytest.raises(StartRefusedError):
+        world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="run"))
+    assert world.clock - began <= 5.0
+
+
 ACTIVE: JsonObject = {"processingId": "x", "path": "/content/dam/a/", "status": "RUNNING", "excludedPaths": []}
 
 

@@ -182,6 +182,11 @@ def _post(
             return (yield from _take(pending, late, Origin.RECOVERED))
         if isinstance(refusal, NotFoundError):  # the history is there: this part of the instance still starts
             return _NotAccepted(refusal)
+        for pause in policy.patience[:_LOOKS_FOR_CAUSE]:
+            if _shows_cause(history, request, intent):
+                break
+            yield Wait(pause, f"{request.path}: the start was refused; looking in the history for the job in its way")
+            history = yield from talk.call(contract.history())
         return (yield from _after_refusal(history, request, intent, policy, refusal))
     except (UnavailableError, UnreachableError, MalformedAnswerError, AuthenticationError) as doubt:
         if not doubt.sent:
@@ -270,6 +275,14 @@ def _wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None
     yield Wait(min(seconds, _CLOCK_STRETCH_SECONDS), text)
 
 
+def _shows_cause(history: History, request: ProcessingRequest, intent: Intent) -> bool:
+    """Whether a job explains a refusal: one that is active where the path is, or one that was a moment ago."""
+    active = (job for job in history.jobs if job.is_active and job.path)
+    return any(job.on_path(request.path) or _overlap(str(job.path), request.path) for job in active) or (
+        _passed_by(history, request, intent) is not None
+    )
+
+
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:
     """A job that came after the intent and has ended already: it may be what the start was refused for."""
     fresh = (job for job in history.jobs if job.processing_id not in intent.window and job.path)
@@ -284,6 +297,9 @@ def _refusal_remedy(request: ProcessingRequest, refusal: RejectedError) -> str:
         remedy += " If it does: instances before 2026.01 do not know file_types, created_after and created_before."
     return remedy
 
+
+_LOOKS_FOR_CAUSE = 2
+"""As many pauses of the patience: a history may lag by some seconds behind what a start is refused for."""
 
 _NO_FILTERS = (
     "This instance does not know filters: AEM Guides before 2026.01 cannot choose by file_types, created_after and "
