@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.errors import JobCancelledError, JobFailedError
@@ -103,3 +104,20 @@ def test_a_resume_that_ran_and_failed_again_counts(
     memory = task.memory(emulator.jobs(path)[0]["processing_id"])
     assert (memory.resumes, memory.resumes_left) == (1, 1)
     assert resumes(emulator, path) == 1
+
+
+def test_the_trigger_is_told_from_which_end_the_job_was_resumed(emulator: EmulatorProcess) -> None:
+    path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10_000, rate=0.5)
+    with AemGuidesHook() as hook:
+        processing_id = hook.start_processing(ProcessingRequest(path))
+    fail(emulator, path)
+    (failed,) = emulator.jobs(path)
+    job: JsonObject = {"processing_id": processing_id, "origin": "started"}
+    sensor = AemGuidesProcessingSensor(task_id="wait", job=job, max_resumes=1)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(SecondTry().context())
+    _, told = deferred.value.trigger.serialize()
+    end = told["earlier_end"]
+    assert (end["processing_id"], end["completed_at"]) == (processing_id, failed["completed"])
+    fail(emulator, path)

@@ -14,7 +14,7 @@ from aem_guides.protocol.errors import Retry
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.cancel import cancel_and_confirm, may_cancel
+from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_confirm, may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.off_peak import (
@@ -23,7 +23,7 @@ from aem_guides.protocol.procedures.off_peak import (
     OffPeakState,
     follow_off_peak,
 )
-from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.resume import EarlierEnd, resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
 from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
@@ -123,6 +123,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         self.lost_minutes = lost_minutes
         self.deferrable = deferrable
         self._waiting_for: tuple[TaskKey, str] | None = None
+        self._earlier_end: EarlierEnd | None = None
 
     def poke(self, context: Context) -> bool:
         """Look once: whether the job has ended."""
@@ -180,8 +181,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         if not task_states_within(key, 10.0) & KILLED_STATES:
             return
         with AemGuidesHook(self.aem_guides_conn_id) as hook:
-            steps = cancel_and_confirm(hook.talk, processing_id, within_seconds=KILL_CANCEL_SECONDS)
-            self.log.warning(hook.drive(steps).in_words(processing_id))
+            self.log.warning(self._cancel(hook, processing_id, KILL_CANCEL_SECONDS).in_words(processing_id))
 
     @staticmethod
     def _key(context: Context) -> TaskKey:
@@ -263,6 +263,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         self.log.info("Resuming job %s from its checkpoint (%s resumes left)", job.processing_id, memory.resumes_left)
         steps = resume_once(hook.talk, job, request, run=run_label(context), intent=memory.resume_intent)
         memory.goes_on_as(hook.drive(steps, remember))
+        self._earlier_end = EarlierEnd.before(memory.resume_intent, surroundings().now())
         memory.resumes += 1
         memory.resumes_left -= 1
         memory.resume_intent = None
@@ -297,6 +298,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             longest_look=self.longest_look,
             lost_seconds=plan.lost_patience,
             off_peak=order.to_json() if order is not None else None,
+            earlier_end=self._earlier_end.to_json() if self._earlier_end is not None else None,
         )
 
     def _wait_here(
@@ -321,13 +323,15 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             followed, _ = hook.drive(steps, show_and_keep)
         cancel: str | None = None
         if followed.end is FollowEnd.DEADLINE and self._cancels_at_deadline():
-            outcome = hook.drive(
-                cancel_and_confirm(hook.talk, memory.processing_id, within_seconds=DEADLINE_CANCEL_SECONDS)
-            )
+            outcome = self._cancel(hook, memory.processing_id, DEADLINE_CANCEL_SECONDS)
             self.log.warning(outcome.in_words(memory.processing_id))
             cancel = outcome.result.value
         self._waiting_for = None
         return self._finish(context, memory, followed, cancel)
+
+    def _cancel(self, hook: AemGuidesHook, processing_id: str, within: float) -> CancelOutcome:
+        steps = cancel_and_confirm(hook.talk, processing_id, within_seconds=within, earlier_end=self._earlier_end)
+        return hook.drive(steps)
 
     def _plan(self, memory: WaitMemory) -> FollowPlan:
         minutes = fields.positive("stall_minutes", self.stall_minutes, most=60 * 24 * 7)
@@ -337,6 +341,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             pacing=Pacing(longest=self.longest_look),
             log_budget=LIVE_LOG_LINES if fields.flag("stream_logs", self.stream_logs) else 0,
             lost_patience=fields.positive("lost_minutes", self.lost_minutes, most=60 * 24) * 60,
+            earlier_end=self._earlier_end,
         )
 
     def _finish(self, context: Context, memory: WaitMemory, followed: Followed, cancel: str | None) -> JsonObject:

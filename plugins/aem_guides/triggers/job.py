@@ -16,7 +16,7 @@ from aem_guides.protocol.procedures.cancel import CancelOutcome, cancel_and_conf
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
 from aem_guides.protocol.procedures.off_peak import OffPeakPhase, OffPeakState, follow_off_peak
-from aem_guides.protocol.procedures.resume import settle_resume
+from aem_guides.protocol.procedures.resume import EarlierEnd, settle_resume
 from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.runtime.off_peak import OffPeakOrder
 from aem_guides.runtime.task_log import show_event
@@ -64,6 +64,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         longest_look: float,
         lost_seconds: float = 300.0,
         off_peak: JsonObject | None = None,
+        earlier_end: JsonObject | None = None,
     ) -> None:
         super().__init__(
             aem_guides_conn_id=aem_guides_conn_id,
@@ -76,6 +77,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             longest_look=longest_look,
             lost_seconds=lost_seconds,
             off_peak=off_peak,
+            earlier_end=earlier_end,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
         self.processing_id = processing_id
@@ -87,6 +89,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         self.longest_look = longest_look
         self.lost_seconds = lost_seconds
         self._order = OffPeakOrder.from_json(off_peak) if off_peak is not None else None
+        self._earlier_end = EarlierEnd.from_json(earlier_end) if earlier_end is not None else None
 
     async def outcome(self) -> JsonObject:
         """Follow the job; a restarted triggerer goes on where the log stood, and says so."""
@@ -128,6 +131,7 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
             log_budget=max(0, self.log_budget - offset),
             log_offset=offset,
             lost_patience=self.lost_seconds,
+            earlier_end=self._earlier_end,
         )
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             followed = await self._drive(hook, plan, key)
@@ -206,7 +210,10 @@ class AemGuidesJobTrigger(AemGuidesTrigger):
         )
 
     async def _cancel(self, hook: AemGuidesAsyncHook, within: float) -> CancelOutcome:
-        return await hook.drive(cancel_and_confirm(await hook.talk(), self.processing_id, within_seconds=within))
+        talk = await hook.talk()
+        return await hook.drive(
+            cancel_and_confirm(talk, self.processing_id, within_seconds=within, earlier_end=self._earlier_end)
+        )
 
 
 class AemGuidesTurnTrigger(AemGuidesTrigger):

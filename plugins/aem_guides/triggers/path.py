@@ -27,7 +27,7 @@ from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult, cancel_and_confirm, may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.resume import EarlierEnd, resume_once
 from aem_guides.protocol.procedures.start import (
     MustWait,
     OnActiveJob,
@@ -92,6 +92,7 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         self.request = ProcessingRequest.from_json(self.plan.request)
         self.notes: Notes = AirflowNotes()
         self._note = PathNote.from_json(self.plan.note)
+        self._earlier_end: EarlierEnd | None = None
 
     async def outcome(self) -> JsonObject:
         """Wait, start, follow."""
@@ -211,6 +212,8 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
             raise JobLostError(f"Job {processing_id} was to be resumed, and the instance does not know it any more.")
 
         async def before(item: object) -> None:
+            if isinstance(item, Intent):
+                self._earlier_end = EarlierEnd.before(item, surroundings().now())
             if isinstance(item, Intent) and item.processing_id is None:
                 await coordinator.confirm()
                 await self._write(replace(self._note, resume=item))
@@ -232,7 +235,8 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         if self._note.deadline_at is None:
             await self._write(replace(self._note, deadline_at=self._deadline()))
         processing_id, deadline = self._note.processing_id or "", self._note.deadline_at or 0.0
-        plan = FollowPlan(deadline, self.plan.stall_seconds, Pacing(longest=self.plan.longest_look))
+        pacing = Pacing(longest=self.plan.longest_look)
+        plan = FollowPlan(deadline, self.plan.stall_seconds, pacing, earlier_end=self._earlier_end)
         cancel: str | None = None
         with coordinator.following(processing_id, self.request.path) as following:
             steps = follow(await hook.talk(), processing_id, plan, coordinator.find)
@@ -287,7 +291,10 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         return may_cancel(self._note.origin, cancel_adopted=self.plan.cancel_adopted)
 
     async def _cancel(self, hook: AemGuidesAsyncHook, processing_id: str, within: float) -> CancelOutcome:
-        outcome = await hook.drive(cancel_and_confirm(await hook.talk(), processing_id, within_seconds=within))
+        talk = await hook.talk()
+        outcome = await hook.drive(
+            cancel_and_confirm(talk, processing_id, within_seconds=within, earlier_end=self._earlier_end)
+        )
         self.log.warning(outcome.in_words(processing_id))
         return outcome
 

@@ -8,6 +8,7 @@ import pytest
 
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult, cancel_and_confirm, may_cancel
+from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
@@ -33,8 +34,9 @@ class Instance:
         told = self._status(passed)
         return reply(200, {"processingId": "p", "status": told}) if isinstance(told, str) else told
 
-    def cancel(self, within: float = 30) -> CancelOutcome:
-        return self.world.run(cancel_and_confirm(self.world.conversation(attempts=1), "p", within_seconds=within))
+    def cancel(self, within: float = 30, earlier_end: EarlierEnd | None = None) -> CancelOutcome:
+        talk = self.world.conversation(attempts=1)
+        return self.world.run(cancel_and_confirm(talk, "p", within_seconds=within, earlier_end=earlier_end))
 
 
 def test_a_job_that_goes_on_is_asked_again_every_ten_seconds() -> None:
@@ -54,6 +56,14 @@ def test_a_cancel_that_got_no_answer_is_asked_for_at_the_next_look() -> None:
     instance = Instance(lambda s: "CANCELLED" if s > 2 else "RUNNING", RESET)
     assert instance.cancel().result is CancelResult.CANCELLED
     assert instance.asked_at == [0, 1]
+
+
+@pytest.mark.parametrize("word", ["FAILED", "CANCELLED"])
+def test_a_job_that_is_still_shown_as_it_was_before_its_resume_is_cancelled(word: str) -> None:
+    instance = Instance(lambda s: word if s < 3 else "RUNNING" if s < 6 else "CANCELLED")
+    outcome = instance.cancel(earlier_end=EarlierEnd("p", word, None, instance.began))
+    assert instance.asked_at[0] == 0
+    assert outcome.result is (CancelResult.CANCELLED if word == "FAILED" else CancelResult.UNKNOWN)
 
 
 def test_a_job_that_was_cancelled_before_we_asked_is_not_our_doing() -> None:

@@ -13,6 +13,7 @@ from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
 from aem_guides.protocol.procedures.events import Level, LogLines, Notice, Progress
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
+from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.steps import HttpRequest, Reply, Steps, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
@@ -40,9 +41,9 @@ class Instance:
             return self._log(passed)
         return reply(200, {"executionHistory": self._history}) if path == "history" else self._status(passed)
 
-    def follow(self, *, attempts: int = 1, **plan: float) -> Followed:
+    def follow(self, *, attempts: int = 1, earlier_end: EarlierEnd | None = None, **plan: float) -> Followed:
         settings: dict[str, float] = {"deadline_at": BEGAN + 86_400, "stall_seconds": 600} | plan
-        wanted = FollowPlan(pacing=Pacing(longest=15), **settings)  # type: ignore[arg-type]  # numbers all
+        wanted = FollowPlan(pacing=Pacing(longest=15), earlier_end=earlier_end, **settings)  # type: ignore[arg-type]  # numbers all
         return self.world.run(follow(self.world.conversation(attempts=attempts), "p", wanted))
 
     def notices(self, level: Level) -> list[str]:
@@ -79,6 +80,32 @@ def test_failed_looks_are_no_failed_job(trouble: Reply | TransportFailure) -> No
     assert instance.follow().end is FollowEnd.ENDED
     assert instance.notices(Level.WARNING)
     assert len(instance.notices(Level.WARNING)) < 200
+
+
+@pytest.mark.parametrize("word", ["FAILED", "CANCELLED"])
+def test_the_end_from_which_a_job_was_resumed_does_not_count_for_a_minute(word: str) -> None:
+    def status(passed: float) -> Reply:
+        lags = int(passed) % 2 == 0  # every second call meets a pod that lags
+        if passed < 50 and lags:
+            return reply(200, a_job(word, 40, completedAt=17))
+        return reply(200, a_job("SUCCESS", 100, completedAt=99) if passed > 100 else a_job("RUNNING", 50))
+
+    resumed = EarlierEnd("p", word, 17, BEGAN)
+    followed = Instance(status).follow(earlier_end=resumed)
+    assert followed.job is not None
+    assert followed.job.completed_at == 99
+    stays = Instance(lambda _s: reply(200, a_job(word, 40, completedAt=17)))
+    followed = stays.follow(earlier_end=resumed)
+    assert followed.end is FollowEnd.ENDED
+    assert 60 <= stays.world.clock - BEGAN < 90
+    anew = Instance(lambda _s: reply(200, a_job(word, 40, completedAt=18)))
+    anew.follow(earlier_end=resumed)
+    assert anew.world.clock - BEGAN < 5, "another end counts at once"
+
+
+def test_an_earlier_end_is_read_back_as_it_was_written() -> None:
+    for end in (EarlierEnd("p", "FAILED", None, 1.5), EarlierEnd("p", "Cancelled", 17, BEGAN)):
+        assert EarlierEnd.from_json(end.to_json()) == end
 
 
 def test_the_end_of_another_job_is_not_taken_for_that_of_this_one() -> None:

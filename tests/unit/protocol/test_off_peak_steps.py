@@ -67,7 +67,7 @@ class Instance:
 
     def go_on(self, state: OffPeakState, **plan: int) -> tuple[Followed, OffPeakState]:
         course = OffPeakCourse(hours(), may_cancel=True, request=REQUEST, run="run")
-        wanted = FollowPlan(deadline_at=0.0, first_look=0.0, stall_seconds=HOUR, pacing=Pacing(longest=600), **plan)
+        wanted = FollowPlan(deadline_at=0.0, first_look=0.0, stall_seconds=HOUR, pacing=Pacing(longest=600), **plan)  # type: ignore[arg-type]  # numbers all
         return self.world.run(follow_off_peak(self.world.conversation(attempts=1), state, wanted, course))
 
     @property

@@ -9,6 +9,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import Job
+from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.steps import Steps, Wait
@@ -48,12 +49,18 @@ def may_cancel(origin: str | None, *, cancel_adopted: bool) -> bool:
 
 
 def cancel_and_confirm(
-    talk: Conversation, processing_id: str, *, within_seconds: float, look_every: float = 1.0
+    talk: Conversation,
+    processing_id: str,
+    *,
+    within_seconds: float,
+    look_every: float = 1.0,
+    earlier_end: EarlierEnd | None = None,
 ) -> Steps[CancelOutcome]:
     """Ask to cancel, and look until the job has ended or the time is over. Raises nothing but what a body raises.
 
     Each request is sent once a look, and waits behind no retry and no `Retry-After`: who cancels is in a hurry. A job
-    that is still active after ten seconds is asked again: the first request may have been lost.
+    that is still active after ten seconds is asked again: the first request may have been lost. `earlier_end`: the end
+    from which the job was resumed just now; that it is shown does not count.
     """
     talk = talk.without_retries()
     deadline = talk.now() + within_seconds
@@ -66,7 +73,7 @@ def cancel_and_confirm(
         except AemGuidesError as error:
             why = str(error)
         else:
-            if not job.is_active:
+            if not job.is_active and not (earlier_end is not None and earlier_end.is_shown_by(job, talk.now())):
                 return _ended(job, asked=asked_at is not None)
             why = f"it is still {job.status_word}"
         now = talk.now()

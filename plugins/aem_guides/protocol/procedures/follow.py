@@ -19,6 +19,7 @@ from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing, Speedometer
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
 from aem_guides.protocol.procedures.log_lines import PageReader, stream_new_lines
+from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import describe_progress, in_words
@@ -35,7 +36,7 @@ class FollowPlan:
     line `log_offset` on. The patiences say for how many seconds an answer is borne that would mean the end: that
     the job is not known, that we are not logged in (an instance that starts up says both; a look that ends otherwise
     begins the count anew), and that it ended in a state nobody can read. `hand_back_at`: from this instant on, a job
-    that is seen active is not followed on.
+    that is seen active is not followed on. `earlier_end`: the end from which the job was resumed just now.
     """
 
     deadline_at: float
@@ -48,6 +49,7 @@ class FollowPlan:
     login_patience: float = 900.0
     unclear_patience: float = 600.0
     hand_back_at: float | None = None
+    earlier_end: EarlierEnd | None = None
 
 
 class FollowEnd(enum.StrEnum):
@@ -187,7 +189,8 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) 
         yield Emit(Notice(Level.INFO, f"Job {processing_id} is seen again after {watch.failures} failed looks."))
     watch.failures = 0
     watch.lost_since = None
-    return job
+    earlier = watch.plan.earlier_end
+    return None if earlier is not None and earlier.is_shown_by(job, talk.now()) else job
 
 
 def _tell_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:
