@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
 from aem_guides.operators import start as start_operator
 from aem_guides.operators.start import IN_DOUBT_KEY
-from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
-from aem_guides.protocol.models import JsonObject
+from aem_guides.protocol.errors import ActiveJobError, NotFoundError, Retry, UnreachableError
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.start import start_once
+from aem_guides.triggers.base import AemGuidesTrigger
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.tasks import Task
@@ -102,3 +104,40 @@ def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_i
 
 def _unreachable(*_: object) -> None:
     raise UnreachableError("history", "connection refused", sent=False, attempts=5)
+
+
+@pytest.mark.parametrize("policy", ["adopt", "fail"])
+def test_of_two_that_wait_for_room_for_one_path_one_starts_and_the_other_takes_its_job_or_fails(
+    emulator: EmulatorProcess, policy: str
+) -> None:
+    path, busy = (f"/content/dam/{name}-{uuid.uuid4().hex[:8]}" for name in ("wanted", "busy"))
+    for folder in (path, busy):
+        emulator.virtual_folder(folder, 1000, rate=0.5)
+    with AemGuidesHook() as hook:
+        stranger = hook.start_processing(ProcessingRequest(busy))
+        full = len([job for job in hook.get_history().jobs if job.is_active])
+    waiting = []
+    for _ in range(2):
+        task = AemGuidesStartProcessingOperator(
+            task_id="start", path=path, on_active_job=policy, max_active_jobs=full, longest_look=2.0
+        )
+        ti = Task("start")
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(ti.context())
+        waiting.append((task, ti, cast("AemGuidesTrigger", deferred.value.trigger)))
+    emulator.post("/emulator/jobs/fail", {"processingId": stranger})
+
+    def go_on(task: AemGuidesStartProcessingOperator, ti: Task, trigger: AemGuidesTrigger) -> JsonObject:
+        event = asyncio.run(trigger.outcome())
+        return task.execute_after_wait(ti.context(), event)
+
+    first, second = waiting
+    started = go_on(*first)
+    assert started["origin"] == "started"
+    if policy == "adopt":
+        assert go_on(*second) == {**started, "origin": "adopted"}
+    else:
+        with pytest.raises(ActiveJobError):
+            go_on(*second)
+    (job,) = emulator.jobs(path)
+    emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})

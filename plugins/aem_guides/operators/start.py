@@ -62,7 +62,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
     :param max_active_jobs: start only while fewer jobs are active on the instance; waits in the triggerer.
     :param queue_hours: how long to wait for one's turn at the most, over all tries until Clear; from the beginning of
         the off-peak hours on.
-    :param only_between: start only in these off-peak hours, as `protocol.offpeak` has them; until then it waits in
+    :param only_between: start only in these off-peak hours, as `protocol.hours` has them; until then it waits in
         the triggerer.
 
     Returns `{"processing_id", "path", "origin", "request", "instance"}`; `origin` is "started", "recovered" (an
@@ -263,6 +263,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             deadline_at=until,
             longest_look=self.longest_look,
             only_between=policy.hours.to_json() if policy.hours else None,
+            queues=policy.on_active_job is OnActiveJob.QUEUE,
         )
 
     def _wait_here(
@@ -276,6 +277,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
             deadline_at=until,
             pacing=Pacing(longest=self.longest_look),
             hours=policy.hours,
+            queues=policy.on_active_job is OnActiveJob.QUEUE,
         )
         if not hook.drive(steps, lambda event: show_event(self.log, event)):
             raise DeadlineExceededError(f"{request.path}: its turn did not come within {self.queue_hours} hours.")

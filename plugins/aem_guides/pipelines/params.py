@@ -21,7 +21,7 @@ _OTHERS = "Other jobs on the instance"
 _COURSE = "While the job runs"
 _AFTER = "Afterwards"
 
-# The schema of one entry of `only_between`; what it cannot say is checked by `protocol.offpeak`.
+# The schema of one entry of `only_between`; what it cannot say is checked by `protocol.hours`.
 _ENTRY_REQUIRED = ["from", "to", "timezone"]
 _ENTRY_PROPERTIES = {
     "from": {"type": "string", "pattern": HOURS_PATTERN},

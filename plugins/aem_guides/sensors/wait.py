@@ -58,7 +58,7 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param stream_logs: show the job's log lines as they come (the first 2,000; pull_logs has all).
-    :param only_between: the off-peak hours in which the job may work, as `protocol.offpeak` has them. It is resumed in
+    :param only_between: the off-peak hours in which the job may work, as `protocol.hours` has them. It is resumed in
         them alone; with `at_end` = `cancel` it is cancelled at their end and resumed at the next beginning, which
         `max_resumes` does not count, nor `deadline_hours` the time between.
     :param start_task_id: the task that started the job, with the same map index: where the job is in its off-peak hours

@@ -225,7 +225,8 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
     :param blocking_id: the job in the way, where it is known.
     :param max_active_jobs: how many jobs may be active on the instance (None: any number).
     :param deadline_at: when to stop waiting, in seconds since the epoch.
-    :param only_between: the off-peak hours, as `protocol.offpeak` has them; None: at any time.
+    :param only_between: the off-peak hours, as `protocol.hours` has them; None: at any time.
+    :param queues: wait until no job is active on the path; without it, such a job ends the wait.
     """
 
     def __init__(
@@ -238,6 +239,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
         deadline_at: float,
         longest_look: float,
         only_between: JsonValue = None,
+        queues: bool = True,
     ) -> None:
         super().__init__(
             aem_guides_conn_id=aem_guides_conn_id,
@@ -247,6 +249,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
             deadline_at=deadline_at,
             longest_look=longest_look,
             only_between=only_between,
+            queues=queues,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
         self.request = request
@@ -255,6 +258,7 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
         self.deadline_at = deadline_at
         self.longest_look = longest_look
         self.hours = parse_only_between(only_between)
+        self.queues = queues
 
     async def outcome(self) -> JsonObject:
         """Look at the history until it is this request's turn."""
@@ -271,5 +275,6 @@ class AemGuidesTurnTrigger(AemGuidesTrigger):
                 pacing=Pacing(longest=self.longest_look),
                 first_look=FIRST_LOOK_SECONDS,
                 hours=self.hours,
+                queues=self.queues,
             )
             return await hook.drive(steps, lambda event: show_event(self.log, event))

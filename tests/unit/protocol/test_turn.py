@@ -45,6 +45,7 @@ class Instance:
         max_active_jobs: int | None = None,
         within: float = 7200,
         first_look: float = 0.0,
+        queues: bool = True,
     ) -> bool:
         steps = wait_for_turn(
             self.world.conversation(attempts=1),
@@ -54,6 +55,7 @@ class Instance:
             deadline_at=BEGAN + within,
             pacing=Pacing(longest=15),
             first_look=first_look,
+            queues=queues,
         )
         return self.world.run(steps)
 
@@ -87,6 +89,12 @@ def test_a_job_on_the_path_is_waited_for_and_told_once() -> None:
 def test_room_on_the_instance_is_waited_for() -> None:
     instance = Instance(lambda s: [running("1"), running("2")] if s < 600 else [running("1")])
     assert instance.wait(max_active_jobs=2)
+    assert 600 <= instance.waited < 620
+
+
+def test_who_does_not_queue_has_the_turn_when_a_job_begins_on_the_path_however_full_the_instance_is() -> None:
+    instance = Instance(lambda s: [running("1"), running("2", PATH if s >= 600 else "/content/dam/else")])
+    assert instance.wait(max_active_jobs=2, queues=False)
     assert 600 <= instance.waited < 620
 
 

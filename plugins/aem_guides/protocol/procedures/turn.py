@@ -28,12 +28,14 @@ def wait_for_turn(
     first_look: float = 0.0,
     login_patience: float = 900.0,
     hours: OffPeakHours | None = None,
+    queues: bool = True,
 ) -> Steps[bool]:
     """Look until the path is free and the instance has room; False where `deadline_at` (epoch seconds) came first.
 
-    `blocking_id` is a job in the way that the window may not show; `first_look` is in seconds from now. A failed look
-    is told and repeated: only AuthenticationError and ConfigurationError are raised, once it has been the answer for
-    `login_patience` seconds.
+    Without `queues` a job on the path ends the wait as well: it is adopted then, or the start fails on it.
+    `blocking_id` is a job in the way that the window may not show; `first_look` is in seconds from now. A failed
+    look is told and repeated: only AuthenticationError and ConfigurationError are raised, once it has been the
+    answer for `login_patience` seconds.
     Outside of `hours` it is nobody's turn, and the instance is not asked.
     """
     began = talk.now()
@@ -48,7 +50,7 @@ def wait_for_turn(
             return False
         random = talk.surroundings.random()
         try:
-            reason = yield from _reason_to_wait(talk, request, blocking_id, max_active_jobs)
+            reason = yield from _reason_to_wait(talk, request, blocking_id, max_active_jobs, queues)
         except AemGuidesError as error:
             failures += 1
             refused_since = (
@@ -83,10 +85,16 @@ def _wait_for_hours(
 
 
 def _reason_to_wait(
-    talk: Conversation, request: ProcessingRequest, blocking_id: str | None, max_active_jobs: int | None
+    talk: Conversation,
+    request: ProcessingRequest,
+    blocking_id: str | None,
+    max_active_jobs: int | None,
+    queues: bool,
 ) -> Steps[str]:
     history = yield from talk.call(contract.history())
     active = [job for job in history.jobs if job.is_active]
+    if not queues and any(job.on_path(request.path) for job in active):
+        return ""
     for job in active:
         if job.on_path(request.path) or job.processing_id == blocking_id:
             return f"job {job.processing_id} is active on {job.path}"
