@@ -156,6 +156,9 @@ def test_the_image_is_built_without_asking_a_registry_for_its_syntax() -> None:
 def test_a_pull_passes_over_the_image_that_was_built_here() -> None:
     """`--ignore-buildable` passes over services that build; a policy, over those whose image is there."""
     composed = services(SECRETS)
+    assert [name for name, service in composed.items() if "build" in service.raw] == ["migrate"], (
+        "at once, they collide"
+    )
     for name in (*AIRFLOW, "emulator"):
         assert "build" in composed[name].raw or composed[name].raw["pull_policy"] == "missing", name
     for name in ("postgres", "broker"):
