@@ -91,6 +91,45 @@ def test_every_service_says_how_it_is_limited_and_restarted_and_what_is_its_heal
         assert waits["migrate"] == {"condition": "service_completed_successfully"}, name
 
 
+def test_no_service_fills_the_disk_with_its_output() -> None:
+    for name, service in services(SECRETS).items():
+        logging = service.raw["logging"]
+        assert isinstance(logging, dict), name
+        assert logging["driver"] == "json-file", name
+        assert logging["options"] == {"max-size": "20m", "max-file": "5"}, name
+
+
+def test_workers_end_before_what_their_tasks_need_and_all_have_the_time_they_take() -> None:
+    composed = services(SECRETS)
+    needed = composed["worker"].raw["depends_on"]
+    assert isinstance(needed, dict)
+    assert needed.keys() == {"migrate", "postgres", "broker", "api-server"}
+    graces = {
+        name: service.raw["stop_grace_period"] for name, service in composed.items() if "stop_grace" in str(service.raw)
+    }
+    assert graces == {"postgres": "60s", "triggerer": "60s", "worker": "10m"}
+
+
+def test_the_readme_says_how_much_memory_the_services_may_use() -> None:
+    lasting = [service for name, service in services(SECRETS).items() if name not in ("migrate", "emulator")]
+    gigabytes = sum(int(service.limits["memory"].removesuffix("g")) * service.replicas for service in lasting)
+    processors = max(int(service.limits["cpus"]) for service in lasting)
+    assert f"at least {processors} processors" in _readme()
+    assert f"up to {gigabytes} GB of memory" in _readme()
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://localhost:8080"),
+        ({"AIRFLOW_PORT": "8090"}, "http://localhost:8090"),
+        ({"AIRFLOW_PORT": "8090", "AIRFLOW_URL": "https://airflow.example.com"}, "https://airflow.example.com"),
+    ],
+)
+def test_airflow_is_told_the_address_at_which_it_is_reached(given: dict[str, str], address: str) -> None:
+    assert services(SECRETS | given)["api-server"].environment["AIRFLOW__API__BASE_URL"] == address
+
+
 def test_all_of_airflow_runs_one_image_and_is_told_the_same_but_for_secrets() -> None:
     composed = services(SECRETS)
     assert len({composed[name].image for name in (*AIRFLOW, "emulator")}) == 1
@@ -277,3 +316,7 @@ def test_every_volume_that_airflow_mounts_is_a_folder_of_the_image() -> None:
 )
 def test_variables_are_put_in_as_compose_does(text: str, result: str) -> None:
     assert interpolate(text, {"A": "a", "D": "$A ${A}"}) == result
+
+
+def _readme() -> str:
+    return " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
