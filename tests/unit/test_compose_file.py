@@ -220,7 +220,7 @@ def test_every_airflow_service_and_no_other_takes_further_variables_from_a_file_
     assert given == {name: further if name in AIRFLOW else None for name in given}
 
 
-@pytest.mark.parametrize("name", [".env", "airflow.env"])
+@pytest.mark.parametrize("name", [".env", "airflow.env", "secrets.yaml"])
 def test_files_with_secrets_come_neither_into_the_repository_nor_into_the_image(name: str) -> None:
     assert f"\n{name}\n" in (ROOT / ".gitignore").read_text()
     ignored = (ROOT / ".dockerignore").read_text()

@@ -271,6 +271,14 @@ def test_the_emulator_is_the_one_of_the_compose_file() -> None:
         "cpu": composed.limits["cpus"],
         "memory": kubernetes_quantity(composed.limits["memory"]),
     }
+    assert at(container, "securityContext") == {
+        "allowPrivilegeEscalation": "no-new-privileges:true" not in str(composed.raw["security_opt"]),
+        "readOnlyRootFilesystem": composed.raw["read_only"],
+        "capabilities": {"drop": composed.raw["cap_drop"]},
+    }
+    mounts = at(container, "volumeMounts")
+    assert isinstance(mounts, list)
+    assert [at(mount, "mountPath") for mount in mounts] == ["/opt/airflow/emulator", "/tmp"]  # noqa: S108  # the container's own
     environment = at(container, "env")
     assert isinstance(environment, list)
     assert {at(item, "name") for item in environment} == composed.environment.keys()
