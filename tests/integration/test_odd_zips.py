@@ -6,9 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,20 +14,13 @@ import pytest
 
 from aem_guides.archive.place import verify_archive
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
-from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
-from aem_guides.operators import process as batch_operator
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import ArchiveError
-from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.download import download_log
 from aem_guides.protocol.procedures.parts import ArchivePart
-from aem_guides.protocol.procedures.start import Origin
-from aem_guides.reconciliation.remedies import archive_job
-from aem_guides.runtime.notes import path_key
 from aem_guides.storage import ArchiveCondition
+from tests.support.archiving import Ended, Way, ways
 from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess
-from tests.support.notes import KeptNotes
 from tests.support.tasks import Task
 
 NAMES_OUT, BEHIND, TWICE = "lead out of the folder", "are no part of it follow its end", "several entries of one name"
@@ -51,61 +42,17 @@ ODD: dict[str, tuple[dict[str, object], list[str], list[str]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A job that has ended, and its path."""
-
-    processing_id: str
-    path: str
-
-
 @pytest.fixture(scope="module")
 def ended(emulator: EmulatorProcess) -> Ended:
-    path = f"/content/dam/odd-{uuid.uuid4().hex[:8]}"
-    emulator.virtual_folder(path, 20, rate=10_000)
-    body = {"path": path, "type": "ASSET_PROCESSING"}
-    start = f"{emulator.url}/bin/guides/v1/assets/process"
-    answer = httpx.post(start, json=body, auth=("admin", PASSWORD), trust_env=False)
-    emulator.wait_until(lambda: emulator.get("/emulator/health")["active"] == 0)
-    return Ended(str(answer.json()["processingId"]), path)
+    return Ended.on(emulator)
 
 
 @pytest.fixture(autouse=True)
 def _connection(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=30))
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
-    monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
     yield
     emulator.delete("/emulator/faults")
-
-
-def by_the_operator(ended: Ended, _now: float) -> None:
-    with AemGuidesHook() as hook:
-        archive = AemGuidesArchiveLogsOperator(task_id="archive", processing_id=ended.processing_id)
-        archive.act(hook, Task().context())
-
-
-def by_a_batch(ended: Ended, now: float) -> None:
-    """The path's task comes back to a job that has ended meanwhile."""
-    request = ProcessingRequest(ended.path)
-    note = PathNote(request.fingerprint()).started(ended.processing_id, Origin.STARTED, now + 600).to_json()
-    task, notes = Task("path"), KeptNotes()
-    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), note)
-    task.store.set("aem_guides_path", {"note": note, "generation": task.max_tries})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch_operator, "AirflowNotes", lambda: notes)
-        operator = AemGuidesProcessAssetsOperator(task_id="path", path=ended.path, verify_assets=False)
-        operator.execute(task.context())
-
-
-def by_the_reconciliation(ended: Ended, now: float) -> None:
-    """As a person does who archives a single job, too."""
-    with AemGuidesHook() as hook:
-        archive_job(hook, hook.get_status(ended.processing_id), None, "reconcile", round(now * 1000))
-
-
-Way = Callable[[Ended, float], None]
-ways = pytest.mark.parametrize("archive", [by_the_operator, by_a_batch, by_the_reconciliation])
 
 
 def make_odd(emulator: EmulatorProcess, oddities: dict[str, object], count: int | None = None) -> None:
@@ -166,7 +113,7 @@ def test_an_odd_zip_is_archived_as_it_came_at_the_first_download_and_what_is_odd
     make_odd(emulator, oddities)
     content, before = sent(emulator, ended), len(emulator.requests("download"))
     with caplog.at_level(logging.WARNING, "aem_guides"):
-        archive(ended, clock.now())
+        archive(ended, Task("archive"), clock.now())
     assert len(emulator.requests("download")) == before + 1
     (stored,), (manifest,) = tmp_path.rglob("logs.zip"), tmp_path.rglob("manifest.json")
     assert stored.read_bytes() == content
@@ -190,7 +137,7 @@ def test_an_odd_zip_with_a_wrong_checksum_is_downloaded_again(
     make_odd(emulator, oddities | {"wrong_crc": number}, count=1)
     make_odd(emulator, oddities)
     before = len(emulator.requests("download"))
-    archive(ended, clock.now())
+    archive(ended, Task("archive"), clock.now())
     assert len(emulator.requests("download")) == before + 2
     (stored,) = tmp_path.rglob("logs.zip")
     assert stored.read_bytes() == sent(emulator, ended)
@@ -203,7 +150,7 @@ def test_a_checksum_that_stays_wrong_is_a_clear_error_and_nothing_is_stored(
     make_odd(emulator, {"names": ["job.log", "/b.log"], "behind": "\r\n", "wrong_crc": 1})
     before = len(emulator.requests("download"))
     with pytest.raises(ArchiveError) as caught:
-        archive(ended, clock.now())
+        archive(ended, Task("archive"), clock.now())
     assert len(emulator.requests("download")) == before + 3
     told = str(caught.value)
     assert f"job {ended.processing_id} is not whole after 3 downloads; nothing was stored" in told

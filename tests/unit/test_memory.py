@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from aem_guides.hooks import bodies
-from aem_guides.operators import AemGuidesArchiveLogsOperator
 from aem_guides.protocol.contract import read_job
 from aem_guides.runtime.memory import WaitMemory, first_time, generation
 from aem_guides.sensors import AemGuidesProcessingSensor
@@ -24,24 +22,6 @@ def test_the_first_time_stays_the_first_for_the_same_job() -> None:
 def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
     """Stop the clock at a moment."""
     monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
-
-
-def test_the_archive_of_a_job_without_times_stays_in_one_folder_over_midnight(monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="a")
-    job = read_job({"processingId": "a", "status": "SUCCESS"})
-    task = Task("archive")
-    late = datetime(2026, 3, 1, 23, 59, 50, tzinfo=UTC)
-    dates = []
-    for now in (late, late + timedelta(minutes=2)):
-        set_clock(monkeypatch, now.timestamp())
-        dates.append(operator._when(task.context(), job).date())
-    assert dates == [late.date(), late.date()]
-
-
-def test_a_job_that_tells_its_start_is_archived_by_that() -> None:
-    operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="a")
-    job = read_job({"processingId": "a", "status": "SUCCESS", "startedAt": 86_400_000})
-    assert operator._when(Task("archive").context(), job) == datetime(1970, 1, 2, tzinfo=UTC)
 
 
 def remembered(task: Task, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2) -> WaitMemory:

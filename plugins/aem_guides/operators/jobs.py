@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import cast
 
 from airflow.sdk import Context
 
-from aem_guides.archive.place import Provenance, archive_folder, store_archive
+from aem_guides.archive.job import archive_job
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import request_of
@@ -18,13 +17,11 @@ from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationErro
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
-from aem_guides.protocol.procedures.late_lines import settle_log
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.wording import iso_time
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import first_time, keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.task_log import LogBudget
-from aem_guides.storage import default_archive_uri
 
 
 class AemGuidesCheckInstanceOperator(InstanceOperator):
@@ -130,17 +127,16 @@ class AemGuidesArchiveLogsOperator(JobOperator):
         return self._archive(hook, context, self.find(hook))
 
     def _archive(self, hook: AemGuidesHook, context: Context, job: Job) -> JsonValue:
-        instance = hook.settings.host
-        folder = archive_folder(
-            self.archive_uri or default_archive_uri(), instance, self._when(context, job), job.processing_id
+        archive = archive_job(
+            hook,
+            job,
+            run=run_label(context),
+            request=self._asked(job),
+            first_seen=lambda: first_time(context, job.processing_id, surroundings().now()),
+            base_uri=self.archive_uri,
         )
-        provenance = Provenance(instance, job, run_label(context), self._asked(job))
-        if hook.drive(has_no_log(hook.talk, job)):
-            self.log.warning("Job %s has no log, as it says itself: nothing is archived.", job.processing_id)
+        if archive is None:
             return {"uri": None, "manifest_uri": None, "sha256": None, "size": 0, "entries": 0}
-        hook.drive(settle_log(hook.talk, job))
-        archive = store_archive(hook, provenance, folder, wait=surroundings().sleep)
-        self.log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
         self.archived = archive.uri
         return {
             "uri": archive.uri,
@@ -149,12 +145,6 @@ class AemGuidesArchiveLogsOperator(JobOperator):
             "size": archive.size,
             "entries": len(archive.entries),
         }
-
-    def _when(self, context: Context, job: Job) -> datetime:
-        """The date of the archive's folder: a try after midnight must find what the one before it stored."""
-        known = job.started_at or job.completed_at
-        seconds = known / 1000 if known else first_time(context, job.processing_id, surroundings().now())
-        return datetime.fromtimestamp(seconds, tz=UTC)
 
     def _asked(self, job: Job) -> JsonObject | None:
         return dict(self.request) if self.request is not None else _request_of(job)

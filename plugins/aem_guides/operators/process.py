@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from typing import cast
 
-from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+from airflow.sdk import BaseOperator, Context
 
-from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive
+from aem_guides.archive.job import FirstSeen, archive_job, folder_of
+from aem_guides.archive.place import StoredArchive
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
@@ -22,7 +22,6 @@ from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonVa
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import may_cancel
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
-from aem_guides.protocol.procedures.late_lines import settle_log
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
 from aem_guides.protocol.requests import parse_requests
@@ -32,10 +31,9 @@ from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.runtime import fields
 from aem_guides.runtime.batch_memory import PathMemory
-from aem_guides.runtime.memory import StateStore, generation, run_label
+from aem_guides.runtime.memory import StateStore, first_time, generation, run_label
 from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
 from aem_guides.runtime.task_log import show_event
-from aem_guides.storage import default_archive_uri
 from aem_guides.triggers.base import FollowingFailedError
 from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
 
@@ -251,7 +249,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         row = row_of(request, note, WaitOutcome.of(ending))
         try:
             try:
-                said, found = conclude(ending), self._verified(hook, request, followed.job)
+                said, found = conclude(ending), self._verified(context, hook, request, followed.job)
                 if found is not None:
                     row = replace(row, failed_assets=found.failed_of_job)
                     verification.check(found, self._failure_limit())
@@ -286,20 +284,21 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         if job is None:
             return row
         archive = self._archive(context, hook, job)
-        return replace(row, archive_uri=archive.uri, sha256=archive.sha256)
+        return replace(row, archive_uri=archive.uri, sha256=archive.sha256) if archive is not None else row
 
-    def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive:
-        hook.drive(settle_log(hook.talk, job))
-        provenance = Provenance(hook.settings.host, job, run_label(context), self.asked(context).to_json())
-        return store_archive(hook, provenance, self._folder(hook, job), wait=surroundings().sleep)
-
-    def _folder(self, hook: AemGuidesHook, job: Job) -> ObjectStoragePath:
-        when = datetime.fromtimestamp(
-            (job.started_at or job.completed_at or surroundings().now() * 1000) / 1000, tz=UTC
+    def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive | None:
+        return archive_job(
+            hook,
+            job,
+            run=run_label(context),
+            request=self.asked(context).to_json(),
+            first_seen=_first_seen(context, job),
+            base_uri=self.archive_uri,
         )
-        return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
 
-    def _verified(self, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None) -> Verification | None:
+    def _verified(
+        self, context: Context, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None
+    ) -> Verification | None:
         """What became of the assets; None where that is not to be asked, or the instance cannot be asked."""
         if job is None or not fields.flag("verify_assets", self.verify_assets):
             return None
@@ -313,7 +312,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             return None
         found = verification.of_job(found, request, job)
         verification.tell(self.log, request, found)
-        if uri := verification.store_failures(self._folder(hook, job), found):
+        folder = folder_of(hook, job, _first_seen(context, job), self.archive_uri)
+        if uri := verification.store_failures(folder, found):
             self.log.info("All failures are in %s", uri)
         return found
 
@@ -374,3 +374,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             longest_look=self.longest_look,
         )
         return AemGuidesPathTrigger(aem_guides_conn_id=self.aem_guides_conn_id, plan=asdict(plan))
+
+
+def _first_seen(context: Context, job: Job) -> FirstSeen:
+    return lambda: first_time(context, job.processing_id, surroundings().now())

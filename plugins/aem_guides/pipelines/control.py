@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow.sdk import Context, get_current_context, task
 
+from aem_guides.archive.job import archive_job
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry
@@ -148,7 +149,6 @@ def _check_resumable(job: Job) -> None:
 
 def _archive(subject: Subject) -> JsonObject:
     from aem_guides.ledger.recorder import now_ms
-    from aem_guides.reconciliation.remedies import archive_job
 
     job, entry = subject.job, subject.entry
     if job.is_active:
@@ -158,8 +158,10 @@ def _archive(subject: Subject) -> JsonObject:
         )
     request = entry.request if entry else None
     first_seen = entry.first_seen_at if entry else now_ms()
-    archive = archive_job(subject.hook, job, request, run_label(subject.context), first_seen)
-    log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
+    run = run_label(subject.context)
+    archive = archive_job(subject.hook, job, run=run, request=request, first_seen=lambda: first_seen / 1000)
+    if archive is None:
+        return {"archive_uri": None, "sha256": None}
     if entry is not None:
         instance, name = subject.hook.settings.instance, job.processing_id
         _with_ledger(lambda ledger: ledger.archived(instance, name, archive.uri, archive.sha256, now_ms()))

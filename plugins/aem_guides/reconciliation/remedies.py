@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import cast
 
-from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive, verify_archive
-from aem_guides.hooks.bodies import surroundings
+from aem_guides.archive.job import archive_job
+from aem_guides.archive.place import verify_archive
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.database import LedgerRefusedError
 from aem_guides.ledger.findings import FindingKind, Remedy
@@ -26,7 +25,7 @@ from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.runtime.task_states import TaskKey
-from aem_guides.storage import ArchiveCondition, default_archive_uri
+from aem_guides.storage import ArchiveCondition
 from aem_guides.triggers.kill import CANCEL_SECONDS, was_killed_unheard
 
 WAIT_TASK = "wait_for_processing"
@@ -188,14 +187,6 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
     return result
 
 
-def archive_job(hook: AemGuidesHook, job: Job, request: JsonObject | None, run: str, first_seen: int) -> StoredArchive:
-    """Store the log of a job, whoever started it. `first_seen` dates a job that has no time of its own."""
-    at = job.started_at or job.completed_at or first_seen
-    when = datetime.fromtimestamp(at / 1000, tz=UTC)
-    folder = archive_folder(default_archive_uri(), hook.settings.host, when, job.processing_id)
-    return store_archive(hook, Provenance(hook.settings.host, job, run, request), folder, wait=surroundings().sleep)
-
-
 def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:
     """What a job was asked to do, from the ledger where that has it, else as far as the instance tells."""
     if entry is not None and entry.request is not None:
@@ -216,7 +207,10 @@ def _archive(
     job = _find(hook, assignment.processing_id)
     entry = ledger.find(item.instance, assignment.processing_id)
     request = entry.request if entry else None
-    archive = archive_job(hook, job, request, by, entry.first_seen_at if entry else now_ms())
+    first_seen = entry.first_seen_at if entry else now_ms()
+    archive = archive_job(hook, job, run=by, request=request, first_seen=lambda: first_seen / 1000)
+    if archive is None:
+        return _result(assignment, succeeded=True, note="The job has no log, as it says itself.")
     ledger.archived(item.instance, job.processing_id, archive.uri, archive.sha256, now_ms())
     return _result(assignment, succeeded=True, note=f"Archived as {archive.uri} (SHA-256 {archive.sha256}).")
 

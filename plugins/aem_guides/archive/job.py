@@ -1,0 +1,56 @@
+"""The archive of one job: the same, whoever archives it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from airflow.sdk import ObjectStoragePath
+
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.protocol.models import Job, JsonObject
+from aem_guides.protocol.procedures.download import has_no_log
+from aem_guides.protocol.procedures.late_lines import settle_log
+from aem_guides.storage import default_archive_uri
+
+log = logging.getLogger(__name__)
+
+FirstSeen = Callable[[], float]
+"""When the caller first dealt with the job, in seconds since the epoch; the same at every try."""
+
+
+def archive_job(
+    hook: AemGuidesHook,
+    job: Job,
+    *,
+    run: str,
+    request: JsonObject | None,
+    first_seen: FirstSeen,
+    base_uri: str = "",
+) -> StoredArchive | None:
+    """Store the log ZIP of a job once its log gets no more lines; None where it has none, as it says itself.
+
+    `base_uri`: where archives lie, default `[aem_guides] archive_uri`. Raises ArchiveError, and what a call raises.
+    """
+    if hook.drive(has_no_log(hook.talk, job)):
+        log.warning("Job %s has no log, as it says itself: nothing is archived.", job.processing_id)
+        return None
+    hook.drive(settle_log(hook.talk, job))
+    provenance = Provenance(hook.settings.host, job, run, request)
+    folder = folder_of(hook, job, first_seen, base_uri)
+    archive = store_archive(hook, provenance, folder, wait=surroundings().sleep)
+    log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)
+    return archive
+
+
+def folder_of(hook: AemGuidesHook, job: Job, first_seen: FirstSeen, base_uri: str = "") -> ObjectStoragePath:
+    """The folder of a job's archive, dated by the job; by `first_seen` where it tells no time of its own.
+
+    A try after midnight finds what the one before it stored.
+    """
+    at = job.started_at or job.completed_at
+    when = datetime.fromtimestamp(at / 1000 if at else first_seen(), tz=UTC)
+    return archive_folder(base_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)

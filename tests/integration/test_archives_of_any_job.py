@@ -1,0 +1,75 @@
+"""The archive of a job that tells little of itself, over every way that archives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from aem_guides.hooks import bodies
+from tests.support.archiving import FIRST_SEEN, Ended, Way, ways
+from tests.support.emulator import EmulatorProcess
+from tests.support.tasks import Task
+
+LATE = datetime.fromtimestamp(FIRST_SEEN, tz=UTC).replace(hour=23, minute=59, second=50)
+
+
+@pytest.fixture(scope="module")
+def ended(emulator: EmulatorProcess) -> Ended:
+    return Ended.on(emulator)
+
+
+@pytest.fixture(autouse=True)
+def _connection(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=30))
+    monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
+    yield
+    emulator.delete("/emulator/faults")
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch, moment: float) -> None:
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: moment))
+
+
+def tells(emulator: EmulatorProcess, **fields: object) -> None:
+    for endpoint in ("status", "history"):
+        emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps(fields))
+
+
+@ways
+def test_a_job_that_has_no_log_and_says_so_is_archived_by_nobody_and_fails_nobody(
+    emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tells(emulator, hasLogs=False)
+    emulator.fault("download", "status", count=None, status=404)
+    archive(ended, Task("archive"), LATE.timestamp())
+    assert list(tmp_path.rglob("*")) == []
+    assert "has no log, as it says itself: nothing is archived" in caplog.text
+
+
+@ways
+def test_a_job_that_tells_no_time_has_one_archive_whatever_day_it_is_when_the_task_is_tried_again(
+    emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells(emulator, startedAt=None, completedAt=None)
+    task = Task("archive")
+    for now in (LATE, LATE + timedelta(minutes=2)):
+        moment = now.timestamp()
+        stop_clock(monkeypatch, moment)
+        archive(ended, task, moment)
+    (stored,) = tmp_path.rglob("logs.zip")
+    assert f"/{LATE:%Y/%m/%d}/" in str(stored)
+
+
+@ways
+def test_a_job_that_tells_its_start_is_archived_by_that_day(
+    emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path
+) -> None:
+    tells(emulator, startedAt=86_400_000)
+    archive(ended, Task("archive"), LATE.timestamp())
+    (stored,) = tmp_path.rglob("logs.zip")
+    assert "/1970/01/02/" in str(stored)
