@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import cast
 
@@ -18,12 +19,14 @@ from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.runtime.notes import NOTES, AirflowNotes
-from aem_guides.runtime.task_states import count_instances
+from aem_guides.runtime.task_states import TaskKey, count_instances
 from aem_guides.triggers.admission import coordinator_for
 from aem_guides.triggers.base import AemGuidesTrigger
 
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
 _SHORTEST_LOOK_SECONDS = 3.0
+_ASK_FOR_THE_END_EVERY = 2.5
+"""Seconds: the run waits for this task after the last path; that all are over costs Airflow one small question."""
 _TELL_EVERY_SECONDS = 30.0
 
 
@@ -55,9 +58,8 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         began, pacing = surroundings().elapsed(), Pacing(shortest=_SHORTEST_LOOK_SECONDS, longest=self.look_every)
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
-                await surroundings().asleep(
-                    pacing.next_look(age=surroundings().elapsed() - began, eta=None, random=0.5)
-                )
+                age = surroundings().elapsed() - began
+                await self._pause(plan, pacing.next_look(age=age, eta=None, random=0.5))
                 try:
                     counts, over = await self._count(hook, plan)
                 except AirflowRuntimeError as error:
@@ -71,6 +73,18 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
                 if over:
                     break
         return {"text": told}
+
+    async def _pause(self, plan: BatchPlan, seconds: float) -> None:
+        """Wait until the next look, or until all paths have come to an end."""
+        key, until = self._task_key(), surroundings().elapsed() + seconds
+        while (left := until - surroundings().elapsed()) > 0:
+            await surroundings().asleep(min(_ASK_FOR_THE_END_EVERY, left))
+            with contextlib.suppress(AirflowRuntimeError):  # the next look tells it
+                if key is not None and await self._ended(key, (*_DONE, *_FAILED, *_OVER)) >= plan.tasks:
+                    return
+
+    async def _ended(self, key: TaskKey, states: tuple[str, ...]) -> int:
+        return await count_instances(key.dag_id, key.run_id, self.path_task_id, states)
 
     async def _plan(self) -> BatchPlan:
         key = self._task_key()
@@ -86,10 +100,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         key = self._task_key()
         if key is None:
             return BatchCounts(len(plan.paths), 0, 0, None), True
-        found = [
-            await count_instances(key.dag_id, key.run_id, self.path_task_id, states)
-            for states in (_DONE, _FAILED, _OVER)
-        ]
+        found = [await self._ended(key, states) for states in (_DONE, _FAILED, _OVER)]
         counts = BatchCounts(len(plan.paths), found[0], found[1], await self._running(hook, plan))
         return counts, sum(found) >= plan.tasks
 

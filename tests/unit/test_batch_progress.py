@@ -1,0 +1,76 @@
+"""How far a batch is, second by second, without Airflow and without an instance."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
+
+from aem_guides.hooks import bodies
+from aem_guides.pipelines import batch_progress
+from aem_guides.pipelines.batch_plan import BLOCK, BatchPlan
+from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
+from aem_guides.runtime.task_states import TaskKey
+
+PATHS = BLOCK
+
+
+@dataclass
+class Batch:
+    """A batch whose paths are done one after the other, `every` seconds apart; a clock that only waiting moves."""
+
+    every: float
+    clock: float = 0.0
+    questions: int = 0
+    refused: int = 0
+
+    @property
+    def done(self) -> int:
+        return min(PATHS, int(self.clock / self.every))
+
+    async def asleep(self, seconds: float) -> None:
+        self.clock += seconds
+
+    async def count(self, _dag: str, _run: str, _task: str, states: tuple[str, ...]) -> int:
+        self.questions += 1
+        if self.questions <= self.refused:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
+        return self.done if "success" in states else 0
+
+
+def watched(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is told last of a batch."""
+
+    async def plan(_trigger: object) -> BatchPlan:
+        return BatchPlan("host", "name", tuple((f"/content/dam/{index}", "") for index in range(PATHS)))
+
+    async def running(*_: object) -> int:
+        return PATHS - batch.done
+
+    world = replace(bodies.REAL_SURROUNDINGS, elapsed=lambda: batch.clock, now=lambda: batch.clock, asleep=batch.asleep)
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", world)
+    monkeypatch.setattr(batch_progress, "count_instances", batch.count)
+    monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_plan", plan)
+    monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_running", running)
+    monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_task_key", lambda _self: TaskKey("dag", "run", "path", -1))
+    trigger = AemGuidesBatchProgressTrigger(
+        aem_guides_conn_id="aem_guides_default", plan_task_id="plan", path_task_id="path", look_every=30.0
+    )
+    return str(asyncio.run(trigger.outcome())["text"])
+
+
+def test_it_ends_within_three_seconds_of_the_last_path_however_long_the_batch_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for every in (0.5, 7.0, 100.0, 5000.0):
+        batch = Batch(every)
+        assert f"{PATHS} of {PATHS}" in watched(batch, monkeypatch)
+        assert batch.clock - PATHS * every <= 3.0
+
+
+def test_an_airflow_that_does_not_answer_for_a_while_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Batch(100.0, refused=50)
+    assert f"{PATHS} of {PATHS}" in watched(batch, monkeypatch)
