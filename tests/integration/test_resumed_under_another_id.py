@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
     AemGuidesProcessAssetsOperator,
     AemGuidesPullLogsOperator,
+    AemGuidesStartProcessingOperator,
 )
 from aem_guides.operators import process as batch_operator
 from aem_guides.protocol.batch import PathNote
@@ -111,3 +113,27 @@ def test_every_part_of_a_path_of_a_batch_is_archived(
     row = operator.execute(task.context())
     assert second in str(row["archive_uri"])
     assert set(archived_lines(tmp_path)) == set(emulator.log_lines(first) + emulator.log_lines(second))
+
+
+def test_clear_of_the_start_knows_its_job_by_the_id_under_which_it_goes_on(emulator: EmulatorProcess) -> None:
+    path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10_000, rate=0.5)
+    start = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="fail", wait_task_id="wait")
+    task = Task("start")
+    started = start.execute(task.context())
+    waiting = Task("wait", run=task.run, try_number=2)
+    emulator.post("/emulator/jobs/fail", {"processingId": started["processing_id"], "resumable": True})
+    sensor = AemGuidesProcessingSensor(task_id="wait", job=started, max_resumes=1)
+    with pytest.raises(TaskDeferred):
+        sensor.execute(waiting.context())
+    goes_on_as = str(waiting.pushed[PROCESSING_ID_KEY])
+    assert goes_on_as != started["processing_id"]
+
+    again = start.execute(task.begin_try(3, max_tries=9).context())
+    assert again == {**started, "origin": "recovered"}
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(waiting.begin_try(4, max_tries=9).context())
+    assert deferred.value.trigger.serialize()[1]["processing_id"] == goes_on_as
+    assert [job["processing_id"] for job in emulator.jobs(path) if job["state"] == "RUNNING"] == [goes_on_as]
+    assert len(emulator.jobs(path)) == 2
+    emulator.post("/emulator/jobs/fail", {"processingId": goes_on_as})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from airflow.sdk import BaseOperator, Context
 
@@ -21,7 +21,7 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.hours import parse_only_between
-from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue, ProcessingRequest, strings
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.intent import Intent
@@ -39,7 +39,7 @@ from aem_guides.protocol.requests import parse_requests
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import StartMemory, run_label
 from aem_guides.runtime.task_log import show_event
-from aem_guides.triggers.job import AemGuidesTurnTrigger
+from aem_guides.triggers.job import EARLIER_IDS_KEY, PROCESSING_ID_KEY, AemGuidesTurnTrigger
 
 IN_DOUBT_KEY = "aem_guides_in_doubt"
 """The XCom that tells the report that a start may have been sent, of which no more is known."""
@@ -64,6 +64,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         the off-peak hours on.
     :param only_between: start only in these off-peak hours, as `protocol.hours` has them; until then it waits in
         the triggerer.
+    :param wait_task_id: the task that waits for the job, in a run that has one: it knows the ids that resumes gave it.
 
     Returns `{"processing_id", "path", "origin", "request", "instance"}`; `origin` is "started", "recovered" (an
     earlier try had started it) or "adopted". A retry after a crash finds the job that an earlier try started; Clear
@@ -105,6 +106,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         only_between: JsonValue = None,
         longest_look: float = 15.0,
         deferrable: bool = True,
+        wait_task_id: str | None = None,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
@@ -122,6 +124,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         self.only_between = only_between
         self.longest_look = longest_look
         self.deferrable = deferrable
+        self.wait_task_id = wait_task_id
 
     def execute(self, context: Context) -> JsonObject:
         """Start, or find what an earlier try started."""
@@ -148,7 +151,7 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         memory = StartMemory.load(context)
         with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN if self.request is not None else None) as hook:
             if memory.was_cleared(context):
-                self._forget_what_was_done(hook, memory)
+                self._forget_what_was_done(context, hook, memory)
             if memory.in_doubt:
                 self._remember(context, memory)
             outcome = self._start_once(context, hook, request, policy, memory)
@@ -212,18 +215,33 @@ class AemGuidesStartProcessingOperator(BaseOperator):
         memory.save(context)
         context["ti"].xcom_push(IN_DOUBT_KEY, memory.in_doubt)
 
-    def _forget_what_was_done(self, hook: AemGuidesHook, memory: StartMemory) -> None:
+    def _forget_what_was_done(self, context: Context, hook: AemGuidesHook, memory: StartMemory) -> None:
         """After Clear: a job that is still active is kept, one that ended is not; doubt was for a person to settle."""
         intent = memory.intent
         if memory.doubtful:
             memory.intent = None
-        elif memory.done and intent is not None and intent.processing_id is not None:
-            job = hook.drive(find_job_patiently(hook.talk, intent.processing_id))
-            if job is None or not job.is_active:
-                self.log.info("The task was cleared after job %s: starting anew.", intent.processing_id)
-                memory.intent = None
+        elif memory.done and intent is not None and (started := intent.processing_id) is not None:
+            goes_on = any(self._is_active(hook, name) for name in self._ids_of(context, started))
+            if not goes_on:
+                self.log.info("The task was cleared after job %s: starting anew.", started)
+            memory.intent = intent if goes_on else None
         memory.done = memory.doubtful = False
         memory.queue_until = None
+
+    def _ids_of(self, context: Context, processing_id: str) -> Iterator[str]:
+        """The id under which the job was started, and the one under which it goes on since it was resumed."""
+        yield processing_id
+        if self.wait_task_id is not None:
+            ti = context["ti"]
+            index = -1 if ti.map_index is None else ti.map_index
+            earlier = ti.xcom_pull(task_ids=self.wait_task_id, key=EARLIER_IDS_KEY, map_indexes=index)
+            if processing_id in strings(earlier):
+                yield str(ti.xcom_pull(task_ids=self.wait_task_id, key=PROCESSING_ID_KEY, map_indexes=index))
+
+    @staticmethod
+    def _is_active(hook: AemGuidesHook, processing_id: str) -> bool:
+        job = hook.drive(find_job_patiently(hook.talk, processing_id))
+        return job is not None and job.is_active
 
     def _request(self) -> ProcessingRequest:
         if self.request is not None:

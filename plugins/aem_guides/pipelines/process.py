@@ -117,6 +117,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     """All that is done for one path."""
     start = AemGuidesStartProcessingOperator(
         task_id="start_processing",
+        wait_task_id=WAIT,
         on_active_job="{{ params.on_active_job }}",
         max_active_jobs="{{ params.max_active_jobs }}",
         queue_hours="{{ params.deadline_hours }}",
