@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import cast
 
 import airflow.sdk.execution_time.cache  # noqa: F401  # Airflow imports it at the first use of a connection
@@ -15,6 +16,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from aem_guides.protocol.batch import PathNote
+from aem_guides.protocol.errors import DoubtfulStartError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.triggers import path as batch_trigger
@@ -231,6 +233,31 @@ def test_a_state_that_airflow_does_not_take_after_a_start_or_resume_is_written_a
     kept = notes.note(path)
     assert kept is not None
     assert kept.processing_id == job["processing_id"]
+
+
+def test_a_resume_in_doubt_is_noted_and_a_person_s_clear_settles_it(
+    emulator: EmulatorProcess, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = virtual_folders(emulator, root, 1, files=20, rate=100)
+    emulator.virtual_folder(path, 20, rate=100, fail_at=0.5)
+    notes = KeptNotes()
+    failed = PathNote.from_json(cast("JsonObject", asyncio.run(event_of(path_trigger(notes, path)))["note"]))
+
+    def stays_in_doubt(*_: object, **__: object) -> Iterator[object]:
+        yield from ()
+        raise DoubtfulStartError("It may be it, or not.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_trigger, "resume_once", stays_in_doubt)
+        notes.set(path, replace(failed, resume_from=failed.processing_id).to_json())
+        assert "error" in asyncio.run(event_of(path_trigger(notes, path)))
+    doubtful = notes.note(path)
+    assert doubtful is not None
+    assert (doubtful.doubtful, doubtful.processing_id) == (True, failed.processing_id)
+    notes.set(path, doubtful.settled_by_a_person().to_json())
+    assert state_of(asyncio.run(event_of(path_trigger(notes, path)))) == "SUCCESS"
+    (job,) = emulator.jobs(path)
+    assert job["resumes"] == 1
 
 
 @pytest.mark.parametrize(("state", "ended"), [("failed", "CANCELLED"), (None, "RUNNING")])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.protocol.errors import JobCancelledError, JobFailedError
-from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import DoubtfulStartError, JobCancelledError, JobFailedError
+from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
+from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.steps import Emit, Steps
 from aem_guides.runtime.memory import WaitMemory
 from aem_guides.sensors import AemGuidesProcessingSensor
 from aem_guides.sensors import wait as sensors
@@ -121,3 +125,33 @@ def test_the_trigger_is_told_from_which_end_the_job_was_resumed(emulator: Emulat
     end = told["earlier_end"]
     assert (end["processing_id"], end["completed_at"]) == (processing_id, failed["completed"])
     fail(emulator, path)
+
+
+def stays_in_doubt(talk: Conversation, job: Job, request: ProcessingRequest, *, run: str, **_: object) -> Steps[str]:
+    """A resume of which nobody can tell what came of it."""
+    history = yield from talk.call(contract.history())
+    yield Emit(replace(Intent.before(request, history, talk.instance_now(), run), resumes=job))
+    raise DoubtfulStartError("It may be it, or not.")
+
+
+def test_clear_settles_a_resume_in_doubt_and_a_retry_does_not(
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/content/dam/half-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 40, rate=1000, fail_at=0.5)
+    with AemGuidesHook() as hook:
+        processing_id = hook.start_processing(ProcessingRequest(path))
+        emulator.wait_until(lambda: not hook.get_status(processing_id).is_active)
+    job: JsonObject = {"processing_id": processing_id, "origin": "started"}
+    sensor = AemGuidesProcessingSensor(task_id="wait", job=job, deferrable=False, stream_logs=False, max_resumes=1)
+    task = SecondTry()
+    with monkeypatch.context() as patch:
+        patch.setattr(sensors, "resume_once", stays_in_doubt)
+        for number in (2, 3):
+            with pytest.raises(DoubtfulStartError):
+                sensor.execute(task.begin_try(number).context())
+            assert task.memory(processing_id).resume_intent is not None
+    assert resumes(emulator, path) == 0
+    sensor.execute(task.begin_try(4, max_tries=15).context())
+    assert resumes(emulator, path) == 1
+    assert {asset["times_processed"] for asset in emulator.assets(path)} == {1}

@@ -41,6 +41,18 @@ def test_a_success_is_told_with_its_duration() -> None:
     assert said == "Job p succeeded: 5 of 5 assets (100.0 %), in 1 min"
 
 
+@pytest.mark.parametrize("status", ["FAILED", "Cancelled"])
+@pytest.mark.parametrize("starter", ["start_processing", "this task"])
+def test_an_adopted_job_is_not_said_to_be_resumed_by_a_task_that_does_not(status: str, starter: str) -> None:
+    adopted = replace(ending(FollowEnd.ENDED, a_job(status, resumable=True)), adopted=True, starter=starter)
+    with pytest.raises(JobError) as caught:
+        conclude(adopted)
+    said = str(caught.value)
+    assert "from its checkpoint" not in said
+    assert "It was adopted, not started here" in said
+    assert f"clear {starter} to start a job of its own" in said
+
+
 @pytest.mark.parametrize(
     ("found", "error", "state"),
     [

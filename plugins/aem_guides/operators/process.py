@@ -240,7 +240,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             cancel=cancel,
             processing_id=note.processing_id or "",
             resumes=note.resumes,
-            resumes_left=self._resumes_left(memory) if note.is_ours else 0,
+            resumes_left=self._resumes_left(memory),
+            adopted=not note.is_ours,
             hours=self._deadline_hours(),
             starter="this task",
             spared=self._on_deadline() is OnDeadline.CANCEL
@@ -328,7 +329,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         memory.resumes_before = memory.note.resumes
         memory.note = replace(memory.note, deadline_at=None)
         if memory.note.doubtful:
-            memory.note = PathNote(memory.note.fingerprint)
+            memory.note = memory.note.settled_by_a_person()
 
     def _job(self, hook: AemGuidesHook, note: PathNote) -> Job | None:
         return hook.drive(find_job(hook.talk, note.processing_id)) if note.processing_id else None

@@ -20,7 +20,7 @@ class PathNote:
     `start` is the intent to start it, `processing_id` the id under which it goes on. `resume_from` is the job that is
     to be resumed, `resume` the intent to do so, `earlier` the ids that the job had before a resume changed them.
     `deadline_at` is in seconds since the epoch, None until the job runs. `doubtful`: it could not be settled whether
-    a job was started, and a person was asked to look.
+    a job was started or resumed, and a person was asked to look.
     """
 
     fingerprint: str
@@ -57,6 +57,12 @@ class PathNote:
             deadline_at=self.deadline_at or deadline_at,
             earlier=ids_before(self.earlier, self.resume_from or self.processing_id, processing_id),
         )
+
+    def settled_by_a_person(self) -> PathNote:
+        """Without what was in doubt: a start anew where no job is known, else its resume is asked for anew."""
+        if self.processing_id is None:
+            return PathNote(self.fingerprint)
+        return replace(self, resume=None, doubtful=False)
 
     def to_json(self) -> JsonObject:
         """The note as plain JSON; `from_json` reads it back."""

@@ -31,8 +31,8 @@ class OnDeadline(enum.StrEnum):
 class Ending:
     """How waiting for a job ended. `cancel` is the result of cancelling it, None where that was not tried.
 
-    `starter` names the task that starts it anew when it is cleared. `spared`: it was
-    not cancelled at its deadline, since it was adopted.
+    `starter` names the task that starts it anew when it is cleared. `adopted`: the job was taken up, not started, so
+    that it is not resumed. `spared`: it was not cancelled at its deadline, since it was adopted.
     """
 
     followed: Followed
@@ -43,6 +43,7 @@ class Ending:
     hours: float
     starter: str = "start_processing"
     spared: bool = False
+    adopted: bool = False
 
 
 _STATE_OF_VERDICT = {
@@ -116,11 +117,8 @@ def conclude(ending: Ending) -> str:
         case Verdict.SUCCEEDED:
             return f"{name} succeeded: {describe_progress(job, None)}{_duration(job)}"
         case Verdict.CANCELLED:
-            raise JobCancelledError(
-                f"{name} was cancelled at {describe_progress(job, None)}. Clear this task to go on from its "
-                "checkpoint.",
-                job,
-            )
+            goes_on = _not_ours(ending) if ending.adopted else "Clear this task to go on from its checkpoint."
+            raise JobCancelledError(f"{name} was cancelled at {describe_progress(job, None)}. {goes_on}", job)
         case Verdict.FAILED:
             raise _failed(ending, job, name)
     raise JobOutcomeUnknownError(
@@ -135,6 +133,8 @@ def _failed(ending: Ending, job: Job, name: str) -> JobError:
     said = f"{name} failed at {describe_progress(job, None)}{why}."
     if not job.resumable:
         return JobFailedError(f"{said} It cannot be resumed: clear {ending.starter} to start anew.", job)
+    if ending.adopted:
+        return JobFailedError(f"{said} {_not_ours(ending)}", job)
     if ending.resumes_left <= 0:
         return JobFailedError(
             f"{said} It was resumed {ending.resumes} times and is not resumed by itself again. Clear this task to "
@@ -142,6 +142,13 @@ def _failed(ending: Ending, job: Job, name: str) -> JobError:
             job,
         )
     return JobFailedError(f"{said} The next try resumes it from its checkpoint.", job, resumable=True)
+
+
+def _not_ours(ending: Ending) -> str:
+    return (
+        "It was adopted, not started here, and is not resumed from here: resume it in the Bulk Processor or with the "
+        f"DAG aem_guides_control_job, or clear {ending.starter} to start a job of its own."
+    )
 
 
 _LEFT = "It was left running (on_deadline = leave)."

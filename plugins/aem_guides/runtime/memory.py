@@ -101,7 +101,8 @@ class WaitMemory:
     those it had before a resume changed them, each with a log of its own; `deadline_at` is in seconds since the
     epoch. `resumes` counts all resumes, `resumes_left` those that are left since the start or the last Clear.
     `resume_intent`: a resume was about to be sent. `off_peak`: where the job is in its off-peak hours, where it is
-    bound to such; resumes at their beginning are counted there.
+    bound to such; resumes at their beginning are counted there. `doubtful`: it could not be settled whether the job was
+    resumed, and a person was asked to look.
     """
 
     origin_id: str
@@ -113,6 +114,7 @@ class WaitMemory:
     resume_intent: Intent | None = None
     off_peak: OffPeakState | None = None
     earlier: tuple[str, ...] = ()
+    doubtful: bool = False
 
     @classmethod
     def load(cls, context: Context, origin_id: str) -> WaitMemory | None:
@@ -131,6 +133,7 @@ class WaitMemory:
             resume_intent=Intent.from_json(intent) if isinstance(intent, dict) else None,
             off_peak=OffPeakState.from_json(off_peak) if isinstance(off_peak, dict) else None,
             earlier=strings(stored.get("earlier")),
+            doubtful=stored.get("doubtful") is True,
         )
 
     def goes_on_as(self, processing_id: str) -> None:
@@ -152,6 +155,7 @@ class WaitMemory:
                 "resume_intent": self.resume_intent.to_json() if self.resume_intent else None,
                 "off_peak": self.off_peak.to_json() if self.off_peak else None,
                 "earlier": list(self.earlier),
+                "doubtful": self.doubtful,
             },
         )
 

@@ -10,7 +10,7 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.records import request_of
 from aem_guides.operators.links import INSTANCE_LINKS
-from aem_guides.protocol.errors import Retry
+from aem_guides.protocol.errors import DoubtfulStartError, Retry
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
@@ -209,6 +209,8 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         if cleared:
             memory.deadline_at = now + hours * 3600
             memory.resumes_left = max(1, resumes)  # who clears the task asks for one
+            if memory.doubtful:  # and has looked what became of the last one
+                memory.resume_intent, memory.doubtful = None, False
         if off_peak is not None:
             memory.off_peak = off_peak.restarted(memory.deadline_at, now) if cleared else off_peak
             memory.processing_id, memory.earlier = off_peak.processing_id, off_peak.earlier
@@ -262,7 +264,12 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
         request = self._request(job)
         self.log.info("Resuming job %s from its checkpoint (%s resumes left)", job.processing_id, memory.resumes_left)
         steps = resume_once(hook.talk, job, request, run=run_label(context), intent=memory.resume_intent)
-        memory.goes_on_as(hook.drive(steps, remember))
+        try:
+            memory.goes_on_as(hook.drive(steps, remember))
+        except DoubtfulStartError:
+            memory.doubtful = True
+            memory.save(context)
+            raise
         self._earlier_end = EarlierEnd.before(memory.resume_intent, surroundings().now())
         memory.resumes += 1
         memory.resumes_left -= 1
@@ -350,7 +357,8 @@ class AemGuidesProcessingSensor(BaseSensorOperator):
             cancel=cancel,
             processing_id=memory.processing_id,
             resumes=memory.resumes + (memory.off_peak.resumes if memory.off_peak is not None else 0),
-            resumes_left=0 if self._started()["origin"] == Origin.ADOPTED else memory.resumes_left,
+            resumes_left=memory.resumes_left,
+            adopted=self._started()["origin"] == Origin.ADOPTED,
             hours=fields.positive("deadline_hours", self.deadline_hours, most=24 * 365),
             spared=self._on_deadline() is OnDeadline.CANCEL and not self._cancels(),
         )

@@ -225,6 +225,9 @@ class AemGuidesPathTrigger(AemGuidesTrigger):
         except JobFailedError:
             await self._write(replace(self._note, resume_from=None, resume=None))
             raise
+        except DoubtfulStartError:
+            await self._write(replace(self._note, doubtful=True))
+            raise
         coordinator.turns.note_active(
             goes_on_as, self.request.path, now=surroundings().now(), resumed_from_end=job.completed_at
         )
