@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk._shared.module_loading.file_discovery import find_path_from_directory
 
+from tests.support.floors import FLOORS, OUTSIDE
+
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MODULE = 400
 FEWEST_WORDS = 3  # subject, verb and what else makes it a sentence; "test" comes on top
@@ -33,22 +35,6 @@ STARTERS = {
     "local.database.start_database",
 }
 FIXTURES_THAT_START = {"emulator", "live_emulator", "airflow"}
-FLOORS = (
-    ("protocol",),
-    ("runtime",),
-    ("storage",),
-    ("hooks",),
-    ("archive", "ledger", "results"),
-    ("triggers",),
-    ("assets", "reconciliation"),
-    ("operators",),
-    ("sensors",),
-    ("pipelines",),
-    ("plans",),
-)
-"""The packages and modules of the house, from the ground up: each imports from lower floors only."""
-OUTSIDE = {"__init__", "provider_info", "workarounds"}
-"""What only Airflow and its plugin manager load."""
 SEALED = {"airflow", "requests", "aiohttp", "sqlalchemy", "asyncio", "socket", "threading", "time", "random", "os"}
 
 

@@ -1,0 +1,20 @@
+"""The house of `plugins/aem_guides`, from the ground up."""
+
+from __future__ import annotations
+
+FLOORS = (
+    ("protocol",),
+    ("runtime",),
+    ("storage",),
+    ("hooks",),
+    ("archive", "ledger", "results"),
+    ("triggers",),
+    ("assets", "reconciliation"),
+    ("operators",),
+    ("sensors",),
+    ("pipelines",),
+    ("plans",),
+)
+"""The packages and modules of the house, from the ground up: each imports from lower floors only."""
+OUTSIDE = {"__init__", "provider_info", "workarounds"}
+"""What only Airflow and its plugin manager load."""

@@ -1,0 +1,24 @@
+"""The page on the code names what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.floors import FLOORS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "plugins" / "aem_guides"
+
+
+def test_it_has_every_floor_with_what_is_on_it() -> None:
+    rows = re.findall(r"^\| (\d+) \| `([a-z]+)(?:/|\.py)` \|", PAGE, re.MULTILINE)
+    told = {name: int(floor) for floor, name in rows}
+    assert told == {name: number for number, names in enumerate(FLOORS, start=1) for name in names}
+
+
+def test_every_file_that_it_names_is_there() -> None:
+    named = set(re.findall(r"`([a-z_/]+/[a-z_]+\.py)`", PAGE))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).is_file() and not (PACKAGE / name).is_file()] == []
