@@ -31,13 +31,13 @@ class Mutant:
         """The lines that differ, each once as it was and once as it became."""
         lines = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=0)
         return "\n".join(
-            line[0] + " " + line[1:].strip() for line in lines if not line.startswith(("---", "+++", "aem_guides"))
+            line[0] + " " + line[1:].strip() for line in lines if not line.startswith(("---", "+++", "@@"))
         )
 
     @property
     def diff(self) -> str:
         lines = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=2)
-        return "\n".join(line for line in lines if not line.startswith(("---", "+++", "aem_guides")))
+        return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
 
     @property
     def only_words_differently(self) -> bool:
