@@ -59,6 +59,15 @@ def test_a_note_keeps_every_id_that_a_resume_replaced() -> None:
     assert (note.processing_id, note.earlier, note.resumes) == ("z", ("x", "y"), 3)
 
 
+def test_what_a_person_has_looked_at_is_in_doubt_no_more() -> None:
+    intent = Intent("f", 1, {}, "run")
+    assert replace(STARTED, processing_id=None, start=intent, doubtful=True).settled_by_a_person() == PathNote(
+        REQUEST.fingerprint()
+    )
+    resuming = replace(STARTED, resume_from="x", resume=intent, doubtful=True)
+    assert resuming.settled_by_a_person() == replace(STARTED, resume_from="x")
+
+
 def test_a_note_of_another_request_is_none() -> None:
     assert PathNote.read(STARTED.to_json(), ProcessingRequest("/content/dam/b")) is None
     assert PathNote.read(None, REQUEST) is None

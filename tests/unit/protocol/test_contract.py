@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import ShapeError
+from aem_guides.protocol.limits import MOST_VALUES
 from aem_guides.protocol.models import (
     AssetState,
     AssetStatus,
@@ -359,3 +360,15 @@ def test_a_request_with_any_part_of_a_filter_has_one_and_survives_its_json(reque
     assert request_.has_filter()
     assert ProcessingRequest.from_json(json.loads(json.dumps(request_.to_json()))) == request_
     assert not ProcessingRequest("/content/a", ("/content/a/b",)).has_filter()
+
+
+def test_an_answer_may_have_as_many_values_as_its_endpoint_is_for() -> None:
+    many = reply(200, b'{"status": "SUCCESS", "more": [' + b"0," * MOST_VALUES + b"0]}")
+    assert contract.asset_status("j").read(many).status_word == "SUCCESS"
+    with pytest.raises(ShapeError, match="more than 1,000,000 values"):
+        contract.history().read(many)
+
+
+def test_an_id_that_is_too_long_is_refused_with_its_length() -> None:
+    with pytest.raises(ShapeError, match="processingId has 501 characters, of 500 at most"):
+        contract.start(ProcessingRequest("/content/a")).read(reply(200, {"processingId": "x" * 501}))
