@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from aem_guides.hooks import bodies
 from tests.support.archiving import FIRST_SEEN, Ended, Way, ways
+from tests.support.clocks import stop_clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.tasks import Task
 
@@ -29,10 +28,6 @@ def _connection(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
     yield
     emulator.delete("/emulator/faults")
-
-
-def stop_clock(monkeypatch: pytest.MonkeyPatch, moment: float) -> None:
-    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: moment))
 
 
 def tells(emulator: EmulatorProcess, **fields: object) -> None:

@@ -6,9 +6,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import pytest
+
+from aem_guides.hooks import bodies
 from aem_guides.protocol.steps import Surroundings
 
 FAST = 20.0
@@ -57,3 +60,8 @@ class Clock:
     def arguments(self) -> tuple[str, ...]:
         """What makes an emulator go by this clock."""
         return ("--speed", str(self.speed), "--clock-from", repr(self.start))
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Stop the clock of the code under test at a moment, in seconds since the epoch."""
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))

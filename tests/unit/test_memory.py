@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from aem_guides.hooks import bodies
 from aem_guides.protocol.contract import read_job
 from aem_guides.runtime.memory import WaitMemory, first_time, generation
 from aem_guides.sensors import AemGuidesProcessingSensor
+from tests.support.clocks import stop_clock
 from tests.support.tasks import Task
 
 
@@ -19,14 +17,9 @@ def test_the_first_time_stays_the_first_for_the_same_job() -> None:
     assert first_time(context, "b", 30.0) == 30.0
 
 
-def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
-    """Stop the clock at a moment."""
-    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
-
-
 def remembered(task: Task, monkeypatch: pytest.MonkeyPatch, now: float, *, max_resumes: int = 2) -> WaitMemory:
     """What a try that begins now remembers of the wait for job a."""
-    set_clock(monkeypatch, now)
+    stop_clock(monkeypatch, now)
     sensor = AemGuidesProcessingSensor(task_id="wait", processing_id="a", deadline_hours=1, max_resumes=max_resumes)
     memory = sensor._memory(task.context(), "a")
     memory.generation = generation(task.context())
