@@ -9,6 +9,8 @@ from logging import WARNING
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from aem_guides.archive.job import FirstSeen
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
@@ -16,6 +18,7 @@ from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonValue, strings
 from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.runtime import fields
+from aem_guides.runtime.memory import first_time
 from aem_guides.runtime.task_log import TaskLog
 from aem_guides.triggers.job import CANCEL_KEY, EARLIER_IDS_KEY
 from aem_guides.triggers.kill import settle_killed_wait
@@ -63,6 +66,20 @@ class InstanceOperator(BaseOperator):
         """What this operator does."""
 
 
+def told_by_the_wait(context: Context, wait_task_id: str, key: str) -> JsonValue:
+    """What the task that waits for the job has pushed, at the map index of this task."""
+    ti = context["ti"]
+    told: JsonValue = ti.xcom_pull(
+        task_ids=wait_task_id, key=key, map_indexes=-1 if ti.map_index is None else ti.map_index
+    )
+    return told
+
+
+def first_seen_by(context: Context, job: Job) -> FirstSeen:
+    """When the task first dealt with the job: the same at every try."""
+    return lambda: first_time(context, job.processing_id, surroundings().now())
+
+
 def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog) -> list[Job]:
     """The jobs of these ids; one that the instance has forgotten since is told and left out."""
     found: list[Job] = []
@@ -108,9 +125,7 @@ class JobOperator(InstanceOperator):
         """The jobs under whose ids this one ran before a resume gave it another; each has a log of its own."""
         if self.wait_task_id is None:
             return []
-        ti = context["ti"]
-        index = -1 if ti.map_index is None else ti.map_index
-        earlier = ti.xcom_pull(task_ids=self.wait_task_id, key=EARLIER_IDS_KEY, map_indexes=index)
+        earlier = told_by_the_wait(context, self.wait_task_id, EARLIER_IDS_KEY)
         return still_known(hook, strings(earlier), self.log)
 
     def find(self, hook: AemGuidesHook) -> Job:

@@ -8,10 +8,9 @@ from typing import cast
 from airflow.sdk import Context
 
 from aem_guides.archive.job import archive_job
-from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import request_of
-from aem_guides.operators.base import InstanceOperator, JobOperator
+from aem_guides.operators.base import InstanceOperator, JobOperator, first_seen_by
 from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -20,7 +19,7 @@ from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.wording import iso_time
 from aem_guides.runtime import fields
-from aem_guides.runtime.memory import first_time, keep_resume_intent, resume_intent, run_label
+from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.task_log import LogBudget
 
 
@@ -132,7 +131,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
             job,
             run=run_label(context),
             request=self._asked(job),
-            first_seen=lambda: first_time(context, job.processing_id, surroundings().now()),
+            first_seen=first_seen_by(context, job),
             base_uri=self.archive_uri,
         )
         if archive is None:

@@ -8,12 +8,12 @@ from typing import cast
 
 from airflow.sdk import BaseOperator, Context
 
-from aem_guides.archive.job import FirstSeen, archive_job, folder_of
+from aem_guides.archive.job import archive_job, folder_of
 from aem_guides.archive.place import StoredArchive
 from aem_guides.assets import PROCESSED, announce
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
-from aem_guides.operators.base import still_known
+from aem_guides.operators.base import first_seen_by, still_known
 from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.protocol.batch import Act, PathNote, next_act
 from aem_guides.protocol.conversation import IN_MID_RUN
@@ -31,7 +31,7 @@ from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
 from aem_guides.runtime import fields
 from aem_guides.runtime.batch_memory import PathMemory
-from aem_guides.runtime.memory import StateStore, first_time, generation, run_label
+from aem_guides.runtime.memory import StateStore, generation, run_label
 from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
 from aem_guides.runtime.task_log import show_event
 from aem_guides.triggers.base import FollowingFailedError
@@ -293,7 +293,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             job,
             run=run_label(context),
             request=self.asked(context).to_json(),
-            first_seen=_first_seen(context, job),
+            first_seen=first_seen_by(context, job),
             base_uri=self.archive_uri,
         )
 
@@ -313,7 +313,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             return None
         found = verification.of_job(found, request, job)
         verification.tell(self.log, request, found)
-        folder = folder_of(hook, job, _first_seen(context, job), self.archive_uri)
+        folder = folder_of(hook, job, first_seen_by(context, job), self.archive_uri)
         if uri := verification.store_failures(folder, found):
             self.log.info("All failures are in %s", uri)
         return found
@@ -375,7 +375,3 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
             longest_look=self.longest_look,
         )
         return AemGuidesPathTrigger(aem_guides_conn_id=self.aem_guides_conn_id, plan=asdict(plan))
-
-
-def _first_seen(context: Context, job: Job) -> FirstSeen:
-    return lambda: first_time(context, job.processing_id, surroundings().now())

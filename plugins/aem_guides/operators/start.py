@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.recorder import note_start
+from aem_guides.operators.base import told_by_the_wait
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import (
@@ -231,12 +232,10 @@ class AemGuidesStartProcessingOperator(BaseOperator):
     def _ids_of(self, context: Context, processing_id: str) -> Iterator[str]:
         """The id under which the job was started, and the one under which it goes on since it was resumed."""
         yield processing_id
-        if self.wait_task_id is not None:
-            ti = context["ti"]
-            index = -1 if ti.map_index is None else ti.map_index
-            earlier = ti.xcom_pull(task_ids=self.wait_task_id, key=EARLIER_IDS_KEY, map_indexes=index)
-            if processing_id in strings(earlier):
-                yield str(ti.xcom_pull(task_ids=self.wait_task_id, key=PROCESSING_ID_KEY, map_indexes=index))
+        if self.wait_task_id is None:
+            return
+        if processing_id in strings(told_by_the_wait(context, self.wait_task_id, EARLIER_IDS_KEY)):
+            yield str(told_by_the_wait(context, self.wait_task_id, PROCESSING_ID_KEY))
 
     @staticmethod
     def _is_active(hook: AemGuidesHook, processing_id: str) -> bool:

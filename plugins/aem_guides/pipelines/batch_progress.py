@@ -77,11 +77,12 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     async def _pause(self, plan: BatchPlan, seconds: float) -> None:
         """Wait until the next look, or until all paths have come to an end."""
         key, until = self._task_key(), surroundings().elapsed() + seconds
-        while (left := until - surroundings().elapsed()) > 0:
-            await surroundings().asleep(min(_ASK_FOR_THE_END_EVERY, left))
+        while until - surroundings().elapsed() > _ASK_FOR_THE_END_EVERY:
+            await surroundings().asleep(_ASK_FOR_THE_END_EVERY)
             with contextlib.suppress(AirflowRuntimeError):  # the next look tells it
                 if key is not None and await self._ended(key, (*_DONE, *_FAILED, *_OVER)) >= plan.tasks:
                     return
+        await surroundings().asleep(max(0.0, until - surroundings().elapsed()))
 
     async def _ended(self, key: TaskKey, states: tuple[str, ...]) -> int:
         return await count_instances(key.dag_id, key.run_id, self.path_task_id, states)

@@ -277,10 +277,7 @@ def _wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None
 
 def _shows_cause(history: History, request: ProcessingRequest, intent: Intent) -> bool:
     """Whether a job explains a refusal: one that is active where the path is, or one that was a moment ago."""
-    active = (job for job in history.jobs if job.is_active and job.path)
-    return any(job.on_path(request.path) or _overlap(str(job.path), request.path) for job in active) or (
-        _passed_by(history, request, intent) is not None
-    )
+    return bool(_in_the_way(history, request, refused=True)) or _passed_by(history, request, intent) is not None
 
 
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:
@@ -316,10 +313,7 @@ def _obstacle(
     Only a job on the very path is known to be in the way; after a refusal, one above or below it is taken for
     the cause. Raises ActiveJobError where the policy does not let us wait or adopt.
     """
-    active = [job for job in history.jobs if job.is_active]
-    blocking = [job for job in active if job.on_path(request.path)]
-    if not blocking and refused:
-        blocking = [job for job in active if job.path and _overlap(job.path, request.path)]
+    blocking = _in_the_way(history, request, refused=refused)
     if not blocking:
         return _full(history, policy)
     job = blocking[0]
@@ -331,6 +325,15 @@ def _obstacle(
         how = "asks for something else" if match is Match.OTHER else "may ask for something else"
         raise ActiveJobError(request.path, job.processing_id, f"It {how}, so it is not adopted. {_REMEDY}")
     raise ActiveJobError(request.path, job.processing_id, _REMEDY)
+
+
+def _in_the_way(history: History, request: ProcessingRequest, *, refused: bool) -> list[Job]:
+    """The active jobs on the path; where there are none and a start was refused, those above and below it."""
+    active = [job for job in history.jobs if job.is_active]
+    on_path = [job for job in active if job.on_path(request.path)]
+    if on_path or not refused:
+        return on_path
+    return [job for job in active if job.path and _overlap(job.path, request.path)]
 
 
 def _full(history: History, policy: StartPolicy) -> MustWait | None:
