@@ -13,10 +13,12 @@ from aem_guides.archive.job import archive_job
 from aem_guides.hooks import AemGuidesHook
 from aem_guides.operators import AemGuidesArchiveLogsOperator, AemGuidesProcessAssetsOperator
 from aem_guides.operators import process as batch_operator
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.start import Origin
+from aem_guides.runtime import notes as registers
 from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.path_store import encoded
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.tasks import Task
@@ -49,15 +51,13 @@ def by_the_operator(ended: Ended, task: Task, _now: float) -> None:
 
 def by_a_batch(ended: Ended, task: Task, now: float) -> None:
     """The path's task comes back to a job that has ended meanwhile."""
-    request = ProcessingRequest(ended.path)
-    note = PathNote(request.fingerprint()).started(ended.processing_id, Origin.STARTED, now + 600).to_json()
-    notes = KeptNotes()
-    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), note)
-    task.store.set("aem_guides_path", {"note": note, "generation": task.max_tries})
+    request, notes = ProcessingRequest(ended.path), KeptNotes()
+    state = PathState(request).works(ended.processing_id, Origin.STARTED).stays(deadline_at=now + 600)
+    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), encoded(state))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_operator, "announce", lambda *_told: None)
-        patch.setattr(batch_operator, "AirflowNotes", lambda: notes)
-        operator = AemGuidesProcessAssetsOperator(task_id="path", path=ended.path, verify_assets=False)
+        patch.setattr(registers, "AirflowNotes", lambda: notes)
+        operator = AemGuidesProcessAssetsOperator(task_id=task.task_id, path=ended.path, verify_assets=False)
         operator.execute(task.context())
 
 

@@ -10,8 +10,9 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from aem_guides.hooks.bodies import surroundings
-from aem_guides.protocol.batch import PathNote
-from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.models import JsonValue
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.runtime.path_store import decoded
 
 
 class KeptNotes:
@@ -48,6 +49,6 @@ class KeptNotes:
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
 
-    def note(self, path: str) -> PathNote | None:
-        """What was noted of a path."""
-        return PathNote.read(self.get(path), ProcessingRequest(path))
+    def state(self, key: str) -> PathState | None:
+        """The state that is kept under a key."""
+        return decoded(self.get(key))

@@ -4,46 +4,52 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import cast
 
+import msgspec
+
 from aem_guides.hooks.bodies import surroundings
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
-from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.take_up import LifecycleOptions
+from aem_guides.runtime.path_store import PathStore, encoded
+from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
 from tests.support.notes import KeptNotes
 
+OPTIONS = LifecycleOptions(
+    run_key="test",
+    queue_seconds=600.0,
+    job_seconds=600.0,
+    cancel_on_deadline=False,
+    stall_seconds=600.0,
+    longest_look=2.0,
+)
 
-def path_trigger(notes: KeptNotes, path: str, index: int = 0, **changes: object) -> AemGuidesPathTrigger:
-    """The trigger of one path; `changes` are fields of its plan."""
-    request = ProcessingRequest(path)
-    plan = PathPlan(
-        request=request.to_json(),
-        note=PathNote(request.fingerprint()).to_json(),
-        note_key=path,
-        label=f"test[{index}]",
-        came_at=0.0,
-        run="test",
-        index=index,
-        on_active_job="adopt",
-        max_active_jobs=4,
-        queue_until=surroundings().now() + 600,
-        job_seconds=600.0,
-        cancel_on_deadline=False,
-        cancel_adopted=False,
-        stall_seconds=600.0,
-        longest_look=2.0,
+
+def path_trigger(
+    notes: KeptNotes, path: str, index: int = 0, state: PathState | None = None, **changes: object
+) -> AemGuidesLifecycleTrigger:
+    """The trigger that takes a path to its end; `changes` are of its options. Its state is kept under the path."""
+    state = state or PathState(ProcessingRequest(path))
+    if notes.get(path) is None:
+        notes.set(path, encoded(state.stays(queue_until=surroundings().now() + 600)))
+    options = replace(OPTIONS, run=f"test[{index}]", index=index, **changes)  # type: ignore[arg-type]  # its own fields
+    trigger = AemGuidesLifecycleTrigger(
+        aem_guides_conn_id="aem_guides_default",
+        key=path,
+        options=msgspec.to_builtins(options),
+        until=str(Phase.ENDED),
     )
-    trigger = AemGuidesPathTrigger(aem_guides_conn_id="aem_guides_default", plan=asdict(plan) | changes)
-    trigger.notes = notes
+    trigger.store = PathStore(path, notes)
     return trigger
 
 
-async def event_of(trigger: AemGuidesPathTrigger) -> JsonObject:
+async def event_of(trigger: AemGuidesLifecycleTrigger) -> JsonObject:
     """The one event that a trigger fires."""
     return cast("JsonObject", (await anext(trigger.run())).payload)
 
 
-async def events_of(triggers: Sequence[AemGuidesPathTrigger]) -> list[JsonObject]:
+async def events_of(triggers: Sequence[AemGuidesLifecycleTrigger]) -> list[JsonObject]:
     """Their events, running all at once."""
     return list(await asyncio.gather(*(event_of(trigger) for trigger in triggers)))

@@ -221,3 +221,12 @@ def _warnings(settings: InstanceSettings, fields: Fields) -> list[str]:
 def _is_bare(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS
+
+
+def require_instance(leads_to: str, led_to: str | None) -> None:
+    """Raise ConfigurationError where the connection leads elsewhere than when the path was taken up."""
+    if led_to is not None and leads_to != led_to:
+        raise ConfigurationError(
+            f"connection_id: the connection led to {led_to} when this path was taken up, and leads to {leads_to} now. "
+            "Nothing was sent there. Let it lead to the first one and clear this task, or start a new run."
+        )

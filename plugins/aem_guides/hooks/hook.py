@@ -171,7 +171,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
             case Authorize(talk, refused):
                 return self._authorize(talk, refused)
             case Emit(item):
-                consume(item)
+                return cast("Answer", consume(item))
             case Mask(secret):
                 mask_secret(secret)
         return None
@@ -328,8 +328,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
                 return await self._authorize(talk, refused)
             case Emit(item):
                 consumed = consume(item)
-                if asyncio.iscoroutine(consumed):
-                    await consumed
+                return cast("Answer", await consumed if asyncio.iscoroutine(consumed) else consumed)
             case Mask(secret):
                 await amask_secret(secret)
         return None

@@ -18,6 +18,7 @@ from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.waiting import let_wait
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonValue, number, text
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.start import Origin
 
 LOCK_SECONDS = 3
@@ -26,11 +27,34 @@ LOCK_SECONDS = 3
 log = logging.getLogger(__name__)
 
 
-def note_start(context: Context, connection_id: str, started: Mapping[str, JsonValue]) -> None:
-    """Record what the start task returns. Never raises."""
-    ti = context["ti"]
-    place = TaskPlace(RunKey(ti.dag_id, ti.run_id), ti.task_id, -1 if ti.map_index is None else ti.map_index)
-    record([_note(context, connection_id, started, place)])
+@dataclass(frozen=True)
+class StartedPath:
+    """The task that starts a job, and what it is to be noted with; `map_index` is -1 for one that is not mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    connection_id: str
+    wants_archive: bool
+
+
+def note_path(by: StartedPath, state: PathState) -> None:
+    """Record the job of a path, once it works. Never raises."""
+    note = Note(
+        instance=state.instance or "",
+        connection_id=by.connection_id,
+        processing_id=state.processing_id or "",
+        request=state.request.to_json(),
+        run=RunKey(by.dag_id, by.run_id),
+        task_id=by.task_id,
+        map_index=by.map_index,
+        at=now_ms(),
+        adopted=not state.is_ours,
+        wants_archive=by.wants_archive,
+        continues=state.earlier_ids[-1] if state.earlier_ids else None,
+    )
+    record([note])
 
 
 def note_outcomes(

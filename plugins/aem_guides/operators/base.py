@@ -11,17 +11,21 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from aem_guides.archive.job import FirstSeen
 from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import JobLostError, Retry
-from aem_guides.protocol.models import Job, JsonValue, strings
+from aem_guides.protocol.models import Job, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.follow import find_job_patiently
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import first_time
+from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_log import TaskLog
-from aem_guides.triggers.job import CANCEL_KEY, EARLIER_IDS_KEY
-from aem_guides.triggers.kill import settle_killed_wait
+from aem_guides.runtime.task_states import TaskKey
+from aem_guides.triggers.kill import settle_left_behind
 
 
 class InstanceOperator(BaseOperator):
@@ -66,15 +70,6 @@ class InstanceOperator(BaseOperator):
         """What this operator does."""
 
 
-def told_by_the_wait(context: Context, wait_task_id: str, key: str) -> JsonValue:
-    """What the task that waits for the job has pushed, at the map index of this task."""
-    ti = context["ti"]
-    told: JsonValue = ti.xcom_pull(
-        task_ids=wait_task_id, key=key, map_indexes=-1 if ti.map_index is None else ti.map_index
-    )
-    return told
-
-
 def first_seen_by(context: Context, job: Job) -> FirstSeen:
     """When the task first dealt with the job: the same at every try."""
     return lambda: first_time(context, job.processing_id, surroundings().now())
@@ -95,7 +90,9 @@ def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog
 class JobOperator(InstanceOperator):
     """One who deals with one job, by its id. Without an id, in a run where the job never started, it is skipped.
 
-    `wait_task_id` names the task that waited for the job, in a run where one did: it knows the ids that the job had.
+    In the task group of a path (where `request` is given), or with `wait_task_id`, the task that waited for the job, it
+    knows what is stored of the path: the id under which the job goes on, the ids that it had, and whether a task of the
+    path was killed.
     """
 
     template_fields: Sequence[str] = (*InstanceOperator.template_fields, "processing_id")
@@ -104,29 +101,27 @@ class JobOperator(InstanceOperator):
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
         self.processing_id = processing_id
         self.wait_task_id = wait_task_id
+        self._state: PathState | None = None
 
     def execute(self, context: Context) -> JsonValue:
-        """Skip where there is no job."""
+        """Settle what a killed task left behind; skip where there is no job."""
+        if not fields.flag("enabled", self.enabled):
+            raise self.skipped("Switched off for this run.")
+        store = self._store(context)
+        if store is not None:
+            with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+                self._state, _ = settle_left_behind(hook, store, self._tasks_before(context))
+                if self._state is not None:
+                    require_instance(hook.settings.instance, self._state.instance)
+                    self.processing_id = self._state.processing_id or ""
         if self.processing_id == "":
             raise self.skipped("There is no job: it was not started.")
         fields.identifier("processing_id", self.processing_id)
         return super().execute(context)
 
-    def settle(self, hook: AemGuidesHook, context: Context) -> None:
-        """See that a job whose waiting task was killed does not run on."""
-        if self.wait_task_id is None:
-            return
-        outcome = settle_killed_wait(hook, context, self.wait_task_id, self.processing_id)
-        if outcome is not None:
-            self.log.warning(outcome.in_words(self.processing_id))
-            context["ti"].xcom_push(CANCEL_KEY, outcome.result.value)
-
-    def jobs_before(self, hook: AemGuidesHook, context: Context) -> list[Job]:
+    def jobs_before(self, hook: AemGuidesHook) -> list[Job]:
         """The jobs under whose ids this one ran before a resume gave it another; each has a log of its own."""
-        if self.wait_task_id is None:
-            return []
-        earlier = told_by_the_wait(context, self.wait_task_id, EARLIER_IDS_KEY)
-        return still_known(hook, strings(earlier), self.log)
+        return still_known(hook, self._state.earlier_ids, self.log) if self._state is not None else []
 
     def find(self, hook: AemGuidesHook) -> Job:
         """The job. Raises JobLostError."""
@@ -139,3 +134,26 @@ class JobOperator(InstanceOperator):
             lost.retry = Retry.BRIEFLY
             raise lost
         return job
+
+    def _store(self, context: Context) -> PathStore | None:
+        ti = context["ti"]
+        if self.request is not None and "." in self.task_id:
+            fingerprint = ProcessingRequest.from_json(self.request).fingerprint()
+            return PathStore(path_key(ti.dag_id, ti.run_id, self.task_id, fingerprint))
+        if self.wait_task_id is None:
+            return None
+        index = -1 if ti.map_index is None else ti.map_index
+        key = ti.xcom_pull(task_ids=self.wait_task_id, key="state_key", map_indexes=index)
+        return PathStore(key) if isinstance(key, str) else None
+
+    def _tasks_before(self, context: Context) -> list[TaskKey]:
+        """The tasks that took the path through its lifecycle: those that come before this one in its group."""
+        ti = context["ti"]
+        index = -1 if ti.map_index is None else ti.map_index
+        group = self.task_id.rpartition(".")[0]
+        before = self.get_flat_relative_ids(upstream=True)
+        return [
+            TaskKey(ti.dag_id, ti.run_id, task_id, index)
+            for task_id in sorted(before)
+            if task_id == self.wait_task_id or (group and task_id.startswith(f"{group}."))
+        ]

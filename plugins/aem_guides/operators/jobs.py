@@ -80,9 +80,8 @@ class AemGuidesPullLogsOperator(JobOperator):
         self.max_log_lines = max_log_lines
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
-        self.settle(hook, context)
         most = fields.whole("max_log_lines", self.max_log_lines, least=2, most=10_000_000)
-        jobs = [*self.jobs_before(hook, context), self.find(hook)]
+        jobs = [*self.jobs_before(hook), self.find(hook)]
         pulled = [self._pull(hook, job, most) for job in jobs]
         return {"lines": sum(lines for lines, _ in pulled), "left_out": sum(left_out for _, left_out in pulled)}
 
@@ -120,8 +119,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
         self.archive_uri = archive_uri
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
-        self.settle(hook, context)
-        for job in self.jobs_before(hook, context):
+        for job in self.jobs_before(hook):
             self._archive(hook, context, job)
         return self._archive(hook, context, self.find(hook))
 

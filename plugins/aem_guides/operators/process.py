@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import cast
 
 from airflow.sdk import BaseOperator, Context
@@ -11,34 +11,30 @@ from airflow.sdk import BaseOperator, Context
 from aem_guides.archive.job import archive_job, folder_of
 from aem_guides.archive.place import StoredArchive
 from aem_guides.assets import PROCESSED, announce
-from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.base import first_seen_by, still_known
 from aem_guides.operators.links import ARCHIVE_LINKS
-from aem_guides.protocol.batch import Act, PathNote, next_act
+from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
 from aem_guides.protocol.conversation import IN_MID_RUN
-from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
+from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.cancel import may_cancel
-from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
+from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
+from aem_guides.protocol.procedures.take_up import Part
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
-from aem_guides.protocol.requests import parse_requests
-from aem_guides.protocol.states import Verdict
 from aem_guides.results import verification
 from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
-from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
+from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending_of
 from aem_guides.runtime import fields
-from aem_guides.runtime.batch_memory import PathMemory
-from aem_guides.runtime.memory import StateStore, generation, run_label
-from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
+from aem_guides.runtime.memory import clear_count, run_label
+from aem_guides.runtime.notes import NOTES, path_key
+from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_log import show_event
-from aem_guides.triggers.base import FollowingFailedError
-from aem_guides.triggers.path import AemGuidesPathTrigger, PathPlan
 
 
-class AemGuidesProcessAssetsOperator(BaseOperator):
+class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     """Process one path from start to archive, as one of many: start once, follow, archive, verify.
 
     It waits for its turn and for the job in the triggerer, deferring once a try. All such tasks, of whatever run,
@@ -61,6 +57,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     :param verify_minutes: how long to wait for assets that are still at work; this holds a worker.
     :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`).
     :param reprocess: process again when cleared after a success, rather than return what came of it.
+    :param only_between: the off-peak hours in which its job may work, as `protocol.hours` has them.
+    :param deferrable: wait in the triggerer, which costs no worker slot.
 
     Returns the path's row, which the XCom `row` has also where the task fails: see `batch_rows.BatchRow`. Clear goes
     on from the checkpoint of a job that failed or was cancelled, and starts anew where there is none. Raises
@@ -69,17 +67,11 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "aem_guides_conn_id",
-        "path",
-        "excluded_paths",
-        "file_types",
-        "created_after",
-        "created_before",
-        "processing_type",
-        "request",
+        *REQUEST_FIELDS,
         "on_active_job",
         "max_active_jobs",
         "queue_hours",
+        "only_between",
         "max_resumes",
         "deadline_hours",
         "on_deadline",
@@ -95,6 +87,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     operator_extra_links = ARCHIVE_LINKS
     archived: str | None = None
     ui_color = "#e8f1fb"
+    part = Part.ALL
+    until = Phase.ENDED
 
     def __init__(
         self,
@@ -121,6 +115,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         verify_minutes: float | str = 10,
         fail_on_asset_failures: int | str | None = None,
         reprocess: bool | str = False,
+        only_between: JsonValue = None,
+        deferrable: bool = True,
         longest_look: float = 15.0,
         **kwargs: object,
     ) -> None:
@@ -149,142 +145,102 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         self.verify_minutes = verify_minutes
         self.fail_on_asset_failures = fail_on_asset_failures
         self.reprocess = reprocess
+        self.only_between = only_between
+        self.deferrable = deferrable
         self.longest_look = longest_look
 
     def execute(self, context: Context) -> JsonObject:
         """Take up what earlier tries did, and defer; a job that has ended is dealt with here and now."""
         request = self.asked(context)
-        store = cast("StateStore", context["task_state_store"])
-        memory = PathMemory.load(store, request, generation(context))
-        cleared = memory.generation != generation(context)
-        if memory.row is not None and not (cleared and fields.flag("reprocess", self.reprocess)):
-            self.log.info("%s was processed before (job %s)", request.path, memory.note.processing_id)
-            return self._hand_on(context, memory.row)
-        noted = None
-        if not memory.is_first:
-            noted = PathNote.read(AirflowNotes().get(self._key(context, request)), request)
-        memory.note = noted or memory.note
-        if memory.row is not None:
-            memory.note, memory.row = PathNote(request.fingerprint()), None
-        if cleared:
-            self._after_clear(memory)
-        memory.generation = generation(context)
-        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
-            job = self._job(hook, memory.note)
-            act = next_act(
-                memory.note,
-                job,
-                cleared=cleared,
-                later_try=context["ti"].try_number > 1,
-                resumes_left=self._resumes_left(memory),
-            )
-            if act is Act.START and not memory.note.unsettled:
-                memory.note = PathNote(request.fingerprint())
-            elif act is Act.RESUME:
-                memory.note = replace(memory.note, resume_from=memory.note.resume_from or memory.note.processing_id)
-            elif job is not None and job.verdict not in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
-                return self._finish(context, hook, memory, Followed(FollowEnd.ENDED, job, 0), None)
-        memory.save(store)
-        if noted is not None or memory.note.processing_id is not None:
-            AirflowNotes().set(self._key(context, request), memory.note.to_json())
-        self.defer(trigger=self._trigger(context, request, memory), method_name="execute_complete")
+        store = self._store(context, request)
+        if (row := self._done_before(context, store, request)) is not None:
+            return self._hand_on(context, row)
+        with self.concluding(context, store):
+            with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+                state = self.take_up(context, hook, store, PathState(request))
+            if state.phase is not Phase.ENDED:
+                state = self.go_on(context, store)
+            return self._finish(context, store, state)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """Judge what the trigger saw, archive and verify. Whatever is not plainly a success is none."""
         request = self.asked(context)
-        # Until the end is remembered, the trigger's note stays: whoever comes after a crash reads it.
-        memory = PathMemory.load(cast("StateStore", context["task_state_store"]), request, generation(context))
-        told = event or {}
-        memory.note = PathNote.read(told.get("note"), request) or memory.note
-        match told:
-            case {"error": str(error), "retry": str(retry)}:
-                self._hand_on(context, row_of(request, memory.note, error=error).to_json())
-                raise FollowingFailedError(error, Retry(retry))
-            case {"end": "no turn"}:
-                said = (
-                    f"{request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Clear this "
-                    "task to queue again."
-                )
-                self._hand_on(context, row_of(request, memory.note, error=said).to_json())
-                raise DeadlineExceededError(said)
-            case {"end": str(end), "job": dict(job)}:
-                followed = Followed(FollowEnd(end), Job.from_json(job), 0)
-            case {"end": str(end), "job": None}:
-                followed = Followed(FollowEnd(end), None, 0)
-            case _:
-                raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
-        cancel = told.get("cancel")
-        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
-            return self._finish(context, hook, memory, followed, cancel if isinstance(cancel, str) else None)
+        store = self._store(context, request)
+        with self.concluding(context, store):
+            try:
+                state = self.came_back(store, event)
+            except AemGuidesError as error:
+                stored = store.load(request) or PathState(request)
+                self._hand_on(context, row_of(stored, error=str(error)).to_json())
+                raise
+            return self._finish(context, store, state)
 
     def asked(self, context: Context) -> ProcessingRequest:
         """The request of this task. Raises InvalidInputError."""
-        if self.request is not None:
-            return ProcessingRequest.from_json(self.request)
-        return parse_requests(
-            [str(self.path)] if self.path is not None else [],
-            excluded_paths=fields.texts("excluded_paths", self.excluded_paths),
-            file_types=fields.texts("file_types", self.file_types),
-            created_after=self.created_after,
-            created_before=self.created_before,
-            processing_type=self.processing_type,
-        )[0]
+        del context
+        return asked(self)
 
-    def _finish(
-        self, context: Context, hook: AemGuidesHook, memory: PathMemory, followed: Followed, cancel: str | None
-    ) -> JsonObject:
-        """Archive, verify, remember, tell. Raises the error of a job that did not end well."""
-        note, request = memory.note, self.asked(context)
-        ending = Ending(
-            followed=followed,
-            cancel=cancel,
-            processing_id=note.processing_id or "",
-            resumes=note.resumes,
-            resumes_left=self._resumes_left(memory),
-            adopted=not note.is_ours,
-            hours=self._deadline_hours(),
-            starter="this task",
-            spared=self._on_deadline() is OnDeadline.CANCEL
-            and not may_cancel(note.origin, cancel_adopted=self._cancel_adopted()),
-        )
-        row = row_of(request, note, WaitOutcome.of(ending))
+    def _store(self, context: Context, request: ProcessingRequest) -> PathStore:
+        ti = context["ti"]
+        return PathStore(path_key(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint()))
+
+    def _done_before(self, context: Context, store: PathStore, request: ProcessingRequest) -> JsonObject | None:
+        """The row of a path that came to a good end before, unless a person wants it processed again."""
+        state = store.load(request)
+        if state is None or state.result is None:
+            return None
+        count = clear_count(context)
+        cleared = state.clear_counts.get(self.task_id, count) != count
+        if cleared and fields.flag("reprocess", self.reprocess):
+            return None
+        self.log.info("%s was processed before (job %s)", request.path, state.processing_id)
+        return cast("JsonObject", dict(state.result))
+
+    def _finish(self, context: Context, store: PathStore, state: PathState) -> JsonObject:
+        """Archive, verify, store the outcome. Raises the error of a job that did not end well."""
+        if state.processing_id is None or state.end is FollowEnd.NO_TURN:
+            said = (
+                f"{state.request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Clear "
+                "this task to queue again."
+            )
+            self._hand_on(context, row_of(state, error=said).to_json())
+            raise DeadlineExceededError(said)
+        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+            row = self._judged(context, hook, state)
+            result = row.to_json()
+            self.conclude(store, result=result)
+            announce(context, hook.settings.instance, result, f"{context['ti'].dag_id} / {context['ti'].run_id}")
+        return self._hand_on(context, result)
+
+    def _judged(self, context: Context, hook: AemGuidesHook, state: PathState) -> BatchRow:
+        ending, job = ending_of(state, self.options(context), "this task"), state.job
+        row = row_of(state, WaitOutcome.of(ending))
         try:
             try:
-                said, found = conclude(ending), self._verified(context, hook, request, followed.job)
+                said, found = conclude(ending), self._verified(context, hook, state.request, job)
                 if found is not None:
                     row = replace(row, failed_assets=found.failed_of_job)
                     verification.check(found, self._failure_limit())
             except AemGuidesError:
-                row = self._archived(context, hook, note, followed.job, row)
+                row = self._archived(context, hook, state, row)
                 raise
             # After the verification, which waits for assets that are still at work: they are logged, too.
-            row = self._archived(context, hook, note, followed.job, row)
+            row = self._archived(context, hook, state, row)
         except AemGuidesError as error:
-            self._remember(context, memory, request)
             self._hand_on(context, replace(row, error=str(error)).to_json())
             raise
         self.log.info(said)
-        memory.row = row.to_json()
-        self._remember(context, memory, request)
-        announce(context, hook.settings.instance, memory.row, f"{context['ti'].dag_id} / {context['ti'].run_id}")
-        return self._hand_on(context, memory.row)
+        return row
 
-    def _remember(self, context: Context, memory: PathMemory, request: ProcessingRequest) -> None:
-        """From here on the task's own memory says what the trigger noted."""
-        memory.save(cast("StateStore", context["task_state_store"]))
-        AirflowNotes().delete(self._key(context, request))
-
-    def _archived(
-        self, context: Context, hook: AemGuidesHook, note: PathNote, job: Job | None, row: BatchRow
-    ) -> BatchRow:
+    def _archived(self, context: Context, hook: AemGuidesHook, state: PathState, row: BatchRow) -> BatchRow:
         """The row with the archive of the job, which is stored; so are those of the ids that it had before."""
         if not fields.flag("archive_logs", self.archive_logs):
             return row
-        for earlier in still_known(hook, note.earlier, self.log):
+        for earlier in still_known(hook, state.earlier_ids, self.log):
             self._archive(context, hook, earlier)
-        if job is None:
+        if state.job is None:
             return row
-        archive = self._archive(context, hook, job)
+        archive = self._archive(context, hook, state.job)
         return replace(row, archive_uri=archive.uri, sha256=archive.sha256) if archive is not None else row
 
     def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive | None:
@@ -324,54 +280,5 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         self.archived = uri if isinstance(uri, str) else None
         return row
 
-    def _after_clear(self, memory: PathMemory) -> None:
-        """Clear gives new resumes and new time; doubt was for a person to settle."""
-        memory.resumes_before = memory.note.resumes
-        memory.note = replace(memory.note, deadline_at=None)
-        if memory.note.doubtful:
-            memory.note = memory.note.settled_by_a_person()
-
-    def _job(self, hook: AemGuidesHook, note: PathNote) -> Job | None:
-        return hook.drive(find_job(hook.talk, note.processing_id)) if note.processing_id else None
-
-    def _resumes_left(self, memory: PathMemory) -> int:
-        most = fields.whole("max_resumes", self.max_resumes, least=0, most=100)
-        return max(0, most - (memory.note.resumes - memory.resumes_before))
-
     def _failure_limit(self) -> FailureLimit | None:
         return FailureLimit.parse("fail_on_asset_failures", self.fail_on_asset_failures)
-
-    def _on_deadline(self) -> OnDeadline:
-        return fields.choice("on_deadline", self.on_deadline, OnDeadline)
-
-    def _cancel_adopted(self) -> bool:
-        return fields.flag("cancel_adopted", self.cancel_adopted)
-
-    def _deadline_hours(self) -> float:
-        return fields.positive("deadline_hours", self.deadline_hours, most=24 * 365)
-
-    def _key(self, context: Context, request: ProcessingRequest) -> str:
-        ti = context["ti"]
-        return path_key(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint())
-
-    def _trigger(self, context: Context, request: ProcessingRequest, memory: PathMemory) -> AemGuidesPathTrigger:
-        ti, came_at = context["ti"], context["dag_run"].run_after
-        queue_hours = fields.positive("queue_hours", self.queue_hours, most=24 * 365)
-        plan = PathPlan(
-            request=request.to_json(),
-            note=memory.note.to_json(),
-            note_key=self._key(context, request),
-            label=run_label(context),
-            came_at=came_at.timestamp() if came_at else surroundings().now(),
-            run=f"{ti.dag_id} / {ti.run_id}",
-            index=-1 if ti.map_index is None else ti.map_index,
-            on_active_job=str(fields.choice("on_active_job", self.on_active_job, OnActiveJob)),
-            max_active_jobs=fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000),
-            queue_until=surroundings().now() + queue_hours * 3600,
-            job_seconds=self._deadline_hours() * 3600,
-            cancel_on_deadline=self._on_deadline() is OnDeadline.CANCEL,
-            cancel_adopted=self._cancel_adopted(),
-            stall_seconds=fields.positive("stall_minutes", self.stall_minutes, most=60 * 24 * 7) * 60,
-            longest_look=self.longest_look,
-        )
-        return AemGuidesPathTrigger(aem_guides_conn_id=self.aem_guides_conn_id, plan=asdict(plan))

@@ -24,12 +24,10 @@ from aem_guides.pipelines.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.pipelines.process import CONNECTION, planned_params
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.procedures.cancel import CancelResult, may_cancel
-from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.procedures.start import StartPolicy, find_started
+from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
@@ -46,7 +44,10 @@ from aem_guides.results.batch_rows import (
 from aem_guides.results.rows import RunFailedError
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import StateStore
-from aem_guides.runtime.notes import NOTES, AirflowNotes, path_key
+from aem_guides.runtime.notes import NOTES, path_key
+from aem_guides.runtime.path_store import PathStore
+from aem_guides.runtime.task_states import TaskKey
+from aem_guides.triggers.kill import settle_left_behind
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -56,8 +57,8 @@ log = logging.getLogger(__name__)
 PLAN, PATHS = "plan_batch", "process_path"
 
 IN_FLIGHT = 128
-"""Paths of one run that are with the triggerer at the same time: more than may ever be active, and few enough to
-leave room for the triggers of others (a triggerer holds 1,000)."""
+"""Paths of all runs of a DAG that are with the triggerer at the same time: more than may ever be active, and few
+enough to leave room for the triggers of others (a triggerer holds 1,000)."""
 
 _PLAN_MEMORY = "aem_guides_plan"
 _LISTED_PROBLEMS = 10
@@ -98,7 +99,7 @@ def build_batch_tasks(
 
     :param done_before: gives, for the name of a batch, the function that tells what was processed well before.
     :param filter_end: only assets created in a run's data interval are processed; how the instance reads its end.
-    :param in_flight: paths of one run that are with the triggerer at the same time.
+    :param in_flight: paths of all runs that are with the triggerer at the same time.
     """
     planned = _plan_task(done_before, filter_end)
     check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
@@ -121,7 +122,7 @@ def build_batch_tasks(
         outlets=[PROCESSED],
         retries=12,
         do_xcom_push=False,
-        max_active_tis_per_dagrun=in_flight,
+        max_active_tis_per_dag=in_flight,
         map_index_template=map_label("task.request['path'] if task.request else ''"),
     ).expand(block=planned, position=list(range(BLOCK)))
     progress = AemGuidesBatchProgressOperator(
@@ -264,38 +265,22 @@ def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow]) -
     planned = _planned(cast("RuntimeTaskInstance", context["ti"]), plan)
     with AemGuidesHook(str(params["connection_id"])) as hook:
         return [
-            rows.get(fingerprint)
-            or _killed_row(
-                context, hook, ProcessingRequest.from_json(request), cancel_adopted=bool(params["cancel_adopted"])
-            )
-            for (_, fingerprint), request in zip(plan.paths, planned, strict=True)
+            rows.get(fingerprint) or _killed_row(context, hook, index, ProcessingRequest.from_json(request))
+            for index, ((_, fingerprint), request) in enumerate(zip(plan.paths, planned, strict=True))
         ]
 
 
-def _killed_row(context: Context, hook: AemGuidesHook, request: ProcessingRequest, *, cancel_adopted: bool) -> BatchRow:
-    """A path whose task was killed before its trigger ran; a job of it that is still active is cancelled now."""
+def _killed_row(context: Context, hook: AemGuidesHook, index: int, request: ProcessingRequest) -> BatchRow:
+    """A path whose task came to no end of its own; where it was killed, its job is cancelled now."""
     ti = context["ti"]
-    stored = AirflowNotes().get(path_key(ti.dag_id, ti.run_id, PATHS, request.fingerprint()))
-    note = PathNote.read(stored, request) or PathNote(request.fingerprint())
-    error, is_cancelled = "Its task did not come to an end of its own.", False
+    store = PathStore(path_key(ti.dag_id, ti.run_id, PATHS, request.fingerprint()))
+    error, outcome = "Its task did not come to an end of its own.", None
     try:
-        note = _settled(hook, request, note)
-        job = hook.drive(find_job(hook.talk, note.processing_id)) if note.processing_id else None
-        if job is not None and job.is_active and may_cancel(note.origin, cancel_adopted=cancel_adopted):
-            outcome = hook.cancel_processing(job.processing_id, within_seconds=60.0)
-            log.warning(outcome.in_words(job.processing_id))
-            is_cancelled = outcome.result is CancelResult.CANCELLED
+        _, outcome = settle_left_behind(hook, store, [TaskKey(ti.dag_id, ti.run_id, PATHS, index)])
     except AemGuidesError as trouble:
         error = f"{error} {trouble}"
-    row = row_of(request, note, error=error)
-    return replace(row, state=str(JobState.CANCELLED)) if is_cancelled else row
-
-
-def _settled(hook: AemGuidesHook, request: ProcessingRequest, note: PathNote) -> PathNote:
-    """The note with what came of a start that was about to be sent. Raises DoubtfulStartError."""
-    if note.start is None or not note.unsettled or note.doubtful:
-        return note
-    started = hook.drive(find_started(hook.talk, request, note.start, StartPolicy()))
-    if started is None:
-        return replace(note, start=None)
-    return replace(note, processing_id=started.processing_id, origin=started.origin)
+    state = store.load(request) or PathState(request)
+    if outcome is not None:
+        error = f"{error} {outcome.in_words(state.processing_id or '')}"
+    row = row_of(state, error=error)
+    return replace(row, state=str(JobState.CANCELLED)) if state.cancel is CancelResult.CANCELLED else row

@@ -25,22 +25,24 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
-from aem_guides.operators.start import IN_DOUBT_KEY
 from aem_guides.pipelines.incremental import FilterEnd, with_interval
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import Ending, WaitOutcome
 from aem_guides.results.rows import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
 from aem_guides.runtime.labels import map_label
+from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
-from aem_guides.runtime.task_states import left_behind
+from aem_guides.runtime.task_states import TaskKey, left_behind
 from aem_guides.sensors.wait import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
-from aem_guides.triggers.job import CANCEL_KEY
+from aem_guides.triggers.kill import settle_left_behind
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -117,12 +119,10 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     """All that is done for one path."""
     start = AemGuidesStartProcessingOperator(
         task_id="start_processing",
-        wait_task_id=WAIT,
         on_active_job="{{ params.on_active_job }}",
         max_active_jobs="{{ params.max_active_jobs }}",
         queue_hours="{{ params.deadline_hours }}",
         only_between=ONLY_BETWEEN,
-        max_active_tis_per_dagrun=1,
         execution_timeout=None,  # it may wait for its turn in a worker
         request=request,
         map_index_template=PATH_LABEL,
@@ -138,7 +138,6 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         stall_minutes="{{ params.stall_minutes }}",
         stream_logs="{{ params.stream_logs }}",
         only_between=ONLY_BETWEEN,
-        start_task_id=START,
         retries=12,
         execution_timeout=None,  # it may wait for the job in a worker
         aem_guides_conn_id=CONNECTION,
@@ -147,7 +146,6 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     pull = AemGuidesPullLogsOperator(
         task_id="pull_logs",
         processing_id=CURRENT_ID,
-        wait_task_id=WAIT,
         max_log_lines="{{ params.max_log_lines }}",
         trigger_rule="all_done",
         request=request,
@@ -157,7 +155,6 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
     archive = AemGuidesArchiveLogsOperator(
         task_id="archive_logs",
         processing_id=CURRENT_ID,
-        wait_task_id=WAIT,
         enabled="{{ params.archive_logs }}",
         trigger_rule="all_done",
         request=request,
@@ -183,7 +180,7 @@ def report() -> list[JsonObject]:
     ti, params = cast("RuntimeTaskInstance", context["ti"]), context["params"]
     planned = cast("list[JsonObject] | None", ti.xcom_pull(task_ids="plan_requests")) or []
     results = [_results(ti, index, request) for index, request in enumerate(planned)]
-    rows = [build_row(result) for result in _with_what_is_seen(results, str(params["connection_id"]))]
+    rows = [build_row(result) for result in _with_what_is_seen(context, results, str(params["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
     asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
     wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
@@ -211,27 +208,38 @@ def confirm() -> None:
         raise RunFailedError(f"What did not come to a good end ({len(wrong)}): " + "; ".join(wrong))
 
 
-def _with_what_is_seen(results: list[PathResults], connection_id: str) -> list[PathResults]:
-    """For paths whose waiting task was killed, so that it left no outcome: what the instance says of the job now."""
-    if all(result.outcome is not None or result.started is None for result in results):
+def _with_what_is_seen(context: Context, results: list[PathResults], connection_id: str) -> list[PathResults]:
+    """For paths whose task was killed, so that it left no outcome: their job is cancelled, and seen as it is now."""
+    if all(result.outcome is not None for result in results):
         return results
     try:
         with AemGuidesHook(connection_id) as hook:
-            return [_seen(hook, result) for result in results]
+            return [_seen(context, hook, index, result) for index, result in enumerate(results)]
     except AemGuidesError as error:
         log.warning("The instance cannot be asked what became of the jobs: %s", error)
         return results
 
 
-def _seen(hook: AemGuidesHook, result: PathResults) -> PathResults:
-    if result.outcome is not None or result.started is None:
+def _seen(context: Context, hook: AemGuidesHook, index: int, result: PathResults) -> PathResults:
+    if result.outcome is not None:
         return result
-    processing_id = str(result.started[PROCESSING_ID_KEY])
-    job = hook.drive(find_job(hook.talk, processing_id))
-    if job is None:
+    ti = cast("RuntimeTaskInstance", context["ti"])
+    tasks = [TaskKey(ti.dag_id, ti.run_id, task_id, index) for task_id in (START, WAIT)]
+    try:
+        state, _ = settle_left_behind(hook, _store(ti, result.request), tasks)
+        job = hook.drive(find_job(hook.talk, state.processing_id)) if state and state.processing_id else None
+    except AemGuidesError as error:
+        log.warning("%s: what became of its job cannot be seen: %s", result.request.get("path"), error)
         return result
-    ending = Ending(Followed(FollowEnd.ENDED, job, 0), result.cancel, processing_id, resumes=0, resumes_left=0, hours=0)
+    if state is None or job is None:
+        return result
+    ending = Ending(Followed(FollowEnd.ENDED, job, 0), state.cancel, job.processing_id, state.resumes, 0, hours=0)
     return replace(result, outcome=WaitOutcome.of(ending).to_json())
+
+
+def _store(ti: RuntimeTaskInstance, request: Mapping[str, JsonValue]) -> PathStore:
+    fingerprint = ProcessingRequest.from_json(request).fingerprint()
+    return PathStore(path_key(ti.dag_id, ti.run_id, START, fingerprint))
 
 
 def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
@@ -250,15 +258,28 @@ def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathRe
         value = left_behind(ti, task_id, key, index)
         return value if isinstance(value, Mapping) else None
 
-    cancels = [left_behind(ti, task_id, CANCEL_KEY, index) for task_id in (WAIT, PULL, ARCHIVE)]
-    cancel = next((value for value in cancels if isinstance(value, str)), None)
+    started, outcome = pulled(START), pulled(WAIT, OUTCOME_KEY)
+    state = _store(ti, request).load() if outcome is None else None
     return PathResults(
         request=request,
-        started=pulled(START),
-        in_doubt=left_behind(ti, START, IN_DOUBT_KEY, index) is True,
-        outcome=pulled(WAIT, OUTCOME_KEY),
-        cancel=cancel,
+        started=started or _started(state),
+        in_doubt=state is not None and state.in_doubt,
+        outcome=outcome,
+        cancel=str(state.cancel) if state is not None and state.cancel is not None else None,
         logs=pulled(PULL),
         archive=pulled(ARCHIVE),
         verification=pulled(VERIFY),
     )
+
+
+def _started(state: PathState | None) -> JsonObject | None:
+    """What the start task would have returned, had it come to its end."""
+    if state is None or state.processing_id is None:
+        return None
+    return {
+        "processing_id": state.processing_id,
+        "path": state.request.path,
+        "origin": str(state.origin),
+        "request": state.request.to_json(),
+        "instance": state.instance,
+    }

@@ -17,10 +17,10 @@ TERM_SECONDS = 30.0
 RENEW_SECONDS = 15.0
 """A lease with less than this left is renewed before it is used."""
 
-SETTLE_SECONDS = 2.0
-"""How long a new holder waits before he believes that he is the only one; a write that took longer does not count."""
+SETTLE_SECONDS = 0.5
+"""How long a new holder waits before it takes itself for the only one; what took longer to write does not count."""
 
-YIELD_SECONDS = 3 * SETTLE_SECONDS
+YIELD_SECONDS = 6.0
 """How long a holder who gave way leaves the register to the other."""
 
 

@@ -8,8 +8,8 @@ A generator yields one `Step` at a time and is sent back what the table says:
                 `TransportFailure`
 `Wait`          None, once the seconds have passed
 `Authorize`     the header fields that authenticate a request
-`Emit`          None, once the consumer has dealt with the item: what is emitted is safe before the generator
-                goes on
+`Emit`          what the consumer answers, None mostly, once it has dealt with the item: what is emitted is safe
+                before the generator goes on
 `Mask`          None, once the value is kept out of all logs
 ==============  ===========================================================================================
 """
@@ -110,8 +110,44 @@ class Mask:
     secret: str
 
 
+@dataclass(frozen=True)
+class TakeTurn:
+    """Wait for the turn to make a job active, until `until` (epoch seconds).
+
+    `queues`: not while a job is active on the path. Answered with a `Turn`.
+    """
+
+    queues: bool
+    until: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whether it is one's turn, and the ids of the jobs that are known to be active."""
+
+    granted: bool
+    active: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ConfirmTurn:
+    """See, right before the request, that nobody else may send one. Answered with a `Turn`."""
+
+
+@dataclass(frozen=True)
+class EndTurn:
+    """The turn is over. It keeps its place where it tries again: in `again_in` seconds, or once `blocked_by` has ended.
+
+    `holds_all`: what stood in the way keeps all others from starting, too.
+    """
+
+    again_in: float | None = None
+    blocked_by: str | None = None
+    holds_all: bool = False
+
+
 Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask
-Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | None"
+Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | Turn | None"
 Steps: TypeAlias = Generator[Step, Answer, T]
 
 

@@ -20,13 +20,15 @@ from aem_guides.ledger.store import Ledger
 from aem_guides.ledger.waiting import forget, notes_set_aside, set_aside, waiting_notes
 from aem_guides.protocol.errors import AemGuidesError, JobFailedError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
-from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.storage import ArchiveCondition
-from aem_guides.triggers.kill import CANCEL_SECONDS, was_killed_unheard
+from aem_guides.triggers.kill import settle_left_behind
 
 WAIT_TASK = "wait_for_processing"
 ARCHIVES_AT_ONCE = 5
@@ -247,8 +249,8 @@ def _adopt(
     assignment: Assignment, item: OpenFinding, hook: AemGuidesHook, ledger: Ledger, _: ReconcileSettings, __: str
 ) -> RemedyResult:
     entry = ledger.find(item.instance, assignment.processing_id)
-    if entry is not None and entry.active and entry.reported_state is None and _was_to_be_cancelled(entry):
-        outcome = hook.cancel_processing(entry.processing_id, within_seconds=CANCEL_SECONDS)
+    outcome = _settled(hook, entry) if entry is not None and entry.active and entry.reported_state is None else None
+    if entry is not None and outcome is not None:
         said = f"Its run was failed while nobody was there to cancel it. {outcome.in_words(entry.processing_id)}"
         if outcome.result is CancelResult.UNKNOWN:
             return _result(assignment, succeeded=False, note=said)
@@ -259,13 +261,15 @@ def _adopt(
     return _result(assignment, succeeded=True, note=note)
 
 
-def _was_to_be_cancelled(entry: LedgerJob) -> bool:
-    """Whether the run that started the job was failed, or timed out, and its waiting task never heard of it."""
-    if entry.run is None or entry.task_id is None:
-        return False
-    group = entry.task_id.rpartition(".")[0]
+def _settled(hook: AemGuidesHook, entry: LedgerJob) -> CancelOutcome | None:
+    """What came of cancelling the job where a task of its path was killed, and nothing cancelled it; else None."""
+    if entry.run is None or entry.task_id is None or entry.fingerprint is None:
+        return None
+    run, group = entry.run, entry.task_id.rpartition(".")[0]
     wait = f"{group}.{WAIT_TASK}" if group else WAIT_TASK
-    return was_killed_unheard(TaskKey(entry.run.dag_id, entry.run.run_id, wait, entry.map_index))
+    tasks = [TaskKey(run.dag_id, run.run_id, task_id, entry.map_index) for task_id in (entry.task_id, wait)]
+    store = PathStore(path_key(run.dag_id, run.run_id, entry.task_id, entry.fingerprint))
+    return settle_left_behind(hook, store, tasks)[1]
 
 
 def _result(assignment: Assignment, *, succeeded: bool, note: str) -> RemedyResult:

@@ -12,8 +12,8 @@ from typing import cast
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.protocol.batch import PathNote
-from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest, number, text
+from aem_guides.protocol.models import JsonObject, JsonValue, number, text
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import WaitOutcome
@@ -88,19 +88,18 @@ class BatchRow:
 COLUMNS = tuple(field.name for field in fields(BatchRow))
 
 
-def row_of(
-    request: ProcessingRequest, note: PathNote, outcome: WaitOutcome | None = None, *, error: str | None = None
-) -> BatchRow:
+def row_of(state: PathState, outcome: WaitOutcome | None = None, *, error: str | None = None) -> BatchRow:
     """The row of a path, as far as it came."""
+    request, origin = state.request, str(state.origin) if state.origin else None
     if outcome is None:
-        state = str(JobState.UNKNOWN) if note.processing_id or note.unsettled else NOT_STARTED
-        return BatchRow(request.path, state, request.fingerprint(), note.processing_id, error=error)
+        known = str(JobState.UNKNOWN) if state.processing_id or state.in_doubt else NOT_STARTED
+        return BatchRow(request.path, known, request.fingerprint(), state.processing_id, origin, error=error)
     return BatchRow(
         path=request.path,
         state=outcome.state,
         fingerprint=request.fingerprint(),
         processing_id=outcome.processing_id or None,
-        origin=str(note.origin) if note.origin else None,
+        origin=origin,
         total_files=outcome.total_files,
         triggered_count=outcome.triggered_count,
         started_at=outcome.started_at,

@@ -16,6 +16,8 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.wording import describe_progress, in_words, iso_time
 
@@ -44,6 +46,21 @@ class Ending:
     starter: str = "start_processing"
     spared: bool = False
     adopted: bool = False
+
+
+def ending_of(state: PathState, options: LifecycleOptions, starter: str) -> Ending:
+    """How a path that has ended did so; `starter` is the task that starts it anew when it is cleared."""
+    return Ending(
+        followed=Followed(state.end or FollowEnd.ENDED, state.job, 0),
+        cancel=state.cancel,
+        processing_id=state.processing_id or "",
+        resumes=state.resumes,
+        resumes_left=state.resumes_left,
+        hours=options.job_seconds / 3600,
+        starter=starter,
+        spared=options.cancel_on_deadline and not state.may_cancel,
+        adopted=not state.is_ours,
+    )
 
 
 _STATE_OF_VERDICT = {
@@ -103,6 +120,12 @@ def conclude(ending: Ending) -> str:
     """A sentence on a job that ended well. Raises the error for one that did not."""
     job, name = ending.followed.job, f"Job {ending.processing_id}"
     match ending.followed.end:
+        case FollowEnd.NO_TURN:
+            raise DeadlineExceededError(
+                f"{name}: its turn to be resumed did not come in time (queue_hours, max_active_jobs). Clear this task "
+                "to queue again.",
+                job,
+            )
         case FollowEnd.DEADLINE:
             raise DeadlineExceededError(_deadline_text(ending, name), job)
         case FollowEnd.LOST:

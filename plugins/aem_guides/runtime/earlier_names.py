@@ -16,7 +16,7 @@ EARLIER = {
     "batch_params": "pipelines.batch_params",
     "batch_pipeline": "pipelines.batch",
     "batch_progress": "pipelines.batch_progress",
-    "batch_trigger": "triggers.path",
+    "batch_trigger": "triggers.earlier",
     "control": "pipelines.control",
     "hook": "hooks.hook",
     "params": "pipelines.params",
@@ -24,6 +24,8 @@ EARLIER = {
     "plan_dags": "plans.dags",
     "reconcile_pipeline": "pipelines.reconcile",
     "retrying": "runtime.retry_policy",
+    "triggers.job": "triggers.earlier",
+    "triggers.path": "triggers.earlier",
     "verify_operator": "operators.verify",
     "watcher": "triggers.history",
 }

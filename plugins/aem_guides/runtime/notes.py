@@ -28,6 +28,19 @@ class Notes(Protocol):
         """Write a value; it is safe once this returns."""
 
 
+class Register(Notes, Protocol):
+    """A register that is read and written from a task, too."""
+
+    def get(self, key: str) -> JsonValue:
+        """The value; None where there is none."""
+
+    def set(self, key: str, value: JsonValue) -> None:
+        """Write a value; it is safe once this returns."""
+
+    def delete(self, key: str) -> None:
+        """Forget a key."""
+
+
 class AirflowNotes:
     """The notes in Airflow, for triggers (`aget`, `aset`) and tasks (`get`, `set`, `delete`)."""
 
@@ -56,8 +69,12 @@ class AirflowNotes:
 
 
 def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
-    """The key of what is noted of one request in one run; it does not change when the run is planned anew."""
-    whole = "\n".join((dag_id, run_id, task_id, fingerprint))
+    """The key of the state of one request in one run; it does not change when the run is planned anew.
+
+    `task_id` is a task of the path: those of one task group share the state.
+    """
+    group = task_id.rpartition(".")[0] or task_id
+    whole = "\n".join((dag_id, run_id, group, fingerprint))
     return "path:" + hashlib.sha256(whole.encode()).hexdigest()
 
 

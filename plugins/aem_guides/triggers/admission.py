@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -23,22 +24,23 @@ from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, Conf
 from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.steps import Steps
+from aem_guides.protocol.procedures.cancel import SETTLED
+from aem_guides.protocol.procedures.follow import FollowEnd, find_job
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.steps import EndTurn, Steps, TakeTurn, Turn
 from aem_guides.runtime.notes import Notes, lease_key
+from aem_guides.runtime.task_log import TaskLog
 
 TELL_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0
+BRIEF_SECONDS = 3.0
+"""How long a worker waits for a turn before it leaves the waiting to the triggerer."""
 
 Tell = Callable[[str], None]
 _COORDINATORS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Coordinator]] = (
     weakref.WeakKeyDictionary()
 )
 _RELEASES: set[asyncio.Task[None]] = set()
-
-
-class LeaseLostError(AemGuidesError):
-    """Another triggerer starts jobs on this instance now: nothing was sent."""
 
 
 class StartLease:
@@ -62,6 +64,7 @@ class StartLease:
             return True
         if now < self._give_way_until:
             return False
+        began = surroundings().elapsed()
         held = Lease.from_json(await self._notes.aget(self._key))
         if held is not None and held.keeps_out(self._me, now):
             await self._notes.aset(f"{self._key}:wanted", {"by": self._me, "at": now})
@@ -73,7 +76,6 @@ class StartLease:
             return False
         if held is not None and not mine:
             turns.learn(held.active)
-        began = surroundings().elapsed()
         await self._write(now + TERM_SECONDS, turns)
         if surroundings().elapsed() - began >= self._settle:
             return False
@@ -168,10 +170,9 @@ class Coordinator:
         self._hand_on(ticket)
         return True
 
-    async def confirm(self) -> None:
-        """See, right before a request that makes a job active, that nobody else may send one. Raises LeaseLostError."""
-        if not await self._lease.is_held():
-            raise LeaseLostError("Another triggerer starts jobs on this instance now; waiting for the next turn.")
+    async def confirm(self) -> bool:
+        """Whether, right before a request that makes a job active, nobody else may send one."""
+        return await self._lease.is_held()
 
     def put_back(self, ticket: Ticket, seconds: float, blocked_by: str | None = None) -> None:
         """A start that could not be: try again after so many seconds, and let others go first until then."""
@@ -184,19 +185,23 @@ class Coordinator:
         self._held_until = surroundings().now() + seconds
         self._stirred.set()
 
-    @contextlib.contextmanager
-    def following(self, processing_id: str, path: str) -> Iterator[_Following]:
-        """Count a job as active while it is followed, and after that until it is seen to have ended."""
-        if processing_id not in self.turns.active:
-            self.turns.note_active(processing_id, path)
-        self.turns.follow(processing_id)
+    def follow(self, state: PathState) -> None:
+        """Count the job of a path as active, from its start or resume on, before the window shows it."""
+        end = state.earlier_end
+        if state.processing_id not in self.turns.active or end is not None:
+            self.turns.note_active(
+                state.processing_id or "",
+                state.request.path,
+                now=end.resumed_at if end else 0.0,
+                resumed_from_end=end.completed_at if end else None,
+            )
+        self.turns.follow(state.processing_id or "")
         self._stir()
-        following = _Following()
-        try:
-            yield following
-        finally:
-            self.turns.unfollow(processing_id, ended=following.ended)
-            self._stir()
+
+    def unfollow(self, processing_id: str, *, ended: bool) -> None:
+        """A job is not followed here any more; unless it has ended, it counts until it is seen to have."""
+        self.turns.unfollow(processing_id, ended=ended)
+        self._stir()
 
     def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
         """The job from what was read for all just now or, where that does not show it active, by its status.
@@ -260,10 +265,85 @@ class Coordinator:
         self._stirred.set()
 
 
-class _Following:
-    """What a follower says in the end."""
+class Admission:
+    """The part of one path in the coordinator of its process: its turns, and the job that is followed for it.
 
-    ended = False
+    In a worker (`is_brief`) it waits for its turn for a moment only.
+    """
+
+    def __init__(
+        self, coordinator: Coordinator, hook: AemGuidesAsyncHook, ticket: Ticket, log: TaskLog, *, is_brief: bool
+    ) -> None:
+        self._coordinator = coordinator
+        self._hook = hook
+        self._ticket = ticket
+        self._log = log
+        self._is_brief = is_brief
+        self._line = contextlib.AsyncExitStack()
+        self._in_line = False
+        self._followed: str | None = None
+
+    async def __aenter__(self) -> Admission:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self._leave()
+        if self._followed is not None:
+            self._coordinator.unfollow(self._followed, ended=False)
+
+    async def take(self, wanted: TakeTurn) -> Turn:
+        """Wait for the turn; not granted where the time was over first."""
+        self._ticket.queues = wanted.queues
+        if not self._in_line:
+            await self._line.enter_async_context(self._coordinator.line(self._ticket))
+            self._in_line = True
+        until = min(wanted.until, surroundings().now() + BRIEF_SECONDS) if self._is_brief else wanted.until
+        granted = await self._coordinator.wait(self._ticket, self._hook, until, self._tell)
+        return Turn(granted, frozenset(self._coordinator.turns.active))
+
+    async def confirm(self) -> Turn:
+        """Whether the turn lasts, right before the request."""
+        return Turn(await self._coordinator.confirm())
+
+    async def end(self, turn: EndTurn) -> None:
+        """Leave the line, or keep the place in it for another try."""
+        if turn.again_in is None:
+            await self._leave()
+        elif turn.holds_all:
+            self._coordinator.hold_all(self._ticket, turn.again_in)
+        else:
+            self._coordinator.put_back(self._ticket, turn.again_in, turn.blocked_by)
+
+    def see(self, state: PathState) -> None:
+        """Take in where the path is: while its job may be active, it counts."""
+        works = state.processing_id if state.phase in _WORKS else None
+        if self._followed is not None and works != self._followed:
+            self._coordinator.unfollow(self._followed, ended=_has_ended(state))
+        if works is not None and works != self._followed:
+            self._coordinator.follow(state)
+        self._followed = works
+
+    async def _leave(self) -> None:
+        self._in_line = False
+        await self._line.aclose()
+
+    def _tell(self, text: str) -> None:
+        self._log.log(logging.INFO, "%s", text)
+
+
+_WORKS = frozenset({Phase.FOLLOWING, Phase.CANCELLING})
+
+
+def _has_ended(state: PathState) -> bool:
+    if state.phase is Phase.ENDED and state.end is FollowEnd.DEADLINE:
+        return state.cancel in SETTLED
+    return state.phase in (Phase.ENDED, Phase.HELD_BACK)
+
+
+async def let_others_have_it() -> None:
+    """Wait until this process has given its leases back: its event loop ends."""
+    while _RELEASES:
+        await asyncio.wait({_RELEASES.pop()})
 
 
 async def coordinator_for(hook: AemGuidesAsyncHook, notes: Notes, longest_look: float) -> Coordinator:

@@ -25,6 +25,10 @@ class CancelResult(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
+SETTLED = frozenset({CancelResult.CANCELLED, CancelResult.ALREADY_FINISHED})
+"""What leaves nothing to be done."""
+
+
 @dataclass(frozen=True)
 class CancelOutcome:
     """The result, the job as last seen (None: never), and for an unknown result why it is unknown."""
@@ -54,41 +58,65 @@ def cancel_and_confirm(
     *,
     within_seconds: float,
     look_every: float = 1.0,
+    seen: Job | None = None,
     earlier_end: EarlierEnd | None = None,
 ) -> Steps[CancelOutcome]:
     """Ask to cancel, and look until the job has ended or the time is over. Raises nothing but what a body raises.
 
     Each request is sent once a look, and waits behind no retry and no `Retry-After`: who cancels is in a hurry. A job
-    that is still active after ten seconds is asked again: the first request may have been lost. `earlier_end`: the end
-    from which the job was resumed just now; that it is shown does not count.
+    that is still active after ten seconds is asked again: the first request may have been lost. `seen`: the job as the
+    instance showed it before, so that the endpoint is there and is asked at once; without it, a look comes first.
+    `earlier_end`: the end from which the job was resumed just now; that it is shown does not count.
     """
-    talk = talk.without_retries()
+    cancelling = _Cancelling(talk.without_retries(), processing_id)
     deadline = talk.now() + within_seconds
-    why = "the instance did not answer"
     job: Job | None = None
-    asked_at: float | None = None
+    if seen is not None:
+        yield from cancelling.ask()
     while True:
         try:
-            job = yield from talk.call(contract.status(processing_id))
+            job = yield from cancelling.talk.call(contract.status(processing_id))
         except AemGuidesError as error:
-            why = str(error)
+            cancelling.why = str(error)
         else:
             if not job.is_active and not (earlier_end is not None and earlier_end.is_shown_by(job, talk.now())):
-                return _ended(job, asked=asked_at is not None)
-            why = f"it is still {job.status_word}"
-        now = talk.now()
-        if asked_at is None or now - asked_at >= _ASK_AGAIN_SECONDS:
-            try:
-                yield from talk.call(contract.cancel(processing_id))
-                asked_at = talk.now()
-            except RejectedError as error:
-                why = str(error)
-                asked_at = talk.now()
-            except AemGuidesError as error:
-                why = str(error)
+                return _ended(job, asked=cancelling.accepted)
+            cancelling.was_active = True
+            cancelling.why = f"it is still {job.status_word}"
+        if cancelling.is_to_ask():
+            yield from cancelling.ask()
         if talk.now() >= deadline:
-            return CancelOutcome(CancelResult.UNKNOWN, job, why)
+            return CancelOutcome(CancelResult.UNKNOWN, job, cancelling.why)
         yield Wait(min(look_every, max(0.0, deadline - talk.now())), f"waiting for job {processing_id} to be cancelled")
+
+
+@dataclass
+class _Cancelling:
+    """`accepted`: that the job ends as cancelled now is our doing."""
+
+    talk: Conversation
+    processing_id: str
+    why: str = "the instance did not answer"
+    asked_at: float | None = None
+    was_active: bool = False
+    accepted: bool = False
+
+    def is_to_ask(self) -> bool:
+        return self.asked_at is None or self.talk.now() - self.asked_at >= _ASK_AGAIN_SECONDS
+
+    def ask(self) -> Steps[None]:
+        try:
+            yield from self.talk.call(contract.cancel(self.processing_id))
+        except RejectedError as refusal:
+            self.why = str(refusal)
+            self.asked_at = self.talk.now()
+            self.accepted = self.accepted or self.was_active
+        except AemGuidesError as error:
+            self.why = str(error)
+            self.accepted = self.accepted or (self.was_active and bool(getattr(error, "sent", False)))
+        else:
+            self.asked_at = self.talk.now()
+            self.accepted = True
 
 
 def _ended(job: Job, *, asked: bool) -> CancelOutcome:

@@ -53,13 +53,14 @@ class FollowPlan:
 
 
 class FollowEnd(enum.StrEnum):
-    """Why following ended."""
+    """Why following ended; without a turn it did not begin."""
 
     ENDED = "ended"
     DEADLINE = "deadline"
     HANDED_BACK = "handed back"
     LOST = "lost"
     UNCLEAR = "unclear"
+    NO_TURN = "no turn"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ that was in it before: everything newer than that job is then in sight.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aem_guides.protocol.models import History, Job, JsonObject, JsonValue, Match, ProcessingRequest, newest_first
@@ -55,9 +55,15 @@ class Intent:
     resumes: Job | None = None
 
     @classmethod
-    def before(cls, request: ProcessingRequest, history: History, now: int, run: str) -> Intent:
-        """The intent to send `request`, written right after the history was read."""
-        window = {job.processing_id: job.started_at for job in history.jobs}
+    def before(
+        cls, request: ProcessingRequest, history: History, now: int, run: str, active: Iterable[str] = ()
+    ) -> Intent:
+        """The intent to send `request`, written right after the history was read.
+
+        `active`: the jobs that are known to be active by other means. None of them can come of it.
+        """
+        window: dict[str, int | None] = dict.fromkeys(active)
+        window |= {job.processing_id: job.started_at for job in history.jobs}
         return cls(request.fingerprint(), now, window, run)
 
     def settled(self, processing_id: str, *, adopted: bool = False) -> Intent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
@@ -21,18 +21,13 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.hours import OffPeakHours
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, is_below
-from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.intent import Fate, Intent, Sighting
+from aem_guides.protocol.procedures.interval import until_interval_ends, wait_for_interval
 from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import crowd, in_words
 
-_SCHEDULER_AHEAD_SECONDS = 300.0
-"""How far the clock of the scheduler, by which an interval has passed, may be ahead of this worker's."""
-
-_LONGEST_CLOCK_WAIT_SECONDS = 600.0
-"""How long an instance whose clock is behind ours is waited for at the most."""
-
-_CLOCK_STRETCH_SECONDS = 60.0
+_LATEST_START_MS = 900_000
+"""How long after an unanswered start a job may still come of it."""
 
 
 class OnActiveJob(enum.StrEnum):
@@ -81,15 +76,16 @@ class Started:
 class MustWait:
     """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen.
 
-    It is certain that no job came of an intent emitted before: whoever kept one forgets it now.
-    `lacks_room`: nothing is in the way on its path, but as many jobs are active as are allowed.
-    `opens_at`: when the off-peak hours begin (epoch seconds), where they are what is waited for.
+    `pending` is the intent of a start of which nothing was seen, and of which a job may come yet; without one it is
+    certain that none came of an intent emitted before. `lacks_room`: nothing is in the way on its path, but as many
+    jobs are active as are allowed. `opens_at`: when the off-peak hours begin (epoch seconds), if they are waited for.
     """
 
     why: str
     processing_id: str | None = None
     lacks_room: bool = False
     opens_at: float | None = None
+    pending: Intent | None = None
 
 
 StartOutcome = Started | MustWait
@@ -102,36 +98,42 @@ def start_once(
     policy: StartPolicy,
     run: str,
     intent: Intent | None = None,
+    pending: Intent | None = None,
 ) -> Steps[StartOutcome]:
     """Start a job for the request, or find the one that an earlier try started.
 
     Emits every `Intent` that has to be stored before the next step. `intent` is the last one stored by an
-    earlier try, None if there was none. Raises StartRefusedError and ActiveJobError, where it is certain that no job
-    came of an intent, DoubtfulStartError, and what a call raises.
+    earlier try that was cut short, None if there was none; `pending` one of which nothing was seen. Raises
+    StartRefusedError and ActiveJobError, where it is certain that no job came of an intent, DoubtfulStartError, and
+    what a call raises.
     """
-    pending = intent if intent is not None and intent.fingerprint == request.fingerprint() else None
-    if pending is not None and (started := (yield from find_started(talk, request, pending, policy))) is not None:
+    cut_short = intent if intent is not None and intent.fingerprint == request.fingerprint() else None
+    if cut_short is not None and (started := (yield from find_started(talk, request, cut_short, policy))) is not None:
         return started
+    pending = cut_short or pending
     attempt = 0
     while True:
         if (closed := held_back(request, policy.hours, talk.now())) is not None:
-            return closed
+            return replace(closed, pending=pending)
         history = yield from talk.call(contract.history())
+        pending = _still_pending(talk, pending)
         if pending is not None and (late := _late(pending, request, history)) is not None:
             return (yield from _take(pending, late, Origin.RECOVERED))
-        if (seconds := _until_interval_ends(talk, request)) > 0:
-            yield from _wait_for_interval(request, seconds)
+        if (seconds := until_interval_ends(talk, request)) > 0:
+            yield from wait_for_interval(request, seconds)
             continue
         attempt += 1
         obstacle = _obstacle(history, request, policy)
-        intent = Intent.before(request, history, talk.instance_now(), run)
+        intent = Intent.before(request, history, talk.instance_now(), run, policy.known_active)
         if isinstance(obstacle, Job):
             return (yield from _take(intent, obstacle, Origin.ADOPTED))
         if obstacle is not None:
-            return obstacle
+            return replace(obstacle, pending=pending)
         yield Emit(intent)
         outcome = yield from _post(talk, request, intent, policy, pending)
-        if not isinstance(outcome, _NotAccepted):
+        if isinstance(outcome, MustWait):
+            return replace(outcome, pending=outcome.pending or pending)
+        if isinstance(outcome, Started):
             return outcome
         if outcome.error.sent and not isinstance(outcome.error, RejectedError):
             pending = intent
@@ -199,7 +201,7 @@ def _post(
         obstacle = _obstacle(found, request, policy, refused=True)
         if isinstance(obstacle, Job):
             return (yield from _take(intent, obstacle, Origin.ADOPTED))
-        return obstacle or _NotAccepted(doubt)
+        return replace(obstacle, pending=intent) if obstacle is not None else _NotAccepted(doubt)
     yield Emit(intent.settled(processing_id))
     return Started(processing_id, Origin.STARTED)
 
@@ -231,16 +233,9 @@ def _after_refusal(
     ) from None
 
 
-def await_interval(talk: Conversation, request: ProcessingRequest) -> Steps[None]:
-    """Wait until the end of an interval has passed by the instance's clock and by ours, before a turn is taken.
-
-    Raises what a call raises.
-    """
-    while request.created_before is not None:
-        yield from talk.call(contract.history())  # its answer tells the time
-        if (seconds := _until_interval_ends(talk, request)) <= 0:
-            return
-        yield from _wait_for_interval(request, seconds)
+def _still_pending(talk: Conversation, pending: Intent | None) -> Intent | None:
+    """An unanswered start, as long as a job may come of it yet: a gateway may have kept it, but not for ever."""
+    return pending if pending is not None and talk.instance_now() - pending.at < _LATEST_START_MS else None
 
 
 def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job | None:
@@ -249,30 +244,6 @@ def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job 
     if sighting.fate is Fate.UNCLEAR:
         raise DoubtfulStartError(_doubt(request, sighting, history))
     return sighting.job
-
-
-def _until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float:
-    """Seconds until `created_before` has passed by the instance's clock and by ours.
-
-    Assets get their creation time from the instance's clock: what is created until then would be in no interval. An end
-    that is far ahead was meant so; and an instance whose clock is far behind is not waited for longer than is sensible.
-    """
-    end = request.created_before
-    if end is None or end / 1000 - talk.now() > _SCHEDULER_AHEAD_SECONDS:
-        return 0.0
-    ours = end / 1000 - talk.now()
-    theirs = (end - talk.instance_now()) / 1000
-    return max(ours, min(theirs, ours + _LONGEST_CLOCK_WAIT_SECONDS))
-
-
-def _wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None]:
-    """Wait in short stretches, since the clock that is waited for is read anew with each history."""
-    text = (
-        f"{request.path}: created_before is still to come by the instance's clock; waiting up to {in_words(seconds)}. "
-        "Check the clock of the instance if that is long."
-    )
-    yield Emit(Notice(Level.WARNING, text))
-    yield Wait(min(seconds, _CLOCK_STRETCH_SECONDS), text)
 
 
 def _shows_cause(history: History, request: ProcessingRequest, intent: Intent) -> bool:

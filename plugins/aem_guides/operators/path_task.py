@@ -1,0 +1,221 @@
+"""What the tasks have in common that take a path through its lifecycle."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from airflow.sdk import BaseOperator, Context
+
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.connection import require_instance
+from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.recorder import StartedPath
+from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.hours import parse_only_between
+from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.follow import find_job_patiently
+from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
+from aem_guides.protocol.procedures.start import OnActiveJob
+from aem_guides.protocol.procedures.take_up import LifecycleOptions, Part, take_up
+from aem_guides.protocol.requests import parse_requests
+from aem_guides.results.outcome import OnDeadline
+from aem_guides.runtime import fields
+from aem_guides.runtime.memory import clear_count, run_label
+from aem_guides.runtime.path_store import PathStore
+from aem_guides.triggers.base import FollowingFailedError
+from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger, InLine
+
+if TYPE_CHECKING:
+    _Base = BaseOperator
+else:
+    _Base = object
+
+REQUEST_FIELDS: Sequence[str] = (
+    "aem_guides_conn_id",
+    "path",
+    "excluded_paths",
+    "file_types",
+    "created_after",
+    "created_before",
+    "processing_type",
+    "request",
+)
+
+
+LIVE_LOG_LINES = 2000
+
+
+def _seconds(unit: float, most: float) -> Callable[[str, object], object]:
+    return lambda field, value: fields.positive(field, value, most=most) * unit
+
+
+def _hours(field: str, value: object) -> object:
+    hours = parse_only_between(value, field)
+    return None if hours is None else hours.to_json()
+
+
+_FIELDS: Mapping[str, tuple[str, Callable[[str, object], object]]] = {
+    "on_active_job": ("on_active_job", lambda field, value: fields.choice(field, value, OnActiveJob)),
+    "max_active_jobs": ("max_active_jobs", lambda field, value: fields.whole(field, value, least=1, most=1000)),
+    "queue_seconds": ("queue_hours", _seconds(3600, 24 * 365)),
+    "job_seconds": ("deadline_hours", _seconds(3600, 24 * 365)),
+    "max_resumes": ("max_resumes", lambda field, value: fields.whole(field, value, least=0, most=100)),
+    "cancel_on_deadline": (
+        "on_deadline",
+        lambda field, value: fields.choice(field, value, OnDeadline) is OnDeadline.CANCEL,
+    ),
+    "cancel_adopted": ("cancel_adopted", fields.flag),
+    "stall_seconds": ("stall_minutes", _seconds(60, 60 * 24 * 7)),
+    "log_lines": ("stream_logs", lambda field, value: LIVE_LOG_LINES if fields.flag(field, value) else 0),
+    "lost_seconds": ("lost_minutes", _seconds(60, 60 * 24)),
+    "only_between": ("only_between", _hours),
+    "reprocess": ("reprocess", fields.flag),
+}
+"""The option that each field of a task stands for, and how the field is read."""
+
+
+def asked(task: RequestFields) -> ProcessingRequest:
+    """The request that the fields of a task make. Raises InvalidInputError."""
+    if task.request is not None:
+        return ProcessingRequest.from_json(task.request)
+    return parse_requests(
+        [str(task.path)] if task.path is not None else [],
+        excluded_paths=fields.texts("excluded_paths", task.excluded_paths),
+        file_types=fields.texts("file_types", task.file_types),
+        created_after=task.created_after,
+        created_before=task.created_before,
+        processing_type=task.processing_type,
+    )[0]
+
+
+class RequestFields(Protocol):
+    """The fields that say what is asked for: `request`, or the others."""
+
+    path: str | None
+    excluded_paths: Sequence[str] | str | None
+    file_types: Sequence[str] | str | None
+    created_after: str | None
+    created_before: str | None
+    processing_type: str
+    request: Mapping[str, JsonValue] | None
+
+
+class PathTask(_Base):
+    """A task that takes a path to the phase `until`: in the triggerer, or in line where it is not `deferrable`.
+
+    A field that a task does not have keeps the default of `LifecycleOptions`.
+    """
+
+    part: Part
+    until: Phase
+    aem_guides_conn_id: str
+    deferrable: bool
+    longest_look: float
+    _in_line: InLine | None = None
+
+    def take_up(self, context: Context, hook: AemGuidesHook, store: PathStore, fresh: PathState) -> PathState:
+        """The state from which this try goes on, which is stored. Raises ConfigurationError, and what a call raises."""
+        ti, options = context["ti"], self.options(context)
+        state = store.load(fresh.request) or fresh
+        count = clear_count(context)
+        cleared = state.clear_counts.get(ti.task_id, count) != count
+        require_instance(hook.settings.instance, state.instance)
+        job = hook.drive(find_job_patiently(hook.talk, state.processing_id)) if state.processing_id else None
+        state = take_up(
+            state,
+            job,
+            cleared=cleared,
+            later_try=ti.try_number > 1,
+            now=surroundings().now(),
+            options=options,
+        )
+        counts = {**state.clear_counts, ti.task_id: count}
+        state = replace(state, clear_counts=counts, instance=state.instance or hook.settings.instance)
+        store.save(state)
+        return state
+
+    def go_on(self, context: Context, store: PathStore) -> PathState:
+        """The state once the phase is reached, or a deferred task."""
+        if self.part is Part.START or not self.deferrable:
+            state = self._go_on_here(context, store)
+            if state.phase is Phase.ENDED or (state.phase not in HAS_NO_JOB and self.until is Phase.FOLLOWING):
+                return state
+        self.defer(trigger=self._trigger(context, store, self.options(context)), method_name="execute_complete")
+
+    def came_back(self, store: PathStore, event: Mapping[str, JsonValue] | None) -> PathState:
+        """The state that the trigger reached. Raises FollowingFailedError where it failed."""
+        match event:
+            case {"error": str(error), "retry": str(retry)}:
+                raise FollowingFailedError(error, Retry(retry))
+        state = store.load()
+        if state is None or not event or "phase" not in event:
+            raise FollowingFailedError(f"Unexpected trigger event: {event!r}", Retry.USEFUL)
+        return state
+
+    @contextlib.contextmanager
+    def concluding(self, context: Context, store: PathStore) -> Iterator[None]:
+        """Note that the path was dealt with to its end, where the task fails for good: it was not killed then."""
+        try:
+            yield
+        except Exception as error:
+            ti = context["ti"]
+            worth = error.retry if isinstance(error, AemGuidesError) else Retry.USEFUL
+            if worth is Retry.POINTLESS or ti.try_number > ti.max_tries:
+                with contextlib.suppress(AemGuidesError):
+                    self.conclude(store)
+            raise
+
+    def conclude(self, store: PathStore, **changes: object) -> None:
+        """Note that the path was dealt with to its end."""
+        if (state := store.load()) is not None:
+            store.save(state.stays(concluded=True, **changes))
+
+    def on_kill(self) -> None:
+        """Settle a kill where this task works in line; in the triggerer, its trigger does so."""
+        if self._in_line is not None:
+            self._in_line.kill()
+
+    def options(self, context: Context) -> LifecycleOptions:
+        """The task's fields, checked. Raises InvalidInputError."""
+        ti, run = context["ti"], context.get("dag_run")
+        came_at = run.run_after if run is not None else None
+        given: dict[str, object] = {
+            "part": self.part,
+            "run": run_label(context),
+            "came_at": came_at.timestamp() if came_at else surroundings().now(),
+            "run_key": f"{ti.dag_id} / {ti.run_id}",
+            "index": -1 if ti.map_index is None else ti.map_index,
+            "longest_look": self.longest_look,
+        }
+        for name, (field, read) in _FIELDS.items():
+            if hasattr(self, field):
+                given[name] = read(field, getattr(self, field))
+        return LifecycleOptions(**given)  # type: ignore[arg-type]  # its own fields
+
+    def _go_on_here(self, context: Context, store: PathStore) -> PathState:
+        options = replace(self.options(context), is_brief=self.deferrable)
+        trigger = self._trigger(context, store, options)
+        trigger.task_instance = context["ti"]  # type: ignore[assignment]  # of which its key is read
+        self._in_line = InLine(trigger)
+        try:
+            return self._in_line.run()
+        finally:
+            self._in_line = None
+
+    def _trigger(self, context: Context, store: PathStore, options: LifecycleOptions) -> AemGuidesLifecycleTrigger:
+        ti = context["ti"]
+        index = -1 if ti.map_index is None else ti.map_index
+        params: Mapping[str, object] = context.get("params") or {}
+        wants_archive = bool(params.get("archive_logs", True))
+        by = StartedPath(ti.dag_id, ti.run_id, ti.task_id, index, self.aem_guides_conn_id, wants_archive)
+        return AemGuidesLifecycleTrigger(
+            aem_guides_conn_id=self.aem_guides_conn_id,
+            key=store.key,
+            options=msgspec.to_builtins(options),
+            until=str(self.until),
+            started_by=None if self.part is Part.WAIT else asdict(by),
+        )

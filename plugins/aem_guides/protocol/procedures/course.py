@@ -1,0 +1,137 @@
+"""What the phases of a lifecycle share: what is kept between them, turns, and that states are kept first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.procedures.follow import FindJob
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.protocol.procedures.take_up import LifecycleOptions
+from aem_guides.protocol.steps import ConfirmTurn, Emit, Steps, T, TakeTurn, Turn, Wait
+
+_LONGEST_WAIT = 600.0
+_LONGEST_PAUSE = 60.0
+
+
+class TurnLostError(AemGuidesError):
+    """Another process starts jobs on this instance now; nothing was sent."""
+
+    retry = Retry.USEFUL
+
+
+@dataclass
+class Course:
+    """What is kept from phase to phase, but not over a restart. `find` is how a job is looked at."""
+
+    talk: Conversation
+    options: LifecycleOptions
+    find: FindJob
+    failures: int = 0
+
+    @property
+    def pacing(self) -> Pacing:
+        return Pacing(longest=self.options.longest_look)
+
+    def pause(self) -> float:
+        """How long to wait after one more failure in a row, in seconds."""
+        self.failures += 1
+        return Pacing(longest=_LONGEST_PAUSE).after_failures(self.failures, self.talk.surroundings.random())
+
+
+@dataclass
+class Kept:
+    """The last state that was kept."""
+
+    state: PathState
+
+
+def keep(state: PathState) -> Steps[PathState]:
+    """Have the state kept, and go on with it."""
+    yield Emit(state)
+    return state
+
+
+def noting(steps: Steps[T], kept: Kept, note: Callable[[object], PathState | None]) -> Steps[T]:
+    """Carry the steps out; where an item that they emit changes the state, that state is kept after it."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = yield step
+            except AemGuidesError as error:
+                step = steps.throw(error)
+                continue
+            state = note(step.item) if isinstance(step, Emit) else None
+            if state is not None:
+                kept.state = yield from keep(state)
+            step = steps.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
+
+
+def keeping(steps: Steps[T], kept: Kept, moved: Callable[[PathState, Intent], PathState]) -> Steps[T]:
+    """Carry out the steps of a start or resume: ahead of each request, the turn is confirmed and the state is kept.
+
+    Raises TurnLostError, and what the steps raise.
+    """
+
+    def note(item: object) -> PathState | None:
+        return moved(kept.state, item) if _is_new(item) else None
+
+    return (yield from noting(_confirmed(steps), kept, note))
+
+
+def _is_new(item: object) -> TypeGuard[Intent]:
+    return isinstance(item, Intent) and item.processing_id is None
+
+
+def _confirmed(steps: Steps[T]) -> Steps[T]:
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Emit) and _is_new(step.item):
+                turn = yield Emit(ConfirmTurn())
+                if not (isinstance(turn, Turn) and turn.granted):
+                    raise TurnLostError("Another process starts jobs on this instance now; nothing was sent.")
+            try:
+                answer = yield step
+            except AemGuidesError as error:
+                step = steps.throw(error)
+                continue
+            step = steps.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
+
+
+def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:
+    """The turn, before the time is over and while the off-peak hours last."""
+    hours, until = course.options.hours, state.queue_until or 0.0
+    closes_at = None if hours is None else hours.closes_at(course.talk.now())
+    turn = yield Emit(TakeTurn(queues, until if closes_at is None else min(until, closes_at)))
+    return turn if isinstance(turn, Turn) else Turn(granted=False)
+
+
+def wait_until(course: Course, at: float, why: str) -> Steps[None]:
+    """Wait for a moment (epoch seconds), and show why."""
+    yield Emit(Notice(Level.INFO, why))
+    while (left := at - course.talk.now()) > 0:
+        yield Wait(min(_LONGEST_WAIT, max(0.05, left)), why)
+
+
+def say_trouble(course: Course, error: AemGuidesError, what: str) -> Steps[None]:
+    """Show a failure, the first of many in a row and then each tenth."""
+    if course.failures % 10 == 0:
+        yield Emit(Notice(Level.WARNING, f"{what}; trying on. {error}"))

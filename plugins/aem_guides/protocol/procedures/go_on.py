@@ -1,0 +1,109 @@
+"""The phase in which a job is resumed from its checkpoint, once, when its turn comes."""
+
+from __future__ import annotations
+
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    DoubtfulStartError,
+    JobFailedError,
+    JobLostError,
+    Retry,
+    UnreachableError,
+)
+from aem_guides.protocol.procedures.course import (
+    Course,
+    Kept,
+    TurnLostError,
+    keep,
+    keeping,
+    say_trouble,
+    take_turn,
+)
+from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.procedures.follow import FollowEnd, find_job
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.resume import resume_once, settle_resume
+from aem_guides.protocol.steps import Emit, EndTurn, Steps, Wait
+
+_PATIENCE = (2.0, 3.0, 5.0, 10.0)
+
+
+def resuming(course: Course, state: PathState) -> Steps[PathState | None]:
+    talk, hours = course.talk, course.options.hours
+    if state.intent is not None:
+        return (yield from _settle_resume(course, state, state.intent))
+    if state.job is None:
+        return (yield from keep(state.to(Phase.FOLLOWING)))
+    if hours is not None and not hours.is_open(talk.now()):
+        return (yield from keep(state.held(state.job, talk.now())))
+    if state.queue_until is None:
+        state = yield from keep(state.stays(queue_until=talk.now() + course.options.queue_seconds))
+    turn = yield from take_turn(course, state, queues=True)
+    if turn.granted:
+        return (yield from _resume(course, state))
+    if talk.now() < (state.queue_until or 0.0):
+        return state
+    return (yield from keep(state.ended(FollowEnd.NO_TURN, state.job)))
+
+
+def _resume(course: Course, state: PathState) -> Steps[PathState]:
+    name = state.processing_id or ""
+    kept = Kept(state)
+    try:
+        job = yield from find_job(course.talk, name)
+        if job is None:
+            yield from keep(state.to(Phase.FOLLOWING, job=None))
+            raise JobLostError(f"Job {name} was to be resumed, and the instance does not know it any more.")
+        if job.is_active:
+            yield Emit(Notice(Level.INFO, f"Job {name} is at work already: it was resumed elsewhere."))
+            state = yield from keep(state.goes_on(name, course.talk.now(), resumes=0))
+            yield Emit(EndTurn())
+            return state
+        yield Emit(Notice(Level.INFO, f"Resuming job {name} from its checkpoint."))
+        steps = resume_once(course.talk, job, state.request, run=course.options.run)
+        goes_on_as = yield from keeping(steps, kept, lambda now, intent: now.stays(intent=intent))
+    except DoubtfulStartError:
+        yield from keep(kept.state.stays(doubtful=True))
+        raise
+    except JobFailedError:
+        yield from keep(kept.state.to(Phase.FOLLOWING, intent=None))
+        raise
+    except AemGuidesError as error:
+        if error.retry is not Retry.USEFUL:
+            raise
+        yield from say_trouble(course, error, f"Job {name} is not resumed yet")
+        yield Emit(EndTurn(course.pause(), holds_all=isinstance(error, UnreachableError | TurnLostError)))
+        return kept.state
+    state = yield from _gone_on(course, kept.state, goes_on_as)
+    yield Emit(EndTurn())
+    return state
+
+
+def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[PathState]:
+    """An earlier resume was cut short: look what came of it, and send nothing. The hours may be over by now."""
+    job = state.job or intent.resumes
+    if job is None:
+        return (yield from keep(state.to(Phase.FOLLOWING, intent=None)))
+    try:
+        found = yield from settle_resume(course.talk, job, state.request, intent, _PATIENCE)
+    except DoubtfulStartError:
+        yield from keep(state.stays(doubtful=True))
+        raise
+    except AemGuidesError as error:
+        if error.retry is not Retry.USEFUL:
+            raise
+        what = f"Whether job {job.processing_id} was resumed is not known yet"
+        yield from say_trouble(course, error, what)
+        yield Wait(course.pause(), what)
+        return state
+    if found is None:
+        return (yield from keep(state.stays(intent=None, doubtful=False)))
+    return (yield from _gone_on(course, state, found))
+
+
+def _gone_on(course: Course, state: PathState, processing_id: str) -> Steps[PathState]:
+    course.failures = 0
+    known = "" if processing_id == state.processing_id else f" as {processing_id}"
+    yield Emit(Notice(Level.INFO, f"Job {state.processing_id} goes on{known} from its checkpoint."))
+    return (yield from keep(state.goes_on(processing_id, course.talk.now())))

@@ -1,0 +1,57 @@
+"""Wait until the end of an interval has passed, by the instance's clock and by ours."""
+
+from __future__ import annotations
+
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.wording import in_words
+
+_SCHEDULER_AHEAD_SECONDS = 300.0
+"""How far the clock of the scheduler, by which an interval has passed, may be ahead of this worker's."""
+
+_LONGEST_CLOCK_WAIT_SECONDS = 600.0
+"""How long an instance whose clock is behind ours is waited for at the most."""
+
+_CLOCK_STRETCH_SECONDS = 60.0
+
+
+def await_interval(talk: Conversation, request: ProcessingRequest, longest: float | None = None) -> Steps[bool]:
+    """Wait until the end of an interval has passed by the instance's clock and by ours, before a turn is taken.
+
+    False, and no wait, where it takes more than `longest` seconds. Raises what a call raises.
+    """
+    while request.created_before is not None:
+        yield from talk.call(contract.history())  # its answer tells the time
+        if (seconds := until_interval_ends(talk, request)) <= 0:
+            return True
+        if longest is not None and seconds > longest:
+            return False
+        yield from wait_for_interval(request, seconds)
+    return True
+
+
+def until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float:
+    """Seconds until `created_before` has passed by the instance's clock and by ours.
+
+    Assets get their creation time from the instance's clock: what is created until then would be in no interval. An end
+    that is far ahead was meant so; and an instance whose clock is far behind is not waited for longer than is sensible.
+    """
+    end = request.created_before
+    if end is None or end / 1000 - talk.now() > _SCHEDULER_AHEAD_SECONDS:
+        return 0.0
+    ours = end / 1000 - talk.now()
+    theirs = (end - talk.instance_now()) / 1000
+    return max(ours, min(theirs, ours + _LONGEST_CLOCK_WAIT_SECONDS))
+
+
+def wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None]:
+    """Wait in short stretches, since the clock that is waited for is read anew with each history."""
+    text = (
+        f"{request.path}: created_before is still to come by the instance's clock; waiting up to {in_words(seconds)}. "
+        "Check the clock of the instance if that is long."
+    )
+    yield Emit(Notice(Level.WARNING, text))
+    yield Wait(min(seconds, _CLOCK_STRETCH_SECONDS), text)

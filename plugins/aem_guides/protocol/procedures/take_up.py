@@ -1,0 +1,138 @@
+"""What a try does with what it finds: a path that is new, that an earlier try had begun, or that a person cleared."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+from aem_guides.protocol.hours import AtEnd, OffPeakHours, parse_only_between
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
+from aem_guides.protocol.procedures.start import OnActiveJob
+from aem_guides.protocol.states import Verdict
+
+
+class Part(enum.StrEnum):
+    """What of a path's lifecycle a task sees to."""
+
+    START = "start"
+    WAIT = "wait"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class LifecycleOptions:
+    """How a path is to be dealt with; plain values, since Airflow stores them.
+
+    `run` names the run and try. `came_at` (epoch seconds), `run_key` and `index` are the place in the line.
+    `queue_seconds`: its turn has to come within so long; `job_seconds`: the job's time, from its start on. `log_lines`:
+    show at most so many lines of the job's log as they come. `only_between`: the off-peak hours, as
+    `protocol.hours.parse_only_between` reads them. `is_brief`: it runs in a worker, which what has to wait, or to be
+    tried again, does not hold.
+    """
+
+    part: Part = Part.ALL
+    run: str = ""
+    came_at: float = 0.0
+    run_key: str = ""
+    index: int = -1
+    on_active_job: OnActiveJob = OnActiveJob.ADOPT
+    max_active_jobs: int = 4
+    queue_seconds: float = 24 * 3600.0
+    job_seconds: float = 24 * 3600.0
+    max_resumes: int = 2
+    cancel_on_deadline: bool = True
+    cancel_adopted: bool = False
+    stall_seconds: float = 1800.0
+    log_lines: int = 0
+    longest_look: float = 15.0
+    lost_seconds: float = 300.0
+    only_between: object = None
+    reprocess: bool = False
+    is_brief: bool = False
+
+    @property
+    def hours(self) -> OffPeakHours | None:
+        """The off-peak hours; None where it may work at any time."""
+        return parse_only_between(self.only_between)
+
+    def closes_at(self, state: PathState, now: float) -> float | None:
+        """When a job that works now has to be cancelled; None where it is left alone."""
+        hours = self.hours
+        if hours is None or hours.at_end is AtEnd.LEAVE or not state.may_cancel:
+            return None
+        return hours.closes_at(now) or now
+
+
+def take_up(
+    state: PathState,
+    job: Job | None,
+    *,
+    cleared: bool,
+    later_try: bool,
+    now: float,
+    options: LifecycleOptions,
+) -> PathState:
+    """The state from which a try goes on. `job` is its job as the instance shows it, None where it does not.
+
+    A try after a failure resumes a failed job; only a person's Clear resumes a cancelled one. Where there is nothing
+    to resume, Clear begins anew. Clear gives new resumes and new time, and settles what was in doubt.
+    """
+    state = state.stays(concluded=False, cancel_adopted=options.cancel_adopted)
+    if state.serial == 1:
+        state = replace(state, resumes_left=options.max_resumes)
+    if cleared:
+        state = _cleared(state, now, options)
+    if state.phase in HAS_NO_JOB or _is_under_way(state):
+        return state
+    if state.processing_id is None:
+        return state.anew() if cleared else state
+    if options.part is Part.START:
+        return state.anew() if cleared and (job is None or not job.is_active) else state
+    return _with_job(state, job, cleared=cleared, later_try=later_try, now=now, options=options)
+
+
+def _is_under_way(state: PathState) -> bool:
+    """Whether a step that is not finished decides what comes next."""
+    return state.phase in (Phase.CANCELLING, Phase.HELD_BACK, Phase.RESUMING)
+
+
+def _cleared(state: PathState, now: float, options: LifecycleOptions) -> PathState:
+    if state.phase in HAS_NO_JOB:
+        return state.anew() if state.doubtful else state.stays(queue_until=None)
+    if options.part is Part.START:
+        return state
+    changes: dict[str, object] = {
+        "resumes_left": max(1, options.max_resumes),  # a person who clears the task asks for one
+        "deadline_at": None,
+        "held_since": None if state.held_since is None else now,
+        "queue_until": None,
+        "cancel": None,
+    }
+    if state.doubtful:  # a person has looked what became of the last one
+        changes |= {"intent": None, "doubtful": False}
+    return state.stays(**changes)
+
+
+def _with_job(
+    state: PathState, job: Job | None, *, cleared: bool, later_try: bool, now: float, options: LifecycleOptions
+) -> PathState:
+    if cleared and options.reprocess and state.result is not None:
+        return state.anew()
+    if job is not None and state.earlier_end is not None and state.earlier_end.is_shown_by(job, now):
+        return state.to(Phase.FOLLOWING, end=None, cancel=None)
+    verdict = job.verdict if job is not None else None
+    if verdict in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
+        return state.to(Phase.FOLLOWING, end=None, cancel=None)
+    if job is not None and verdict is not Verdict.SUCCEEDED and job.resumable and state.is_ours:
+        again = verdict is Verdict.FAILED and later_try and state.resumes_left > 0
+        if cleared or again:
+            state = state.stays(resumes_left=max(0, state.resumes_left - 1), cancel=None)
+            hours = options.hours
+            return state.resuming(job) if hours is None or hours.is_open(now) else state.held(job, now)
+    if cleared and options.part is Part.ALL and verdict is not Verdict.SUCCEEDED:
+        return state.anew()
+    if job is None:
+        return state.to(Phase.FOLLOWING, end=None, cancel=None)
+    return state.to(Phase.FOLLOWING, end=None).ended(FollowEnd.ENDED, job)

@@ -1,0 +1,123 @@
+"""Where the state of a path is kept: in the state store of an Airflow asset, for tasks and triggers alike."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.runtime import notes
+from aem_guides.runtime.earlier_states import state_of_note
+
+log = logging.getLogger(__name__)
+
+
+class NewerStateError(AemGuidesError):
+    """Another process goes on with this path: what this one was about to do is not done."""
+
+
+class PathStore:
+    """The state of one path, by its key. It outlives Clear, retries and success; it is written until it is safe.
+
+    The store has no compare-and-set, so a state carries a serial number: whoever finds a newer one than it last read or
+    wrote raises NewerStateError.
+    """
+
+    def __init__(self, key: str, register: notes.Register | None = None) -> None:
+        self.key = key
+        self.register = register or notes.AirflowNotes()
+        self._serial = -1
+
+    def load(self, request: ProcessingRequest | None = None) -> PathState | None:
+        """The state; None where there is none, or it is of another request."""
+        return self._read(self.register.get(self.key), request)
+
+    async def aload(self) -> PathState | None:
+        """The state; None where there is none."""
+        return self._read(await self.register.aget(self.key), None)
+
+    def save(self, state: PathState) -> None:
+        """Write the state, until Airflow has taken it. Raises NewerStateError."""
+        value, failures = encoded(state), 0
+        while True:
+            try:
+                self._check(self.register.get(self.key), value)
+                self.register.set(self.key, value)
+            except AirflowRuntimeError as error:
+                failures += 1
+                surroundings().sleep(self._pause(state, error, failures))
+            else:
+                self._serial = state.serial
+                return
+
+    async def asave(self, state: PathState) -> None:
+        """Write the state, until Airflow has taken it. Raises NewerStateError."""
+        value, failures = encoded(state), 0
+        while True:
+            try:
+                self._check(await self.register.aget(self.key), value)
+                await self.register.aset(self.key, value)
+            except AirflowRuntimeError as error:
+                failures += 1
+                await surroundings().asleep(self._pause(state, error, failures))
+            else:
+                self._serial = state.serial
+                return
+
+    def delete(self) -> None:
+        """Forget the path."""
+        self.register.delete(self.key)
+
+    def _read(self, stored: JsonValue, request: ProcessingRequest | None) -> PathState | None:
+        state = decoded(stored, request)
+        if state is not None and request is not None and state.request != request:
+            return None
+        self._serial = -1 if state is None else state.serial
+        return state
+
+    def _check(self, stored: JsonValue, value: JsonValue) -> None:
+        serial = stored.get("serial") if isinstance(stored, dict) else None
+        if isinstance(serial, int) and serial > self._serial and stored != value:
+            raise NewerStateError(
+                f"Another process goes on with this path (its state has the number {serial}, and this one last saw "
+                f"{self._serial}): this one stops. If nothing goes on, clear the task."
+            )
+
+    @staticmethod
+    def _pause(state: PathState, error: AirflowRuntimeError, failures: int) -> float:
+        log.warning("%s: Airflow did not take the state, trying again: %s", state.request.path, error)
+        return Pacing().after_failures(failures, random=0.5)
+
+
+def encoded(state: PathState) -> JsonValue:
+    """The state as plain JSON."""
+    value: JsonValue = msgspec.json.decode(msgspec.json.encode(state))
+    return value
+
+
+def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> PathState | None:
+    """The state that was stored; None where none was. Raises UnreadableStateError.
+
+    `request`: what the state is for, where one that an earlier version stored does not have it.
+    """
+    if not isinstance(stored, dict):
+        return None
+    if "fingerprint" in stored:
+        return state_of_note(stored, request)
+    try:
+        return msgspec.convert(stored, PathState)
+    except msgspec.ValidationError as error:
+        raise UnreadableStateError(
+            f"The stored state of a path cannot be read ({error}). Look in the Bulk Processor whether its job is "
+            "running; start a new run for the path."
+        ) from None
+
+
+class UnreadableStateError(AemGuidesError):
+    """What is stored of a path is not what this version writes."""

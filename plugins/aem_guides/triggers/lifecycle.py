@@ -1,0 +1,203 @@
+"""The trigger that takes a path through its lifecycle: to the start of its job, or to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.connection import require_instance
+from aem_guides.hooks.hook import AemGuidesAsyncHook
+from aem_guides.ledger.recorder import StartedPath, note_path
+from aem_guides.protocol.admission import Place, Ticket
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import JsonObject
+from aem_guides.protocol.procedures.lifecycle import run_lifecycle
+from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
+from aem_guides.protocol.procedures.settle_kill import settle_kill
+from aem_guides.protocol.procedures.take_up import LifecycleOptions
+from aem_guides.protocol.steps import ConfirmTurn, EndTurn, TakeTurn, Turn
+from aem_guides.runtime.path_store import PathStore, UnreadableStateError
+from aem_guides.runtime.task_log import show_event
+from aem_guides.runtime.task_states import KILLED_STATES, task_states
+from aem_guides.triggers.admission import Admission, coordinator_for, let_others_have_it
+from aem_guides.triggers.base import AemGuidesTrigger
+
+KILL_CANCEL_SECONDS = 20.0
+FIRST_EVENT_SECONDS = 2.0
+"""An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
+
+
+class AemGuidesLifecycleTrigger(AemGuidesTrigger):
+    """Take a path from the state in which it is stored to the phase `until`, and fire one event.
+
+    :param aem_guides_conn_id: the Airflow connection.
+    :param key: where the path's state is stored (`PathStore`).
+    :param options: what `LifecycleOptions` holds, as plain JSON.
+    :param until: the `Phase` to be reached: "following" or "ended".
+    :param started_by: what the ledger notes of a job that is started, as `StartedPath` in plain JSON; None: nothing.
+
+    The event is `{"phase"}`, or `{"error", "kind", "retry"}`; what was reached is in the store. A restarted triggerer
+    goes on from there.
+    """
+
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str,
+        key: str,
+        options: Mapping[str, object],
+        until: str,
+        started_by: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(
+            aem_guides_conn_id=aem_guides_conn_id, key=key, options=options, until=until, started_by=started_by
+        )
+        self.aem_guides_conn_id = aem_guides_conn_id
+        self.options = msgspec.convert(options, LifecycleOptions)
+        self.until = Phase(until)
+        self.store = PathStore(key)
+        self._started_by = msgspec.convert(started_by, StartedPath) if started_by is not None else None
+        self._notes: set[asyncio.Task[None]] = set()
+
+    async def outcome(self) -> JsonObject:
+        """Go on, no sooner than Airflow is ready for the event."""
+        if self.until is Phase.FOLLOWING:
+            await surroundings().asleep(FIRST_EVENT_SECONDS)
+        return {"phase": str((await self.go_on()).phase)}
+
+    async def go_on(self) -> PathState:
+        """Go on from the stored state; the state that was reached. Raises what `run_lifecycle` raises."""
+        state = await self._stored()
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            require_instance((await hook.settings()).instance, state.instance)
+            coordinator = await coordinator_for(hook, self.store.register, self.options.longest_look)
+            admission = Admission(coordinator, hook, self._ticket(state), self.log, is_brief=self.options.is_brief)
+            talk = await hook.talk()
+            async with admission:
+                admission.see(state)
+                steps = run_lifecycle(talk, state, self.options, self.until, coordinator.find)
+                consumer = _Consumer(self, admission, state)
+                try:
+                    return await hook.drive(steps, consumer.take)
+                finally:
+                    await self._noted()
+
+    async def settle_kill(self) -> None:
+        """Cancel the job if the task was killed; leave it alone if the task was cleared or marked successful."""
+        key = self._task_key()
+        states = await task_states(key) if key is not None else frozenset()
+        state = await self._stored()
+        path = state.request.path
+        if not states & KILLED_STATES:
+            self.log.info("%s: the job goes on, the task was not killed (%s)", path, ", ".join(states) or "cleared")
+            return
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+            require_instance((await hook.settings()).instance, state.instance)
+
+            async def take(item: object) -> None:
+                if isinstance(item, PathState):
+                    await self.store.asave(item)
+                else:
+                    show_event(self.log, item)
+
+            steps = settle_kill(await hook.talk(), state, within_seconds=KILL_CANCEL_SECONDS)
+            state, outcome = await hook.drive(steps, take)
+        if outcome is not None:
+            self.log.warning(outcome.in_words(state.processing_id or ""))
+        elif state.processing_id is None or state.may_cancel:
+            self.log.info("%s: there is no job to cancel", path)
+        else:
+            self.log.info("Job %s goes on: it was adopted, and cancel_adopted is off", state.processing_id)
+
+    async def _stored(self) -> PathState:
+        state = await self.store.aload()
+        if state is None:
+            raise UnreadableStateError("The state of this path is not stored any more. Clear the task to begin anew.")
+        return state
+
+    def _ticket(self, state: PathState) -> Ticket:
+        options = self.options
+        place = Place(options.came_at, options.run_key, options.index)
+        return Ticket(place, state.request.path, options.max_active_jobs)
+
+    def note(self, state: PathState) -> None:
+        """Have the job noted in the ledger, beside what is done."""
+        if self._started_by is not None and state.processing_id is not None:
+            noting = asyncio.create_task(asyncio.to_thread(note_path, self._started_by, state))
+            self._notes.add(noting)
+
+    async def _noted(self) -> None:
+        """No note is lost where the lifecycle ends while it is being written."""
+        while self._notes:
+            await asyncio.wait({self._notes.pop()})
+
+
+class _Consumer:
+    """Deals with what the lifecycle emits: states are stored before it goes on."""
+
+    def __init__(self, trigger: AemGuidesLifecycleTrigger, admission: Admission, state: PathState) -> None:
+        self._trigger = trigger
+        self._admission = admission
+        self._noted = None if state.phase in HAS_NO_JOB else state.processing_id
+
+    async def take(self, item: object) -> Turn | None:
+        match item:
+            case PathState():
+                await self._trigger.store.asave(item)
+                self._admission.see(item)
+                if item.processing_id not in (None, self._noted):
+                    self._noted = item.processing_id
+                    self._trigger.note(item)
+            case TakeTurn():
+                return await self._admission.take(item)
+            case ConfirmTurn():
+                return await self._admission.confirm()
+            case EndTurn():
+                await self._admission.end(item)
+            case _:
+                show_event(self._trigger.log, item)
+        return None
+
+
+class TaskKilledError(AemGuidesError):
+    """The task was killed while it worked in a worker."""
+
+
+class InLine:
+    """Runs a trigger in a worker, in the place of a triggerer."""
+
+    def __init__(self, trigger: AemGuidesLifecycleTrigger) -> None:
+        self._trigger = trigger
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: asyncio.Task[PathState] | None = None
+        self._killing: asyncio.Task[None] | None = None
+
+    def run(self) -> PathState:
+        """Go on until the phase is reached. Raises TaskKilledError, and what the trigger raises."""
+        return asyncio.run(self._run())
+
+    def kill(self) -> None:
+        """Settle the kill of the task, from its signal handler, which waits for nothing."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin_kill)
+
+    async def _run(self) -> PathState:
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.create_task(self._trigger.go_on())
+        try:
+            await asyncio.wait({self._work})
+            if self._killing is not None:
+                await self._killing
+                raise TaskKilledError("The task was killed.")
+            return await self._work
+        finally:
+            self._loop = None
+            await let_others_have_it()
+
+    def _begin_kill(self) -> None:
+        if self._work is not None and self._killing is None:
+            self._work.cancel()
+            self._killing = asyncio.create_task(self._trigger.on_kill())
