@@ -38,6 +38,11 @@ class KeptNotes:
         """Let Airflow refuse the next writes whose value, as JSON, has the word: its API is out of order."""
         self._refused = [word] * times
 
+    @property
+    def refusals_left(self) -> int:
+        """How many writes are still to be refused."""
+        return len(self._refused)
+
     def get(self, key: str) -> JsonValue:
         return cast("JsonValue", json.loads(self.values.get(key, "null")))
 

@@ -92,7 +92,8 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         state = await self._stored()
         path = state.request.path
         if not states & KILLED_STATES:
-            self.log.info("%s: the job goes on, the task was not killed (%s)", path, ", ".join(states) or "cleared")
+            why = ", ".join(states) or "cleared"
+            self.log.info("Job %s goes on: the task was not killed (%s)", state.processing_id, why)
             return
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             require_instance((await hook.settings()).instance, state.instance)

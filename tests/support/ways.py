@@ -1,0 +1,241 @@
+"""Every way in which a path is run: as five tasks or as one task of a batch, deferred or in a worker.
+
+The tasks are the real operators in a real DAG object, against an emulator; Airflow itself is stood in for. A task that
+defers is held by an event loop of the test's own, as a triggerer holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from airflow.sdk import DAG, BaseOperator, TaskGroup
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+
+from aem_guides.hooks import AemGuidesHook
+from aem_guides.operators import (
+    AemGuidesArchiveLogsOperator,
+    AemGuidesProcessAssetsOperator,
+    AemGuidesPullLogsOperator,
+    AemGuidesStartProcessingOperator,
+)
+from aem_guides.pipelines.batch import _killed_row
+from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
+from aem_guides.runtime.task_states import TaskKey
+from aem_guides.sensors import AemGuidesProcessingSensor
+from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
+from tests.support.notes import KeptNotes
+from tests.support.tasks import Run, Task
+
+GROUP = "process_path"
+MOST_TRIES = 6
+TASKS = {
+    "start": AemGuidesStartProcessingOperator,
+    "wait": AemGuidesProcessingSensor,
+    "pull": AemGuidesPullLogsOperator,
+    "archive": AemGuidesArchiveLogsOperator,
+    "batch": AemGuidesProcessAssetsOperator,
+}
+FIELDS = {
+    "start": {"on_active_job", "max_active_jobs", "queue_hours", "only_between", "longest_look"},
+    "wait": {
+        "deadline_hours",
+        "on_deadline",
+        "max_resumes",
+        "cancel_adopted",
+        "only_between",
+        "longest_look",
+        "stream_logs",
+    },
+    "archive": {"archive_uri"},
+}
+
+
+@dataclass
+class PathRun:
+    """One path of one run, over all tries of its tasks. `options` are fields of the operators."""
+
+    way: Way
+    path: str
+    register: KeptNotes
+    monkeypatch: pytest.MonkeyPatch
+    options: Mapping[str, object]
+    run_id: str = "run"
+    errors: dict[str, BaseException] = field(default_factory=dict)
+    results: dict[str, JsonValue] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    triggers: list[AemGuidesLifecycleTrigger] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.run = Run(run_id=self.run_id)
+        self.tasks: dict[str, Task] = {}
+        self.monkeypatch.setattr("aem_guides.triggers.kill.states_in_task", self._states)
+        self.monkeypatch.setattr("aem_guides.triggers.lifecycle.task_states", self._astates)
+        self.monkeypatch.setattr("aem_guides.operators.process.announce", lambda *_: None)
+
+    @property
+    def request(self) -> ProcessingRequest:
+        return ProcessingRequest(self.path)
+
+    @property
+    def state(self) -> PathState | None:
+        """What is stored of the path."""
+        task_id = f"{GROUP}.start" if self.way.five_tasks else GROUP
+        return self.register.state(path_key(self.run.dag_id, self.run.run_id, task_id, self.request.fingerprint()))
+
+    @property
+    def outcome(self) -> JsonObject:
+        """What came of the path: the outcome of the wait, or the row of a batch."""
+        task, key = ("wait", "outcome") if self.way.five_tasks else ("batch", "row")
+        pushed = self.tasks[task].pushed if task in self.tasks else {}
+        return cast("JsonObject", pushed.get(key) or {})
+
+    @property
+    def error(self) -> BaseException | None:
+        """The last error of the tasks that take the path to its end."""
+        names = ("start", "wait") if self.way.five_tasks else ("batch",)
+        return next((self.errors[name] for name in reversed(names) if name in self.errors), None)
+
+    @property
+    def begins(self) -> str:
+        """The task that starts the job."""
+        return "start" if self.way.five_tasks else "batch"
+
+    @property
+    def waits(self) -> str:
+        """The task that waits for the job."""
+        return "wait" if self.way.five_tasks else "batch"
+
+    def to_the_end(self) -> JsonObject:
+        """Run all tasks, each with its retries; those after a failure run too, as theirs are all done."""
+        if self.way.five_tasks:
+            if self.play("start"):
+                self.play("wait")
+            self.afterwards()
+        else:
+            self.play("batch")
+        return self.outcome
+
+    def afterwards(self) -> None:
+        """Run the tasks that come after the waiting one, which see to what a killed one left behind."""
+        if self.way.five_tasks:
+            for name in ("pull", "archive"):
+                self.play(name)
+        elif "batch" in self.states:
+            with AemGuidesHook() as hook:
+                _killed_row(Task("report", run=self.run).context(), hook, -1, self.request)
+
+    def play(self, name: str) -> bool:
+        """Run a task over its tries; whether it succeeded."""
+        policy = AemGuidesRetryPolicy()
+        for number in range(1, MOST_TRIES + 1):
+            try:
+                self.attempt(name)
+            except AemGuidesError as error:
+                if policy.evaluate(error, number, MOST_TRIES - 1).action.value != "retry":
+                    break
+            except AirflowSkipException:
+                self.states[name] = "skipped"
+                return True
+            else:
+                self.states[name] = "success"
+                return True
+        self.states[name] = "failed"
+        return False
+
+    def attempt(self, name: str) -> None:
+        """One try of a task. Raises what it raises."""
+        ti = self._task(name)
+        operator = self._operator(name)
+        self.errors.pop(name, None)
+        try:
+            try:
+                result = operator.execute(ti.context())
+            except TaskDeferred as deferred:
+                result = self._come_back(operator, ti, deferred)
+        except BaseException as error:
+            self.errors[name] = error
+            raise
+        self.results[name] = cast("JsonValue", result)
+        if result is not None:
+            ti.xcom_push("return_value", self.results[name])
+
+    def clear(self, *names: str) -> None:
+        """A person clears tasks: their XComs stay until the next try begins."""
+        for name in names:
+            task = self.tasks[name]
+            task.max_tries = task.try_number + MOST_TRIES
+
+    def _task(self, name: str) -> Task:
+        if name not in self.tasks:
+            self.tasks[name] = Task(self._task_id(name), max_tries=MOST_TRIES - 1, run=self.run)
+            return self.tasks[name]
+        return self.tasks[name].begin_try(self.tasks[name].try_number + 1)
+
+    def _task_id(self, name: str) -> str:
+        return f"{GROUP}.{name}" if self.way.five_tasks else GROUP
+
+    def _operator(self, name: str) -> BaseOperator:
+        with DAG("dag", schedule=None):
+            if not self.way.five_tasks:
+                request = self.request.to_json()
+                return AemGuidesProcessAssetsOperator(
+                    task_id=GROUP, request=request, deferrable=self.way.deferred, **self.options
+                )
+            with TaskGroup(GROUP):
+                tasks = {task: self._of_five(task) for task in ("start", "wait", "pull", "archive")}
+                tasks["start"] >> tasks["wait"] >> [tasks["pull"], tasks["archive"]]
+        return tasks[name]
+
+    def _of_five(self, name: str) -> BaseOperator:
+        request = self.request.to_json()
+        given = {key: value for key, value in self.options.items() if key in FIELDS.get(name, ())}
+        if name == "start":
+            return AemGuidesStartProcessingOperator(
+                task_id=name, request=request, deferrable=self.way.deferred, **given
+            )
+        if name == "wait":
+            job = cast("Mapping[str, JsonValue]", self.results.get("start") or {"processing_id": "none"})
+            return AemGuidesProcessingSensor(task_id=name, job=job, deferrable=self.way.deferred, **given)
+        cls = AemGuidesPullLogsOperator if name == "pull" else AemGuidesArchiveLogsOperator
+        return cls(task_id=name, processing_id="", request=request, **given)
+
+    def _come_back(self, operator: BaseOperator, ti: Task, deferred: TaskDeferred) -> object:
+        trigger = cast("AemGuidesLifecycleTrigger", deferred.trigger)
+        trigger.task_instance = ti  # type: ignore[assignment]  # of which its key is read
+        self.triggers.append(trigger)
+
+        async def fire() -> JsonObject:
+            return cast("JsonObject", (await anext(trigger.run())).payload)
+
+        event = asyncio.run(fire())
+        return getattr(operator, deferred.method_name)(ti.context(), event)
+
+    def _states(self, key: TaskKey) -> frozenset[str]:
+        name = "batch" if key.task_id == GROUP else key.task_id.removeprefix(f"{GROUP}.")
+        return frozenset({self.states[name]}) if name in self.states else frozenset()
+
+    async def _astates(self, key: TaskKey) -> frozenset[str]:
+        return self._states(key)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a path is run."""
+
+    five_tasks: bool
+    deferred: bool
+
+    def __str__(self) -> str:
+        return f"{'five tasks' if self.five_tasks else 'batch'}, {'deferred' if self.deferred else 'in a worker'}"
+
+
+WAYS = [Way(five_tasks, deferred) for five_tasks in (True, False) for deferred in (True, False)]
+every_way = pytest.mark.parametrize("way", WAYS, ids=str)
