@@ -23,8 +23,9 @@ from aem_guides.pipelines.batch_paths import PathList, read_paths
 from aem_guides.pipelines.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.pipelines.incremental import FilterEnd
-from aem_guides.pipelines.process import CONNECTION, planned_params
+from aem_guides.pipelines.process import CONNECTION, ONLY_BETWEEN, planned_params
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.path_state import PathState
@@ -109,6 +110,7 @@ def build_batch_tasks(
         on_active_job="{{ params.on_active_job }}",
         max_active_jobs="{{ params.max_active_jobs }}",
         queue_hours="{{ params.queue_hours }}",
+        only_between=ONLY_BETWEEN,
         max_resumes="{{ params.max_resumes }}",
         deadline_hours="{{ params.deadline_hours }}",
         on_deadline="{{ params.on_deadline }}",
@@ -159,6 +161,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
 def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
     """One request a path, from the parameter and the file. Raises InvalidInputError, before anything is sent."""
     FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
+    parse_only_between(params["only_between"])
     paths, file = cast("list[str]", params["paths"] or []), params["paths_file"]
     listed = read_paths(str(file)) if file else PathList(())
     if not paths and not listed.paths:

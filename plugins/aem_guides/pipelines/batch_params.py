@@ -11,7 +11,7 @@ MOST_PATHS_IN_FORM = 10_240
 _WHAT = "What is processed"
 _AGAIN = "What was processed before"
 _OTHERS = "Other jobs on the instance"
-_NOT_HERE = ("paths", "stream_logs", "max_log_lines", "only_between")
+_NOT_HERE = ("paths", "stream_logs", "max_log_lines")
 
 
 def process_batch_params() -> dict[str, Param]:
