@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from local.rest import AirflowRest
 from local.stack import CONTENT_MOUNT, MAIN_DAG, Stack
 
@@ -105,17 +107,9 @@ def show_reconciliation(stack: Stack) -> int:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The outcome as a table, a line for each path."""
-    cells = [list(_COLUMNS), *[[_cell(row.get(name)) for name in _COLUMNS] for row in rows]]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    cells = [[row.get(name) for name in _COLUMNS] for row in rows]
+    shown: str = tabulate(cells, _COLUMNS, "plain", intfmt=",", numalign="left", missingval="-")
+    return shown
 
 
 def show_archive(row: dict[str, Any]) -> None:

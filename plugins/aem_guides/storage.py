@@ -6,6 +6,7 @@ import contextlib
 import enum
 import errno
 import hashlib
+import io
 import logging
 import os
 import re
@@ -73,6 +74,16 @@ def beside(place: ObjectStoragePath, content: Content) -> Iterator[ObjectStorage
     finally:
         with contextlib.suppress(Exception):  # what went wrong before is what has to be told
             remove(part)
+
+
+def write(place: ObjectStoragePath, data: bytes, doing: str) -> str:
+    """Put bytes in a place, whole or not at all, and return its URI. Raises ArchiveError, which says what was done."""
+    with storage_errors(doing, place):
+        place.fs.makedirs(place.parent.path, exist_ok=True)
+        content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
+        with beside(place, content) as part:
+            move(part, place, len(data))
+    return str(place)
 
 
 def move(part: ObjectStoragePath, place: ObjectStoragePath, size: int) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aem_guides.archive.place import Provenance, archive_folder, find_archive, store_archive, verify_archive
+from aem_guides.archive.place import Provenance, archive_folder, store_archive, verify_archive
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.states import JobState
@@ -105,7 +105,7 @@ def _measure(form: str, megabytes: int, home: str) -> None:
     job = Job("measured", JobState.SUCCESS, "SUCCESS")
     folder = archive_folder(f"file://{home}/archive", "author", datetime.now(tz=UTC), job.processing_id)
     source = _Generated(form, megabytes * MEGABYTE)
-    if find_archive(folder) is not None:
+    if verify_archive(folder) is not ArchiveCondition.MISSING:
         raise SystemExit(f"{folder} is not empty")
     idle = _peak_mib()
     began = time.monotonic()

@@ -16,7 +16,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, find_archive, store_archive
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive, verify_archive
 from aem_guides.hooks import bodies
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
@@ -25,6 +25,7 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures import log_lines as logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.log_lines import LogPageError
+from aem_guides.storage import ArchiveCondition
 from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess
@@ -260,7 +261,7 @@ def test_storage_that_cannot_be_written_is_told_and_nothing_is_left(emulator: Em
 
 def check_whole(emulator: EmulatorProcess, processing_id: str, base: Path) -> None:
     folder = archive_folder(f"file://{base}", "instance", datetime(2026, 1, 2, tzinfo=UTC), processing_id)
-    assert find_archive(folder) is not None
+    assert verify_archive(folder) is ArchiveCondition.OK
     assert sorted(path.name for path in Path(folder.path).iterdir()) == ["logs.zip", "manifest.json"]
     with zipfile.ZipFile(Path(folder.path) / "logs.zip") as stored:
         text = b"".join(stored.read(name) for name in stored.namelist()).decode()

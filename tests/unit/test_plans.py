@@ -12,7 +12,7 @@ from yaml import safe_load
 
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.plans import schema as plan_schema
-from aem_guides.plans.file import read_entries
+from aem_guides.plans.file import Entry, read_entries
 from aem_guides.plans.loading import Plans, load_plans, parse_plans, plans_file
 from aem_guides.plans.models import Plan, Schedule
 
@@ -62,11 +62,11 @@ def test_a_plan_is_read_whole() -> None:
             "deadline: [{interval: {hours: 1, minutes: 30}, callback: a.b.C, reference: DAGRUN_LOGICAL_DATE}]",
         )
     )
-    assert plan.schedule == Schedule("30 1 * * *", "Europe/Paris")
+    assert plan.schedule == Schedule(cron="30 1 * * *", timezone="Europe/Paris")
     assert plan.start_date == datetime(2025, 12, 31, 23, tzinfo=UTC)
     assert plan.end_date == datetime(2026, 2, 1, 6, tzinfo=UTC)
     assert plan.catchup is True
-    assert plan.parameters == {
+    assert plan.values == {
         "paths": ["/content/dam/a", "/content/dam/b"],
         "excluded_paths": ["/content/dam/a/drafts"],
         "file_types": ["DITAMAP"],
@@ -76,38 +76,38 @@ def test_a_plan_is_read_whole() -> None:
         "on_active_job": "queue",
         "only_between": {"from": "22:00", "to": "05:00", "timezone": "Europe/Paris", "at_end": "cancel"},
     }
-    assert (plan.tags, plan.owner, plan.description) == (("nightly",), "docs", "Every night")
+    assert (plan.tags, plan.owner, plan.description) == (["nightly"], "docs", "Every night")
     assert (plan.incremental, plan.filter_end) == (True, FilterEnd.INCLUSIVE)
-    assert plan.on_failure[0].notifier == "a.b.C"
-    assert plan.deadlines[0].interval == timedelta(hours=1.5)
+    assert plan.notifications.on_failure[0].notifier == "a.b.C"
+    assert plan.deadline[0].interval == timedelta(hours=1.5)
 
 
 @pytest.mark.parametrize(
     ("written", "schedule"),
     [
-        ("'0 3 * * 1'", Schedule("0 3 * * 1")),
-        ("'@weekly'", Schedule("@weekly")),
-        ("'@once'", Schedule(untimed="@once")),
-        ("'@continuous'", Schedule(untimed="@continuous")),
-        ("null", Schedule()),
-        ("{interval: {days: 1, hours: 6}}", Schedule(interval=timedelta(hours=30))),
-        ("{cron: '@daily', timezone: America/New_York}", Schedule("@daily", "America/New_York")),
+        ("'0 3 * * 1'", Schedule(cron="0 3 * * 1")),
+        ("'@weekly'", Schedule(cron="@weekly")),
+        ("'@once'", Schedule(cron="@once")),
+        ("'@continuous'", Schedule(cron="@continuous")),
+        ("null", None),
+        ("{interval: {days: 1, hours: 6}}", Schedule.model_validate({"interval": {"hours": 30}})),
+        ("{cron: '@daily', timezone: America/New_York}", Schedule(cron="@daily", timezone="America/New_York")),
     ],
 )
-def test_a_schedule_is_written_in_airflows_terms(written: str, schedule: Schedule) -> None:
+def test_a_schedule_is_written_in_airflows_terms(written: str, schedule: Schedule | None) -> None:
     assert one(with_fields(f"schedule: {written}")).schedule == schedule
 
 
 @pytest.mark.parametrize(("written", "value"), [("1", 1), ("'1'", "1"), ("2.5%", "2.5%")])
 def test_a_limit_of_failures_may_be_a_count_without_quotes(written: str, value: object) -> None:
     plan = one(with_fields(f"parameters: {{fail_on_asset_failures: {written}}}"))
-    assert plan.parameters["fail_on_asset_failures"] == value
+    assert plan.values["fail_on_asset_failures"] == value
 
 
 def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default() -> None:
     plan = one(GOOD)
     assert plan.catchup is False
-    assert plan.parameters == {"paths": ["/content/dam/a"]}
+    assert plan.values == {"paths": ["/content/dam/a"]}
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["catchup: true"], 3, "catchup", "Give start_date"),
         (["paths: []"], 3, "paths", "List absolute paths"),
         (["paths: null"], 3, "paths", "List absolute paths"),
-        (["paths_file: s3://b/paths.csv"], 3, "paths_file", "Set batch"),
+        (["paths_file: s3://b/paths.csv"], 3, "paths_file", "Write batch: true, or"),
         (["parameters: {batch_name: all}"], 3, "parameters.batch_name", "it needs batch: true"),
         (["batch: true", "parameters:", "  stream_logs: true"], 5, "parameters.stream_logs", "it needs batch: false"),
-        (["paths:", "  - /content/dam/a", "  - dam/b"], 5, "paths.1", "'dam/b' does not match"),
+        (["paths:", "  - /content/dam/a", "  - dam/b"], 5, "paths.1", "'dam/b' should match"),
         (["paths:", "  - /content/dam/a", "  - /content/dam/a/b"], 5, "paths.1", "lies below /content/dam/a"),
         (["excluded_paths: [/content/dam/b]"], 3, "excluded_paths.0", "must lie below a processed path"),
         (["file_types: [DOCX]"], 3, "file_types.0", "DITATOPIC"),
@@ -149,6 +149,9 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["parameters: {created_after: 2026-02-31T00:00Z}"], 3, "parameters.created_after", "ISO 8601"),
         (["parameters: {paths: [/content/dam/b]}"], 3, "parameters.paths", "it is not known here"),
         (["tags: nightly"], 3, "tags", "List tags"),
+        (["tags: [a, b, a]"], 3, "tags", "it lists 'a' more than once. List it once."),
+        (["owner: null"], 3, "owner", "None should be a valid string"),
+        (["schedule: {}"], 3, "schedule", "Write cron"),
         (["incremental: true", "start_date: 2026-01-01", "schedule: '@once'"], 3, "incremental", "cron or interval"),
         (["incremental: true"], 2, "catchup", "Give start_date"),
         (
@@ -159,7 +162,19 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         ),
         (["filter_end: maybe"], 3, "filter_end", "Write inclusive"),
         (["only_between: {from: '22:00'}"], 3, "only_between.to", "it is missing"),
-        (["only_between: {from: '22:00', to: '22:00'}"], 3, "only_between.to", "Give another time"),
+        (["only_between: {from: '22:00', to: '22:00'}"], 3, "only_between.to", "give another time"),
+        (
+            ["only_between:", "  - {from: '22:00', to: '05:00'}", "  - {from: '6:00', to: '07:00', at_end: cancel}"],
+            5,
+            "only_between.1.from",
+            "'6:00' should match",
+        ),
+        (
+            ["only_between:", "  - {from: '22:00', to: '05:00'}", "  - {from: '06:00', to: '07:00', at_end: cancel}"],
+            3,
+            "only_between",
+            "Give the same for all hours",
+        ),
         (["only_between: []"], 3, "only_between", "a list of such"),
         (
             ["only_between:", "  - {from: '22:00', to: '05:00'}", "  - {from: '22:00', to: '05:00', weekdays: [son]}"],
@@ -196,7 +211,7 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
             ["batch: true", "only_between: {from: '22:00', to: '05:00'}"],
             4,
             "only_between",
-            "batches do not know off-peak hours. Remove only_between, or set batch: false.",
+            "it needs batch: false. Write batch: false, or remove the field.",
         ),
         (["enabled: true", "enabled: false"], 4, "enabled", "it is written twice"),
         (["owner: !!python/name:os.system"], 3, "plans", "it is not YAML"),
@@ -232,7 +247,7 @@ def test_a_broken_plan_takes_no_other_along(broken: str) -> None:
     for text in (f"{GOOD}{broken}", f"{GOOD}{broken}  - name: last\n    schedule: null\n    paths: [/content/dam/c]\n"):
         plans = parse_plans(text)
         assert [plan.name for plan in plans.plans] == ["good", "last"][: 1 + ("last" in text)]
-        assert plans.plans[0].parameters == {"paths": ["/content/dam/a"]}
+        assert plans.plans[0].values == {"paths": ["/content/dam/a"]}
         assert plans.problems
         assert all(6 <= problem.line <= 9 for problem in plans.problems)
 
@@ -261,7 +276,7 @@ def test_there_may_be_several_windows() -> None:
     plan = one(
         with_fields("only_between:", "  - {from: 22:00, to: 05:00}", "  - {from: 00:00, to: 23:59, weekdays: [sat]}")
     )
-    assert plan.parameters["only_between"] == [
+    assert plan.values["only_between"] == [
         {"from": "22:00", "to": "05:00", "timezone": "UTC", "at_end": "leave"},
         {"from": "00:00", "to": "23:59", "timezone": "UTC", "at_end": "leave", "weekdays": ["sat"]},
     ]
@@ -280,7 +295,7 @@ def test_a_batch_takes_more_paths_than_a_plan_of_single_paths() -> None:
     assert problem.remedy == "List at most 1,000, or write batch: true."
     plan = one(text + "    batch: true\n    parameters: {batch_name: all}\n")
     assert plan.batch
-    assert plan.parameters["batch_name"] == "all"
+    assert plan.values["batch_name"] == "all"
 
 
 def test_each_missing_field_is_told_once() -> None:
@@ -303,7 +318,7 @@ def test_a_file_of_another_shape_is_told(text: str) -> None:
 
 def test_anchors_are_shared_between_plans() -> None:
     text = "x-paths: &paths [/content/dam/a]\nplans:\n  - {name: a, schedule: null, paths: *paths}\n"
-    assert one(text).parameters == {"paths": ["/content/dam/a"]}
+    assert one(text).values == {"paths": ["/content/dam/a"]}
 
 
 def test_a_plan_that_contains_itself_is_told() -> None:
@@ -312,8 +327,8 @@ def test_a_plan_that_contains_itself_is_told() -> None:
 
 
 def test_dates_and_times_are_texts() -> None:
-    (entry,), flaws = read_entries("plans: [{a: 2026-01-01, b: 22:00, c: 010, d: 7, e: 1.5}]")
-    assert flaws == []
+    (entry,) = read_entries("plans: [{a: 2026-01-01, b: 22:00, c: 010, d: 7, e: 1.5}]")
+    assert isinstance(entry, Entry)
     assert entry.data == {"a": "2026-01-01", "b": "22:00", "c": "010", "d": 7, "e": 1.5}
 
 

@@ -7,8 +7,6 @@ does not count, and is fetched again.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import logging
 from collections.abc import Callable
@@ -34,8 +32,8 @@ from aem_guides.storage import (
     remove,
     remove_leftovers,
     safe_name,
-    size_of,
     storage_errors,
+    write,
 )
 
 __all__ = [
@@ -47,7 +45,6 @@ __all__ = [
     "StoredArchive",
     "ZipLimits",
     "archive_folder",
-    "find_archive",
     "store_archive",
     "verify_archive",
 ]
@@ -75,11 +72,6 @@ class StoredArchive:
     warnings: tuple[str, ...] = ()
     """What is odd about the ZIP, or could not be checked."""
 
-    def to_json(self) -> JsonObject:
-        """The archive as plain JSON, for XCom and asset events."""
-        lists = {"entries": [asdict(entry) for entry in self.entries], "warnings": list(self.warnings)}
-        return cast("JsonObject", asdict(self) | lists)
-
 
 @dataclass(frozen=True)
 class Provenance:
@@ -99,18 +91,6 @@ def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: 
     day = when.astimezone(UTC)
     names = (safe_name(instance.lower()), f"{day:%Y}", f"{day:%m}", f"{day:%d}", safe_name(processing_id))
     return ObjectStoragePath(base_uri).joinpath(*names)
-
-
-def find_archive(folder: ObjectStoragePath) -> StoredArchive | None:
-    """The archive in the folder, as its manifest tells; None where there is none that counts.
-
-    The content is not read: see `verify_archive`. Raises ArchiveError where the storage cannot be asked.
-    """
-    with storage_errors("Looking for a log archive", folder):
-        manifest = _read_manifest(folder)
-        if manifest is None or size_of(folder / ARCHIVE_NAME) != manifest.get("size"):
-            return None
-        return _archive_of(folder, manifest)
 
 
 def verify_archive(place: ObjectStoragePath | str, *, sha256: str | None = None) -> ArchiveCondition:
@@ -214,9 +194,7 @@ def _put_in_place(
             # From here until the new manifest lies there, the folder has no archive that counts.
             remove(folder / MANIFEST_NAME)
             move(part, folder / ARCHIVE_NAME, archive.size)
-        content = Content(io.BytesIO(manifest), hashlib.sha256(manifest).hexdigest(), len(manifest))
-        with beside(folder / MANIFEST_NAME, content) as part:
-            move(part, folder / MANIFEST_NAME, len(manifest))
+        write(folder / MANIFEST_NAME, manifest, "Storing the manifest")
     return stored
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
+
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.storage import ArchiveCondition
@@ -74,17 +76,6 @@ class LedgerJob:
     def to_json(self) -> JsonObject:
         """The job as plain JSON, for XCom and for what waits to be written."""
         return cast("JsonObject", dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, JsonValue]) -> LedgerJob:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
-        names = {entry.name for entry in dataclasses.fields(cls)}
-        if not names >= set(data) >= {"processing_id", "state", "active"}:
-            raise ValueError(f"not a stored ledger entry: it has {sorted(data)}")
-        kept: dict[str, object] = dict(data)
-        run = data.get("run")
-        kept["run"] = RunKey(str(run["dag_id"]), str(run["run_id"])) if isinstance(run, dict) else None
-        return cls(**kept)  # type: ignore[arg-type]  # names are checked above, values are what to_json wrote
 
 
 def request_of(job: Job) -> ProcessingRequest | None:
@@ -178,50 +169,12 @@ class Snapshot:
 
     def to_json(self) -> JsonObject:
         """The snapshot as plain JSON, for XCom; `from_json` reads it back."""
-        return {
-            "instance": self.instance,
-            "connection_id": self.connection_id,
-            "taken_at": self.taken_at,
-            "instance_now": self.instance_now,
-            "window": [job.to_json() for job in self.window],
-            "unreadable": list(self.unreadable),
-            "statuses": {name: job.to_json() if job else None for name, job in self.statuses.items()},
-            "runs": [[key.dag_id, key.run_id, state] for key, state in self.runs.items()],
-            "archives": {name: str(condition) for name, condition in self.archives.items()},
-            "set_aside": list(self.set_aside),
-        }
+        told: JsonObject = msgspec.json.decode(msgspec.json.encode(dataclasses.replace(self, runs={})))
+        return told | {"runs": [[key.dag_id, key.run_id, state] for key, state in self.runs.items()]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Snapshot:
         """Read what `to_json` wrote. Raises ValueError where it is something else."""
-        match data:
-            case {
-                "instance": str(instance),
-                "connection_id": str(connection_id),
-                "taken_at": int(taken_at),
-                "instance_now": int(instance_now),
-                "window": list(window),
-                "unreadable": list(unreadable),
-                "statuses": dict(statuses),
-                "runs": list(runs),
-                "archives": dict(archives),
-                "set_aside": list(set_aside),
-            }:
-                return cls(
-                    instance=instance,
-                    connection_id=connection_id,
-                    taken_at=taken_at,
-                    instance_now=instance_now,
-                    window=tuple(Job.from_json(job) for job in window if isinstance(job, dict)),
-                    unreadable=tuple(str(entry) for entry in unreadable),
-                    statuses={k: Job.from_json(v) if isinstance(v, dict) else None for k, v in statuses.items()},
-                    runs=dict(_run(entry) for entry in runs if isinstance(entry, list)),
-                    archives={name: ArchiveCondition(str(value)) for name, value in archives.items()},
-                    set_aside=tuple(str(place) for place in set_aside),
-                )
-        raise ValueError(f"not a stored snapshot: it has {sorted(data)}")
-
-
-def _run(entry: list[JsonValue]) -> tuple[RunKey, str | None]:
-    dag_id, run_id, state = entry
-    return RunKey(str(dag_id), str(run_id)), None if state is None else str(state)
+        runs = msgspec.convert(data.get("runs"), list[tuple[str, str, str | None]])
+        told = msgspec.convert({**data, "runs": {}}, cls)
+        return dataclasses.replace(told, runs={RunKey(dag_id, run_id): state for dag_id, run_id, state in runs})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -88,17 +88,6 @@ class Ledger:
         """One job, None where the ledger does not have it."""
         with self.begin("Looking for a job") as connection:
             return jobs_by_id(connection, instance, [processing_id]).get(processing_id)
-
-    def succeeded(self, instance: str, fingerprints: Iterable[str]) -> frozenset[str]:
-        """Those of the fingerprints for which a job has succeeded."""
-        found: set[str] = set()
-        with self.begin("Looking for what is done") as connection:
-            for part in chunks(sorted(set(fingerprints))):
-                query = select(jobs.c.fingerprint).where(
-                    jobs.c.instance == instance, jobs.c.fingerprint.in_(part), jobs.c.state == "SUCCESS"
-                )
-                found.update(row.fingerprint for row in connection.execute(query))
-        return frozenset(found)
 
     def view(self, instance: str, window: Sequence[str], now: int) -> LedgerView:
         """The part of the ledger that a snapshot with this window concerns."""

@@ -16,7 +16,7 @@ from airflow.sdk import ObjectStoragePath
 
 from aem_guides.ledger.notes import Note
 from aem_guides.protocol.json import JsonError, clean_text, read_json
-from aem_guides.storage import ABSENT, default_archive_uri, storage_errors
+from aem_guides.storage import ABSENT, default_archive_uri, storage_errors, write
 
 WAITING_FOLDER = "ledger-notes"
 SET_ASIDE_FOLDER = "set-aside"
@@ -58,15 +58,9 @@ def notes_set_aside() -> tuple[str, ...]:
 
 def let_wait(note: Note) -> None:
     """Store a note until the ledger can take it. Never raises."""
-    name = f"{note.at}-{uuid.uuid4().hex}"
     told = json.dumps(note.to_json(), default=str)
     try:
-        folder = _folder()
-        with storage_errors("Storing a note for the ledger", folder):
-            folder.fs.makedirs(folder.path, exist_ok=True)
-            part = folder / f".{name}.part"
-            part.fs.pipe_file(part.path, told.encode())
-            part.fs.mv(part.path, (folder / f"{name}.json").path)
+        write(_folder() / f"{note.at}-{uuid.uuid4().hex}.json", told.encode(), "Storing a note for the ledger")
     except Exception:  # what a job comes to does not hang on its note
         log.exception("Job %s is noted nowhere but here: %s", note.processing_id, told)
 

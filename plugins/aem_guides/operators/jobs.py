@@ -144,7 +144,10 @@ class AemGuidesArchiveLogsOperator(JobOperator):
         }
 
     def _asked(self, job: Job) -> JsonObject | None:
-        return dict(self.request) if self.request is not None else _request_of(job)
+        if self.request is not None:
+            return dict(self.request)
+        request = request_of(job)
+        return request.to_json() if request else None
 
 
 class AemGuidesCancelProcessingOperator(JobOperator):
@@ -213,17 +216,3 @@ class AemGuidesHistoryOperator(InstanceOperator):
         for entry in history.unreadable:
             self.log.warning("The history has what cannot be read: %s", entry)
         return [cast("JsonValue", job.to_json()) for job in history.jobs]
-
-
-def _request_of(job: Job) -> JsonObject | None:
-    if job.path is None:
-        return None
-    chosen = job.job_filter
-    return ProcessingRequest(
-        path=job.path,
-        excluded_paths=job.excluded_paths or (),
-        file_types=chosen.file_types if chosen else (),
-        created_after=chosen.created_after if chosen else None,
-        created_before=chosen.created_before if chosen else None,
-        processing_type=job.processing_type or "",
-    ).to_json()

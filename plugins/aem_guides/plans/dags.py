@@ -7,7 +7,7 @@ file with an import error out of the schedule, so that the file which makes the 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
@@ -28,9 +28,9 @@ from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAler
 from aem_guides.pipelines.batch import build_batch_tasks
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.pipelines.process import build_process_tasks, default_args
-from aem_guides.plans.loading import PlanProblem, Plans, PlansError, load_plans, plans_file
-from aem_guides.plans.models import Deadline, Notification, Plan, Schedule
-from aem_guides.plans.schema import run_params
+from aem_guides.plans.file import PlanProblem
+from aem_guides.plans.loading import Plans, PlansError, load_plans, plans_file
+from aem_guides.plans.models import UNTIMED, Deadline, Notification, Plan, Schedule, run_params
 from aem_guides.protocol.errors import InvalidInputError
 
 DAG_PREFIX = "aem_guides_plan_"
@@ -127,13 +127,13 @@ def build_plan_dags(plans: Plans) -> PlanDags:
 
 
 def _refused(file: str, plan: Plan, name: str, what: str, remedy: str) -> PlanProblem:
-    return PlanProblem(file, plan.line(name), plan.name, name, what, remedy)
+    return PlanProblem(plan.line(name), name, what, remedy, plan.name, file)
 
 
 def build_dag(plan: Plan) -> DAG:
     """The DAG of a plan. Not registered with Airflow: it is up to the DAG file to hold it."""
     arguments = default_args()
-    if plan.owner is not None:
+    if plan.owner:
         arguments["owner"] = plan.owner
     with DAG(
         dag_id=DAG_PREFIX + plan.name,
@@ -144,57 +144,44 @@ def build_dag(plan: Plan) -> DAG:
         start_date=plan.start_date,
         end_date=plan.end_date,
         catchup=plan.catchup,
-        params=plan_params(plan.parameters, batch=plan.batch),
+        params=plan_params(plan.values, batch=plan.batch),
         default_args=arguments,
         max_active_runs=1,
         tags=["aem-guides", *plan.tags],
-        on_success_callback=_callbacks(plan.on_success),
-        on_failure_callback=_callbacks(plan.on_failure),
-        deadline=[_alert(number, deadline) for number, deadline in enumerate(plan.deadlines)] or None,
+        on_success_callback=_callbacks(plan.notifications.on_success),
+        on_failure_callback=_callbacks(plan.notifications.on_failure),
+        deadline=[_alert(number, deadline) for number, deadline in enumerate(plan.deadline)] or None,
         auto_register=False,
     ) as dag:
         BUILDERS[plan.batch](plan.filter_end if plan.incremental else None)
     return dag
 
 
-def timetable(schedule: Schedule, *, incremental: bool) -> Timetable:
+def timetable(schedule: Schedule | None, *, incremental: bool) -> Timetable:
     """The timetable of a schedule; only an incremental plan's runs have data intervals, which adjoin."""
-    if schedule.cron is not None:
-        zone = pendulum.timezone(schedule.timezone)
-        if incremental:
-            return CronDataIntervalTimetable(schedule.cron, zone)
-        return CronTriggerTimetable(schedule.cron, zone)
+    if schedule is None:
+        return None
     if schedule.interval is not None:
         every: timedelta = schedule.interval
         return DeltaDataIntervalTimetable(every) if incremental else DeltaTriggerTimetable(every)
-    return schedule.untimed
+    if schedule.cron in UNTIMED:
+        return schedule.cron
+    zone = pendulum.timezone(schedule.timezone)
+    return (CronDataIntervalTimetable if incremental else CronTriggerTimetable)(schedule.cron, zone)
 
 
 def plan_params(values: Mapping[str, object], *, batch: bool) -> dict[str, Param]:
     """The parameters of a plan's runs, with its values as their defaults."""
     params = run_params(batch=batch)
     for name, value in values.items():
-        if name in params:
-            params[name].value = value
-        else:
-            params[name] = _window_param(name, value)
+        params[name].value = value
     return params
-
-
-def _window_param(name: str, value: object) -> Param:
-    return Param(
-        value,
-        title="Only between",
-        description_md="Jobs start only within these times of the day.",
-        type=["object", "array", "null"],
-        section="Other jobs on the instance",
-    )
 
 
 def _documentation(plan: Plan) -> str:
     what = f"\n{plan.description}\n" if plan.description else ""
     times = "the assets created in the data interval of a run" if plan.incremental else "all assets"
-    paths: object = plan.parameters.get("paths") or [f"the paths of {plan.parameters.get('paths_file')}"]
+    paths: object = plan.values.get("paths") or [f"the paths of {plan.values.get('paths_file')}"]
     tasks = "aem_guides_process_batch" if plan.batch else "aem_guides_process_assets"
     shown = ", ".join(f"`{path}`" for path in paths[:10]) if isinstance(paths, list) else ""
     more = f" and {len(paths) - 10} more paths" if isinstance(paths, list) and len(paths) > 10 else ""
@@ -205,7 +192,7 @@ to do if one fails, and the plan's values as the defaults of its parameters.
 """
 
 
-def _callbacks(notifications: tuple[Notification, ...]) -> list[Callable[[Context], None]] | None:
+def _callbacks(notifications: Sequence[Notification]) -> list[Callable[[Context], None]] | None:
     return [LazyNotifier(notification) for notification in notifications] or None
 
 
@@ -216,7 +203,7 @@ def _alert(number: int, deadline: Deadline) -> DeadlineAlert:
     except (AttributeError, ValueError) as error:
         remedy = "Name a notifier or an asynchronous function, or write runs_in: executor for another callable."
         raise InvalidInputError(f"deadline.{number}.callback", deadline.callback, remedy) from error
-    return DeadlineAlert(_reference(deadline.reference), deadline.interval, callback, deadline.name)
+    return DeadlineAlert(_reference(deadline.reference), deadline.interval, callback, deadline.name or None)
 
 
 def _reference(name: str) -> BaseDeadlineReference:

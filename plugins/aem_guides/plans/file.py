@@ -29,14 +29,33 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+\.[0-9]+$"), list("-+0123456789"))
 
 
+def steps(field: str) -> list[str | int]:
+    """The way to a field, such as `deadline.0.callback`."""
+    return [int(step) if step.isdigit() else step for step in field.split(".")]
+
+
+def shortened(text: str) -> str:
+    """A text of at most 300 characters: a value in a message may be of any length."""
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
 @dataclass(frozen=True)
-class Flaw:
-    """What is wrong with a file at a line, counted from 1; `remedy` says what would be right."""
+class PlanProblem:
+    """What is wrong at a line of a file, counted from 1; `remedy` says what would be right.
+
+    As a text it names file, line, plan, field, value and remedy.
+    """
 
     line: int
     field: str
     what: str
     remedy: str
+    plan: str = ""
+    file: str = ""
+
+    def __str__(self) -> str:
+        plan = f" plan {self.plan!r}," if self.plan else ""
+        return f"{self.file}, line {self.line}:{plan} field {self.field}: {self.what} {self.remedy}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,11 @@ class Entry:
 
     data: object
     node: yaml.Node
+
+    @property
+    def name(self) -> str:
+        """The name of the plan; empty where it has none."""
+        return str(self.data.get("name", "")) if isinstance(self.data, dict) else ""
 
     def line(self, path: Sequence[str | int] = ()) -> int:
         """The line of a field, or of the nearest one above it that is written."""
@@ -57,83 +81,64 @@ class Entry:
         return line
 
 
-def read_entries(text: str) -> tuple[list[Entry], list[Flaw]]:
+def read_entries(text: str) -> list[Entry | PlanProblem]:
     """The plans of a file, and what could not be read of it.
 
     A file that is no YAML as a whole is read plan by plan, so that one typing error costs one plan.
     """
     try:
-        root = _compose(text)
+        root: yaml.Node | None = yaml.compose(text, _Loader)
     except yaml.YAMLError as error:
-        return _read_apart(text, error)
+        found = list(_apart(text))
+        is_found = any(isinstance(item, PlanProblem) for item in found)
+        return found if is_found else [*found, _unreadable(error)]
     if root is None:
-        return [], []
+        return []
     if not isinstance(root, yaml.MappingNode):
-        return [], [Flaw(root.start_mark.line + 1, _TOP, "the file has no plans.", _HOW)]
-    return _gathered(_listed(root))
+        return [PlanProblem(root.start_mark.line + 1, _TOP, "the file has no plans.", _HOW)]
+    return list(_listed(root))
 
 
-def _gathered(found: Iterator[Entry | Flaw]) -> tuple[list[Entry], list[Flaw]]:
-    entries: list[Entry] = []
-    flaws: list[Flaw] = []
-    for item in found:
-        if isinstance(item, Entry):
-            entries.append(item)
-        else:
-            flaws.append(item)
-    return entries, flaws
-
-
-def _listed(root: yaml.MappingNode) -> Iterator[Entry | Flaw]:
+def _listed(root: yaml.MappingNode) -> Iterator[Entry | PlanProblem]:
     for key, value in root.value:
         line = key.start_mark.line + 1
         if key.value != _TOP:
             if not str(key.value).startswith("x-"):
-                yield Flaw(line, str(key.value), "it is not known here.", _HOW + " Fields of your own begin with x-.")
+                remedy = _HOW + " Fields of your own begin with x-."
+                yield PlanProblem(line, str(key.value), "it is not known here.", remedy)
         elif isinstance(value, yaml.SequenceNode):
-            for node in value.value:
-                yield _entry(node)
+            yield from map(_entry, value.value)
         elif value.tag != "tag:yaml.org,2002:null":
-            yield Flaw(line, _TOP, "it is not a list.", _HOW)
+            yield PlanProblem(line, _TOP, "it is not a list.", _HOW)
 
 
-def _read_apart(text: str, whole: yaml.YAMLError) -> tuple[list[Entry], list[Flaw]]:
+def _apart(text: str) -> Iterator[Entry | PlanProblem]:
     """Each plan for itself, at its line; anchors of other plans are then not known."""
-    entries, flaws = _gathered(_apart(text))
-    return entries, flaws or [_unreadable(whole)]
-
-
-def _apart(text: str) -> Iterator[Entry | Flaw]:
     lines = text.split("\n")
     head = next((number for number, line in enumerate(lines) if line.startswith(f"{_TOP}:")), 0)
     items = [(number, match[1]) for number, line in enumerate(lines) if number > head and (match := _ITEM.match(line))]
-    if not items:
-        return
     starts = [number for number, indent in items if indent == items[0][1]]
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=False):
         try:
-            root = _compose("\n" * start + "\n".join(lines[start:stop]) + "\n")
+            root = yaml.compose("\n" * start + "\n".join(lines[start:stop]) + "\n", _Loader)
         except yaml.YAMLError as error:
             yield _unreadable(error)
-            continue
-        if isinstance(root, yaml.SequenceNode):
-            for node in root.value:
-                yield _entry(node)
+        else:
+            if isinstance(root, yaml.SequenceNode):
+                yield from map(_entry, root.value)
 
 
-def _entry(node: yaml.Node) -> Entry | Flaw:
+def _entry(node: yaml.Node) -> Entry | PlanProblem:
     line = node.start_mark.line + 1
-    doubled = next(_doubled_keys(node), None)
-    if doubled is not None:
-        where, key = doubled
-        return Flaw(where, key, "it is written twice.", "Write it once.")
+    for where, key in _doubled_keys(node):
+        return PlanProblem(where, key, "it is written twice.", "Write it once.")
     loader = _Loader("")
     try:
         return Entry(loader.construct_document(node), node)
     except yaml.YAMLError as error:
         return _unreadable(error, line)
     except RecursionError:
-        return Flaw(line, _TOP, "the plan contains itself.", "Leave out the alias that leads back to it.")
+        return PlanProblem(line, _TOP, "the plan contains itself.", "Leave out the alias that leads back to it.")
     finally:
         loader.dispose()
 
@@ -166,16 +171,11 @@ def _below(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
     return None
 
 
-def _compose(text: str) -> yaml.Node | None:
-    node: yaml.Node | None = yaml.compose(text, _Loader)
-    return node
-
-
-def _unreadable(error: yaml.YAMLError, line: int = 1) -> Flaw:
+def _unreadable(error: yaml.YAMLError, line: int = 1) -> PlanProblem:
     what = str(error)
     if isinstance(error, yaml.MarkedYAMLError):
         at_end = "end of stream" in str(error.problem)
         mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else line
         what = f"{error.context}: {error.problem}" if error.context else str(error.problem)
-    return Flaw(line, _TOP, f"it is not YAML: {what}.", "Look at indentation, quotes and colons of this plan.")
+    return PlanProblem(line, _TOP, f"it is not YAML: {what}.", "Look at indentation, quotes and colons of this plan.")

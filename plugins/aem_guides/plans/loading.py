@@ -7,31 +7,15 @@ one is a `PlanProblem` and leaves the others alone. `plan_dags` makes DAGs of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow.sdk.configuration import conf
 
-from aem_guides.plans.file import Entry, Flaw, read_entries
+from aem_guides.plans.file import Entry, PlanProblem, read_entries
 from aem_guides.plans.models import Plan
-from aem_guides.plans.reading import PlanReader
+from aem_guides.plans.reading import read_plan
 from aem_guides.protocol.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class PlanProblem:
-    """What is wrong with a plan. As a text it names file, line, plan, field, value and remedy."""
-
-    file: str
-    line: int
-    plan: str
-    field: str
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        plan = f" plan {self.plan!r}," if self.plan else ""
-        return f"{self.file}, line {self.line}:{plan} field {self.field}: {self.what} {self.remedy}".rstrip()
 
 
 class PlansError(ConfigurationError):
@@ -73,34 +57,25 @@ def load_plans(file: Path, *, required: bool = True) -> Plans:
 
 def parse_plans(text: str, file: str = "plans.yaml") -> Plans:
     """Check the text of a file of plans; `file` names it in problems."""
-    entries, flaws = read_entries(text)
-    problems = [_problem(file, "", flaw) for flaw in flaws]
-    reader = PlanReader()
+    problems: list[PlanProblem] = []
     plans: dict[str, Plan] = {}
-    for entry in entries:
-        plan, found = reader.read(entry)
-        if plan is not None and plan.name in plans:
-            found = [_doubled(plan, plans[plan.name])]
-        problems += [_problem(file, _name_of(entry), flaw) for flaw in found]
-        if plan is not None and not found:
-            plans[plan.name] = plan
-    return Plans(file, tuple(plans.values()), tuple(sorted(problems, key=lambda problem: problem.line)))
+    for entry in read_entries(text):
+        match read_plan(entry) if isinstance(entry, Entry) else [entry]:
+            case Plan() as plan if plan.name in plans:
+                problems.append(_doubled(plan, plans[plan.name]))
+            case Plan() as plan:
+                plans[plan.name] = plan
+            case found:
+                problems += found
+    in_order = sorted(problems, key=lambda problem: problem.line)
+    return Plans(file, tuple(plans.values()), tuple(replace(problem, file=file) for problem in in_order))
 
 
-def _doubled(plan: Plan, first: Plan) -> Flaw:
+def _doubled(plan: Plan, first: Plan) -> PlanProblem:
     what = f"{plan.name!r} is the name of the plan at line {first.line('name')} already."
-    return Flaw(plan.line("name"), "name", what, "Give each plan a name of its own.")
+    return PlanProblem(plan.line("name"), "name", what, "Give each plan a name of its own.", plan.name)
 
 
 def _no_file(file: Path, what: str) -> Plans:
     remedy = "Set [aem_guides] plans_file to a file that every component can read."
-    return Plans(str(file), problems=(PlanProblem(str(file), 1, "", "plans_file", what, remedy),))
-
-
-def _problem(file: str, plan: str, flaw: Flaw) -> PlanProblem:
-    return PlanProblem(file, flaw.line, plan, flaw.field, flaw.what, flaw.remedy)
-
-
-def _name_of(entry: Entry) -> str:
-    name = entry.data.get("name") if isinstance(entry.data, dict) else None
-    return str(name) if name is not None else ""
+    return Plans(str(file), problems=(PlanProblem(1, "plans_file", what, remedy, file=str(file)),))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import msgspec
+
 from aem_guides.archive.job import archive_job
 from aem_guides.archive.place import verify_archive
 from aem_guides.hooks.hook import AemGuidesHook
@@ -123,24 +125,12 @@ class Assignment:
 
     def to_json(self) -> JsonObject:
         """As plain JSON, for XCom; `from_json` reads it back."""
-        return {
-            "instance": self.instance,
-            "connection_id": self.connection_id,
-            "remedy": str(self.remedy),
-            "finding_id": self.finding_id,
-            "processing_id": self.processing_id,
-        }
+        return cast("JsonObject", msgspec.to_builtins(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Assignment:
-        """Read what `to_json` wrote."""
-        return cls(
-            instance=str(data["instance"]),
-            connection_id=str(data["connection_id"]),
-            remedy=Remedy(str(data["remedy"])),
-            finding_id=int(str(data["finding_id"])),
-            processing_id=str(data["processing_id"]),
-        )
+        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        return msgspec.convert(data, cls)
 
 
 def assignments(ledger: Ledger, instance: str, connection_id: str, settings: ReconcileSettings) -> list[Assignment]:

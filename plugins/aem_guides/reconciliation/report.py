@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from airflow.sdk import ObjectStoragePath
+from tabulate import tabulate
 
 from aem_guides.protocol.models import JsonObject, JsonValue, number
 from aem_guides.protocol.wording import counted, iso_time
 from aem_guides.runtime import sheets
-from aem_guides.storage import Content, beside, default_archive_uri, move, storage_errors
+from aem_guides.storage import default_archive_uri, write
 
 FOLDER = "reconciliations"
 _JOB_COLUMNS = ("job", "path", "state", "assets", "started by", "log archived")
 _FINDING_COLUMNS = ("severity", "kind", "processing_id", "text", "since", "remedy")
+
+_Section: TypeAlias = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,8 @@ def counts(reports: Sequence[InstanceReport]) -> JsonObject:
 
 def as_text(report: InstanceReport) -> str:
     """One instance for the task log: the headline, and tables of what is new, what lasts, and what was done."""
-    parts = [report.headline()]
-    if report.jobs():
-        parts.append(f"Jobs in the window:\n{_table(_JOB_COLUMNS, report.jobs())}")
-    for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
-        rows = [_finding_row(entry) for entry in report.findings(name)]
-        if rows:
-            parts.append(f"{title}:\n{_table(_FINDING_COLUMNS, rows)}")
-    if report.remedies:
-        parts.append(f"Remedies:\n{_table(('remedy', 'job', 'result'), [_remedy_row(r) for r in report.remedies])}")
-    return "\n".join(parts)
+    tables = (f"{title}:\n{_table('simple', columns, rows)}" for title, columns, rows in _sections(report))
+    return "\n".join([report.headline(), *tables])
 
 
 def as_markdown(reports: Iterable[InstanceReport], at: datetime) -> str:
@@ -111,16 +105,18 @@ def as_markdown(reports: Iterable[InstanceReport], at: datetime) -> str:
     parts = [f"# Reconciliation of {at:%Y-%m-%d %H:%M:%S} UTC"]
     for report in reports:
         parts += [f"## {_cell(report.name)}", _cell(report.headline())]
-        if report.jobs():
-            parts += ["### Jobs in the window", _markdown_table(_JOB_COLUMNS, report.jobs())]
-        for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
-            rows = [_finding_row(entry) for entry in report.findings(name)]
-            if rows:
-                parts += [f"### {title}", _markdown_table(_FINDING_COLUMNS, rows)]
-        if report.remedies:
-            rows = [_remedy_row(entry) for entry in report.remedies]
-            parts += ["### Remedies", _markdown_table(("remedy", "job", "result"), rows)]
+        for title, columns, rows in _sections(report):
+            parts += [f"### {title}", _table("github", columns, [map(_cell, row) for row in rows])]
     return "\n\n".join(parts) + "\n"
+
+
+def _sections(report: InstanceReport) -> Iterator[_Section]:
+    """The tables of an instance that have rows: title, columns, rows."""
+    tables: list[_Section] = [("Jobs in the window", _JOB_COLUMNS, report.jobs())]
+    for title, name in (("Found", "opened"), ("Lasting", "lasting"), ("Gone", "closed")):
+        tables.append((title, _FINDING_COLUMNS, [_finding_row(entry) for entry in report.findings(name)]))
+    tables.append(("Remedies", ("remedy", "job", "result"), [_remedy_row(entry) for entry in report.remedies]))
+    return (table for table in tables if table[2])
 
 
 def as_csv(reports: Iterable[InstanceReport]) -> str:
@@ -147,17 +143,8 @@ def store(reports: Sequence[InstanceReport], at: datetime, run_id: str) -> list[
         name = f"{at:%H%M%S}-{re.sub(r'[^A-Za-z0-9._-]+', '_', run_id)[:80]}"
         places += [day / f"{name}.{ending}" for ending in texts]
     for place in places:
-        _write(place, texts[place.suffix.lstrip(".")])
+        write(place, texts[place.suffix.lstrip(".")].encode(errors="replace"), "Storing a reconciliation's report")
     return [str(place) for place in places]
-
-
-def _write(place: ObjectStoragePath, text: str) -> None:
-    data = text.encode(errors="replace")
-    with storage_errors("Storing a reconciliation's report", place):
-        place.fs.makedirs(place.parent.path, exist_ok=True)
-        content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
-        with beside(place, content) as part:
-            move(part, place, len(data))
 
 
 def _said(value: JsonValue) -> str:
@@ -183,16 +170,9 @@ def _remedy_row(entry: Mapping[str, JsonValue]) -> tuple[str, ...]:
     return str(entry.get("remedy")), str(entry.get("processing_id") or ""), f"{result}: {entry.get('note')}"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = [titles, *rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(titles))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(form: str, columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    table: str = tabulate(rows, columns, form, disable_numparse=True)
+    return table
 
 
 def _cell(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -14,7 +12,7 @@ from aem_guides.protocol.models import AssetStatus, Job, JsonObject, JsonValue, 
 from aem_guides.protocol.procedures.verify import FailureLimit, Verification
 from aem_guides.runtime.sheets import as_csv
 from aem_guides.runtime.task_log import TaskLog
-from aem_guides.storage import Content, beside, move, storage_errors
+from aem_guides.storage import write
 
 LISTED_FAILURES = 100
 CSV_NAME = "failed-assets.csv"
@@ -97,13 +95,7 @@ def store_failures(folder: ObjectStoragePath, found: Verification) -> str | None
     """
     if not found.failed:
         return None
-    data = _as_csv(found.failed)
-    place = folder / CSV_NAME
-    with storage_errors("Storing the list of failed assets", place):
-        place.fs.makedirs(folder.path, exist_ok=True)
-        with beside(place, Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))) as part:
-            move(part, place, len(data))
-    return str(place)
+    return write(folder / CSV_NAME, _as_csv(found.failed), "Storing the list of failed assets")
 
 
 def _as_csv(assets: Iterable[AssetStatus]) -> bytes:

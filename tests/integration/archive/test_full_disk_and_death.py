@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aem_guides.archive.place import find_archive, verify_archive
+from aem_guides.archive.place import verify_archive
 from aem_guides.protocol.states import JobState
 from aem_guides.storage import ArchiveCondition
 from tests.integration.archive.child import big_zip
@@ -32,16 +32,12 @@ def test_a_process_killed_on_the_way_leaves_no_archive_and_the_next_one_complete
     killed = run_child(mode)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert {re.sub(r"\.[0-9a-f]{32}\.part$", "", name) for name in visible(folder)} == PARTIAL[mode]
-    assert find_archive(folder) is None
     assert verify_archive(folder) is ArchiveCondition.MISSING
     assert list(work_dir.iterdir()) == []
 
     second = run_child("whole")
     assert second.returncode == 0, second.stdout + second.stderr
-    stored = find_archive(folder)
-    assert stored is not None
-    assert second.stdout.splitlines()[-1] == stored.sha256
-    assert verify_archive(folder) is ArchiveCondition.OK
+    assert verify_archive(folder, sha256=second.stdout.splitlines()[-1]) is ArchiveCondition.OK
     assert visible(folder) == ["logs.zip", "manifest.json"]
     assert Path(folder.path, "logs.zip").read_bytes() == big_zip()
 
@@ -52,10 +48,9 @@ def test_a_process_killed_while_it_replaces_an_archive_leaves_none_that_counts(r
     old = bytearray(big_zip())
     old[10:14] = b"\x01\x02\x03\x04"  # the entry's time, in a header that no checksum covers
     store(FakeSource(as_zip(bytes(old))), folder, job=a_job(state=JobState.FAILED))
-    assert find_archive(folder) is not None
+    assert verify_archive(folder) is ArchiveCondition.OK
     assert run_child("killed before the manifest").returncode == -signal.SIGKILL
     assert Path(folder.path, "logs.zip").read_bytes() == big_zip()
-    assert find_archive(folder) is None
     assert verify_archive(folder) is ArchiveCondition.MISSING
     assert run_child("whole").returncode == 0
     assert verify_archive(folder) is ArchiveCondition.OK

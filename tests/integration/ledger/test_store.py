@@ -220,12 +220,6 @@ def test_pruning_forgets_what_is_old_and_over_and_nothing_else(ledger: Ledger) -
     assert [ledger.find(INSTANCE, name) is not None for name in ("old", "busy", "new")] == [False, True, True]
 
 
-def test_the_fingerprints_that_succeeded_are_known(ledger: Ledger) -> None:
-    apply(ledger, snapshot(job("a"), job("b", "FAILED")))
-    wanted = {name: ProcessingRequest(f"/content/dam/{name}").fingerprint() for name in "abc"}
-    assert ledger.succeeded(INSTANCE, wanted.values()) == {wanted["a"]}
-
-
 def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(ledger: Ledger) -> None:
     ledger.take_note(note("a"))
     apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c"), runs={RUN: "running"}))

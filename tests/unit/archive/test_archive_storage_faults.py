@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem  # type: ignore[import-untyped]  # fsspec has no types
 
-from aem_guides.archive.place import find_archive, verify_archive
+from aem_guides.archive.place import verify_archive
 from aem_guides.protocol.errors import ArchiveError, Retry
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.storage import ArchiveCondition
@@ -109,9 +109,8 @@ def test_storage_that_cannot_be_asked_is_not_a_missing_archive(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", refuses)
-    for ask in (find_archive, verify_archive):
-        with pytest.raises(ArchiveError, match="Permission denied"):
-            ask(bucket)
+    with pytest.raises(ArchiveError, match="Permission denied"):
+        verify_archive(bucket)
 
 
 def names(folder: ObjectStoragePath) -> list[str]:
