@@ -7,6 +7,7 @@ defers is held by an event loop of the test's own, as a triggerer holds it.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -36,6 +37,8 @@ from tests.support.tasks import Run, Task
 
 GROUP = "process_path"
 MOST_TRIES = 6
+_BUILDING = threading.Lock()
+"""The DAG that is being built is one for the whole process."""
 TASKS = {
     "start": AemGuidesStartProcessingOperator,
     "wait": AemGuidesProcessingSensor,
@@ -183,7 +186,7 @@ class PathRun:
         return f"{GROUP}.{name}" if self.way.five_tasks else GROUP
 
     def _operator(self, name: str) -> BaseOperator:
-        with DAG("dag", schedule=None):
+        with _BUILDING, DAG("dag", schedule=None):
             if not self.way.five_tasks:
                 request = self.request.to_json()
                 return AemGuidesProcessAssetsOperator(
