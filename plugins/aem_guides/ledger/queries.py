@@ -11,10 +11,12 @@ from sqlalchemy import Connection, Row, Table, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aem_guides.ledger.findings import REMEDY, Finding, FindingKey, FindingKind, Remedy, Severity
+from aem_guides.ledger.notes import Note
 from aem_guides.ledger.reconcile import LedgerView, Reconciliation, StateChange
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
-from aem_guides.ledger.tables import LEFT_TO_DO, findings, instances, jobs, reconciliations, state_changes
-from aem_guides.protocol.models import JsonObject, number
+from aem_guides.ledger.tables import LEFT_TO_DO, findings, instances, jobs, path_states, reconciliations, state_changes
+from aem_guides.protocol.models import JsonObject, ProcessingRequest, number
+from aem_guides.runtime.notes import path_key
 
 _CHUNK = 500
 ASK_FOR_LOST_MS = 24 * 3600 * 1000
@@ -162,6 +164,18 @@ def write_changes(connection: Connection, instance: str, changes: Iterable[State
 def write_jobs(connection: Connection, instance: str, entries: Iterable[LedgerJob]) -> None:
     rows = [_job_row(instance, entry) for entry in entries]
     _upsert(connection, jobs, rows, ("instance", "processing_id"), replace=True)
+
+
+def note_state(connection: Connection, note: Note) -> None:
+    """Keep in mind where the state of the path is, of which a run notes something."""
+    fingerprint = ProcessingRequest.from_json(note.request).fingerprint()
+    row = {
+        "key": path_key(note.run.dag_id, note.run.run_id, note.task_id, fingerprint),
+        "dag_id": note.run.dag_id,
+        "run_id": note.run.run_id,
+        "noted_at": note.at,
+    }
+    _upsert(connection, path_states, [row], ("key",), replace=True)
 
 
 def _upsert(

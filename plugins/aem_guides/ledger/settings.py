@@ -17,12 +17,13 @@ _DEFAULT_REMEDIES = "archive, adopt, alert"
 
 @dataclass(frozen=True)
 class ReconcileSettings:
-    """How to reconcile. `retention_days` 0 keeps everything."""
+    """How to reconcile. `retention_days` and `state_retention_days` 0 keep everything."""
 
     policy: ReconcilePolicy
     remedies: frozenset[Remedy]
     max_resumes: int
     retention_days: int
+    state_retention_days: int
 
 
 def reconcile_schedule() -> str | None:
@@ -46,6 +47,7 @@ def read_settings() -> ReconcileSettings:
         remedies=frozenset(_remedies()),
         max_resumes=_number("reconcile_max_resumes", 2, least=0),
         retention_days=_number("ledger_retention_days", 730, least=0),
+        state_retention_days=_number("state_retention_days", 30, least=0),
     )
 
 

@@ -22,6 +22,7 @@ from aem_guides.ledger.queries import (
     chunks,
     jobs_by_id,
     lock,
+    note_state,
     open_finding,
     view,
     write,
@@ -30,8 +31,8 @@ from aem_guides.ledger.queries import (
 )
 from aem_guides.ledger.reconcile import LedgerView, ReconcilePolicy, Reconciliation, StateChange, reconcile
 from aem_guides.ledger.recorder import now_ms
-from aem_guides.ledger.records import LedgerJob, Snapshot
-from aem_guides.ledger.tables import findings, jobs, reconciliations, state_changes
+from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
+from aem_guides.ledger.tables import findings, jobs, path_states, reconciliations, state_changes
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.states import JobState
 
@@ -43,6 +44,14 @@ class ArchiveToCheck:
     processing_id: str
     archive_uri: str
     sha256: str | None
+
+
+@dataclass(frozen=True)
+class PathStateKey:
+    """Where the state of a path of a run is kept."""
+
+    key: str
+    run: RunKey
 
 
 class SupersededError(Exception):
@@ -82,7 +91,21 @@ class Ledger:
             if known is None or known.state != entry.state:
                 change = StateChange(note.processing_id, known.state if known else None, entry.state)
                 write_changes(connection, note.instance, [change], note.at, "run")
+            note_state(connection, note)
             return entry
+
+    def old_states(self, before: int, most: int = 500) -> list[PathStateKey]:
+        """The states of paths of which nothing was noted since then (epoch milliseconds), the oldest first."""
+        columns = (path_states.c.key, path_states.c.dag_id, path_states.c.run_id)
+        old = select(*columns).where(path_states.c.noted_at < before).order_by(path_states.c.noted_at).limit(most)
+        with self.begin("Reading") as connection:
+            return [PathStateKey(row.key, RunKey(row.dag_id, row.run_id)) for row in connection.execute(old)]
+
+    def forget_states(self, keys: Sequence[str]) -> None:
+        """The states under these keys are deleted."""
+        with self.begin("Forgetting states") as connection:
+            for part in chunks(keys):
+                connection.execute(delete(path_states).where(path_states.c.key.in_(part)))
 
     def find(self, instance: str, processing_id: str) -> LedgerJob | None:
         """One job, None where the ledger does not have it."""

@@ -108,6 +108,16 @@ reconciliations = Table(
     Column("closed", Count, nullable=False),
 )
 
+path_states = Table(
+    "aem_guides_path_state",
+    metadata,
+    Column("key", Name(String(80), 80), primary_key=True),
+    Column("dag_id", Name(String(250), 250), nullable=False),
+    Column("run_id", Name(String(250), 250), nullable=False),
+    Column("noted_at", Milliseconds, nullable=False),
+)
+"""Where Airflow keeps the states of paths: it neither lists them nor deletes them by itself."""
+
 LEFT_TO_DO: dict[str, dict[str, str]] = {
     "postgresql": {
         "active": "active",

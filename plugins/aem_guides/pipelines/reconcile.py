@@ -91,6 +91,7 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
     """Compare what was read with the ledger, and write what is new."""
     from aem_guides.ledger.store import Ledger, SupersededError
     from aem_guides.reconciliation.remedies import findings_of, jobs_of
+    from aem_guides.reconciliation.states import forget_old_states
 
     context = get_current_context()
     snapshot, settings, dry_run = Snapshot.from_json(shown), read_settings(), _is_dry_run()
@@ -102,7 +103,7 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
         "dry_run": dry_run,
     }
     with Ledger() as ledger:
-        before = {(f["kind"], f["text"]) for f in findings_of(ledger, snapshot.instance)}
+        known = {(f["kind"], f["text"]) for f in findings_of(ledger, snapshot.instance)}
         try:
             result = ledger.reconcile(
                 snapshot, settings.policy, _remedies(settings), run_id=str(context["ti"].run_id), dry_run=dry_run
@@ -112,7 +113,10 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
             return {**base, "superseded": True}
         if settings.retention_days and not dry_run:
             ledger.prune(snapshot.instance, now_ms() - settings.retention_days * _DAY_MS)
-        lasting = [f for f in findings_of(ledger, snapshot.instance) if (f["kind"], f["text"]) in before]
+        if settings.state_retention_days and not dry_run:
+            before = now_ms() - settings.state_retention_days * _DAY_MS
+            forget_old_states(ledger, before, lambda run: run_state(run.dag_id, run.run_id))
+        lasting = [f for f in findings_of(ledger, snapshot.instance) if (f["kind"], f["text"]) in known]
         shown_jobs = jobs_of(ledger, snapshot)
         # From the ledger: a try that died after writing must not keep its findings from the report of the next.
         opened, closed = (list(result.opened), []) if dry_run else ledger.told_by(snapshot.instance, snapshot.taken_at)

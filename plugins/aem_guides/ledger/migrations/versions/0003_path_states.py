@@ -1,0 +1,30 @@
+"""The keys of the states of paths that Airflow keeps: it neither lists nor deletes them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+TABLE = "aem_guides_path_state"
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        TABLE,
+        sa.Column("key", sa.String(80), primary_key=True),
+        sa.Column("dag_id", sa.String(250), nullable=False),
+        sa.Column("run_id", sa.String(250), nullable=False),
+        sa.Column("noted_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("aem_guides_path_state_noted_at", TABLE, ["noted_at"])
+
+
+def downgrade() -> None:
+    """Drop it; the states stay where they are."""
+    op.drop_table(TABLE)
