@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import cast
 
 import msgspec
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
@@ -16,6 +19,7 @@ from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.runtime.path_store import PathStore, encoded
 from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
 from tests.support.notes import KeptNotes
+from tests.support.tasks import Task
 
 OPTIONS = LifecycleOptions(
     run_key="test",
@@ -53,3 +57,12 @@ async def event_of(trigger: AemGuidesLifecycleTrigger) -> JsonObject:
 async def events_of(triggers: Sequence[AemGuidesLifecycleTrigger]) -> list[JsonObject]:
     """Their events, running all at once."""
     return list(await asyncio.gather(*(event_of(trigger) for trigger in triggers)))
+
+
+def deferred_trigger(operator: BaseOperator, task: Task) -> AemGuidesLifecycleTrigger:
+    """The trigger for which a task defers, as Airflow makes it anew in the triggerer."""
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(task.context())
+    assert deferred.value.method_name == "execute_complete"
+    (_, arguments) = deferred.value.trigger.serialize()
+    return AemGuidesLifecycleTrigger(**arguments)
