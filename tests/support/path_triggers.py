@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -12,7 +12,6 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskDeferred
 
-from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
@@ -37,7 +36,7 @@ def path_trigger(
     """The trigger that takes a path to its end; `changes` are of its options. Its state is kept under the path."""
     state = state or PathState(ProcessingRequest(path))
     if notes.get(path) is None:
-        notes.set(path, encoded(state.stays(queue_until=surroundings().now() + 600)))
+        notes.set(path, encoded(state.stays()))
     options = replace(OPTIONS, run=f"test[{index}]", index=index, **changes)  # type: ignore[arg-type]  # its own fields
     trigger = AemGuidesLifecycleTrigger(
         aem_guides_conn_id="aem_guides_default",
@@ -66,3 +65,15 @@ def deferred_trigger(operator: BaseOperator, task: Task) -> AemGuidesLifecycleTr
     assert deferred.value.method_name == "execute_complete"
     (_, arguments) = deferred.value.trigger.serialize()
     return AemGuidesLifecycleTrigger(**arguments)
+
+
+async def run_until(trigger: AemGuidesLifecycleTrigger, met: Callable[[], object]) -> JsonObject | None:
+    """One life of a triggerer: to the trigger's event, or until it dies on a condition; None then."""
+    running = asyncio.create_task(event_of(trigger))
+    while not running.done():
+        if met():
+            running.cancel()
+            await asyncio.wait([running])
+            return None
+        await asyncio.sleep(0.002)
+    return running.result()
