@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from aem_guides.archive.job import FirstSeen
 from aem_guides.hooks.bodies import surroundings
-from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.protocol.conversation import IN_MID_RUN
@@ -112,7 +111,6 @@ class JobOperator(InstanceOperator):
             with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
                 self._state, _ = settle_left_behind(hook, store, self._tasks_before(context))
                 if self._state is not None:
-                    require_instance(hook.settings.instance, self._state.instance)
                     self.processing_id = self._state.processing_id or ""
         if self.processing_id == "":
             raise self.skipped("There is no job: it was not started.")
