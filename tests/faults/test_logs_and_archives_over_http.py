@@ -10,10 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import pytest
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive, verify_archive
@@ -21,14 +19,19 @@ from aem_guides.hooks import bodies
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, ArchiveError, AuthenticationError
-from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures import log_lines as logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.log_lines import LogPageError
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.protocol.procedures.start import Origin
+from aem_guides.protocol.states import Verdict
+from aem_guides.runtime import notes
 from aem_guides.storage import ArchiveCondition
-from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess
+from tests.support.notes import KeptNotes
+from tests.support.path_triggers import event_of, path_trigger
 
 QUICK = RetrySettings(attempts=2, base_seconds=0.001, cap_seconds=0.002)
 QUICK_PATIENCE = (0.01, 0.02, 0.03)
@@ -67,68 +70,62 @@ def ended(emulator: EmulatorProcess) -> str:
     return processing_id
 
 
-def follow(processing_id: str, *, log_budget: int = 0) -> dict[str, object]:
-    """Wait with the trigger, as the triggerer does; the loop must never be blocked."""
-    trigger = AemGuidesJobTrigger(
-        aem_guides_conn_id="aem_guides_default",
-        processing_id=processing_id,
-        deadline_at=2e10,
-        cancel_on_deadline=False,
-        cancel_on_kill=False,
-        stall_seconds=60,
-        log_budget=log_budget,
-        longest_look=2.0,
-    )
-
-    return first_event(trigger)
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> KeptNotes:
+    """Where the states of paths are kept."""
+    kept = KeptNotes()
+    monkeypatch.setattr(notes, "AirflowNotes", lambda: kept)
+    return kept
 
 
-def first_event(trigger: BaseTrigger) -> dict[str, object]:
-    async def fire() -> TriggerEvent:
-        return await anext(trigger.run())
-
-    return cast("dict[str, object]", asyncio.run(fire()).payload)
+def follow(register: KeptNotes, processing_id: str, *, log_lines: int = 0) -> tuple[JsonObject, PathState]:
+    """Wait with the trigger, as the triggerer does; the loop must never be blocked. Its event, and the last state."""
+    works = PathState(ProcessingRequest(processing_id)).works(processing_id, Origin.STARTED)
+    trigger = path_trigger(register, processing_id, state=works, log_lines=log_lines, stall_seconds=60.0)
+    event = asyncio.run(event_of(trigger))
+    return event, register.states(processing_id)[-1]
 
 
 @pytest.mark.parametrize("kind", LOG_FAULTS)
-def test_no_log_fault_fails_or_holds_up_the_wait(emulator: EmulatorProcess, kind: str) -> None:
+def test_no_log_fault_fails_or_holds_up_the_wait(emulator: EmulatorProcess, register: KeptNotes, kind: str) -> None:
     processing_id = start(emulator, rate=60)
     emulator.fault("logs", kind, count=None)
-    event = follow(processing_id, log_budget=1000)
-    assert event["end"] == "ended"
-    assert cast("dict[str, object]", event["job"])["state"] == "SUCCESS"
+    event, state = follow(register, processing_id, log_lines=1000)
+    assert event == {"phase": "ended"}
+    assert state.job is not None
+    assert state.job.verdict is Verdict.SUCCEEDED
 
 
-def test_the_trigger_never_blocks_the_loop(emulator: EmulatorProcess, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_trigger_never_blocks_the_loop(
+    emulator: EmulatorProcess, register: KeptNotes, caplog: pytest.LogCaptureFixture
+) -> None:
     processing_id = start(emulator, rate=60)
     caplog.set_level(logging.INFO)
     with blockbuster_ctx() as blockbuster:
         _allow_reading_of_files_by_the_logger(blockbuster)
-        assert follow(processing_id, log_budget=1000)["end"] == "ended"
+        event, _ = follow(register, processing_id, log_lines=1000)
+    assert event == {"phase": "ended"}
 
 
-def test_the_trigger_that_waits_for_its_turn_never_blocks_the_loop_either(emulator: EmulatorProcess) -> None:
+def test_the_trigger_that_waits_for_its_turn_never_blocks_the_loop_either(
+    emulator: EmulatorProcess, register: KeptNotes
+) -> None:
     start(emulator, rate=60)
     path = emulator.jobs()[-1]["path"]
-    trigger = AemGuidesTurnTrigger(
-        aem_guides_conn_id="aem_guides_default",
-        request=ProcessingRequest(path).to_json(),
-        blocking_id=None,
-        max_active_jobs=None,
-        deadline_at=2e10,
-        longest_look=2.0,
-    )
+    trigger = path_trigger(register, path, on_active_job="queue")
     with blockbuster_ctx() as blockbuster:
         _allow_reading_of_files_by_the_logger(blockbuster)
-        assert first_event(trigger) == {"free": True}
-    assert emulator.jobs(path)[0]["state"] == "SUCCESS"
+        assert asyncio.run(event_of(trigger)) == {"phase": "ended"}
+    first, second = emulator.jobs(path)
+    assert [first["state"], second["state"]] == ["SUCCESS", "SUCCESS"]
+    assert first["completed"] <= second["started"]
 
 
 def test_a_trigger_without_a_connection_says_so_and_that_no_retry_mends_it(
-    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, register: KeptNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", '{"conn_type": "aem_guides"}')
-    event = follow("any")
+    event, _ = follow(register, "any")
     assert "field host" in str(event["error"])
     assert event["retry"] == "pointless"
 

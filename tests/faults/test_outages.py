@@ -34,7 +34,7 @@ def a_triggerer_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhi
         run.hasten()
         check_that_nothing_was_lost_or_doubled(run)
         shown = "\n".join(run.log(WAIT))
-        assert "after a restart of the triggerer" in shown
+        assert "goes on at line" in shown
         (job,) = run.jobs()
         logged = instance.emulator.log_lines(str(job["processing_id"]))
         assert len([line for line in logged if shown.count(line) > 1]) <= 500

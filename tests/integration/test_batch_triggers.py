@@ -7,24 +7,27 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
-from typing import cast
 
 import airflow.sdk.execution_time.cache  # noqa: F401  # Airflow imports it at the first use of a connection
 import pytest
-from airflow.sdk.bases.xcom import BaseXCom
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import DoubtfulStartError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.protocol.procedures import go_on
+from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.start import Origin
+from aem_guides.protocol.procedures.take_up import take_up
+from aem_guides.runtime.path_store import encoded
 from aem_guides.runtime.task_states import TaskKey
-from aem_guides.triggers import path as batch_trigger
+from aem_guides.triggers import lifecycle
 from tests.support.batch import a_stranger_starting_jobs, starts_beyond, virtual_folders
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
-from tests.support.path_triggers import event_of, events_of, path_trigger
+from tests.support.path_triggers import OPTIONS, event_of, events_of, path_trigger
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +42,20 @@ def root() -> str:
     return f"/content/dam/batch-{uuid.uuid4().hex[:8]}"
 
 
-def state_of(event: JsonObject) -> object:
-    job = event.get("job")
-    return job["state"] if isinstance(job, dict) else event
+ENDED: JsonObject = {"phase": "ended"}
+
+
+def state_of(notes: KeptNotes, path: str) -> PathState:
+    """The state that is kept of a path."""
+    state = notes.state(path)
+    assert state is not None
+    return state
+
+
+def job_states(notes: KeptNotes, *paths: str) -> list[str | None]:
+    """The state of each path's job, as the instance last showed it."""
+    jobs = [state_of(notes, path).job for path in paths]
+    return [str(job.state) if job is not None else None for job in jobs]
 
 
 async def until(met: Callable[[], object], within: float = 30) -> None:
@@ -72,15 +86,10 @@ def test_a_path_that_waits_for_the_instances_clock_keeps_no_other_from_its_turn(
     early, other = virtual_folders(emulator, root, 2, files=2, rate=10)
     end = round((clock.now() + 60) * 1000)
     interval = ProcessingRequest(early, created_after=1, created_before=end)
-    waiting = path_trigger(
-        KeptNotes(),
-        early,
-        request=interval.to_json(),
-        note=PathNote(interval.fingerprint()).to_json(),
-        max_active_jobs=1,
-    )
-    events = asyncio.run(events_of([waiting, path_trigger(KeptNotes(), other, 1, max_active_jobs=1)]))
-    assert [state_of(event) for event in events] == ["SUCCESS", "SUCCESS"]
+    notes = KeptNotes()
+    waiting = path_trigger(notes, early, state=PathState(interval), max_active_jobs=1)
+    asyncio.run(events_of([waiting, path_trigger(notes, other, 1, max_active_jobs=1)]))
+    assert job_states(notes, early, other) == ["SUCCESS", "SUCCESS"]
     (of_interval,), (of_other,) = emulator.jobs(early), emulator.jobs(other)
     assert of_other["completed"] < end <= of_interval["started"]
 
@@ -94,7 +103,8 @@ def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(
     with a_stranger_starting_jobs(emulator, every=1.0 / clock.speed, files=3, rate=3), blockbuster_ctx() as blockbuster:
         allow_what_airflow_does_at_first_use(blockbuster)
         events = asyncio.run(events_of(triggers))
-    assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
+    assert events == [ENDED] * len(paths)
+    assert job_states(notes, *paths) == ["SUCCESS"] * len(paths)
     ours = [job for job in emulator.jobs() if job["path"].startswith(root)]
     assert [job["path"] for job in ours] == paths
     assert starts_beyond(emulator, root, 3) == []
@@ -115,6 +125,7 @@ def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, clock: Clock, roo
         await asyncio.sleep(0)
         before = len(emulator.requests())
         await clock.asleep(8)
+        await until(lambda: len(emulator.requests()) - before >= 2)
         asked = len(emulator.requests()) - before
         for task in (busy, *waiting):
             task.cancel()
@@ -134,7 +145,8 @@ def test_a_lost_answer_makes_no_second_job(emulator: EmulatorProcess, root: str,
     notes = KeptNotes()
     triggers = [path_trigger(notes, path, index, max_active_jobs=2) for index, path in enumerate(paths)]
     events = asyncio.run(events_of(triggers))
-    assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
+    assert events == [ENDED] * len(paths)
+    assert job_states(notes, *paths) == ["SUCCESS"] * len(paths)
     assert [job["path"] for job in emulator.jobs() if job["path"].startswith(root)] == paths
 
 
@@ -146,24 +158,22 @@ def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: Emul
     async def die_and_come_back() -> JsonObject:
         dying = asyncio.create_task(event_of(path_trigger(notes, path)))
         await until(lambda: len(emulator.requests("start")) > before)
-        assert (note := notes.note(path)) is not None
-        assert note.unsettled
+        assert state_of(notes, path).in_doubt
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
         await until(lambda: emulator.jobs(path))
         second = asyncio.create_task(event_of(path_trigger(notes, path)))
-        await until(lambda: (note := notes.note(path)) is not None and note.processing_id)
+        await until(lambda: state_of(notes, path).processing_id)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
         emulator.virtual_folder(path, 2000, rate=1_000_000)
         return await event_of(path_trigger(notes, path))
 
-    event = asyncio.run(die_and_come_back())
-    assert state_of(event) == "SUCCESS"
+    assert asyncio.run(die_and_come_back()) == ENDED
+    assert job_states(notes, path) == ["SUCCESS"]
     (job,) = emulator.jobs(path)
-    note = event["note"]
-    assert isinstance(note, dict)
-    assert (note["processing_id"], note["origin"]) == (job["processing_id"], "recovered")
+    state = state_of(notes, path)
+    assert (state.processing_id, state.origin) == (job["processing_id"], Origin.RECOVERED)
 
 
 def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> None:
@@ -172,41 +182,51 @@ def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> Non
     notes = KeptNotes()
     triggers = [path_trigger(notes, path, index, max_active_jobs=1) for index, path in enumerate(paths)]
     events = asyncio.run(events_of(triggers))
-    assert [state_of(event) for event in (events[0], events[2])] == ["SUCCESS"] * 2
+    assert job_states(notes, *good) == ["SUCCESS"] * 2
     assert events[1]["retry"] == "pointless"
     assert "nowhere" in str(events[1]["error"])
 
 
-def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, clock: Clock, root: str) -> None:
+def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, root: str) -> None:
     busy, waiting = virtual_folders(emulator, root, 2, files=100_000, rate=0.1)
     notes = KeptNotes()
 
     async def wait_in_vain() -> JsonObject:
         other = asyncio.create_task(event_of(path_trigger(notes, busy)))
         await until(lambda: emulator.jobs(busy))
-        event = await event_of(path_trigger(notes, waiting, max_active_jobs=1, queue_until=clock.now() + 1))
+        event = await event_of(path_trigger(notes, waiting, max_active_jobs=1, queue_seconds=1.0))
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
         return event
 
-    assert asyncio.run(wait_in_vain())["end"] == "no turn"
+    assert asyncio.run(wait_in_vain()) == ENDED
+    assert state_of(notes, waiting).end is FollowEnd.NO_TURN
     assert emulator.jobs(waiting) == []
     (job,) = emulator.jobs(busy)
     emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
 
 
-def test_a_failed_job_is_resumed_in_its_turn_from_its_checkpoint(emulator: EmulatorProcess, root: str) -> None:
+def half_failed(emulator: EmulatorProcess, notes: KeptNotes, root: str) -> tuple[str, PathState]:
+    """A path whose job failed half way, and its state."""
     (path,) = virtual_folders(emulator, root, 1, files=20, rate=20)
     emulator.virtual_folder(path, 20, rate=100, fail_at=0.5)
+    asyncio.run(event_of(path_trigger(notes, path)))
+    assert job_states(notes, path) == ["FAILED"]
+    return path, state_of(notes, path)
+
+
+def resuming(failed: PathState) -> PathState:
+    """The state of a path whose job failed, and is to be resumed."""
+    assert failed.job is not None
+    return failed.resuming(failed.job)
+
+
+def test_a_failed_job_is_resumed_in_its_turn_from_its_checkpoint(emulator: EmulatorProcess, root: str) -> None:
     notes = KeptNotes()
-    failed = asyncio.run(event_of(path_trigger(notes, path)))
-    assert state_of(failed) == "FAILED"
-    note = PathNote.read(failed["note"], ProcessingRequest(path))
-    assert note is not None
-    notes.values.clear()
-    resuming = note.to_json() | {"resume_from": note.processing_id}
-    event = asyncio.run(event_of(path_trigger(notes, path, note=resuming)))
-    assert state_of(event) == "SUCCESS"
+    path, failed = half_failed(emulator, notes, root)
+    notes.set(path, encoded(resuming(failed)))
+    asyncio.run(event_of(path_trigger(notes, path)))
+    assert job_states(notes, path) == ["SUCCESS"]
     (job,) = emulator.jobs(path)
     assert job["resumes"] == 1
     assert {asset["times_processed"] for asset in emulator.assets(path)} == {1}
@@ -216,46 +236,41 @@ def test_a_failed_job_is_resumed_in_its_turn_from_its_checkpoint(emulator: Emula
 def test_a_state_that_airflow_does_not_take_after_a_start_or_resume_is_written_again_and_nothing_sent_anew(
     emulator: EmulatorProcess, root: str, fail_at: float | None
 ) -> None:
-    (path,) = virtual_folders(emulator, root, 1, files=20, rate=100)
-    note = PathNote(ProcessingRequest(path).fingerprint()).to_json()
-    if fail_at:
-        emulator.virtual_folder(path, 20, rate=100, fail_at=fail_at)
-        failed = asyncio.run(event_of(path_trigger(KeptNotes(), path)))
-        note = PathNote.from_json(cast("JsonObject", failed["note"])).to_json()
-        note["resume_from"] = note["processing_id"]
     notes = KeptNotes()
+    if fail_at:
+        path, failed = half_failed(emulator, notes, root)
+        notes.set(path, encoded(resuming(failed)))
+    else:
+        (path,) = virtual_folders(emulator, root, 1, files=20, rate=100)
     notes.refuse('"resumes": 1' if fail_at else '"origin": "started"', times=3)
-    event = asyncio.run(event_of(path_trigger(notes, path, note=note, on_active_job="fail")))
-    assert state_of(event) == "SUCCESS"
+    asyncio.run(event_of(path_trigger(notes, path, on_active_job="fail")))
+    assert job_states(notes, path) == ["SUCCESS"]
     (job,) = emulator.jobs(path)
     assert job["resumes"] == (1 if fail_at else 0)
     assert {asset["times_processed"] for asset in emulator.assets(path)} == {1}
-    kept = notes.note(path)
-    assert kept is not None
-    assert kept.processing_id == job["processing_id"]
+    assert state_of(notes, path).processing_id == job["processing_id"]
 
 
 def test_a_resume_in_doubt_is_noted_and_a_person_s_clear_settles_it(
-    emulator: EmulatorProcess, root: str, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, clock: Clock, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path,) = virtual_folders(emulator, root, 1, files=20, rate=100)
-    emulator.virtual_folder(path, 20, rate=100, fail_at=0.5)
     notes = KeptNotes()
-    failed = PathNote.from_json(cast("JsonObject", asyncio.run(event_of(path_trigger(notes, path)))["note"]))
+    path, failed = half_failed(emulator, notes, root)
 
     def stays_in_doubt(*_: object, **__: object) -> Iterator[object]:
         yield from ()
         raise DoubtfulStartError("It may be it, or not.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch_trigger, "resume_once", stays_in_doubt)
-        notes.set(path, replace(failed, resume_from=failed.processing_id).to_json())
+        patch.setattr(go_on, "resume_once", stays_in_doubt)
+        notes.set(path, encoded(resuming(failed)))
         assert "error" in asyncio.run(event_of(path_trigger(notes, path)))
-    doubtful = notes.note(path)
-    assert doubtful is not None
-    assert (doubtful.doubtful, doubtful.processing_id) == (True, failed.processing_id)
-    notes.set(path, doubtful.settled_by_a_person().to_json())
-    assert state_of(asyncio.run(event_of(path_trigger(notes, path)))) == "SUCCESS"
+    doubtful = state_of(notes, path)
+    assert (doubtful.phase, doubtful.doubtful, doubtful.processing_id) == (Phase.RESUMING, True, failed.processing_id)
+    cleared = take_up(doubtful, failed.job, cleared=True, later_try=True, now=clock.now(), options=OPTIONS)
+    notes.set(path, encoded(cleared))
+    asyncio.run(event_of(path_trigger(notes, path)))
+    assert job_states(notes, path) == ["SUCCESS"]
     (job,) = emulator.jobs(path)
     assert job["resumes"] == 1
 
@@ -265,10 +280,10 @@ def test_a_kill_cancels_the_job_and_a_clear_does_not(
     emulator: EmulatorProcess, root: str, monkeypatch: pytest.MonkeyPatch, state: str | None, ended: str
 ) -> None:
     (path,) = virtual_folders(emulator, root, 1, files=100_000, rate=0.1)
-    rows: list[object] = []
-    monkeypatch.setattr(batch_trigger, "task_states", answering(frozenset({state} if state else ())))
-    monkeypatch.setattr(BaseXCom, "aset", keeping(rows))
-    trigger = path_trigger(KeptNotes(), path)
+    notes = KeptNotes()
+    monkeypatch.setattr(lifecycle, "KILL_CANCEL_SECONDS", 600.0)  # a busy machine, and a fast clock
+    monkeypatch.setattr(lifecycle, "task_states", answering(frozenset({state} if state else ())))
+    trigger = path_trigger(notes, path)
     monkeypatch.setattr(trigger, "_task_key", lambda: TaskKey("dag", "run", "process_path", 0))
 
     async def start_and_kill() -> None:
@@ -281,7 +296,7 @@ def test_a_kill_cancels_the_job_and_a_clear_does_not(
     asyncio.run(start_and_kill())
     (job,) = emulator.jobs(path)
     assert job["state"] == ended
-    assert [row["state"] for row in rows if isinstance(row, dict)] == (["CANCELLED"] if state else [])
+    assert state_of(notes, path).cancel is (CancelResult.CANCELLED if state else None)
     if ended == "RUNNING":
         emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
 
@@ -291,13 +306,6 @@ def answering(value: frozenset[str]) -> Callable[[TaskKey], Awaitable[frozenset[
         return value
 
     return answer
-
-
-def keeping(kept: list[object]) -> Callable[..., Awaitable[None]]:
-    async def keep(_key: str, value: object, **_where: object) -> None:
-        kept.append(value)
-
-    return keep
 
 
 def test_two_triggerers_start_in_turns_and_keep_to_the_limit_together(emulator: EmulatorProcess, root: str) -> None:
@@ -315,6 +323,7 @@ def test_two_triggerers_start_in_turns_and_keep_to_the_limit_together(emulator: 
         thread.start()
     for thread in threads:
         thread.join()
-    assert [state_of(event) for event in events] == ["SUCCESS"] * len(paths)
+    assert events == [ENDED] * len(paths)
+    assert job_states(notes, *paths) == ["SUCCESS"] * len(paths)
     assert sorted(job["path"] for job in emulator.jobs() if job["path"].startswith(root)) == paths
     assert starts_beyond(emulator, root, 2) == []

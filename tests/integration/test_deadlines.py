@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from typing import cast
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.protocol.procedures.start import Origin
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers.job import AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
-from tests.support.path_triggers import event_of, path_trigger
+from tests.support.path_triggers import deferred_trigger, event_of, path_trigger
 from tests.support.tasks import Task
 
 ADOPTED_AND_LEFT = "It was left running: it was adopted, not started (cancel_adopted is off)."
@@ -59,15 +60,8 @@ def in_a_worker(sensor: Callable[..., AemGuidesProcessingSensor]) -> None:
 
 def in_the_triggerer(sensor: Callable[..., AemGuidesProcessingSensor]) -> None:
     task = Task()
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor().execute(task.context())
-    trigger = cast("AemGuidesJobTrigger", deferred.value.trigger)
-    event = asyncio.run(first_event(trigger))
+    event = asyncio.run(event_of(deferred_trigger(sensor(), task)))
     sensor().execute_complete(task.context(), event)
-
-
-async def first_event(trigger: AemGuidesJobTrigger) -> JsonObject:
-    return cast("JsonObject", (await anext(trigger.run())).payload)
 
 
 @CASES
@@ -103,14 +97,19 @@ def test_at_its_deadline_a_job_is_cancelled_unless_it_was_adopted(
 def test_at_its_deadline_a_job_of_a_batch_is_cancelled_unless_it_was_adopted(
     emulator: EmulatorProcess, folder: str, origin: str, cancel_adopted: bool, cancelled: bool
 ) -> None:
-    note: JsonObject = {
-        "fingerprint": ProcessingRequest(folder).fingerprint(),
-        "processing_id": started(folder),
-        "origin": origin,
-    }
+    notes = KeptNotes()
     trigger = path_trigger(
-        KeptNotes(), folder, note=note, job_seconds=3.0, cancel_on_deadline=True, cancel_adopted=cancel_adopted
+        notes,
+        folder,
+        state=PathState(ProcessingRequest(folder), cancel_adopted=cancel_adopted).works(
+            started(folder), Origin(origin)
+        ),
+        job_seconds=3.0,
+        cancel_on_deadline=True,
+        cancel_adopted=cancel_adopted,
     )
-    event = asyncio.run(event_of(trigger))
-    assert (event["end"], event["cancel"]) == ("deadline", "cancelled" if cancelled else None)
+    assert asyncio.run(event_of(trigger)) == {"phase": "ended"}
+    state = notes.state(folder)
+    assert state is not None
+    assert (state.end, state.cancel) == (FollowEnd.DEADLINE, CancelResult.CANCELLED if cancelled else None)
     assert state_of(emulator, folder) == ("CANCELLED" if cancelled else "RUNNING")

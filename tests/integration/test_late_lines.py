@@ -17,14 +17,13 @@ from aem_guides.operators import (
     AemGuidesPullLogsOperator,
 )
 from aem_guides.operators import process as batch_operator
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.start import Origin
-from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.path_store import encoded
 from tests.support.archives import archived_lines
-from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
-from tests.support.notes import KeptNotes
+from tests.support.notes import KeptNotes, key_of
 from tests.support.tasks import Task
 
 
@@ -59,19 +58,15 @@ def test_a_late_line_is_pulled_and_archived(emulator: EmulatorProcess, ended_job
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_late_line_of_a_path_of_a_batch_is_archived(
     emulator: EmulatorProcess,
-    clock: Clock,
     ended_job: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    register: KeptNotes,
     verify: bool,
 ) -> None:
     request = ProcessingRequest(str(emulator.jobs()[-1]["path"]))
-    note = PathNote(request.fingerprint()).started(ended_job, Origin.STARTED, clock.now() + 600).to_json()
-
-    task, notes = Task("path"), KeptNotes()
-    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), note)
-    task.store.set("aem_guides_path", {"note": note, "generation": task.max_tries})
-    monkeypatch.setattr(batch_operator, "AirflowNotes", lambda: notes)
+    task = Task("path")
+    register.set(key_of(task, request), encoded(PathState(request).works(ended_job, Origin.STARTED)))
     monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
     operator = AemGuidesProcessAssetsOperator(
         task_id="path", path=request.path, archive_uri=f"file://{tmp_path}", verify_assets=verify

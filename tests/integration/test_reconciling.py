@@ -33,8 +33,6 @@ def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyP
     archive = tmp_path / "archive"
     database = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{archive}")
-    # There is no Airflow here that could be asked how a run came to its end.
-    monkeypatch.setattr("aem_guides.reconciliation.remedies.was_killed_unheard", lambda _wait: False)
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
     emulator.post("/emulator/reset", {})
     with Ledger(open_engine(database)) as ledger:

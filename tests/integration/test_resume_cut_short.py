@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.operators import AemGuidesStartProcessingOperator
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import DoubtfulStartError, JobCancelledError, JobFailedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
+from aem_guides.protocol.procedures import go_on
 from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.steps import Emit, Steps
-from aem_guides.runtime.memory import WaitMemory
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.sensors import wait as sensors
+from aem_guides.sensors.wait import STATE_KEY
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
+from tests.support.notes import KeptNotes
+from tests.support.path_triggers import deferred_trigger, run_until
 from tests.support.tasks import Task
 
 
@@ -32,10 +36,11 @@ class SecondTry(Task):
     try_number: int = 2
     max_tries: int = 12
 
-    def memory(self, processing_id: str) -> WaitMemory:
-        memory = WaitMemory.load(self.context(), processing_id)
-        assert memory is not None
-        return memory
+
+def last_state(register: KeptNotes) -> PathState:
+    """The last state that was kept of the one path of a test."""
+    (key,) = [key for key in register.values if key.startswith("path:")]
+    return register.states(key)[-1]
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +79,7 @@ def cut_short(
     )
     task = SecondTry()
     with monkeypatch.context() as patch:
-        patch.setattr(sensors, "resume_once", dies_after_its_post(resume_once))
+        patch.setattr(go_on, "resume_once", dies_after_its_post(resume_once))
         with pytest.raises(WorkerKilledError):
             sensor.execute(task.context())
     task.begin_try(3)
@@ -98,19 +103,19 @@ def test_a_job_that_a_person_cancelled_meanwhile_stays_cancelled(
 
 
 def test_a_resume_that_ran_and_failed_again_counts(
-    emulator: EmulatorProcess, cut_short: tuple[SecondTry, AemGuidesProcessingSensor, str]
+    emulator: EmulatorProcess, cut_short: tuple[SecondTry, AemGuidesProcessingSensor, str], register: KeptNotes
 ) -> None:
     task, sensor, path = cut_short
     fail(emulator, path)
     with pytest.raises(JobFailedError) as caught:
         sensor.execute(task.context())
     assert caught.value.resumable
-    memory = task.memory(emulator.jobs(path)[0]["processing_id"])
-    assert (memory.resumes, memory.resumes_left) == (1, 1)
+    state = last_state(register)
+    assert (state.resumes, state.resumes_left) == (1, 1)
     assert resumes(emulator, path) == 1
 
 
-def test_the_trigger_is_told_from_which_end_the_job_was_resumed(emulator: EmulatorProcess) -> None:
+def test_it_is_kept_from_which_end_the_job_was_resumed(emulator: EmulatorProcess, register: KeptNotes) -> None:
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 10_000, rate=0.5)
     with AemGuidesHook() as hook:
@@ -119,12 +124,25 @@ def test_the_trigger_is_told_from_which_end_the_job_was_resumed(emulator: Emulat
     (failed,) = emulator.jobs(path)
     job: JsonObject = {"processing_id": processing_id, "origin": "started"}
     sensor = AemGuidesProcessingSensor(task_id="wait", job=job, max_resumes=1)
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute(SecondTry().context())
-    _, told = deferred.value.trigger.serialize()
-    end = told["earlier_end"]
-    assert (end["processing_id"], end["completed_at"]) == (processing_id, failed["completed"])
+    trigger = deferred_trigger(sensor, SecondTry())
+    assert asyncio.run(run_until(trigger, lambda: last_state(register).resumes)) is None
+    end = last_state(register).earlier_end
+    assert end is not None
+    assert (end.processing_id, end.completed_at) == (processing_id, failed["completed"])
     fail(emulator, path)
+
+
+def test_how_often_it_is_resumed_is_for_the_waiting_task_to_say(emulator: EmulatorProcess) -> None:
+    path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 10_000, rate=0.5)
+    start = Task("path.start")
+    job = AemGuidesStartProcessingOperator(task_id="path.start", path=path).execute(start.context())
+    fail(emulator, path)
+    sensor = AemGuidesProcessingSensor(task_id="path.wait", job=job, deferrable=False, max_resumes=0)
+    with pytest.raises(JobFailedError) as caught:
+        sensor.execute(SecondTry("path.wait", run=start.run).context())
+    assert not caught.value.resumable
+    assert resumes(emulator, path) == 0
 
 
 def stays_in_doubt(talk: Conversation, job: Job, request: ProcessingRequest, *, run: str, **_: object) -> Steps[str]:
@@ -134,8 +152,14 @@ def stays_in_doubt(talk: Conversation, job: Job, request: ProcessingRequest, *, 
     raise DoubtfulStartError("It may be it, or not.")
 
 
+def unsettled(*_: object) -> Steps[str | None]:
+    """A later look, which sees no more."""
+    yield from ()
+    raise DoubtfulStartError("It may be it, or not.")
+
+
 def test_clear_settles_a_resume_in_doubt_and_a_retry_does_not(
-    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, register: KeptNotes
 ) -> None:
     path = f"/content/dam/half-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 40, rate=1000, fail_at=0.5)
@@ -146,11 +170,13 @@ def test_clear_settles_a_resume_in_doubt_and_a_retry_does_not(
     sensor = AemGuidesProcessingSensor(task_id="wait", job=job, deferrable=False, stream_logs=False, max_resumes=1)
     task = SecondTry()
     with monkeypatch.context() as patch:
-        patch.setattr(sensors, "resume_once", stays_in_doubt)
+        patch.setattr(go_on, "resume_once", stays_in_doubt)
+        patch.setattr(go_on, "settle_resume", unsettled)
         for number in (2, 3):
             with pytest.raises(DoubtfulStartError):
                 sensor.execute(task.begin_try(number).context())
-            assert task.memory(processing_id).resume_intent is not None
+            state = register.states(str(task.pushed[STATE_KEY]))[-1]
+            assert (state.intent is not None, state.doubtful) == (True, True)
     assert resumes(emulator, path) == 0
     sensor.execute(task.begin_try(4, max_tries=15).context())
     assert resumes(emulator, path) == 1

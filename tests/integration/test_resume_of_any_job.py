@@ -11,9 +11,11 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesResumeProcessingOperator
 from aem_guides.pipelines import control
 from aem_guides.pipelines.control import Subject
+from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.emulator import EmulatorProcess
+from tests.support.notes import KeptNotes
 from tests.support.tasks import Task
 
 Resume = Callable[[Task, str], str]
@@ -90,8 +92,18 @@ def test_a_retry_sends_nothing_again_and_clear_does_once_the_job_has_failed_agai
 
 
 def test_the_sensor_of_a_job_that_is_known_by_its_id_alone_asks_the_instance_for_its_filter(
-    emulator: EmulatorProcess, failed: str
+    emulator: EmulatorProcess, failed: str, register: KeptNotes
 ) -> None:
-    sensor = AemGuidesProcessingSensor(task_id="wait", processing_id=failed)
-    with AemGuidesHook() as hook:
-        assert sensor._request(hook.get_status(failed)).file_types == ("DITATOPIC",)
+    emulator.settings(resume_keeps_id=False)
+    emulator.fault("resume", "reset_after")
+    sensor = AemGuidesProcessingSensor(task_id="wait", processing_id=failed, deadline_hours=3 / 3600, longest_look=1.0)
+    sensor.deferrable = False
+    task = Task(try_number=2)
+    with pytest.raises(DeadlineExceededError):
+        sensor.execute(task.context())
+    state = register.state(str(task.pushed["state_key"]))
+    assert state is not None
+    assert state.request.file_types == ("DITATOPIC",)
+    assert (state.earlier_ids, state.resumes) == ((failed,), 1)
+    (path,) = {job["path"] for job in emulator.jobs() if job["processing_id"] == failed}
+    assert [job["state"] for job in emulator.jobs(path)] == ["FAILED", "CANCELLED"]

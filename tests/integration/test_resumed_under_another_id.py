@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import (
@@ -18,19 +18,18 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
 )
 from aem_guides.operators import process as batch_operator
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import JobFailedError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
-from aem_guides.runtime.notes import path_key
+from aem_guides.runtime.path_store import encoded
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers.job import EARLIER_IDS_KEY, PROCESSING_ID_KEY
-from aem_guides.triggers.kill import STAGE_KEY, Stage
+from aem_guides.sensors.wait import PROCESSING_ID_KEY, STATE_KEY
 from tests.support.archives import archived_lines
-from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
-from tests.support.notes import KeptNotes
+from tests.support.notes import KeptNotes, key_of
+from tests.support.path_triggers import deferred_trigger, run_until
 from tests.support.tasks import Task
 
 
@@ -68,7 +67,7 @@ def test_every_part_of_its_log_is_pulled_and_archived(
 
     pull = AemGuidesPullLogsOperator(task_id="pull", processing_id=second, wait_task_id="wait")
     capsys.readouterr()
-    assert pull.act(AemGuidesHook(), Task("pull", run=task.run).context()) == {"lines": len(logged), "left_out": 0}
+    assert pull.execute(Task("pull", run=task.run).context()) == {"lines": len(logged), "left_out": 0}
     shown = capsys.readouterr().out
     assert [shown.count(line) for line in logged] == [1] * len(logged)
     assert shown.index(logged[0]) < shown.index(logged[-1])
@@ -76,38 +75,35 @@ def test_every_part_of_its_log_is_pulled_and_archived(
     archive = AemGuidesArchiveLogsOperator(
         task_id="archive", processing_id=second, wait_task_id="wait", archive_uri=f"file://{tmp_path}"
     )
-    stored = cast("dict[str, JsonValue]", archive.act(AemGuidesHook(), Task("archive", run=task.run).context()))
+    stored = cast("dict[str, JsonValue]", archive.execute(Task("archive", run=task.run).context()))
     assert second in str(stored["uri"])
     assert set(archived_lines(tmp_path)) == set(logged)
 
 
 def test_a_part_that_the_instance_has_forgotten_is_told_and_the_rest_is_kept(
-    emulator: EmulatorProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    emulator: EmulatorProcess, register: KeptNotes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, known = failed_job(emulator)
+    path, known = failed_job(emulator)
+    state = PathState(ProcessingRequest(path)).works("forgotten", Origin.STARTED).goes_on(known, now=0.0)
     wait = Task()
-    wait.xcom_push(EARLIER_IDS_KEY, ["forgotten"])
-    wait.xcom_push(STAGE_KEY, Stage.CAME_BACK)
+    register.set("the path", encoded(state))
+    wait.xcom_push(STATE_KEY, "the path")
     pull = AemGuidesPullLogsOperator(task_id="pull", processing_id=known, wait_task_id="wait")
-    pulled = cast("dict[str, JsonValue]", pull.act(AemGuidesHook(), Task("pull", run=wait.run).context()))
+    pulled = cast("dict[str, JsonValue]", pull.execute(Task("pull", run=wait.run).context()))
     assert pulled["lines"] == len(emulator.log_lines(known))
     assert "Job forgotten, which was resumed, is not known any more" in capsys.readouterr().out
 
 
 def test_every_part_of_a_path_of_a_batch_is_archived(
-    emulator: EmulatorProcess, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, register: KeptNotes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, first = failed_job(emulator)
     request = ProcessingRequest(path)
     with AemGuidesHook() as hook:
         second = hook.drive(resume_once(hook.talk, hook.get_status(first), request, run="run"))
         emulator.wait_until(lambda: not hook.get_status(second).is_active)
-    note = PathNote(request.fingerprint()).started(first, Origin.STARTED, clock.now() + 600)
-    kept = note.resumed(second, clock.now() + 600).to_json()
-    task, notes = Task(), KeptNotes()
-    notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), kept)
-    task.store.set("aem_guides_path", {"note": kept, "generation": task.max_tries})
-    monkeypatch.setattr(batch_operator, "AirflowNotes", lambda: notes)
+    task, state = Task(), PathState(request).works(first, Origin.STARTED).goes_on(second, now=0.0)
+    register.set(key_of(task, request), encoded(state))
     monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
     operator = AemGuidesProcessAssetsOperator(task_id="wait", path=path, archive_uri=f"file://{tmp_path}")
     row = operator.execute(task.context())
@@ -115,25 +111,28 @@ def test_every_part_of_a_path_of_a_batch_is_archived(
     assert set(archived_lines(tmp_path)) == set(emulator.log_lines(first) + emulator.log_lines(second))
 
 
-def test_clear_of_the_start_knows_its_job_by_the_id_under_which_it_goes_on(emulator: EmulatorProcess) -> None:
+def test_clear_of_the_start_knows_its_job_by_the_id_under_which_it_goes_on(
+    emulator: EmulatorProcess, register: KeptNotes
+) -> None:
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 10_000, rate=0.5)
-    start = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="fail", wait_task_id="wait")
-    task = Task("start")
+    start = AemGuidesStartProcessingOperator(task_id="path.start", path=path, on_active_job="fail")
+    task = Task("path.start")
     started = start.execute(task.context())
-    waiting = Task("wait", run=task.run, try_number=2)
+    waiting, key = Task("path.wait", run=task.run, try_number=2), str(started[STATE_KEY])
     emulator.post("/emulator/jobs/fail", {"processingId": started["processing_id"], "resumable": True})
-    sensor = AemGuidesProcessingSensor(task_id="wait", job=started, max_resumes=1)
-    with pytest.raises(TaskDeferred):
-        sensor.execute(waiting.context())
-    goes_on_as = str(waiting.pushed[PROCESSING_ID_KEY])
+    sensor = AemGuidesProcessingSensor(task_id="path.wait", job=started, max_resumes=1)
+    trigger = deferred_trigger(sensor, waiting)
+    assert asyncio.run(run_until(trigger, lambda: (now := register.state(key)) and now.earlier_ids)) is None
+    goes_on_as = register.states(key)[-1].processing_id
     assert goes_on_as != started["processing_id"]
 
     again = start.execute(task.begin_try(3, max_tries=9).context())
-    assert again == {**started, "origin": "recovered"}
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute(waiting.begin_try(4, max_tries=9).context())
-    assert deferred.value.trigger.serialize()[1]["processing_id"] == goes_on_as
+    assert again == {**started, "processing_id": goes_on_as}
+    sensor = AemGuidesProcessingSensor(task_id="path.wait", job=again, max_resumes=1)
+    deferred_trigger(sensor, waiting.begin_try(4, max_tries=9))
+    state = register.states(key)[-1]
+    assert (state.phase, state.processing_id) == (Phase.FOLLOWING, goes_on_as)
     assert [job["processing_id"] for job in emulator.jobs(path) if job["state"] == "RUNNING"] == [goes_on_as]
     assert len(emulator.jobs(path)) == 2
     emulator.post("/emulator/jobs/fail", {"processingId": goes_on_as})

@@ -1,27 +1,28 @@
-"""What the starting task keeps in mind while it must wait, against a real instance."""
+"""What is known of a start while it has to wait or was cut short, against a real instance."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.operators import AemGuidesStartProcessingOperator
-from aem_guides.operators import start as start_operator
-from aem_guides.operators.start import IN_DOUBT_KEY
-from aem_guides.protocol.errors import ActiveJobError, NotFoundError, Retry, UnreachableError
+from aem_guides.protocol.errors import NotFoundError, Retry, UnreachableError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
+from aem_guides.protocol.procedures import begin
+from aem_guides.protocol.procedures.path_state import Phase
 from aem_guides.protocol.procedures.start import start_once
-from aem_guides.triggers.base import AemGuidesTrigger
+from aem_guides.triggers.base import FollowingFailedError
+from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import PASSWORD, EmulatorProcess
-from tests.support.tasks import Task
+from tests.support.notes import KeptNotes
+from tests.support.path_triggers import deferred_trigger, event_of
+from tests.support.tasks import Run, Task
 
 
 @pytest.fixture(autouse=True)
@@ -31,20 +32,21 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
     emulator.delete("/emulator/faults")
 
 
-def test_a_start_that_was_refused_for_another_job_leaves_no_doubt_behind(emulator: EmulatorProcess) -> None:
+def test_a_start_that_was_refused_for_another_job_leaves_no_doubt_behind(
+    emulator: EmulatorProcess, register: KeptNotes
+) -> None:
     path = f"/content/dam/busy-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 1000, rate=0.5)
     body = {"path": path, "type": "ASSET_PROCESSING"}
     emulator.admin.post("/bin/guides/v1/assets/process", json=body, auth=("admin", PASSWORD)).raise_for_status()
-    emulator.fault("history", "history_lag", seconds=3600)
+    emulator.fault("history", "history_lag", seconds=3600, count=2)
     ti = Task("start")
     task = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="queue")
     with pytest.raises(TaskDeferred):
         task.execute(ti.context())
-    written = [cast("JsonObject", value)["intent"] for value in ti.store.past]
-    assert written[0] is not None
-    assert written[-1] is None
-    assert ti.pushed[IN_DOUBT_KEY] is False
+    written = register.states_of(ti, ProcessingRequest(path))
+    assert any(state.in_doubt for state in written)
+    assert (written[-1].phase, written[-1].intent) == (Phase.QUEUED, None)
     assert len(emulator.jobs(path)) == 1
 
 
@@ -53,7 +55,7 @@ def test_a_history_that_is_not_there_yet_keeps_what_is_known_of_a_start_in_doubt
     path = f"/content/dam/restarting-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 10, rate=100)
     emulator.fault("start", "reset_after")
-    emulator.fault("history", "status", status=404, after=1)
+    emulator.fault("history", "status", status=404, after=2)
     ti = Task("start")
     task = AemGuidesStartProcessingOperator(task_id="start", path=path)
     with pytest.raises(NotFoundError) as caught:
@@ -64,45 +66,43 @@ def test_a_history_that_is_not_there_yet_keeps_what_is_known_of_a_start_in_doubt
     assert (started["processing_id"], started["origin"]) == (job["processing_id"], "recovered")
 
 
-def test_the_time_to_queue_is_one_over_all_tries(emulator: EmulatorProcess) -> None:
+def test_the_time_to_queue_is_one_over_all_tries(emulator: EmulatorProcess, register: KeptNotes) -> None:
     path = f"/content/dam/queueing-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 1000, rate=0.5)
     body = {"path": path, "type": "ASSET_PROCESSING"}
     emulator.admin.post("/bin/guides/v1/assets/process", json=body, auth=("admin", PASSWORD)).raise_for_status()
-    ti, deadlines = Task("start"), []
+    ti, deadlines = Task("start"), list[float]()
     task = AemGuidesStartProcessingOperator(task_id="start", path=path, on_active_job="queue")
     for number, max_tries in ((1, 5), (2, 5), (3, 8)):
-        with pytest.raises(TaskDeferred) as deferred:
+        with pytest.raises(TaskDeferred):
             task.execute(ti.begin_try(number, max_tries).context())
-        deadlines.append(deferred.value.trigger.deadline_at)
+        deadlines.append(register.state_of(ti, ProcessingRequest(path)).queue_until or 0.0)
     assert deadlines[0] == deadlines[1] < deadlines[2], "Clear begins anew, a retry does not"
 
 
 def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_its_job(
-    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, register: KeptNotes
 ) -> None:
     path = f"/content/dam/unheard-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 1000, rate=0.5)
-    ti = Task("start")
+    ti, request = Task("start"), ProcessingRequest(path)
     task = AemGuidesStartProcessingOperator(task_id="start", path=path)
-
-    def attempt(number: int) -> Task:
-        with contextlib.suppress(WorkerKilledError, UnreachableError):
-            task.execute(ti.begin_try(number).context())
-        return ti
-
     with monkeypatch.context() as patch:
-        patch.setattr(start_operator, "start_once", dies_after_its_post(start_once))
-        assert attempt(1).pushed[IN_DOUBT_KEY] is True
+        patch.setattr(begin, "start_once", dies_after_its_post(start_once))
+        with pytest.raises(WorkerKilledError):
+            task.execute(ti.context())
+    assert register.state_of(ti, request).in_doubt
     with monkeypatch.context() as patch:
-        patch.setattr(AemGuidesHook, "drive", _unreachable)
-        assert attempt(2).pushed[IN_DOUBT_KEY] is True
-    third = attempt(3)
-    assert third.pushed[IN_DOUBT_KEY] is False
-    assert [job["processing_id"] for job in emulator.jobs(path)] == [third.pushed["processing_id"]]
+        patch.setattr(AemGuidesAsyncHook, "drive", _unreachable)
+        with pytest.raises(UnreachableError):
+            task.execute(ti.begin_try(2).context())
+    assert register.state_of(ti, request).in_doubt
+    started = task.execute(ti.begin_try(3).context())
+    assert not register.state_of(ti, request).in_doubt
+    assert [job["processing_id"] for job in emulator.jobs(path)] == [started["processing_id"]]
 
 
-def _unreachable(*_: object) -> None:
+async def _unreachable(*_: object) -> None:
     raise UnreachableError("history", "connection refused", sent=False, attempts=5)
 
 
@@ -117,27 +117,26 @@ def test_of_two_that_wait_for_room_for_one_path_one_starts_and_the_other_takes_i
         stranger = hook.start_processing(ProcessingRequest(busy))
         full = len([job for job in hook.get_history().jobs if job.is_active])
     waiting = []
-    for _ in range(2):
+    for run in ("one", "another"):
         task = AemGuidesStartProcessingOperator(
             task_id="start", path=path, on_active_job=policy, max_active_jobs=full, longest_look=2.0
         )
-        ti = Task("start")
-        with pytest.raises(TaskDeferred) as deferred:
-            task.execute(ti.context())
-        waiting.append((task, ti, cast("AemGuidesTrigger", deferred.value.trigger)))
+        ti = Task("start", run=Run(run_id=run))
+        waiting.append((task, ti, deferred_trigger(task, ti)))
     emulator.post("/emulator/jobs/fail", {"processingId": stranger})
 
-    def go_on(task: AemGuidesStartProcessingOperator, ti: Task, trigger: AemGuidesTrigger) -> JsonObject:
-        event = asyncio.run(trigger.outcome())
-        return task.execute_after_wait(ti.context(), event)
+    def go_on(task: AemGuidesStartProcessingOperator, ti: Task, trigger: AemGuidesLifecycleTrigger) -> JsonObject:
+        return task.execute_complete(ti.context(), asyncio.run(event_of(trigger)))
 
     first, second = waiting
     started = go_on(*first)
     assert started["origin"] == "started"
     if policy == "adopt":
-        assert go_on(*second) == {**started, "origin": "adopted"}
+        adopted = go_on(*second)
+        assert (adopted["origin"], adopted["processing_id"]) == ("adopted", started["processing_id"])
     else:
-        with pytest.raises(ActiveJobError):
+        with pytest.raises(FollowingFailedError, match=str(started["processing_id"])) as caught:
             go_on(*second)
+        assert caught.value.retry is Retry.POINTLESS
     (job,) = emulator.jobs(path)
     emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})

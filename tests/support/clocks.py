@@ -49,7 +49,7 @@ class Clock:
 
     async def wait_for(self, what: Awaitable[object], seconds: float) -> object:
         """Await something for no longer than so many seconds."""
-        return await asyncio.wait_for(what, seconds / self.speed)
+        return await bodies.wait_for(what, seconds / self.speed)
 
     @property
     def surroundings(self) -> Surroundings:

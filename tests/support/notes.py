@@ -10,16 +10,22 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from aem_guides.hooks.bodies import surroundings
-from aem_guides.protocol.models import JsonValue
+from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.path_store import decoded
+from tests.support.tasks import Task
 
 
 class KeptNotes:
-    """Notes that outlive triggers and event loops; `writes_take` seconds each. `written`: there is at least one."""
+    """Notes that outlive triggers and event loops; `writes_take` seconds each. `written`: there is at least one.
+
+    `past` is all that was ever written, by key.
+    """
 
     def __init__(self, writes_take: float = 0.0) -> None:
         self.values: dict[str, str] = {}
+        self.past: list[tuple[str, JsonValue]] = []
         self.written = asyncio.Event()
         self._writes_take = writes_take
         self._refused: list[str] = []
@@ -49,6 +55,7 @@ class KeptNotes:
     def set(self, key: str, value: JsonValue) -> None:
         assert value is not None, "Airflow refuses to store nothing"
         self.values[key] = json.dumps(value)
+        self.past.append((key, json.loads(self.values[key])))
         self.written.set()
 
     def delete(self, key: str) -> None:
@@ -57,3 +64,20 @@ class KeptNotes:
     def state(self, key: str) -> PathState | None:
         """The state that is kept under a key."""
         return decoded(self.get(key))
+
+    def states(self, key: str) -> list[PathState]:
+        """All states that were ever kept under a key."""
+        return [state for of, value in self.past if of == key and (state := decoded(value)) is not None]
+
+    def states_of(self, task: Task, request: ProcessingRequest) -> list[PathState]:
+        """All states that a task, or one of its group, has kept of a request."""
+        return self.states(key_of(task, request))
+
+    def state_of(self, task: Task, request: ProcessingRequest) -> PathState:
+        """The state that a task, or one of its group, keeps of a request."""
+        return self.states_of(task, request)[-1]
+
+
+def key_of(task: Task, request: ProcessingRequest) -> str:
+    """Where a task keeps the state of a request."""
+    return path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint())

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
 import msgspec
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import TaskDeferred
 
-from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.runtime.path_store import PathStore, encoded
 from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
 from tests.support.notes import KeptNotes
+from tests.support.tasks import Task
 
 OPTIONS = LifecycleOptions(
     run_key="test",
@@ -33,7 +36,7 @@ def path_trigger(
     """The trigger that takes a path to its end; `changes` are of its options. Its state is kept under the path."""
     state = state or PathState(ProcessingRequest(path))
     if notes.get(path) is None:
-        notes.set(path, encoded(state.stays(queue_until=surroundings().now() + 600)))
+        notes.set(path, encoded(state.stays()))
     options = replace(OPTIONS, run=f"test[{index}]", index=index, **changes)  # type: ignore[arg-type]  # its own fields
     trigger = AemGuidesLifecycleTrigger(
         aem_guides_conn_id="aem_guides_default",
@@ -53,3 +56,24 @@ async def event_of(trigger: AemGuidesLifecycleTrigger) -> JsonObject:
 async def events_of(triggers: Sequence[AemGuidesLifecycleTrigger]) -> list[JsonObject]:
     """Their events, running all at once."""
     return list(await asyncio.gather(*(event_of(trigger) for trigger in triggers)))
+
+
+def deferred_trigger(operator: BaseOperator, task: Task) -> AemGuidesLifecycleTrigger:
+    """The trigger for which a task defers, as Airflow makes it anew in the triggerer."""
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(task.context())
+    assert deferred.value.method_name == "execute_complete"
+    (_, arguments) = deferred.value.trigger.serialize()
+    return AemGuidesLifecycleTrigger(**arguments)
+
+
+async def run_until(trigger: AemGuidesLifecycleTrigger, met: Callable[[], object]) -> JsonObject | None:
+    """One life of a triggerer: to the trigger's event, or until it dies on a condition; None then."""
+    running = asyncio.create_task(event_of(trigger))
+    while not running.done():
+        if met():
+            running.cancel()
+            await asyncio.wait([running])
+            return None
+        await asyncio.sleep(0.002)
+    return running.result()

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from itertools import islice
 
 import aiohttp
@@ -30,13 +30,23 @@ USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 LONGEST_ERROR_BODY = 64 * 1024
 LONGEST_HEADER = 64 * 1024
 
+
+async def wait_for(what: Awaitable[object], seconds: float) -> object:
+    """Await something for no longer than so many seconds. Raises TimeoutError.
+
+    `asyncio.wait_for` of Python 3.11 swallows a cancel that comes together with the result: who was killed goes on.
+    """
+    async with asyncio.timeout(seconds):
+        return await what
+
+
 REAL_SURROUNDINGS = Surroundings(
     now=time.time,
     random=random.random,
     elapsed=time.monotonic,
     sleep=time.sleep,
     asleep=asyncio.sleep,
-    wait_for=asyncio.wait_for,
+    wait_for=wait_for,
 )
 
 

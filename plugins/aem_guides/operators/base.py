@@ -58,7 +58,21 @@ class InstanceOperator(BaseOperator):
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
         with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN if self.request is not None else None) as hook:
+            self.require_instance_of_path(hook, context)
             return self.act(hook, context)
+
+    def require_instance_of_path(self, hook: AemGuidesHook, context: Context) -> None:
+        """Raise ConfigurationError where the connection leads elsewhere than when this task's path was taken up."""
+        store = self._path_store(context)
+        if store is not None and (state := store.load()) is not None:
+            require_instance(hook.settings.instance, state.instance)
+
+    def _path_store(self, context: Context) -> PathStore | None:
+        """The state of the path in whose task group this is; None where it is in none."""
+        if self.request is None or "." not in self.task_id:
+            return None
+        ti, fingerprint = context["ti"], ProcessingRequest.from_json(self.request).fingerprint()
+        return PathStore(path_key(ti.dag_id, ti.run_id, self.task_id, fingerprint))
 
     def skipped(self, why: str) -> AirflowSkipException:
         """The exception that skips the task. Airflow does not show its text in the log, so that it is told here."""
@@ -107,12 +121,11 @@ class JobOperator(InstanceOperator):
         """Settle what a killed task left behind; skip where there is no job."""
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
-        store = self._store(context)
+        store = self._path_store(context)
         if store is not None:
             with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
                 self._state, _ = settle_left_behind(hook, store, self._tasks_before(context))
                 if self._state is not None:
-                    require_instance(hook.settings.instance, self._state.instance)
                     self.processing_id = self._state.processing_id or ""
         if self.processing_id == "":
             raise self.skipped("There is no job: it was not started.")
@@ -135,13 +148,11 @@ class JobOperator(InstanceOperator):
             raise lost
         return job
 
-    def _store(self, context: Context) -> PathStore | None:
+    def _path_store(self, context: Context) -> PathStore | None:
+        store = super()._path_store(context)
+        if store is not None or self.wait_task_id is None:
+            return store
         ti = context["ti"]
-        if self.request is not None and "." in self.task_id:
-            fingerprint = ProcessingRequest.from_json(self.request).fingerprint()
-            return PathStore(path_key(ti.dag_id, ti.run_id, self.task_id, fingerprint))
-        if self.wait_task_id is None:
-            return None
         index = -1 if ti.map_index is None else ti.map_index
         key = ti.xcom_pull(task_ids=self.wait_task_id, key="state_key", map_indexes=index)
         return PathStore(key) if isinstance(key, str) else None

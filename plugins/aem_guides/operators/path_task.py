@@ -27,7 +27,7 @@ from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.triggers.base import FollowingFailedError
-from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger, InLine
+from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger, InLine, TaskKilledError
 
 if TYPE_CHECKING:
     _Base = BaseOperator
@@ -161,6 +161,8 @@ class PathTask(_Base):
         """Note that the path was dealt with to its end, where the task fails for good: it was not killed then."""
         try:
             yield
+        except TaskKilledError:
+            raise  # where its job is still to be cancelled, the tasks after it have to see that
         except Exception as error:
             ti = context["ti"]
             worth = error.retry if isinstance(error, AemGuidesError) else Retry.USEFUL

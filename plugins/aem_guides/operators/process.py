@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator, Context
 from aem_guides.archive.job import archive_job, folder_of
 from aem_guides.archive.place import StoredArchive
 from aem_guides.assets import PROCESSED, announce
+from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.base import first_seen_by, still_known
 from aem_guides.operators.links import ARCHIVE_LINKS
@@ -206,6 +207,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
             self._hand_on(context, row_of(state, error=said).to_json())
             raise DeadlineExceededError(said)
         with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+            require_instance(hook.settings.instance, state.instance)
             row = self._judged(context, hook, state)
             result = row.to_json()
             self.conclude(store, result=result)

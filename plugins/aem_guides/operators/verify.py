@@ -128,6 +128,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
                 raise FollowingFailedError(error, Retry(retry))
             case {"ready": True}:
                 with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+                    self.require_instance_of_path(hook, context)
                     return self._verify(hook, context, LAST_LOOK_SECONDS)
         raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
 

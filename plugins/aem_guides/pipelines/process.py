@@ -134,6 +134,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         deadline_hours="{{ params.deadline_hours }}",
         on_deadline="{{ params.on_deadline }}",
         max_resumes="{{ params.max_resumes }}",
+        max_active_jobs="{{ params.max_active_jobs }}",
         cancel_adopted="{{ params.cancel_adopted }}",
         stall_minutes="{{ params.stall_minutes }}",
         stream_logs="{{ params.stream_logs }}",

@@ -55,7 +55,7 @@ def ending_of(state: PathState, options: LifecycleOptions, starter: str) -> Endi
         cancel=state.cancel,
         processing_id=state.processing_id or "",
         resumes=state.resumes,
-        resumes_left=state.resumes_left,
+        resumes_left=state.resumes_left or 0,
         hours=options.job_seconds / 3600,
         starter=starter,
         spared=options.cancel_on_deadline and not state.may_cancel,

@@ -17,6 +17,9 @@ from aem_guides.runtime.earlier_states import state_of_note
 
 log = logging.getLogger(__name__)
 
+_DECODER = msgspec.json.Decoder(PathState)
+"""Made at import: two threads that both need it for the first time crash the process (msgspec)."""
+
 
 class NewerStateError(AemGuidesError):
     """Another process goes on with this path: what this one was about to do is not done."""
@@ -111,7 +114,7 @@ def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> Path
     if "fingerprint" in stored:
         return state_of_note(stored, request)
     try:
-        return msgspec.convert(stored, PathState)
+        return _DECODER.decode(msgspec.json.encode(stored))
     except msgspec.ValidationError as error:
         raise UnreadableStateError(
             f"The stored state of a path cannot be read ({error}). Look in the Bulk Processor whether its job is "

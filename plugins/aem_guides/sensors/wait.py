@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from airflow.sdk import BaseSensorOperator, Context
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
+from aem_guides.ledger.records import request_of
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.operators.path_task import PathTask
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.procedures.take_up import Part
@@ -32,6 +35,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
     :param on_deadline: `cancel` the job then, or `leave` it; one that was adopted as `cancel_adopted` says.
     :param max_resumes: how often a job that failed, and that this run started, is resumed by a next try. Clear gives
         as many anew, and one at the least.
+    :param max_active_jobs: resume the job only while fewer jobs are active on the instance.
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param stream_logs: show the job's log lines as they come (the first 2,000; pull_logs has all).
@@ -56,6 +60,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         "deadline_hours",
         "on_deadline",
         "max_resumes",
+        "max_active_jobs",
         "cancel_adopted",
         "stall_minutes",
         "stream_logs",
@@ -75,6 +80,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         deadline_hours: float | str = 24,
         on_deadline: str = OnDeadline.CANCEL,
         max_resumes: int | str = 2,
+        max_active_jobs: int | str = 4,
         cancel_adopted: bool | str = False,
         stall_minutes: float | str = 30,
         stream_logs: bool | str = True,
@@ -92,6 +98,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         self.deadline_hours = deadline_hours
         self.on_deadline = on_deadline
         self.max_resumes = max_resumes
+        self.max_active_jobs = max_active_jobs
         self.cancel_adopted = cancel_adopted
         self.stall_minutes = stall_minutes
         self.stream_logs = stream_logs
@@ -106,7 +113,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         store = self._store(context, fresh)
         with self.concluding(context, store):
             with AemGuidesHook(self.aem_guides_conn_id) as hook:
-                state = self.take_up(context, hook, store, fresh)
+                state = self.take_up(context, hook, store, self._with_request(hook, store, fresh))
             self._push_ids(context, store, state)
             if state.phase is not Phase.ENDED:
                 state = self.go_on(context, store)
@@ -121,13 +128,24 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
     def _fresh(self) -> PathState:
         """The state of a job that is waited for, of which no more is known than its id."""
         job = self.job or {}
-        request, origin = job.get("request"), str(job.get("origin") or Origin.STARTED)
+        request, instance, origin = job.get("request"), job.get("instance"), str(job.get("origin") or Origin.STARTED)
         return PathState(
             ProcessingRequest.from_json(request) if isinstance(request, dict) else ProcessingRequest(path="/"),
             Phase.FOLLOWING,
             processing_id=fields.identifier("processing_id", job.get(PROCESSING_ID_KEY) or self.processing_id),
             origin=fields.choice("origin", origin, Origin),
+            instance=instance if isinstance(instance, str) else None,
         )
+
+    def _with_request(self, hook: AemGuidesHook, store: PathStore, fresh: PathState) -> PathState:
+        """The state with what the job was asked to do: by that it is found again under another id."""
+        if isinstance((self.job or {}).get("request"), dict):
+            return fresh
+        stored = store.load()
+        if stored is not None:
+            return replace(fresh, request=stored.request)
+        job = hook.drive(find_job_patiently(hook.talk, str(fresh.processing_id)))
+        return replace(fresh, request=(request_of(job) if job is not None else None) or fresh.request)
 
     def _store(self, context: Context, fresh: PathState) -> PathStore:
         key = (self.job or {}).get(STATE_KEY)

@@ -33,9 +33,10 @@ def settle_left_behind(
     connection leads elsewhere by now, DoubtfulStartError, and what a call raises.
     """
     state = store.load()
+    if state is not None:
+        require_instance(hook.settings.instance, state.instance)
     if state is None or not state.is_left_behind or not was_killed(tasks):
         return state, None
-    require_instance(hook.settings.instance, state.instance)
 
     def take(item: object) -> None:
         if isinstance(item, PathState):

@@ -29,6 +29,9 @@ KILL_CANCEL_SECONDS = 20.0
 FIRST_EVENT_SECONDS = 2.0
 """An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 
+_OPTIONS, _STARTED_BY = msgspec.json.Decoder(LifecycleOptions), msgspec.json.Decoder(StartedPath)
+"""Made at import: two threads that both need one for the first time crash the process (msgspec)."""
+
 
 class AemGuidesLifecycleTrigger(AemGuidesTrigger):
     """Take a path from the state in which it is stored to the phase `until`, and fire one event.
@@ -56,10 +59,10 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
             aem_guides_conn_id=aem_guides_conn_id, key=key, options=options, until=until, started_by=started_by
         )
         self.aem_guides_conn_id = aem_guides_conn_id
-        self.options = msgspec.convert(options, LifecycleOptions)
+        self.options = _OPTIONS.decode(msgspec.json.encode(options))
         self.until = Phase(until)
         self.store = PathStore(key)
-        self._started_by = msgspec.convert(started_by, StartedPath) if started_by is not None else None
+        self._started_by = _STARTED_BY.decode(msgspec.json.encode(started_by)) if started_by is not None else None
         self._notes: set[asyncio.Task[None]] = set()
 
     async def outcome(self) -> JsonObject:
@@ -78,6 +81,9 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
             talk = await hook.talk()
             async with admission:
                 admission.see(state)
+                if state.log_offset:
+                    said = "The log of job %s goes on at line %s: what comes before was shown."
+                    self.log.info(said, state.processing_id, state.log_offset)
                 steps = run_lifecycle(talk, state, self.options, self.until, coordinator.find)
                 consumer = _Consumer(self, admission, state)
                 try:

@@ -56,13 +56,14 @@ class PathState:
     changes and a retry does not. `intent`: what was written down before a start (STARTING) or a resume (RESUMING); in
     QUEUED, that of a start of which nothing was seen yet. `processing_id` is the id under which the job goes on,
     `earlier_ids` those it had before a resume changed them. `resumes` counts all resumes, `resumes_left` those that
-    retries may still make. Times are in seconds since the epoch: `queue_until` (its turn must have come),
-    `deadline_at` (the job's time is over; put off by the time since `held_since` when a held job goes on).
-    `doubtful`: it could not be settled whether a job was started or resumed, and a person was asked to look.
-    `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling it. `job`: as last seen, or
-    as it is to be resumed. `end`: why following ended; in CANCELLING, why it is cancelled. `earlier_end`: the end from
-    which it was resumed last. `concluded`: the task has dealt with it to its end, so that it was not killed.
-    `instance`: where the connection led when the path was first taken up. `result`: the outcome that the task returned.
+    retries may still make, None until a task that waits for the job has said. Times are in seconds since the epoch:
+    `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by the time since
+    `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started or resumed, and
+    a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling
+    it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING, why it is cancelled.
+    `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it to its end, so that
+    it was not killed. `instance`: where the connection led when the path was first taken up. `result`: the outcome that
+    the task returned.
     """
 
     request: ProcessingRequest
@@ -74,7 +75,7 @@ class PathState:
     origin: Origin | None = None
     earlier_ids: tuple[str, ...] = ()
     resumes: int = 0
-    resumes_left: int = 0
+    resumes_left: int | None = None
     queue_until: float | None = None
     deadline_at: float | None = None
     held_since: float | None = None

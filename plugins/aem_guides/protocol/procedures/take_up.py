@@ -80,7 +80,7 @@ def take_up(
     to resume, Clear begins anew. Clear gives new resumes and new time, and settles what was in doubt.
     """
     state = state.stays(concluded=False, cancel_adopted=options.cancel_adopted)
-    if state.serial == 1:
+    if state.resumes_left is None and options.part is not Part.START:
         state = replace(state, resumes_left=options.max_resumes)
     if cleared:
         state = _cleared(state, now, options)
@@ -126,9 +126,9 @@ def _with_job(
     if verdict in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
         return state.to(Phase.FOLLOWING, end=None, cancel=None)
     if job is not None and verdict is not Verdict.SUCCEEDED and job.resumable and state.is_ours:
-        again = verdict is Verdict.FAILED and later_try and state.resumes_left > 0
-        if cleared or again:
-            state = state.stays(resumes_left=max(0, state.resumes_left - 1), cancel=None)
+        left = state.resumes_left or 0
+        if cleared or (verdict is Verdict.FAILED and later_try and left > 0):
+            state = state.stays(resumes_left=max(0, left - 1), cancel=None)
             hours = options.hours
             return state.resuming(job) if hours is None or hours.is_open(now) else state.held(job, now)
     if cleared and options.part is Part.ALL and verdict is not Verdict.SUCCEEDED:
