@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -25,7 +26,6 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures import log_lines as logs
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.log_lines import LogPageError
-from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
 from tests.support.clocks import FAST, Clock
 from tests.support.emulator import EmulatorProcess
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import cast
 
 import pytest
+from aem_guides.triggers.job import AemGuidesJobTrigger
 from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers.job import AemGuidesJobTrigger
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.path_triggers import event_of, path_trigger

@@ -10,17 +10,17 @@ from functools import partial
 from typing import cast
 
 import pytest
+from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakPhase, OffPeakState
+from aem_guides.runtime.off_peak import OFF_PEAK_KEY, OffPeakOrder
+from aem_guides.triggers.job import PROCESSING_ID_KEY, AemGuidesJobTrigger
 from airflow.sdk.bases.xcom import BaseXCom
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakPhase, OffPeakState
 from aem_guides.runtime.memory import WaitMemory
-from aem_guides.runtime.off_peak import OFF_PEAK_KEY, OffPeakOrder
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers.job import PROCESSING_ID_KEY, AemGuidesJobTrigger
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.tasks import StateStore, Task

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from aem_guides.triggers.job import EARLIER_IDS_KEY, PROCESSING_ID_KEY
 from airflow.sdk.exceptions import TaskDeferred
 
 from aem_guides.hooks.hook import AemGuidesHook
@@ -25,7 +26,6 @@ from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.runtime.notes import path_key
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers.job import EARLIER_IDS_KEY, PROCESSING_ID_KEY
 from aem_guides.triggers.kill import STAGE_KEY, Stage
 from tests.support.archives import archived_lines
 from tests.support.clocks import Clock

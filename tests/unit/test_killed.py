@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
+from aem_guides.triggers.job import CANCEL_KEY
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.models import JsonValue
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.triggers import kill as killed
-from aem_guides.triggers.job import CANCEL_KEY
 from aem_guides.triggers.kill import STAGE_KEY, Stage, settle_killed_wait
 from tests.support.tasks import Task
 

@@ -23,9 +23,9 @@ from aem_guides.protocol.errors import (
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.protocol.procedures.start import MustWait, OnActiveJob, Origin, Started, StartPolicy, start_once
+from aem_guides.protocol.procedures.start import MustWait, OnActiveJob, Origin, Started, StartPolicy
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
-from tests.unit.protocol.driving import World, reply
+from tests.unit.protocol.driving import World, reply, start_again
 
 REQUEST = ProcessingRequest("/content/dam/a", ("/content/dam/a/x",))
 TRIES = 8
@@ -196,7 +196,7 @@ def start_until_settled(instance: Instance, policy: StartPolicy) -> Started | Mu
     for intent in tries(instance):
         talk = instance.world.conversation(attempts=2)
         try:
-            return instance.world.run(start_once(talk, REQUEST, policy=policy, run="try", intent=intent))
+            return instance.world.run(start_again(talk, REQUEST, policy=policy, run="try", intent=intent))
         except (Crash, UnavailableError, UnreachableError, MalformedAnswerError):
             continue
         except (DoubtfulStartError, ActiveJobError) as error:

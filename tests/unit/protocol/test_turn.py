@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from aem_guides.protocol.procedures.turn import wait_for_turn
 
 from aem_guides.protocol.errors import AuthenticationError
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Notice
-from aem_guides.protocol.procedures.turn import wait_for_turn
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
