@@ -61,10 +61,8 @@ class Instance:
         wanted = query.rpartition("=")[2]
         return next((reply(200, job) for job in jobs if job["processingId"] == wanted), reply(404))
 
-    def go_on(
-        self, state: PathState, until: Phase = Phase.ENDED, options: LifecycleOptions = OPTIONS, **changes: object
-    ) -> PathState:
-        wanted = replace(options, **changes)  # type: ignore[arg-type]  # its own fields
+    def go_on(self, state: PathState, until: Phase = Phase.ENDED, **changes: object) -> PathState:
+        wanted = replace(OPTIONS, **changes)  # type: ignore[arg-type]  # its own fields
         return self.world.run(run_lifecycle(self.world.conversation(attempts=1), state, wanted, until))
 
     def start(self, **changes: object) -> PathState:

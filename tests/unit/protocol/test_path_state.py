@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.protocol.earlier_end import EarlierEnd
-from aem_guides.protocol.models import Job, ProcessingRequest
+from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.intent import Intent
@@ -92,7 +92,12 @@ def test_what_is_not_a_state_is_said_to_be_none() -> None:
 
 
 def test_a_note_of_an_earlier_version_gives_the_job_and_as_many_resumes_as_a_new_path_has() -> None:
-    note = {"fingerprint": REQUEST.fingerprint(), "processing_id": "x", "origin": "started", "earlier": ["w"]}
+    note: JsonObject = {
+        "fingerprint": REQUEST.fingerprint(),
+        "processing_id": "x",
+        "origin": "started",
+        "earlier": ["w"],
+    }
     state = decoded(note, REQUEST)
     assert state is not None
     assert (state.phase, state.processing_id, state.earlier_ids) == (Phase.FOLLOWING, "x", ("w",))
