@@ -4,9 +4,9 @@ from __future__ import annotations
 
 FLOORS = (
     ("protocol",),
+    ("hooks",),
     ("runtime",),
     ("storage",),
-    ("hooks",),
     ("archive", "ledger", "results"),
     ("triggers",),
     ("assets", "reconciliation"),

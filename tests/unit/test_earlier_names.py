@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from pathlib import Path
 
@@ -10,26 +11,45 @@ import pytest
 import aem_guides
 from aem_guides.operators.verify import AemGuidesAssetsTrigger
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
+from aem_guides.protocol.errors import Retry
+from aem_guides.protocol.models import JsonObject
 from aem_guides.runtime.earlier_names import EARLIER
+from aem_guides.triggers.base import AemGuidesTrigger
+from aem_guides.triggers.earlier import AemGuidesJobTrigger, AemGuidesPathTrigger, AemGuidesTurnTrigger
 from aem_guides.triggers.history import AemGuidesHistoryEventTrigger
-from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
-from aem_guides.triggers.path import AemGuidesPathTrigger
 
 STORED = {
     "aem_guides.triggers.AemGuidesJobTrigger": AemGuidesJobTrigger,
     "aem_guides.triggers.AemGuidesTurnTrigger": AemGuidesTurnTrigger,
+    "aem_guides.triggers.job.AemGuidesJobTrigger": AemGuidesJobTrigger,
+    "aem_guides.triggers.job.AemGuidesTurnTrigger": AemGuidesTurnTrigger,
+    "aem_guides.triggers.path.AemGuidesPathTrigger": AemGuidesPathTrigger,
     "aem_guides.batch_trigger.AemGuidesPathTrigger": AemGuidesPathTrigger,
     "aem_guides.batch_progress.AemGuidesBatchProgressTrigger": AemGuidesBatchProgressTrigger,
     "aem_guides.verify_operator.AemGuidesAssetsTrigger": AemGuidesAssetsTrigger,
     "aem_guides.watcher.AemGuidesHistoryEventTrigger": AemGuidesHistoryEventTrigger,
 }
-"""The class paths under which Airflow stored the triggers of version 0.1.0."""
+"""The class paths under which earlier versions had Airflow store their triggers."""
 
 
 @pytest.mark.parametrize("stored", STORED)
 def test_a_trigger_that_was_stored_before_an_upgrade_still_loads(stored: str) -> None:
     module, _, name = stored.rpartition(".")
     assert getattr(importlib.import_module(module), name) is STORED[stored]
+
+
+@pytest.mark.parametrize("trigger", [AemGuidesJobTrigger, AemGuidesTurnTrigger, AemGuidesPathTrigger])
+def test_what_an_earlier_version_deferred_is_retried_at_once_with_whatever_it_was_stored_with(
+    trigger: type[AemGuidesTrigger],
+) -> None:
+    async def fired() -> JsonObject:
+        (event,) = [event async for event in trigger(aem_guides_conn_id="c", processing_id="x", plan={"a": 1}).run()]
+        payload: JsonObject = event.payload
+        return payload
+
+    event = asyncio.run(fired())
+    assert event["retry"] == Retry.USEFUL.value
+    assert "next try takes up the job" in str(event["error"])
 
 
 @pytest.mark.parametrize("earlier", EARLIER)

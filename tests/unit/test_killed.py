@@ -1,100 +1,144 @@
-"""A waiting task that was killed while nobody could cancel its job: the tasks after it see to that."""
+"""A task that was killed while nobody could cancel its job: the tasks after it see to that."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.protocol.models import JsonValue
-from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
-from aem_guides.triggers import kill as killed
-from aem_guides.triggers.job import CANCEL_KEY
-from aem_guides.triggers.kill import STAGE_KEY, Stage, settle_killed_wait
-from tests.support.tasks import Task
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.errors import ConfigurationError
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.cancel import CancelResult
+from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.start import Origin
+from aem_guides.protocol.steps import HttpRequest, Reply, Steps
+from aem_guides.runtime.path_store import PathStore, encoded
+from aem_guides.runtime.task_states import TaskKey
+from aem_guides.triggers import kill
+from aem_guides.triggers.kill import settle_left_behind
+from tests.support.notes import KeptNotes
+from tests.unit.protocol.driving import T, World, reply
 
-
-class WaitingTask:
-    """The waiting task among the others of its DAG."""
-
-    upstream_task_ids = frozenset({"start"})
-
-    def get_task(self, task_id: str) -> WaitingTask:
-        assert task_id == "wait"
-        return self
+REQUEST = ProcessingRequest("/content/dam/a")
+TASKS = [TaskKey("dag", "run", "start", 0), TaskKey("dag", "run", "wait", 0)]
+STARTED = PathState(REQUEST, Phase.FOLLOWING, 1, processing_id="job", origin=Origin.STARTED, instance="author")
 
 
 @dataclass
 class Hook:
-    cancelled: list[str] = field(default_factory=list)
+    """A hook whose instance has one job, which works until it is cancelled, or on and on where it is deaf."""
 
-    def cancel_processing(self, processing_id: str, *, within_seconds: float) -> CancelOutcome:
-        self.cancelled.append(processing_id)
-        return CancelOutcome(CancelResult.CANCELLED)
+    is_deaf: bool = False
+    cancels: int = 0
+    world: World = field(init=False)
+    settings: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(instance="author"))
 
+    def __post_init__(self) -> None:
+        self.world = World(self._respond)
 
-def test_after_a_task_that_came_back_nothing_is_asked_for_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each such question, Airflow would log an error."""
-    monkeypatch.setattr(killed, "states_in_task", lambda _key: frozenset({"success"}))
-    task = Task("pull", map_index=0)
-    task.run.push("wait", STAGE_KEY, Stage.CAME_BACK, 0)
-    assert settle_killed_wait(cast("AemGuidesHook", Hook()), task.context(dag=WaitingTask()), "wait", "job") is None
-    assert task.run.asked_in_vain == []
+    @property
+    def talk(self) -> Conversation:
+        return self.world.conversation(attempts=1)
+
+    def drive(self, steps: Steps[T], take: Callable[[object], object]) -> T:
+        result = self.world.run(steps)
+        for item in self.world.emitted:
+            take(item)
+        self.world.emitted.clear()
+        return result
+
+    def _respond(self, request: HttpRequest) -> Reply:
+        if request.method == "POST":
+            self.cancels += 1
+            return reply(200)
+        word = "CANCELLED" if self.cancels and not self.is_deaf else "RUNNING"
+        return reply(200, {"processingId": "job", "path": REQUEST.path, "status": word})
 
 
 def settled(
-    monkeypatch: pytest.MonkeyPatch, state: str, *, origin: str = "started", left: Mapping[str, JsonValue] | None = None
-) -> list[str]:
-    """The jobs that are cancelled after a waiting task that ended so."""
-    monkeypatch.setattr(killed, "states_in_task", lambda _key: frozenset({state}))
-    hook = Hook()
-    task = Task("pull", map_index=0)
-    task.run.push("start", "return_value", {"origin": origin}, task.map_index)
-    for key, value in (left or {}).items():
-        task.run.push("wait", key, value, task.map_index)
-    settle_killed_wait(cast("AemGuidesHook", hook), task.context(dag=WaitingTask()), "wait", "job")
-    return hook.cancelled
+    monkeypatch: pytest.MonkeyPatch,
+    state: PathState,
+    *task_states: str,
+    hook: Hook | None = None,
+) -> tuple[int, PathState]:
+    """How often a cancel was sent, and what is stored, after tasks that ended so."""
+    by_task = dict(zip(TASKS, task_states, strict=False))
+    monkeypatch.setattr(kill, "states_in_task", lambda task: frozenset({by_task.get(task, "success")}))
+    hook, notes = hook or Hook(), KeptNotes()
+    notes.set("path", encoded(state))
+    settle_left_behind(cast("AemGuidesHook", hook), PathStore("path", notes), TASKS)
+    after = notes.state("path")
+    assert after is not None
+    return hook.cancels, after
 
 
-@pytest.mark.parametrize("cancel", [None, "unknown"])
-def test_a_job_whose_task_was_killed_while_it_was_deferred_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch, cancel: str | None
+@pytest.mark.parametrize("task_states", [("failed",), ("success", "failed")])
+@pytest.mark.parametrize("origin", [Origin.STARTED, Origin.RECOVERED])
+@pytest.mark.parametrize("cancel", [None, CancelResult.UNKNOWN])
+def test_a_job_whose_task_was_killed_is_cancelled_and_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch, task_states: tuple[str, ...], origin: Origin, cancel: CancelResult | None
 ) -> None:
-    assert settled(monkeypatch, "failed", left={STAGE_KEY: Stage.DEFERRED, CANCEL_KEY: cancel}) == ["job"]
-
-
-@pytest.mark.parametrize(("origin", "cancelled"), [("started", ["job"]), ("recovered", ["job"]), ("adopted", [])])
-def test_a_job_whose_task_was_killed_before_it_began_is_cancelled_unless_it_was_adopted(
-    monkeypatch: pytest.MonkeyPatch, origin: str, cancelled: list[str]
-) -> None:
-    assert settled(monkeypatch, "failed", origin=origin) == cancelled
+    left = STARTED.stays(origin=origin, cancel=cancel)
+    cancels, after = settled(monkeypatch, left, *task_states)
+    assert (cancels, after.phase, after.cancel) == (1, Phase.ENDED, CancelResult.CANCELLED)
 
 
 @pytest.mark.parametrize(
-    ("state", "left"),
+    ("state", "task_state"),
     [
-        ("failed", {STAGE_KEY: Stage.DEFERRED, CANCEL_KEY: "cancelled"}),
-        ("failed", {STAGE_KEY: Stage.DEFERRED, CANCEL_KEY: "already finished"}),
-        ("failed", {STAGE_KEY: Stage.DEFERRED_KEEP}),
-        ("failed", {STAGE_KEY: Stage.CAME_BACK}),
-        ("failed", {STAGE_KEY: Stage.BEGUN}),
-        ("success", {}),
-        ("success", {STAGE_KEY: Stage.DEFERRED}),
-        ("queued", {STAGE_KEY: Stage.DEFERRED}),
+        (STARTED.stays(cancel=CancelResult.CANCELLED), "failed"),
+        (STARTED.stays(cancel=CancelResult.ALREADY_FINISHED), "failed"),
+        (STARTED.stays(origin=Origin.ADOPTED), "failed"),
+        (STARTED.stays(concluded=True), "failed"),
+        (STARTED.ended(FollowEnd.ENDED, None), "failed"),
+        (PathState(REQUEST), "failed"),
+        (STARTED, "success"),
+        (STARTED, "queued"),
     ],
     ids=[
         "the trigger has cancelled it",
         "it had ended",
         "it was adopted",
         "the task failed by itself",
-        "the task could not even look, or waited in a worker",
-        "marked successful before it began",
+        "it has ended",
+        "nothing was begun",
         "marked successful",
         "cleared",
     ],
 )
-def test_any_other_job_is_left_alone(monkeypatch: pytest.MonkeyPatch, state: str, left: dict[str, JsonValue]) -> None:
-    assert settled(monkeypatch, state, left=left) == []
+def test_any_other_job_is_left_alone(monkeypatch: pytest.MonkeyPatch, state: PathState, task_state: str) -> None:
+    assert settled(monkeypatch, state, task_state) == (0, state)
+
+
+def test_an_adopted_job_is_cancelled_where_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settled(monkeypatch, STARTED.stays(origin=Origin.ADOPTED, cancel_adopted=True), "failed")[0] == 1
+
+
+def test_a_cancel_that_is_not_confirmed_is_left_to_the_next_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = Hook(is_deaf=True)
+    _, after = settled(monkeypatch, STARTED, "failed", hook=hook)
+    assert (after.cancel, after.is_left_behind) == (CancelResult.UNKNOWN, True)
+    hook.is_deaf = False
+    assert settled(monkeypatch, after, "failed", hook=hook)[1].cancel in (
+        CancelResult.CANCELLED,
+        CancelResult.ALREADY_FINISHED,
+    )
+
+
+def test_nothing_is_sent_to_another_instance_than_the_job_was_started_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = Hook(settings=SimpleNamespace(instance="other"))
+    with pytest.raises(ConfigurationError, match="Nothing was sent there"):
+        settled(monkeypatch, STARTED, "failed", hook=hook)
+    assert hook.world.sent == []
+
+
+def test_a_path_that_nothing_is_stored_of_has_nothing_left_behind() -> None:
+    hook = Hook()
+    assert settle_left_behind(cast("AemGuidesHook", hook), PathStore("path", KeptNotes()), TASKS) == (None, None)
+    assert hook.world.sent == []

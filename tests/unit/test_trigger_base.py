@@ -17,8 +17,8 @@ from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import JsonObject
 from aem_guides.triggers.base import LARGEST_EVENT_BYTES, AemGuidesTrigger, why_not_carried
-from aem_guides.triggers.job import AemGuidesJobTrigger, AemGuidesTurnTrigger
-from aem_guides.triggers.path import AemGuidesPathTrigger
+from aem_guides.triggers.earlier import AemGuidesJobTrigger, AemGuidesPathTrigger, AemGuidesTurnTrigger
+from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
 
 
 class Ends(AemGuidesTrigger):
@@ -60,6 +60,7 @@ def nested(depth: int) -> JsonObject:
 @pytest.mark.parametrize(
     "trigger",
     [
+        AemGuidesLifecycleTrigger,
         AemGuidesJobTrigger,
         AemGuidesTurnTrigger,
         AemGuidesPathTrigger,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import History, Job, same_path
 from aem_guides.protocol.steps import Steps
@@ -19,9 +20,6 @@ from aem_guides.protocol.wording import crowd
 
 LOST_AFTER_SECONDS = 300.0
 """How long a job that neither window nor status knows any more still counts as active."""
-
-RESUME_LAG_SECONDS = 60.0
-"""How long the window may go on to show the end that a job had before it was resumed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -59,8 +57,7 @@ class _Known:
 
     path: str | None
     lost_since: float | None = None
-    resumed_from_end: int | None = None
-    resumed_at: float = 0.0
+    earlier_end: EarlierEnd | None = None
 
 
 @dataclass
@@ -103,14 +100,9 @@ class Turns:
         """The jobs that somebody follows here, with their paths."""
         return {i: known.path for i, known in self._active.items() if i in self._followed}
 
-    def note_active(
-        self, processing_id: str, path: str | None, *, now: float = 0.0, resumed_from_end: int | None = None
-    ) -> None:
-        """A job is known to be active before the window shows it.
-
-        `resumed_from_end` is the `completed_at` that it had before it was resumed just now.
-        """
-        self._active[processing_id] = _Known(path, None, resumed_from_end, now)
+    def note_active(self, processing_id: str, path: str | None, earlier_end: EarlierEnd | None = None) -> None:
+        """A job is known to be active before the window shows it; `earlier_end`: it was resumed from that just now."""
+        self._active[processing_id] = _Known(path, None, earlier_end)
 
     def learn(self, active: Mapping[str, str | None]) -> None:
         """Take over what another knew to be active; what has ended since is found by asking."""
@@ -199,11 +191,9 @@ class Turns:
             if known is None or known.path is None:
                 self._active[job.processing_id] = _Known(job.path)
             return
-        if known is not None and known.resumed_from_end is not None:
-            lagging = job.completed_at == known.resumed_from_end and now - known.resumed_at < RESUME_LAG_SECONDS
-            if lagging:
-                return
-        self._active.pop(job.processing_id, None)
+        earlier_end = known.earlier_end if known is not None else None
+        if earlier_end is None or not earlier_end.is_shown_by(job, now):
+            self._active.pop(job.processing_id, None)
 
 
 def take_a_look(talk: Conversation, turns: Turns) -> Steps[dict[str, Job]]:

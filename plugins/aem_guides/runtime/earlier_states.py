@@ -24,7 +24,6 @@ def state_of_note(note: Mapping[str, JsonValue], request: ProcessingRequest | No
     return PathState(
         request,
         phase,
-        serial=1,
         intent=resume if phase is Phase.RESUMING else start if phase is Phase.STARTING else None,
         processing_id=processing_id,
         origin=Origin(origin) if origin else None,

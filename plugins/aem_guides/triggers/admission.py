@@ -189,12 +189,7 @@ class Coordinator:
         """Count the job of a path as active, from its start or resume on, before the window shows it."""
         end = state.earlier_end
         if state.processing_id not in self.turns.active or end is not None:
-            self.turns.note_active(
-                state.processing_id or "",
-                state.request.path,
-                now=end.resumed_at if end else 0.0,
-                resumed_from_end=end.completed_at if end else None,
-            )
+            self.turns.note_active(state.processing_id or "", state.request.path, end)
         self.turns.follow(state.processing_id or "")
         self._stir()
 

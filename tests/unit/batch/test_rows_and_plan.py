@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from aem_guides.pipelines.batch_plan import BLOCK, BatchPlan, check_size, cut, digest, most_paths
-from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.results.batch_rows import LISTED_ROWS, BatchRow, done_in_outcomes, row_of, store_outcome, summary
 
 HOST = "author.example.com"
@@ -68,8 +69,10 @@ def test_success_needs_the_archive_where_one_was_asked_for() -> None:
 
 def test_a_path_without_outcome_is_not_started_unless_a_job_is_known() -> None:
     request = ProcessingRequest("/content/dam/a")
-    assert row_of(request, PathNote(request.fingerprint())).state == "NOT_STARTED"
-    assert row_of(request, PathNote(request.fingerprint(), processing_id="x"), error="?").state == "UNKNOWN"
+    assert row_of(PathState(request)).state == "NOT_STARTED"
+    assert row_of(PathState(request, Phase.FOLLOWING, processing_id="x"), error="?").state == "UNKNOWN"
+    asked = PathState(request, Phase.STARTING, intent=Intent(request.fingerprint(), 1, {}, "run"))
+    assert row_of(asked).state == "UNKNOWN"
 
 
 def test_a_batch_is_cut_into_blocks_in_its_order() -> None:

@@ -9,10 +9,15 @@ from typing import NoReturn, TypeVar, cast
 
 from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.models import ProcessingRequest
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.start import StartOutcome, StartPolicy, find_started, start_once
 from aem_guides.protocol.steps import (
     Answer,
     Authorize,
+    ConfirmTurn,
     Emit,
+    EndTurn,
     HttpRequest,
     Mask,
     Read,
@@ -20,7 +25,9 @@ from aem_guides.protocol.steps import (
     Send,
     Steps,
     Surroundings,
+    TakeTurn,
     TransportFailure,
+    Turn,
     Wait,
 )
 
@@ -43,7 +50,7 @@ def _no_wait(*_what: object) -> NoReturn:
 
 @dataclass
 class World:
-    """The script's world: a clock, what was sent, waited for, emitted and masked."""
+    """The script's world: a clock, what was sent, waited for, emitted and masked. `turn` says whose turn it is."""
 
     responder: Responder
     clock: float = 1_750_000_000.0
@@ -51,10 +58,12 @@ class World:
     logins: list[Mapping[str, str]] = field(default_factory=lambda: [LOGIN])
     login_error: AemGuidesError | None = None
     after_wait: Callable[[], object] = lambda: None
+    turn: Callable[[TakeTurn | ConfirmTurn], Turn] = lambda _asked: Turn(granted=True)
     sent: list[HttpRequest] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     emitted: list[object] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
+    put_off: float = 0.0
 
     def conversation(self, **settings: float) -> Conversation:
         retries = RetrySettings(**settings)  # type: ignore[arg-type]  # the settings' own fields
@@ -98,11 +107,38 @@ class World:
                 return self.logins[0] if refused is None or len(self.logins) == 1 else self.logins[1]
             case Emit(item):
                 self.emitted.append(item)
+                return self._emitted(item)
             case Mask(secret):
                 self.masked.append(secret)
             case Read():
                 raise AssertionError("nothing is streamed here")
         return None
+
+    def _emitted(self, item: object) -> Answer:
+        """A turn that is not had is waited for until its time is over; who puts it off has it again later."""
+        match item:
+            case TakeTurn():
+                self.clock, self.put_off = self.clock + self.put_off, 0.0
+                turn = self.turn(item)
+                if not turn.granted:
+                    self.clock = max(self.clock, item.until)
+                return turn
+            case ConfirmTurn():
+                return self.turn(item)
+            case EndTurn(again_in):
+                self.put_off = again_in or 0.0
+        return None
+
+
+def start_again(
+    talk: Conversation, request: ProcessingRequest, *, policy: StartPolicy, run: str, intent: Intent | None
+) -> Steps[StartOutcome]:
+    """What a try does that finds this intent stored: it settles that one before it starts anything."""
+    if intent is not None:
+        found = yield from find_started(talk, request, intent, policy)
+        if found is not None:
+            return found
+    return (yield from start_once(talk, request, policy=policy, run=run, pending=intent))
 
 
 def in_turn(answers: Iterable[Reply | TransportFailure]) -> Responder:

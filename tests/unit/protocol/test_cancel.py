@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from aem_guides.protocol.contract import read_job
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult, cancel_and_confirm, may_cancel
-from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import World, reply
 

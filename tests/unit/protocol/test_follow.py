@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
 from aem_guides.protocol.procedures.events import Level, LogLines, Notice, Progress
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan, follow
-from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.steps import HttpRequest, Reply, Steps, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
@@ -101,11 +101,6 @@ def test_the_end_from_which_a_job_was_resumed_does_not_count_for_a_minute(word: 
     anew = Instance(lambda _s: reply(200, a_job(word, 40, completedAt=18)))
     anew.follow(earlier_end=resumed)
     assert anew.world.clock - BEGAN < 5, "another end counts at once"
-
-
-def test_an_earlier_end_is_read_back_as_it_was_written() -> None:
-    for end in (EarlierEnd("p", "FAILED", None, 1.5), EarlierEnd("p", "Cancelled", 17, BEGAN)):
-        assert EarlierEnd.from_json(end.to_json()) == end
 
 
 def test_the_end_of_another_job_is_not_taken_for_that_of_this_one() -> None:

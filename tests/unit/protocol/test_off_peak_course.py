@@ -13,20 +13,17 @@ from hypothesis import strategies as st
 
 from aem_guides.protocol.errors import AemGuidesError, JobFailedError
 from aem_guides.protocol.hours import OffPeakHours, parse_only_between
-from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest
-from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.events import Notice
-from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan
-from aem_guides.protocol.procedures.off_peak import (
-    OffPeakCourse,
-    OffPeakPhase,
-    OffPeakState,
-    follow_off_peak,
-)
-from aem_guides.protocol.procedures.start import MustWait, Started, StartPolicy, start_once
-from aem_guides.protocol.procedures.turn import wait_for_turn
+from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.procedures.lifecycle import run_lifecycle
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.start import MustWait, Origin, StartPolicy, start_once
+from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.states import Verdict
-from aem_guides.protocol.steps import Emit, HttpRequest, Reply, Steps, TransportFailure
+from aem_guides.protocol.steps import Emit, HttpRequest, Reply, Steps, TransportFailure, Turn
+from aem_guides.runtime.path_store import decoded, encoded
 from tests.unit.protocol.driving import World, reply
 
 REQUEST = ProcessingRequest("/content/dam/a")
@@ -36,9 +33,18 @@ TRIES = 40
 
 
 def night(at_end: str = "cancel") -> OffPeakHours:
-    hours = parse_only_between({"from": "22:00", "to": "02:00", "timezone": "UTC", "at_end": at_end})
+    hours = parse_only_between(between(at_end))
     assert hours is not None
     return hours
+
+
+def between(at_end: str = "cancel") -> JsonObject:
+    return {"from": "22:00", "to": "02:00", "timezone": "UTC", "at_end": at_end}
+
+
+def working(deadline_at: float = BEGAN + 24 * HOUR, origin: Origin = Origin.STARTED) -> PathState:
+    """The state of the path whose job has just been started."""
+    return PathState(REQUEST, Phase.FOLLOWING, processing_id="job-0", origin=origin, deadline_at=deadline_at)
 
 
 class Crash(BaseException):
@@ -62,7 +68,7 @@ class Instance:
     done: float = 0.0
     resumed: int = 0
     worked: list[tuple[float, float]] = field(default_factory=list)
-    stored: OffPeakState | None = None
+    stored: PathState = field(default_factory=working)
     steps: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,7 +76,6 @@ class Instance:
         self.jobs.append({"processingId": "job-0", "path": REQUEST.path, "excludedPaths": [], "startedAt": self.now()})
         self.set("RUNNING")
         self.at_work_since = self.world.clock
-        self.stored = OffPeakState("job-0", "job-0", BEGAN + 24 * HOUR)
 
     def now(self) -> int:
         return int(self.world.clock * 1000)
@@ -136,7 +141,7 @@ class Instance:
     def answer(self, body: object) -> Reply:
         return reply(200, body, date=formatdate(self.world.clock, usegmt=True))
 
-    def crash_prone(self, steps: Steps[tuple[Followed, OffPeakState]]) -> Steps[tuple[Followed, OffPeakState]]:
+    def crash_prone(self, steps: Steps[PathState]) -> Steps[PathState]:
         """The steps, with what they emit stored before they go on, until the process dies."""
         left = self.crashes.pop() if self.crashes else None
         step = next(steps)
@@ -146,41 +151,38 @@ class Instance:
                 raise Crash
             self.steps.append(self.world.clock)
             left = None if left is None else left - 1
-            if isinstance(step, Emit) and self.stored is not None:
-                kept = self.stored.noting(step.item)
-                self.stored = (
-                    self.stored if kept is None else OffPeakState.from_json(json.loads(json.dumps(kept.to_json())))
-                )
+            if isinstance(step, Emit) and isinstance(step.item, PathState):
+                assert step.item.serial > self.stored.serial
+                self.stored = stored_again(step.item)
             answer = yield step
             try:
                 step = steps.send(answer)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # what the generator returns
 
-    def run(
-        self,
-        *,
-        may_cancel: bool = True,
-        hours: OffPeakHours | None = None,
-        pause: float = 20.0,
-        longest_look: float = 600,
-    ) -> Followed:
+    def run(self, *, at_end: str = "cancel", pause: float = 20.0) -> PathState:
         """Triggerer after triggerer, until one comes to an end."""
-        course = OffPeakCourse(hours or night(), may_cancel=may_cancel, request=REQUEST, run="run")
+        options = LifecycleOptions(run="run", stall_seconds=HOUR, longest_look=600.0, only_between=between(at_end))
         for _ in range(TRIES):
-            assert self.stored is not None
-            plan = FollowPlan(deadline_at=0.0, stall_seconds=HOUR, pacing=Pacing(longest=600))
-            steps = follow_off_peak(self.world.conversation(attempts=1), self.stored, plan, course)
+            steps = run_lifecycle(self.world.conversation(attempts=1), self.stored, options, Phase.ENDED)
             try:
-                followed, self.stored = self.world.run(self.crash_prone(steps))
+                ended = self.world.run(self.crash_prone(steps))
             except Crash:
                 self.world.clock += pause
                 continue
-            return followed
+            assert ended == self.stored
+            return ended
         raise AssertionError("it never came to an end")
 
     def notices(self) -> str:
         return "\n".join(item.text for item in self.world.emitted if isinstance(item, Notice))
+
+
+def stored_again(state: PathState) -> PathState:
+    """The state as it is read back."""
+    read = decoded(encoded(state))
+    assert read is not None
+    return read
 
 
 def test_a_job_of_ten_hours_takes_three_nights_and_no_work_is_done_in_between() -> None:
@@ -195,7 +197,6 @@ def test_a_job_of_ten_hours_takes_three_nights_and_no_work_is_done_in_between() 
         (48, 3),
     ]
     assert sum(end - begin for begin, end in instance.worked) == pytest.approx(10 * HOUR)
-    assert instance.stored is not None
     assert instance.stored.resumes == 2
     assert "held back until 2026-11-25 22:00 UTC, in 20 h" in instance.notices()
 
@@ -205,27 +206,22 @@ def test_a_job_that_goes_on_under_other_ids_is_followed_to_the_last() -> None:
     followed = instance.run()
     assert followed.job is not None
     assert followed.job.processing_id == "job-2"
-    assert instance.stored is not None
-    assert (instance.stored.origin_id, instance.stored.processing_id) == ("job-0", "job-2")
+    assert (followed.processing_id, followed.earlier_ids) == ("job-2", ("job-0", "job-1"))
 
 
 def test_a_job_that_is_left_or_adopted_runs_on_through_the_day() -> None:
-    for instance, hours, may_cancel in (
-        (Instance(work=10 * HOUR), night("leave"), True),
-        (Instance(work=10 * HOUR), night(), False),
-    ):
-        followed = instance.run(hours=hours, may_cancel=may_cancel)
+    for origin, at_end in ((Origin.STARTED, "leave"), (Origin.ADOPTED, "cancel")):
+        instance = Instance(work=10 * HOUR, stored=working(origin=origin))
+        followed = instance.run(at_end=at_end)
         assert followed.end is FollowEnd.ENDED
         assert instance.resumed == 0
         assert len(instance.worked) == 1
 
 
 def test_the_deadline_counts_no_time_for_which_the_job_was_held_back() -> None:
-    in_time = Instance(work=10 * HOUR)
-    in_time.stored = OffPeakState("job-0", "job-0", BEGAN + 10.5 * HOUR)
+    in_time = Instance(work=10 * HOUR, stored=working(BEGAN + 10.5 * HOUR))
     assert in_time.run().end is FollowEnd.ENDED
-    late = Instance(work=10 * HOUR)
-    late.stored = OffPeakState("job-0", "job-0", BEGAN + 9 * HOUR)
+    late = Instance(work=10 * HOUR, stored=working(BEGAN + 9 * HOUR))
     assert late.run().end is FollowEnd.DEADLINE
 
 
@@ -296,7 +292,6 @@ def test_whatever_dies_the_job_is_resumed_once_a_night_and_brought_to_its_end(
     assert followed.job.verdict is Verdict.SUCCEEDED
     assert instance.done == pytest.approx(work)
     assert len(instance.jobs) == (1 if keeps_id else 1 + instance.resumed)
-    assert instance.stored is not None
     assert instance.stored.processing_id == instance.jobs[-1]["processingId"]
     assert instance.stored.resumes == instance.resumed
 
@@ -315,65 +310,78 @@ def test_a_crash_after_every_step_around_a_beginning_or_an_end_changes_nothing(k
         assert (instance.resumed, instance.crashes) == (1, [])
 
 
-def test_every_state_survives_its_own_json() -> None:
-    job = Job.from_json({"processing_id": "p", "state": "CANCELLED", "status_word": "Cancelled"})
-    state = OffPeakState("o", "p", 5.0)
-    for phase in OffPeakPhase:
-        moved = state.held(job, 7.0).moved(phase).goes_on("q", 9.0).moved(phase)
-        assert moved.earlier == ("p",)
-        assert OffPeakState.from_json(json.loads(json.dumps(moved.to_json()))) == moved
-    with pytest.raises(ValueError, match="not a stored off-peak state"):
-        OffPeakState.from_json({"phase": "following"})
+def begin(instance: Instance, state: PathState, **changes: float) -> PathState:
+    """Take the path to the start of its job."""
+    options = LifecycleOptions(run="run", only_between=between(), **changes)  # type: ignore[arg-type]  # times
+    talk = instance.world.conversation(attempts=1)
+    return instance.world.run(run_lifecycle(talk, state, options, Phase.FOLLOWING))
 
 
-def test_a_start_is_held_back_until_the_hours_begin_and_nothing_is_asked_before() -> None:
+def by_day() -> Instance:
+    """An instance on which nothing works, ten hours after the night has begun; it accepts starts as "job-0"."""
     instance = Instance(work=HOUR)
     instance.world.clock += 10 * HOUR
     instance.tick()
+    respond = instance.world.responder
+
+    def accepts(request: HttpRequest) -> Reply | TransportFailure:
+        return instance.answer({"processingId": "job-0"}) if request.method == "POST" else respond(request)
+
+    instance.world.responder = accepts
+    return instance
+
+
+def test_a_start_is_held_back_until_the_hours_begin_and_nothing_is_asked_before() -> None:
+    instance = by_day()
     talk = instance.world.conversation(attempts=1)
     outcome = instance.world.run(start_once(talk, REQUEST, policy=StartPolicy(hours=night()), run="run"))
     assert isinstance(outcome, MustWait)
     assert "held back until 2026-11-25 22:00 UTC" in outcome.why
-    assert not instance.world.sent
-    free = instance.world.run(
-        wait_for_turn(
-            talk,
-            REQUEST,
-            blocking_id=None,
-            max_active_jobs=4,
-            deadline_at=(outcome.opens_at or 0) + HOUR,
-            pacing=Pacing(),
-            hours=night(),
-        )
-    )
-    assert free
-    assert instance.world.clock == pytest.approx(outcome.opens_at)
+    sent_at: list[float] = []
+    respond = instance.world.responder
+
+    def answers(request: HttpRequest) -> Reply | TransportFailure:
+        sent_at.append(instance.world.clock)
+        return respond(request)
+
+    instance.world.responder = answers
+    assert begin(instance, PathState(REQUEST)).phase is Phase.FOLLOWING
+    assert sent_at[0] == pytest.approx(outcome.opens_at)
+    assert "held back until 2026-11-25 22:00 UTC, in 13 h 30 min" in instance.notices()
+
+
+def test_the_time_in_the_queue_begins_with_the_hours() -> None:
+    instance = by_day()
+    instance.world.turn = lambda _asked: Turn(granted=False)
+    ended = begin(instance, PathState(REQUEST, queue_until=instance.world.clock + 60), queue_seconds=600.0)
+    opens = datetime(2026, 11, 25, 22, 0, tzinfo=UTC).timestamp()
+    assert ended.end is FollowEnd.NO_TURN
+    assert instance.world.clock == pytest.approx(opens + 600)
+    assert not [request for request in instance.world.sent if request.method == "POST"]
+
+
+def test_a_turn_that_does_not_come_before_the_hours_are_over_is_waited_for_in_the_next() -> None:
+    instance = by_day()
+    second_night = datetime(2026, 11, 26, 22, 0, tzinfo=UTC).timestamp()
+    instance.world.turn = lambda _asked: Turn(granted=instance.world.clock >= second_night)
+    assert begin(instance, PathState(REQUEST)).phase is Phase.FOLLOWING
+    assert instance.world.clock < second_night + 60
+
+
+def test_a_worker_that_is_to_be_held_briefly_leaves_the_hours_to_the_triggerer() -> None:
+    instance = by_day()
+    options = LifecycleOptions(only_between=between(), is_brief=True)
+    steps = run_lifecycle(instance.world.conversation(), PathState(REQUEST), options, Phase.FOLLOWING)
+    assert instance.world.run(steps).phase is Phase.QUEUED
+    assert (instance.world.sent, instance.world.waits) == ([], [])
 
 
 def test_a_start_that_an_earlier_try_made_is_taken_up_at_any_time() -> None:
-    instance = Instance(work=20 * HOUR)
-    policy = StartPolicy(hours=night())
-    instance.world.run(start_once(instance.world.conversation(), REQUEST, policy=policy, run="run"))
-    (intent,) = [item for item in instance.world.emitted if not isinstance(item, Notice)]
-    instance.world.clock += 10 * HOUR
-    steps = start_once(instance.world.conversation(), REQUEST, policy=policy, run="run", intent=intent)  # type: ignore[arg-type]  # the one emitted
-    assert isinstance(instance.world.run(steps), Started)
-
-
-def test_waiting_for_hours_ends_at_its_deadline() -> None:
-    instance = Instance(work=HOUR)
-    instance.world.clock += 10 * HOUR
-    steps = wait_for_turn(
-        instance.world.conversation(),
-        REQUEST,
-        blocking_id=None,
-        max_active_jobs=None,
-        deadline_at=instance.world.clock + HOUR,
-        pacing=Pacing(),
-        hours=night(),
-    )
-    assert instance.world.run(steps) is False
-    assert not instance.world.sent
+    instance = by_day()
+    intent = Intent(REQUEST.fingerprint(), int(BEGAN * 1000), {}, "run")
+    found = begin(instance, PathState(REQUEST, Phase.STARTING, intent=intent))
+    assert (found.phase, found.processing_id, found.origin) == (Phase.FOLLOWING, "job-0", Origin.RECOVERED)
+    assert [request.method for request in instance.world.sent] == ["GET"]
 
 
 def test_trouble_of_the_instance_at_the_beginning_of_the_hours_is_borne() -> None:

@@ -8,13 +8,15 @@ from urllib.parse import parse_qs
 import pytest
 
 from aem_guides.protocol.contract import read_job
-from aem_guides.protocol.hours import OffPeakHours, parse_only_between
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
-from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, LogLines, Notice
-from aem_guides.protocol.procedures.follow import Followed, FollowEnd, FollowPlan
+from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.off_peak import OffPeakCourse, OffPeakPhase, OffPeakState, follow_off_peak
+from aem_guides.protocol.procedures.lifecycle import run_lifecycle
+from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.start import Origin
+from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import HttpRequest, Reply
 from tests.unit.protocol.driving import World, reply
 
@@ -35,10 +37,7 @@ JOB = read_job(CANCELLED)
 LINES = [f"line {number}" for number in range(10)]
 
 
-def hours() -> OffPeakHours:
-    parsed = parse_only_between({"from": "22:00", "to": "02:00", "timezone": "UTC", "at_end": "cancel"})
-    assert parsed is not None
-    return parsed
+HOURS: JsonObject = {"from": "22:00", "to": "02:00", "timezone": "UTC", "at_end": "cancel"}
 
 
 class Instance:
@@ -65,14 +64,15 @@ class Instance:
         self.jobs |= self.after_post
         return reply(200, {"processingId": next(iter(self.after_post), "p")})
 
-    def go_on(self, state: OffPeakState, **plan: int) -> tuple[Followed, OffPeakState]:
-        course = OffPeakCourse(hours(), may_cancel=True, request=REQUEST, run="run")
-        wanted = FollowPlan(deadline_at=0.0, first_look=0.0, stall_seconds=HOUR, pacing=Pacing(longest=600), **plan)  # type: ignore[arg-type]  # numbers all
-        return self.world.run(follow_off_peak(self.world.conversation(attempts=1), state, wanted, course))
+    def go_on(self, state: PathState, *, log_lines: int = 0) -> PathState:
+        options = LifecycleOptions(
+            run="run", only_between=HOURS, stall_seconds=HOUR, longest_look=600.0, log_lines=log_lines
+        )
+        return self.world.run(run_lifecycle(self.world.conversation(attempts=1), state, options, Phase.ENDED))
 
     @property
-    def states(self) -> list[OffPeakState]:
-        return [item for item in self.world.emitted if isinstance(item, OffPeakState)]
+    def states(self) -> list[PathState]:
+        return [item for item in self.world.emitted if isinstance(item, PathState)]
 
     @property
     def notices(self) -> list[tuple[Level, str]]:
@@ -83,43 +83,35 @@ class Instance:
         return [line for item in self.world.emitted if isinstance(item, LogLines) for line in item.lines]
 
 
-def at_phase(phase: OffPeakPhase, **changes: object) -> OffPeakState:
-    return OffPeakState("p", "p", DAY + 100 * HOUR).moved(phase, **changes)
-
-
-def test_a_deadline_that_is_counted_anew_forgets_how_long_the_job_was_held_back_before() -> None:
-    working = OffPeakState("p", "p", 5.0, serial=3)
-    assert working.restarted(99.0, 50.0) == OffPeakState("p", "p", 99.0, serial=4)
-    held = working.held(JOB, 7.0)
-    again = held.restarted(99.0, 50.0)
-    assert (again.phase, again.deadline_at, again.held_since) == (OffPeakPhase.HELD_BACK, 99.0, 50.0)
-    assert again.goes_on("p", 60.0).deadline_at == 109.0
+def at_phase(phase: Phase, **changes: object) -> PathState:
+    values: dict[str, object] = {"processing_id": "p", "origin": Origin.STARTED, "deadline_at": DAY + 100 * HOUR}
+    return PathState(REQUEST, phase, **{**values, **changes})  # type: ignore[arg-type]  # its own fields
 
 
 def test_the_time_for_which_a_job_is_held_back_is_counted_from_its_first_moment() -> None:
-    held = OffPeakState("p", "p", 100.0).held(JOB, 10.0).held(JOB, 20.0)
+    held = at_phase(Phase.FOLLOWING, deadline_at=100.0).held(JOB, 10.0).held(JOB, 20.0)
     assert held.held_since == 10.0
-    gone_on = held.goes_on("q", 30.0)
+    gone_on = held.resuming(JOB).goes_on("q", 30.0)
     assert (gone_on.deadline_at, gone_on.held_since, gone_on.job, gone_on.resumes) == (120.0, None, None, 1)
-    assert (gone_on.origin_id, gone_on.processing_id, gone_on.earlier) == ("p", "q", ("p",))
+    assert (gone_on.processing_id, gone_on.earlier_ids) == ("q", ("p",))
+    assert gone_on.earlier_end == EarlierEnd.of(JOB, 30.0)
     assert held.goes_on("p", 5.0).deadline_at == 100.0
 
 
 def test_a_job_that_succeeds_while_it_is_to_be_cancelled_is_followed_to_its_end() -> None:
     instance = Instance(DAY, SUCCESS)
-    followed, state = instance.go_on(at_phase(OffPeakPhase.CANCELLING))
-    assert followed.end is FollowEnd.ENDED
-    assert followed.job == read_job(SUCCESS)
-    assert state.phase is OffPeakPhase.FOLLOWING
+    ended = instance.go_on(at_phase(Phase.CANCELLING))
+    assert (ended.end, ended.job) == (FollowEnd.ENDED, read_job(SUCCESS))
+    assert [state.phase for state in instance.states] == [Phase.FOLLOWING, Phase.ENDED]
 
 
 def test_a_cancel_that_shows_no_effect_is_told_and_asked_for_until_the_deadline() -> None:
     instance = Instance(DAY, {**CANCELLED, "status": "RUNNING", "completedAt": 0})
-    state = at_phase(OffPeakPhase.CANCELLING, deadline_at=DAY + 300)
-    followed, after = instance.go_on(state)
-    assert (followed.end, followed.log_lines) == (FollowEnd.DEADLINE, 0)
-    assert followed.job is not None
-    assert after == state
+    state = at_phase(Phase.CANCELLING, deadline_at=DAY + 300)
+    ended = instance.go_on(state)
+    assert ended.end is FollowEnd.DEADLINE
+    assert ended.job is not None
+    assert instance.states == [ended]
     assert instance.notices == [
         (
             Level.WARNING,
@@ -133,21 +125,20 @@ def test_a_cancel_that_shows_no_effect_is_told_and_asked_for_until_the_deadline(
 def test_a_resume_for_which_the_hours_are_over_again_holds_the_job_back_from_now_on() -> None:
     instance = Instance(DAY, CANCELLED)
     instance.after_post = {"p": SUCCESS}
-    instance.go_on(at_phase(OffPeakPhase.RESUMING, job=JOB))
+    instance.go_on(at_phase(Phase.RESUMING, job=JOB))
     held = instance.states[0]
-    assert (held.phase, held.held_since, held.job) == (OffPeakPhase.HELD_BACK, DAY, JOB)
+    assert (held.phase, held.held_since, held.job) == (Phase.HELD_BACK, DAY, JOB)
     assert instance.notices[0] == (
         Level.INFO,
         "Job p is held back until 2026-11-24 22:00 UTC, in 10 h: it is then resumed from its checkpoint.",
     )
-    assert instance.states[-1].deadline_at == at_phase(OffPeakPhase.FOLLOWING).deadline_at + 10 * HOUR
+    assert instance.states[-1].deadline_at == pytest.approx(DAY + 110 * HOUR, abs=5)
 
 
 def test_a_resume_without_its_job_follows_what_there_is() -> None:
     instance = Instance(NIGHT, SUCCESS)
-    followed, _ = instance.go_on(at_phase(OffPeakPhase.RESUMING))
-    assert followed.end is FollowEnd.ENDED
-    assert [state.phase for state in instance.states] == [OffPeakPhase.FOLLOWING]
+    assert instance.go_on(at_phase(Phase.RESUMING)).end is FollowEnd.ENDED
+    assert [state.phase for state in instance.states] == [Phase.FOLLOWING, Phase.ENDED]
 
 
 @pytest.mark.parametrize(
@@ -160,9 +151,9 @@ def test_a_resume_without_its_job_follows_what_there_is() -> None:
 def test_under_another_id_a_job_writes_another_log(goes_on_as: str, shown: list[str], told: str) -> None:
     instance = Instance(NIGHT, CANCELLED)
     instance.after_post = {goes_on_as: {**SUCCESS, "processingId": goes_on_as}}
-    followed, state = instance.go_on(at_phase(OffPeakPhase.RESUMING, job=JOB), log_offset=4, log_budget=100)
+    state = instance.go_on(at_phase(Phase.RESUMING, job=JOB, log_offset=4), log_lines=100)
     assert (Level.INFO, told) in instance.notices
-    assert (instance.shown, followed.log_lines) == (shown, len(shown))
+    assert (instance.shown, state.log_offset) == (shown, len(LINES))
     assert (state.processing_id, state.resumes) == (goes_on_as, 1)
 
 
@@ -170,10 +161,8 @@ def test_a_resume_that_is_not_had_yet_is_told_with_its_reason_and_tried_on() -> 
     instance = Instance(NIGHT, CANCELLED)
     instance.answers = [reply(503, b"starting")] * 9
     instance.after_post = {"p": SUCCESS}
-    followed, _ = instance.go_on(at_phase(OffPeakPhase.RESUMING, job=JOB))
-    assert followed.end is FollowEnd.ENDED
-    level, told = instance.notices[0]
-    assert level is Level.WARNING
+    assert instance.go_on(at_phase(Phase.RESUMING, job=JOB)).end is FollowEnd.ENDED
+    told = next(text for level, text in instance.notices if level is Level.WARNING)
     assert told.startswith("Job p is not resumed yet; trying on. resume processing (POST ")
     assert "starting" in told
     assert "Job p is not resumed yet" in {wait.why for wait in instance.world.waits}
@@ -183,29 +172,30 @@ def test_a_resume_that_was_cut_short_and_did_nothing_holds_the_job_back_again() 
     instance = Instance(DAY, CANCELLED)
     instance.after_post = {"p": SUCCESS}
     intent = Intent(REQUEST.fingerprint(), int(DAY * 1000), {"p": None}, "run", resumes=JOB)
-    instance.go_on(at_phase(OffPeakPhase.RESUMING, job=JOB, intent=intent))
-    held = instance.states[0]
-    assert (held.phase, held.intent, held.job) == (OffPeakPhase.HELD_BACK, None, JOB)
+    instance.go_on(at_phase(Phase.RESUMING, job=JOB, intent=intent))
+    held = next(state for state in instance.states if state.phase is Phase.HELD_BACK)
+    assert (held.intent, held.job) == (None, JOB)
     assert held.held_since is not None
     assert DAY < held.held_since < DAY + 60
 
 
 def test_a_job_that_works_already_when_the_hours_begin_is_not_resumed_by_us() -> None:
     instance = Instance(NIGHT, {**CANCELLED, "status": "RUNNING", "completedAt": 0})
-    state = at_phase(OffPeakPhase.HELD_BACK, job=JOB, held_since=NIGHT - HOUR, deadline_at=NIGHT + 10)
-    followed, after = instance.go_on(state)
-    assert followed.end is FollowEnd.DEADLINE
+    state = at_phase(Phase.HELD_BACK, job=JOB, held_since=NIGHT - HOUR, deadline_at=NIGHT + 10)
+    after = instance.go_on(state)
+    assert after.end is FollowEnd.DEADLINE
     assert (Level.INFO, "Job p is at work already: it was resumed elsewhere.") in instance.notices
-    assert (after.resumes, after.deadline_at, after.held_since) == (0, NIGHT + 10 + HOUR, None)
-    assert not [request for request in instance.world.sent if request.method == "POST"]
+    assert (after.resumes, after.held_since) == (0, None)
+    assert after.deadline_at == pytest.approx(NIGHT + 10 + HOUR, abs=5)
+    assert not [request for request in instance.world.sent if request.target.endswith("/resume")]
 
 
 def test_the_hours_that_are_over_are_told_before_a_job_is_cancelled() -> None:
     instance = Instance(DAY - 10 * HOUR - 60, {**CANCELLED, "status": "RUNNING", "completedAt": 0})
     instance.after_post = {"p": SUCCESS}
-    instance.go_on(at_phase(OffPeakPhase.FOLLOWING))
+    instance.go_on(at_phase(Phase.FOLLOWING))
     assert instance.notices[0] == (
         Level.INFO,
         "The off-peak hours (22:00 to 02:00 UTC) are over: cancelling job p, to go on later.",
     )
-    assert instance.states[0].phase is OffPeakPhase.CANCELLING
+    assert instance.states[0].phase is Phase.CANCELLING

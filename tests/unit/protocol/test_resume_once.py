@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from aem_guides.protocol.contract import read_job
 from aem_guides.protocol.errors import AuthenticationError, DoubtfulStartError, JobFailedError, UnavailableError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.resume import EarlierEnd, resume_once
+from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
@@ -25,13 +23,6 @@ FAILED: JsonObject = {
     "resumable": True,
 }
 JOB = read_job(FAILED)
-
-
-def test_the_end_that_a_resume_was_for_is_told_by_its_intent_alone() -> None:
-    intent = Intent(REQUEST.fingerprint(), 1, {}, "run")
-    assert EarlierEnd.before(None, 5.0) is None
-    assert EarlierEnd.before(intent, 5.0) is None
-    assert EarlierEnd.before(replace(intent, resumes=JOB), 5.0) == EarlierEnd("p", "FAILED", 2_000, 5.0)
 
 
 class Instance:

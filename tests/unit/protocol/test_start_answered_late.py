@@ -14,7 +14,7 @@ from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.start import OnActiveJob, Origin, Started, StartPolicy, start_once
 from aem_guides.protocol.steps import HttpRequest, Reply
-from tests.unit.protocol.driving import LOGIN, World, reply
+from tests.unit.protocol.driving import LOGIN, World, reply, start_again
 
 PATH = "/content/dam/a"
 REQUEST = ProcessingRequest(PATH, (f"{PATH}/x",), ("DITAMAP",), 5, 9)
@@ -61,7 +61,8 @@ class Instance:
         return self.answer if number == "job-0" else reply(200, {"processingId": number})
 
     def start(self, policy: StartPolicy | None = None, intent: Intent | None = None) -> object:
-        steps = start_once(self.world.conversation(), REQUEST, policy=policy or StartPolicy(), run="run", intent=intent)
+        talk = self.world.conversation()
+        steps = start_again(talk, REQUEST, policy=policy or StartPolicy(), run="run", intent=intent)
         return self.world.run(steps)
 
     def _dated(self) -> list[tuple[JsonObject, float]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from aem_guides.protocol.admission import LOST_AFTER_SECONDS, Place, Ticket, Turns, take_a_look
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.models import History, Job, JsonObject
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
@@ -219,7 +220,7 @@ def test_who_was_put_back_waits_for_the_job_in_its_way() -> None:
 def test_a_resumed_job_counts_although_the_window_still_shows_its_old_end() -> None:
     turns = Turns()
     old_end = History((job("x", JobState.FAILED, completed_at=5),))
-    turns.note_active("x", "/content/dam/a", now=100, resumed_from_end=5)
+    turns.note_active("x", "/content/dam/a", EarlierEnd.of(old_end.jobs[0], 100))
     turns.see(old_end, 101)
     assert list(turns.active) == ["x"]
     turns.see(History((job("x", JobState.FAILED, completed_at=7),)), 102)
@@ -289,7 +290,7 @@ def test_a_look_asks_for_the_jobs_that_the_window_does_not_show() -> None:
 def test_a_resumed_job_s_old_end_is_borne_for_a_minute_only() -> None:
     turns = Turns()
     old_end = History((job("x", JobState.FAILED, completed_at=5),))
-    turns.note_active("x", "/content/dam/a", now=100, resumed_from_end=5)
+    turns.note_active("x", "/content/dam/a", EarlierEnd.of(old_end.jobs[0], 100))
     turns.see(old_end, 159)
     assert list(turns.active) == ["x"]
     turns.see(old_end, 160)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import Job
-from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.steps import Steps, Wait

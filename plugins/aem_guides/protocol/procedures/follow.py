@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.errors import (
     AemGuidesError,
     AuthenticationError,
@@ -19,7 +20,6 @@ from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing, Speedometer
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
 from aem_guides.protocol.procedures.log_lines import PageReader, stream_new_lines
-from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import describe_progress, in_words

@@ -10,11 +10,11 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.models import Job, ProcessingRequest, ids_before
 from aem_guides.protocol.procedures.cancel import SETTLED, CancelResult, may_cancel
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.resume import EarlierEnd
 from aem_guides.protocol.procedures.start import Origin
 
 
@@ -151,6 +151,7 @@ class PathState:
         A job that goes on under another id writes another log, from its first line on.
         """
         held = 0.0 if self.held_since is None else max(0.0, now - self.held_since)
+        before = (self.intent.resumes if self.intent else None) or self.job
         renamed = processing_id != self.processing_id
         return self.to(
             Phase.FOLLOWING,
@@ -158,7 +159,7 @@ class PathState:
             earlier_ids=ids_before(self.earlier_ids, self.processing_id, processing_id),
             deadline_at=None if self.deadline_at is None else self.deadline_at + held,
             held_since=None,
-            earlier_end=EarlierEnd.before(self.intent, now) if self.intent else self.earlier_end,
+            earlier_end=EarlierEnd.of(before, now) if before else self.earlier_end,
             job=None,
             intent=None,
             doubtful=False,

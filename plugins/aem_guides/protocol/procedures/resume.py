@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aem_guides.protocol import contract
-from aem_guides.protocol.admission import RESUME_LAG_SECONDS
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
     AemGuidesError,
@@ -19,56 +17,12 @@ from aem_guides.protocol.errors import (
     UnavailableError,
     UnreachableError,
 )
-from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest, number, text
+from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.procedures.intent import Fate, Intent
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
 _PATIENCE = (2.0, 3.0, 5.0, 10.0)
 _ATTEMPTS = 4
-
-
-@dataclass(frozen=True)
-class EarlierEnd:
-    """The end that a job had before it was resumed at `resumed_at` (seconds since the epoch).
-
-    Another pod of the author may show that end for some seconds more.
-    """
-
-    processing_id: str
-    status_word: str
-    completed_at: int | None
-    resumed_at: float
-
-    @classmethod
-    def of(cls, job: Job, resumed_at: float) -> EarlierEnd:
-        """The end in which this job is."""
-        return cls(job.processing_id, job.status_word, job.completed_at, resumed_at)
-
-    @classmethod
-    def before(cls, resume: Intent | None, resumed_at: float) -> EarlierEnd | None:
-        """The end of the job that a resume was for; None where the intent does not have it."""
-        return cls.of(resume.resumes, resumed_at) if resume is not None and resume.resumes is not None else None
-
-    def is_shown_by(self, job: Job, now: float) -> bool:
-        """Whether the job is shown as it was before the resume, and that is not believed yet."""
-        return self == EarlierEnd.of(job, self.resumed_at) and now - self.resumed_at < RESUME_LAG_SECONDS
-
-    def to_json(self) -> JsonObject:
-        """Plain JSON; `from_json` reads it back."""
-        return {
-            "processing_id": self.processing_id,
-            "status_word": self.status_word,
-            "completed_at": self.completed_at,
-            "resumed_at": self.resumed_at,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, JsonValue]) -> EarlierEnd:
-        """Read what `to_json` wrote."""
-        at = data.get("resumed_at")
-        resumed_at = float(at) if isinstance(at, int | float) else 0.0
-        name, word = (text(data.get(key)) or "" for key in ("processing_id", "status_word"))
-        return cls(name, word, number(data.get("completed_at")), resumed_at)
 
 
 def resume_once(

@@ -97,20 +97,15 @@ def start_once(
     *,
     policy: StartPolicy,
     run: str,
-    intent: Intent | None = None,
     pending: Intent | None = None,
 ) -> Steps[StartOutcome]:
-    """Start a job for the request, or find the one that an earlier try started.
+    """Start a job for the request.
 
-    Emits every `Intent` that has to be stored before the next step. `intent` is the last one stored by an
-    earlier try that was cut short, None if there was none; `pending` one of which nothing was seen. Raises
-    StartRefusedError and ActiveJobError, where it is certain that no job came of an intent, DoubtfulStartError, and
-    what a call raises.
+    Emits every `Intent` that has to be stored before the next step. `pending` is that of an earlier start of which
+    nothing was seen (what was cut short is settled by `find_started` first): where a job comes of it late, that is the
+    job. Raises StartRefusedError and ActiveJobError, where it is certain that no job came of an intent,
+    DoubtfulStartError, and what a call raises.
     """
-    cut_short = intent if intent is not None and intent.fingerprint == request.fingerprint() else None
-    if cut_short is not None and (started := (yield from find_started(talk, request, cut_short, policy))) is not None:
-        return started
-    pending = cut_short or pending
     attempt = 0
     while True:
         if (closed := held_back(request, policy.hours, talk.now())) is not None:
