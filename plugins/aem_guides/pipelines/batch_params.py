@@ -4,78 +4,62 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from aem_guides.pipelines.params import PATH_PATTERN, process_assets_params
+from aem_guides.pipelines.params import FLAG, OTHERS, PATH_PATTERN, WHAT, above_zero, in_section, process_assets_params
 
 MOST_PATHS_IN_FORM = 10_240
 
-_WHAT = "What is processed"
-_AGAIN = "What was processed before"
-_OTHERS = "Other jobs on the instance"
+_AGAIN = in_section("What was processed before")
 _NOT_HERE = ("paths", "stream_logs", "max_log_lines")
 
 
 def process_batch_params() -> dict[str, Param]:
     """The parameters of *aem_guides_process_batch*, in the order of the form."""
     shared = {name: param for name, param in process_assets_params().items() if name not in _NOT_HERE}
-    return {**_paths(), **shared, **_queue(), **_again()}
+    return {**_paths(), **shared, **_waiting()}
 
 
 def _paths() -> dict[str, Param]:
     return {
-        "paths": Param(
+        "paths": WHAT(
             [],
-            title="Paths",
-            description_md="Folders or assets to process with all below them, one a line; or name a file below.",
-            type=["array", "null"],
-            items={"type": "string", "pattern": PATH_PATTERN, "maxLength": 2000},
-            maxItems=MOST_PATHS_IN_FORM,
-            uniqueItems=True,
-            section=_WHAT,
+            "Paths",
+            {
+                "type": ["array", "null"],
+                "items": {"type": "string", "pattern": PATH_PATTERN, "maxLength": 2000},
+                "maxItems": MOST_PATHS_IN_FORM,
+                "uniqueItems": True,
+            },
+            "Folders or assets to process with all below them, one a line; or name a file below.",
         ),
-        "paths_file": Param(
+        "paths_file": WHAT(
             None,
-            title="File of paths",
-            description_md="URI of a file in Airflow's object storage, such as *s3://bucket/paths.csv*: text with a "
-            "path a line, CSV with the column *path* (and *excluded_paths*, separated by *|*), or a JSON list. A local "
-            "file (*file://*, or a name alone) lies below the folder that *[aem_guides] paths_files_folder* names.",
-            type=["null", "string"],
-            minLength=1,
-            maxLength=2000,
-            section=_WHAT,
+            "File of paths",
+            {"type": ["null", "string"], "minLength": 1, "maxLength": 2000},
+            "URI of a file in Airflow's object storage, such as *s3://bucket/paths.csv*: text with a path a line, "
+            "CSV with the column *path* (and *excluded_paths*, separated by *|*), or a JSON list. A local file "
+            "(*file://*, or a name alone) lies below the folder that *[aem_guides] paths_files_folder* names.",
         ),
     }
 
 
-def _queue() -> dict[str, Param]:
+def _waiting() -> dict[str, Param]:
     return {
-        "queue_hours": Param(
+        "queue_hours": OTHERS(
             168,
-            title="Longest wait for a turn (hours)",
-            description_md="How long a path may wait until it can be started.",
-            type="number",
-            exclusiveMinimum=0,
-            maximum=8760,
-            section=_OTHERS,
+            "Longest wait for a turn (hours)",
+            above_zero(8760),
+            "How long a path may wait until it can be started.",
         ),
-    }
-
-
-def _again() -> dict[str, Param]:
-    return {
-        "batch_name": Param(
+        "batch_name": _AGAIN(
             None,
-            title="Name of the batch",
-            description_md="A new run of the same name leaves out what an earlier one processed well.",
-            type=["null", "string"],
-            minLength=1,
-            maxLength=200,
-            section=_AGAIN,
+            "Name of the batch",
+            {"type": ["null", "string"], "minLength": 1, "maxLength": 200},
+            "A new run of the same name leaves out what an earlier one processed well.",
         ),
-        "reprocess": Param(
+        "reprocess": _AGAIN(
             False,
-            title="Process again",
-            description_md="Process also what was processed well before, by a run of that name or before *Clear*.",
-            type="boolean",
-            section=_AGAIN,
+            "Process again",
+            FLAG,
+            "Process also what was processed well before, by a run of that name or before *Clear*.",
         ),
     }

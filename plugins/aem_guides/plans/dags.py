@@ -1,6 +1,6 @@
 """From plans to DAGs: `aem_guides_plan_<name>`, with the tasks of `aem_guides_process_assets` and by the same code.
 
-A broken plan is shown as an import error of a DAG file of its own (`raise_problems`): Airflow takes every DAG of a
+A broken plan is shown as an import error of a DAG file of its own (`check_plans`): Airflow takes every DAG of a
 file with an import error out of the schedule, so that the file which makes the DAGs must not have one.
 """
 
@@ -82,8 +82,9 @@ def check_plans() -> None:
     built = build_plan_dags(plans)
     told = {(problem.plan, problem.field) for problem in built.problems}
     missing = (problem for plan in plans.plans for problem in _missing_imports(plans.file, plan))
-    wrong = (*built.problems, *(problem for problem in missing if (problem.plan, problem.field) not in told))
-    raise_problems(PlanDags(problems=tuple(sorted(wrong, key=lambda problem: problem.line))))
+    wrong = [*built.problems, *(problem for problem in missing if (problem.plan, problem.field) not in told)]
+    if wrong:
+        raise PlansError(sorted(wrong, key=lambda problem: problem.line))
 
 
 def _missing_imports(file: str, plan: Plan) -> Iterator[PlanProblem]:
@@ -98,12 +99,6 @@ def _missing_imports(file: str, plan: Plan) -> Iterator[PlanProblem]:
             what = f"{path!r} cannot be called."
         remedy = "Write the import path of a notifier or function that is installed where the DAGs are read."
         yield _refused(file, plan, name, what, remedy)
-
-
-def raise_problems(built: PlanDags) -> None:
-    """Raise PlansError with everything that is wrong, if anything is."""
-    if built.problems:
-        raise PlansError(built.problems)
 
 
 def build_plan_dags(plans: Plans) -> PlanDags:
