@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -39,7 +39,7 @@ GROUP = "process_path"
 MOST_TRIES = 6
 _BUILDING = threading.Lock()
 """The DAG that is being built is one for the whole process."""
-TASKS = {
+TASKS: Mapping[str, Callable[..., BaseOperator]] = {
     "start": AemGuidesStartProcessingOperator,
     "wait": AemGuidesProcessingSensor,
     "pull": AemGuidesPullLogsOperator,
@@ -189,9 +189,7 @@ class PathRun:
         with _BUILDING, DAG("dag", schedule=None):
             if not self.way.five_tasks:
                 request = self.request.to_json()
-                return AemGuidesProcessAssetsOperator(
-                    task_id=GROUP, request=request, deferrable=self.way.deferred, **self.options
-                )
+                return TASKS["batch"](task_id=GROUP, request=request, deferrable=self.way.deferred, **self.options)
             with TaskGroup(GROUP):
                 tasks = {task: self._of_five(task) for task in ("start", "wait", "pull", "archive")}
                 tasks["start"] >> tasks["wait"] >> [tasks["pull"], tasks["archive"]]
@@ -201,14 +199,13 @@ class PathRun:
         request = self.request.to_json()
         given = {key: value for key, value in self.options.items() if key in FIELDS.get(name, ())}
         if name == "start":
-            return AemGuidesStartProcessingOperator(
-                task_id=name, request=request, deferrable=self.way.deferred, **given
-            )
-        if name == "wait":
-            job = cast("Mapping[str, JsonValue]", self.results.get("start") or {"processing_id": "none"})
-            return AemGuidesProcessingSensor(task_id=name, job=job, deferrable=self.way.deferred, **given)
-        cls = AemGuidesPullLogsOperator if name == "pull" else AemGuidesArchiveLogsOperator
-        return cls(task_id=name, processing_id="", request=request, **given)
+            given |= {"request": request, "deferrable": self.way.deferred}
+        elif name == "wait":
+            job = self.results.get("start") or {"processing_id": "none"}
+            given |= {"job": job, "deferrable": self.way.deferred}
+        else:
+            given |= {"request": request, "processing_id": ""}
+        return TASKS[name](task_id=name, **given)
 
     def _come_back(self, operator: BaseOperator, ti: Task, deferred: TaskDeferred) -> object:
         trigger = cast("AemGuidesLifecycleTrigger", deferred.trigger)
