@@ -45,7 +45,7 @@ class World:
 
     @property
     def settings(self) -> ReconcileSettings:
-        return ReconcileSettings(ReconcilePolicy(archive_foreign=self.archive_foreign), EVERYTHING, 2, 0)
+        return ReconcileSettings(ReconcilePolicy(archive_foreign=self.archive_foreign), EVERYTHING, 2, 0, 0)
 
     @property
     def instance(self) -> str:
