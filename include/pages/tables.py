@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from airflow.sdk import Param
 from aem_guides import plans
 from aem_guides.pipelines.batch_params import process_batch_params
 from aem_guides.pipelines.params import control_params, process_assets_params, reconcile_params
+from aem_guides.plans.loading import parse_plans
 from aem_guides.provider_info import get_provider_info
 
 Node = Mapping[str, object]
@@ -49,6 +51,13 @@ def plan_fields() -> str:
         for name, node in fields.items()
     )
     return _table(("field", "default", "what to write"), rows)
+
+
+def plan_error() -> str:
+    """What a wrong plan is answered with."""
+    lines = ["plans:", *("  # ..." for _ in range(8)), "  - name: weekly", "    schedule: '@weekly'", "    paths:"]
+    (problem,) = parse_plans("\n".join([*lines, "      - content/x"]), "/opt/airflow/include/plans.yaml").problems
+    return "```\n" + textwrap.fill(str(problem), 118, break_long_words=False, break_on_hyphens=False) + "\n```"
 
 
 def options() -> str:
