@@ -43,11 +43,12 @@ def plan_fields() -> str:
     (file,) = Path(plans.__file__).parent.glob("*.schema.json")
     schema = cast("Node", json.loads(file.read_text(encoding="utf-8")))
     listed = cast("Node", cast("Node", schema["properties"])["plans"])
-    plan = cast("Node", cast("Node", schema["$defs"])[_reference(listed).rpartition("/")[2]])
+    definitions = cast("Mapping[str, Node]", schema["$defs"])
+    plan = _definition(definitions, listed)
     fields = cast("Mapping[str, Node]", plan["properties"])
     required = cast("list[str]", plan["required"])
     rows = (
-        (f"`{name}`", "**needed**" if name in required else _value(node.get("default")), _plain(node["description"]))
+        (f"`{name}`", "**needed**" if name in required else _value(node.get("default")), _described(definitions, node))
         for name, node in fields.items()
     )
     return _table(("field", "default", "what to write"), rows)
@@ -108,7 +109,8 @@ def _bounds(schema: Node) -> str:
 
 
 def _value(value: object) -> str:
-    if value is None or value in ([], ""):
+    """A default; nothing where it is empty."""
+    if value is None or value in ([], "") or (isinstance(value, dict) and not any(value.values())):
         return ""
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
 
@@ -118,12 +120,20 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _reference(node: object) -> str:
+def _described(definitions: Mapping[str, Node], field: Node) -> str:
+    """What a field says of itself, else what its definition says."""
+    told = field.get("description") or _definition(definitions, field).get("description")
+    if not told:
+        raise ValueError(f"The schema of plans does not describe {field!r}.")
+    return _plain(told)
+
+
+def _definition(definitions: Mapping[str, Node], node: object) -> Node:
     """The first definition that a part of the schema leads to."""
     found = next(_references(node), None)
     if found is None:
         raise ValueError(f"The schema of plans names no definition in {node!r}.")
-    return found
+    return definitions[found.rpartition("/")[2]]
 
 
 def _references(node: object) -> Iterator[str]:
