@@ -16,7 +16,7 @@ from aem_guides.protocol.hours import parse_only_between
 from aem_guides.provider_info import get_provider_info
 from pages.generated import current
 from pages.hooks import AWAITED
-from tests.support.pages import DOCS, README, ROOT, Link, anchors, blocks, links, page, pages, text_of
+from tests.support.pages import DOCS, README, ROOT, Link, anchors, blocks, links, page, pages, prose, text_of
 
 MOST_BYTES = 7168
 ABSENT = {DOCS / name for name in AWAITED if not (DOCS / name).exists()}
@@ -29,6 +29,11 @@ def name(file: Path) -> str:
 
 def test_the_readme_is_short() -> None:
     assert len(README.read_bytes()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("file", [file for file in pages() if file.name not in AWAITED], ids=name)
+def test_a_page_says_report_log_store_or_show_and_never_one_word_for_all(file: Path) -> None:
+    assert re.findall(r"\b(?:tells?|told)\b.*", prose(file)) == []
 
 
 def test_every_page_is_reached_from_the_index_and_from_the_readme() -> None:
