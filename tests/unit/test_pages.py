@@ -33,7 +33,8 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("file", [file for file in pages() if file.name not in AWAITED], ids=name)
 def test_a_page_says_report_log_store_or_show_and_never_one_word_for_all(file: Path) -> None:
-    assert re.findall(r"\b(?:tells?|told)\b.*", prose(file)) == []
+    written = re.sub(r"<!-- generated.*?<!-- end", "", prose(file), flags=re.DOTALL)
+    assert re.findall(r"\b(?:tells?|told)\b.*", written) == []
 
 
 def test_every_page_is_reached_from_the_index_and_from_the_readme() -> None:
