@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aem_guides import __version__
 from emulator.__main__ import parse_arguments, read_settings
 from tests.support.compose import (
     DOCKERFILE,
@@ -109,6 +110,10 @@ def test_workers_end_before_what_their_tasks_need_and_all_have_the_time_they_tak
         name: service.raw["stop_grace_period"] for name, service in composed.items() if "stop_grace" in str(service.raw)
     }
     assert graces == {"postgres": "60s", "triggerer": "60s", "worker": "10m"}
+
+
+def test_the_image_has_the_tag_of_the_version() -> None:
+    assert services(SECRETS)["scheduler"].image == f"aem-guides-airflow:{__version__}"
 
 
 def test_the_pages_say_how_much_memory_the_services_may_use() -> None:
