@@ -16,7 +16,7 @@ TIMES := .local/test-times
 PART = $(BIN)/python -m tests.support.times run $(TIMES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint types format bench soak mutants clean
+.PHONY: help setup demo up test lint types format docs bench soak mutants clean
 
 help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
@@ -26,6 +26,7 @@ help:
 	@echo "make soak    the fault tests, with hundreds of kills"
 	@echo "make mutants how many changes of the protocol its unit tests notice, on a fixed sample"
 	@echo "make lint    formatting and lint rules;  make types  the types"
+	@echo "make docs    the pages in docs/ as a site, in .local/site"
 	@echo "make format  format the code;  make clean  remove .venv and .local"
 
 setup: $(STAMP)
@@ -72,6 +73,12 @@ types: setup
 format: setup
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Material for MkDocs shows advice about its successor at each build.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in .local/site/: open .local/site/index.html"
 
 test: setup
 	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from aem_guides.runtime.earlier_names import keep_earlier_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 keep_earlier_names()

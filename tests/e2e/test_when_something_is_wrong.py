@@ -1,4 +1,4 @@
-"""What the README's chapter "When something is wrong" says: each case is produced, told in its words, and mended."""
+"""What `docs/troubleshooting.md` says: each case is produced, reported in its words, and mended."""
 
 from __future__ import annotations
 
@@ -252,5 +252,5 @@ def a_full_disk_is_told_leaves_nothing_and_is_mended_by_room(stage: Stage) -> No
     a_hibernated_sandbox_is_told_and_woken,
     a_full_disk_is_told_leaves_nothing_and_is_mended_by_room,
 )
-def test_what_the_readme_says_helps(played: Played, scenario: Scenario) -> None:
+def test_what_the_page_says_helps(played: Played, scenario: Scenario) -> None:
     played.result(scenario)

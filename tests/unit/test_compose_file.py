@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from aem_guides import __version__
 from emulator.__main__ import parse_arguments, read_settings
 from tests.support.compose import (
     DOCKERFILE,
@@ -19,6 +20,7 @@ from tests.support.compose import (
     read_text,
     services,
 )
+from tests.support.pages import flowing
 
 SECRETS = {
     "AIRFLOW_ADMIN_PASSWORD": "canary-admin",
@@ -110,12 +112,16 @@ def test_workers_end_before_what_their_tasks_need_and_all_have_the_time_they_tak
     assert graces == {"postgres": "60s", "triggerer": "60s", "worker": "10m"}
 
 
-def test_the_readme_says_how_much_memory_the_services_may_use() -> None:
+def test_the_image_has_the_tag_of_the_version() -> None:
+    assert services(SECRETS)["scheduler"].image == f"aem-guides-airflow:{__version__}"
+
+
+def test_the_pages_say_how_much_memory_the_services_may_use() -> None:
     lasting = [service for name, service in services(SECRETS).items() if name not in ("migrate", "emulator")]
     gigabytes = sum(int(service.limits["memory"].removesuffix("g")) * service.replicas for service in lasting)
     processors = max(int(service.limits["cpus"]) for service in lasting)
-    assert f"at least {processors} processors" in _readme()
-    assert f"up to {gigabytes} GB of memory" in _readme()
+    assert f"at least {processors} processors" in flowing()
+    assert f"up to {gigabytes} GB of memory" in flowing()
 
 
 @pytest.mark.parametrize(
@@ -316,7 +322,3 @@ def test_every_volume_that_airflow_mounts_is_a_folder_of_the_image() -> None:
 )
 def test_variables_are_put_in_as_compose_does(text: str, result: str) -> None:
     assert interpolate(text, {"A": "a", "D": "$A ${A}"}) == result
-
-
-def _readme() -> str:
-    return " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())

@@ -24,6 +24,7 @@ from tests.support.chart import (
     secret_environment,
 )
 from tests.support.compose import DOCKERFILE, services
+from tests.support.pages import page
 
 COMPOSE_SECRETS = {
     name: f"canary-{name.lower()}"
@@ -86,10 +87,10 @@ def test_every_value_is_one_that_the_chart_has_and_is_of_its_type() -> None:
 
 
 def test_the_version_of_the_chart_and_of_airflow_are_those_that_the_project_pins() -> None:
-    for text in ((KUBERNETES / "values.yaml").read_text(), (ROOT / "README.md").read_text()):
+    for text in ((KUBERNETES / "values.yaml").read_text(), page("deploy.md")):
         assert CHART_VERSION in text
         assert "Helm 3.19" in text
-    assert f"--version {CHART_VERSION} " in (KUBERNETES.parents[1] / "README.md").read_text()
+    assert f"--version {CHART_VERSION} " in page("deploy.md")
     pinned = re.search(r"^apache-airflow==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned
     assert VALUES["airflowVersion"] == pinned[1]

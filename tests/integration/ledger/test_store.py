@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import multiprocessing
-import re
 import threading
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from aem_guides.protocol.contract import LONGEST_ID
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.states import JobState
+from tests.support.pages import blocks
 from tests.support.worlds import ALL, INSTANCE, MINUTE, NOW, POLICY, RUN, apply, job, note, snapshot
 
 
@@ -238,10 +238,9 @@ def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(led
         assert rows("starters", "started_by, jobs") == [("Airflow: aem_guides_process_assets", 1), ("author", 2)]
 
 
-def test_the_questions_in_the_readme_are_answered(ledger: Ledger) -> None:
+def test_the_questions_in_the_pages_are_answered(ledger: Ledger) -> None:
     apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c", "Paused")))
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    questions = [q for block in re.findall(r"```sql\n(.*?)```", readme, re.DOTALL) for q in block.split(";\n") if q]
+    questions = [question for block in blocks("sql") for question in block.split(";\n") if question]
     assert len(questions) == 5
     with ledger.begin("test") as connection:
         for question in questions:

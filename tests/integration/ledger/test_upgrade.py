@@ -59,7 +59,7 @@ def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
 
 
 def upgrade(address: URL, home: Path) -> subprocess.CompletedProcess[str]:
-    """As the README says."""
+    """As the page on operating says."""
     connection = address.render_as_string(hide_password=False)
     return python(home, "-m", "aem_guides.ledger", AIRFLOW_CONN_AEM_GUIDES_LEDGER=connection)
 

@@ -1,28 +1,33 @@
-"""Each command of Docker in README and comments is one that Compose understands, about services that there are."""
+"""Each command of Docker in pages and comments is one that Compose understands, about services that there are."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from airflow.cli.cli_parser import get_parser
 
 from tests.support.compose import ROOT, documents
 from tests.support.compose_cli import UsageError, parse
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from tests.support.pages import pages, text_of
 
 
 def commands() -> list[str]:
     """Those in blocks, a line each, and those in the text, which may go over a line's end."""
-    parts = README.split("```")
-    text = "".join(parts[0::2])
+    parts = [part for file in pages() for part in _in_and_out_of_blocks(file)]
+    text = "".join(part for part, in_block in parts if not in_block)
     for name in (".env.example", "docker-compose.yaml"):
         comments = re.findall(r"^\s*#(.*)$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
         text += "\n" + "\n".join(comments)
-    lines = [line.strip() for block in parts[1::2] for line in block.splitlines()]
+    lines = [line.strip() for part, in_block in parts if in_block for line in part.splitlines()]
     lines += [" ".join(inline.split()) for inline in re.findall(r"`([^`]+)`", text)]
     return sorted({line for line in lines if line.startswith("docker ")})
+
+
+def _in_and_out_of_blocks(file: Path) -> list[tuple[str, bool]]:
+    """The parts of a page, and whether each is a block."""
+    return [(part, number % 2 == 1) for number, part in enumerate(text_of(file).split("```"))]
 
 
 def test_there_are_the_commands_to_start_scale_upgrade_and_prune() -> None:

@@ -1,0 +1,1 @@
+"""The pages in `docs/`: what of them is generated from the code."""
