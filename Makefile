@@ -8,10 +8,9 @@ SOURCES := plugins include tests dags
 # The browser tests need a Chromium, which no Python package brings.
 CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
 # Two lanes at a time: what a whole Airflow is needed for waits a lot, and what beside it needs no clock fills the gaps.
-# Those that share an Airflow begin with the browser: its pages are looked at while the scenarios are played.
 QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags))
 TEST_FOLDERS := $(wildcard $(addprefix tests/,faults integration contract))
-AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,$(if $(CHROMIUM),browser) faults e2e))
+AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,faults e2e $(if $(CHROMIUM),browser)))
 # Most tests wait for an emulator now and then: more processes than cores.
 TEST_PROCESSES := 3
 TIMES := .local/test-times
@@ -85,7 +84,7 @@ test: setup
 	@rm -rf $(TIMES)
 	@$(PART) lint $(MAKE) --no-print-directory lint
 	@$(LANES) $(MAKE) --no-print-directory lane-of-emulators --beside $(MAKE) --no-print-directory lane-of-machines
-	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside $(MAKE) --no-print-directory lane-of-code
+	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 5 $(MAKE) --no-print-directory lane-of-code
 	@$(BIN)/python -m tests.support.times show $(TIMES)
 
 # Each process of the tests compiles what none has compiled before.

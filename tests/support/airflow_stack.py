@@ -208,8 +208,12 @@ class LiveAirflow:
         deadline, pause = time.monotonic() + within, 0.2
         while not met():
             assert time.monotonic() < deadline, f"not within {within} s: {what}"
-            assert not self._given_up.wait(pause), f"given up: {what}"
+            self.pause(pause)
             pause = min(LONGEST_PAUSE, pause * 1.3)
+
+    def pause(self, seconds: float) -> None:
+        """Let some time pass, unless the tests end ahead of time."""
+        assert not self._given_up.wait(seconds), "the tests are given up"
 
     def give_up(self) -> None:
         """Let nobody await anything any longer: the tests end ahead of time."""

@@ -1,8 +1,8 @@
 """Two lanes of `make test` side by side, so that what one waits for is the work of the other.
 
-As a program: `FOLDER COMMAND --beside COMMAND`. The first lane shows its output as it comes; the second, which gives
-way to it, shows its own as a whole when it has ended. The exit status is that of the first lane that failed. Whoever
-ends this program ends both lanes, and what they started.
+As a program: `FOLDER COMMAND --beside COMMAND`. The first lane shows its output as it comes; the second shows its own
+as a whole when it has ended. The exit status is that of the first lane that failed. Whoever ends this program ends
+both lanes, and what they started.
 """
 
 from __future__ import annotations
@@ -22,9 +22,6 @@ from local.processes import end_sessions
 BESIDE = "--beside"
 GRACE_SECONDS = float(os.environ.get("AEM_GUIDES_LANES_GRACE", "60"))
 """Seconds for a lane to end what it started, once it is interrupted."""
-
-POLITENESS = 5
-"""How much the second lane gives way: the first is the longer one."""
 
 
 class Interrupted(BaseException):
@@ -51,7 +48,7 @@ def run_lanes(folder: Path, first: Sequence[str], second: Sequence[str]) -> int:
         lanes: list[subprocess.Popen[bytes]] = []
         try:
             lanes.append(_begin(first, None))
-            lanes.append(_begin(["nice", "-n", str(POLITENESS), *second], output))
+            lanes.append(_begin(second, output))
             _await(lanes, kept)
         except BaseException:
             _interrupt(lanes)
