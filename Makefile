@@ -7,16 +7,21 @@ STAMP := $(VENV)/.installed
 SOURCES := plugins include tests dags
 # The browser tests need a Chromium, which no Python package brings.
 CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
-# From the quickest to the slowest. Tests that need a whole Airflow (marked `airflow`) share one, after all others.
-TEST_FOLDERS := $(wildcard $(addprefix tests/,unit contract dags integration faults))
-AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,distributed faults e2e $(if $(CHROMIUM),browser)))
+# Two lanes at a time: what a whole Airflow is needed for waits a lot, and what beside it needs no clock fills the gaps.
+QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags))
+TEST_FOLDERS := $(wildcard $(addprefix tests/,faults integration contract))
+AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,faults e2e $(if $(CHROMIUM),browser)))
 # Most tests wait for an emulator now and then: more processes than cores.
-TEST_PROCESSES := 4
+TEST_PROCESSES := 3
 TIMES := .local/test-times
 PART = $(BIN)/python -m tests.support.times run $(TIMES)
+LANES = PYTHONPATH=include $(BIN)/python -m tests.support.lanes $(TIMES)
+# How often `make flakes` plays the end-to-end part.
+RUNS := 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint types format docs bench soak mutants clean
+.PHONY: help setup demo up test lint types format docs bench soak flakes mutants clean
+.PHONY: lane-of-emulators lane-of-machines lane-of-airflow lane-of-code
 
 help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
@@ -24,6 +29,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make bench   the measurements"
 	@echo "make soak    the fault tests, with hundreds of kills"
+	@echo "make flakes  the end-to-end part twenty times under load: what fails now and then (RUNS=...)"
 	@echo "make mutants how many changes of the protocol its unit tests notice, on a fixed sample"
 	@echo "make lint    formatting and lint rules;  make types  the types"
 	@echo "make docs    the pages in docs/ as a site, in .local/site"
@@ -84,10 +90,25 @@ test: setup
 	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")
 	@rm -rf $(TIMES)
 	@$(PART) lint $(MAKE) --no-print-directory lint
-	@$(PART) types $(MAKE) --no-print-directory types
-	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist loadfile $(TEST_FOLDERS)
-	$(PART) "tests with Airflow" $(BIN)/python -m pytest -m airflow $(AIRFLOW_TEST_FOLDERS)
+	@$(LANES) $(MAKE) --no-print-directory lane-of-emulators --beside $(MAKE) --no-print-directory lane-of-machines
+	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 5 $(MAKE) --no-print-directory lane-of-code
 	@$(BIN)/python -m tests.support.times show $(TIMES)
+
+# Each process of the tests compiles what none has compiled before.
+test lane-of-emulators lane-of-machines lane-of-airflow lane-of-code flakes: export PYTHONDONTWRITEBYTECODE :=
+
+lane-of-emulators:
+	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist loadfile $(TEST_FOLDERS)
+
+lane-of-machines:
+	$(PART) "tests with many machines, beside them" $(BIN)/python -m pytest tests/distributed
+
+lane-of-airflow:
+	$(PART) "tests with Airflow" $(BIN)/python -m pytest -m airflow $(AIRFLOW_TEST_FOLDERS)
+
+lane-of-code:
+	@$(PART) "types, beside them" $(MAKE) --no-print-directory types
+	$(PART) "quick tests" $(BIN)/python -m pytest $(QUICK_TEST_FOLDERS)
 
 # Programs of their own, each with its exit status, and measurements that pytest runs.
 bench: setup
@@ -99,6 +120,9 @@ bench: setup
 
 soak: setup
 	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest -m airflow tests/faults
+
+flakes: setup
+	$(BIN)/python -m tests.support.flakes .local/flakes $(RUNS) $$(getconf _NPROCESSORS_ONLN) -m airflow $(AIRFLOW_TEST_FOLDERS)
 
 # Takes about ten minutes on two cores. SEED=1 takes another sample.
 mutants: setup

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 HOME = Path(tempfile.mkdtemp(prefix="aem-guides-tests-"))
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,8 +40,22 @@ WITH_AIRFLOW = {"airflow", "spread"}
 CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
 
 
+class _EndInOrder:
+    """Whoever ends the tests ends what they have started too, as at Ctrl-C; told twice, it is not disturbed in that."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._told:
+            self._told = True
+            raise KeyboardInterrupt
+
+
 def pytest_configure(config: pytest.Config) -> None:
     keep_times(config)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _EndInOrder())
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks choose
@@ -93,8 +110,18 @@ def played(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Played]:
         yield begun
 
 
-@pytest.fixture
-def undisturbed(stage: Stage, played: Played) -> Stage:
+@pytest.fixture(scope="session")
+def aftermath(request: pytest.FixtureRequest, stage: Stage, played: Played) -> Iterator[Played]:
+    """The scenarios that disturb all but each other, begun together when the others have ended."""
+    rough = chosen(request.session.items, "aftermath")
+    played.wait_for_all()
+    with played_together(rough, stage) as begun:
+        yield begun
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stage: Stage, played: Played, aftermath: Played) -> Stage:
     """The stage when all scenarios have ended."""
     played.wait_for_all()
+    aftermath.wait_for_all()
     return stage

@@ -113,24 +113,13 @@ def test_bad_input_is_refused_at_the_rest_call(airflow: LiveAirflow, conf: dict[
 
 
 def what_only_a_task_can_see_fails_the_first_task_before_anything_is_sent(stage: Stage) -> None:
-    cases: list[tuple[dict[str, object], str]] = [
-        ({"paths": [GUIDES, f"{GUIDES}/installation"]}, "lies below"),
-        ({"paths": [GUIDES], "excluded_paths": ["/content/dam/other"]}, "excluded_paths: '/content/dam/other'"),
-        ({"paths": [GUIDES], "excluded_paths": ["content/dam/other"]}, "excluded_paths: 'content/dam/other'"),
-        (
-            {"paths": [GUIDES], "created_after": "2026-02-01T00:00Z", "created_before": "2026-01-01T00:00Z"},
-            "created_before: '2026-01-01T00:00Z'",
-        ),
-        ({"paths": [GUIDES], "created_after": "2026-02-31T00:00Z"}, "created_after: '2026-02-31T00:00Z'"),
-    ]
     airflow = stage.airflow
     with stage.instances.new() as instance:
-        runs = [(instance.trigger(GUIDES, conf), said) for conf, said in cases]
-        for run_id, said in runs:
-            assert airflow.end_of(DAG, run_id) == "failed"
-            task = airflow.instance(run_id, "plan_requests")
-            assert (task["state"], task["try_number"]) == ("failed", 1)
-            assert said in airflow.whole_log(run_id, "plan_requests")
+        run_id = instance.trigger(GUIDES, {"paths": [GUIDES, f"{GUIDES}/installation"]})
+        assert airflow.end_of(DAG, run_id) == "failed"
+        task = airflow.instance(run_id, "plan_requests")
+        assert (task["state"], task["try_number"]) == ("failed", 1)
+        assert "lies below" in airflow.whole_log(run_id, "plan_requests")
         assert instance.emulator.requests() == []
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -84,6 +85,7 @@ class LiveAirflow:
 
     def __init__(self, emulator: EmulatorProcess, environment: Mapping[str, str] | None = None) -> None:
         self.emulator = emulator
+        self._given_up = threading.Event()
         self.folder = folder = Path(tempfile.mkdtemp(prefix="aem-guides-stack-"))
         dags = folder / "dags"
         for source in (ROOT / "dags", ROOT / "tests" / "support" / "dags"):
@@ -206,8 +208,16 @@ class LiveAirflow:
         deadline, pause = time.monotonic() + within, 0.2
         while not met():
             assert time.monotonic() < deadline, f"not within {within} s: {what}"
-            time.sleep(pause)
+            self.pause(pause)
             pause = min(LONGEST_PAUSE, pause * 1.3)
+
+    def pause(self, seconds: float) -> None:
+        """Let some time pass, unless the tests end ahead of time."""
+        assert not self._given_up.wait(seconds), "the tests are given up"
+
+    def give_up(self) -> None:
+        """Let nobody await anything any longer: the tests end ahead of time."""
+        self._given_up.set()
 
     def wait_for_state(
         self,

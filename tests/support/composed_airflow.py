@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from importlib.resources import as_file, files
@@ -220,6 +221,7 @@ class ComposedAirflow(LiveAirflow):
 
     def __init__(self, emulator: EmulatorProcess) -> None:
         self.emulator = emulator
+        self._given_up = threading.Event()
         self.folder = Path(tempfile.mkdtemp(prefix="aem-guides-composed-"))
         self.stack = ComposedStack(self.folder, emulator)
         binaries = self.folder / "bin"

@@ -1,8 +1,8 @@
 """Scenarios that do not disturb each other, played side by side on the one Airflow; each test awaits its own.
 
 All scenarios of a session begin at the first test that has one, as many at a time as two cores bear: so the waits of
-one are the work of another. What disturbs others is a test with the fixture `undisturbed`: it begins when all
-scenarios have ended.
+one are the work of another. Those of the fixture `aftermath` begin together when all others have ended: they disturb
+others, or take long, and bear each other. What bears nobody is a test with the fixture `undisturbed`.
 """
 
 from __future__ import annotations
@@ -76,9 +76,12 @@ class Played:
 def played_together(begun: Iterable[Scenario], stage: Stage, at_once: int = AT_ONCE) -> Iterator[Played]:
     """Begin scenarios, each in a thread; those that have not begun at the end never do."""
     pool = ThreadPoolExecutor(at_once)
+    futures = {scenario: pool.submit(scenario, stage) for scenario in begun}
     try:
-        yield Played({scenario: pool.submit(scenario, stage) for scenario in begun})
+        yield Played(futures)
     finally:
+        if not all(future.done() for future in futures.values()):
+            stage.airflow.give_up()
         pool.shutdown(cancel_futures=True)
 
 

@@ -67,6 +67,6 @@ def test_too_little_disk_space_is_told_before_anything_is_written(checkout: Path
 
 def test_make_alone_tells_every_target_that_a_user_needs(checkout: Path) -> None:
     told = make(checkout).stdout
-    for target in ("demo", "up", "test", "bench", "soak", "lint", "types", "format", "clean"):
+    for target in ("demo", "up", "test", "bench", "soak", "flakes", "lint", "types", "format", "clean"):
         assert re.search(rf"\bmake {target}\b", told), target
     assert not (checkout / ".venv").exists()
