@@ -188,6 +188,12 @@ def _reconcile_options() -> dict[str, object]:
             "365",
             "integer",
         ),
+        "state_retention_days": _option(
+            "Days after a run after which the stored states of its paths are deleted; 0: never. *Clear* begins anew then.",
+            "30",
+            "90",
+            "integer",
+        ),
         "alert_notifier": _option(
             "Notifiers for the findings of the reconciliation, as JSON: one, or a list, of `class` and `kwargs`. Their "
             "templates have the text as `aem_guides_alert`. Empty: none.",
