@@ -119,7 +119,7 @@ class World:
         match item:
             case TakeTurn():
                 self.clock, self.put_off = self.clock + self.put_off, 0.0
-                turn = self.turn(item)
+                turn = self.turn(item) if self.clock < item.until else Turn(granted=False)
                 if not turn.granted:
                     self.clock = max(self.clock, item.until)
                 return turn

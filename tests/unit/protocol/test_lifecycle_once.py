@@ -89,7 +89,7 @@ class Path:
             return
 
 
-@settings(max_examples=50)
+@settings(max_examples=150)
 @given(instance=instances, crashes=CRASHES, on_active_job=st.sampled_from(list(OnActiveJob)))
 @example(instance=Instance(fates=["crash after"]), crashes=[3, 2, 1], on_active_job=OnActiveJob.ADOPT)
 def test_wherever_it_dies_one_request_never_makes_two_jobs(
@@ -107,7 +107,7 @@ def test_wherever_it_dies_one_request_never_makes_two_jobs(
         assert path.stored.processing_id in instance.ours or alike
 
 
-@settings(max_examples=30)
+@settings(max_examples=80)
 @given(fates=st.lists(FATES, max_size=6), crashes=CRASHES, lag=st.sampled_from([0.0, 3.0, 15.0]))
 def test_without_strangers_the_job_is_always_had_in_the_end(fates: list[str], crashes: list[int], lag: float) -> None:
     instance = Instance(fates=fates, lag=lag)
@@ -116,7 +116,7 @@ def test_without_strangers_the_job_is_always_had_in_the_end(fates: list[str], cr
     assert [path.stored.processing_id] == instance.ours
 
 
-@settings(max_examples=30)
+@settings(max_examples=80)
 @given(fates=st.lists(FATES, max_size=5), crashes=CRASHES, keeps_id=st.booleans())
 @example(fates=["crash after"], crashes=[4, 3, 2], keeps_id=False)
 def test_wherever_it_dies_one_resume_is_made(fates: list[str], crashes: list[int], *, keeps_id: bool) -> None:
