@@ -37,6 +37,9 @@ hypothesis_settings.load_profile("steady")
 WITH_AIRFLOW = {"airflow", "spread"}
 """The fixtures that start a whole Airflow; tests that use one are marked `airflow`."""
 
+TURNS = {"undisturbed": 3, "chromium": 1, "aftermath": 2}
+"""The browser tests come ahead of those that await the scenarios of `aftermath`: they run beside these."""
+
 CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
 
 
@@ -63,6 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and WITH_AIRFLOW & set(item.fixturenames):
             item.add_marker("airflow")
+    items.sort(key=turn)
+
+
+def turn(item: pytest.Item) -> int:
+    """When a test has its turn, by the first of these fixtures that it has: all others are before them."""
+    named = item.fixturenames if isinstance(item, pytest.Function) else []
+    return next((turn for fixture, turn in TURNS.items() if fixture in named), 0)
 
 
 @pytest.fixture(scope="module")

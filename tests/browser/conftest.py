@@ -9,11 +9,13 @@ from playwright.sync_api import Browser, StorageState, sync_playwright
 
 from tests.support.airflow_stack import LiveAirflow
 from tests.support.browser import Ui, launch, sign_in
+from tests.support.together import Played
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
+def chromium(aftermath: Played) -> Iterator[Browser]:
     """It ends with the last browser test: while it is there, no other event loop can run in this thread."""
+    del aftermath  # has begun: its scenarios mostly wait, and do so while this thread waits for pages
     with sync_playwright() as playwright, launch(playwright) as browser:
         yield browser
 
@@ -38,4 +40,5 @@ def ui(
         shown = Ui(context.new_page())
         yield shown
         shown.show(f"end of {request.node.name}")
+        shown.explain()
     assert not shown.complaints, "\n".join(shown.complaints)

@@ -86,17 +86,14 @@ def test_the_test_button_says_what_is_right_and_what_is_wrong(airflow: LiveAirfl
     form.write("Password", PASSWORD)
     save(ui, form, "successfully created")
     row(ui, connection_id).get_by_role("button", name="Test Connection").click()
-    right = ui.said("Test Connection Successful")
-    expect(right).to_contain_text(f"Reached: {airflow.emulator.url}. Accepted: user admin with a password.")
-    expect(right).to_contain_text("History readable: ")
+    reached = f"Reached: {airflow.emulator.url}. Accepted: user admin with a password."
+    ui.said("Test Connection Successful", reached, "History readable: ")
     ui.show("connection 3 tested well")
     form = edit(ui, connection_id)
     form.write("Password", "canary-wrong")
     save(ui, form, "successfully updated")
     row(ui, connection_id).get_by_role("button", name="Test Connection").click()
-    wrong = ui.said("Test Connection Failed")
-    expect(wrong).to_contain_text("Refused: user admin with a password.")
-    expect(wrong).not_to_contain_text("canary")
+    assert "canary" not in ui.said("Test Connection Failed", "Refused: user admin with a password.")
     ui.show("connection 4 tested badly")
 
 

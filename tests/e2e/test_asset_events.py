@@ -71,14 +71,14 @@ def a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after(s
             name: row[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")
         }
         assert f"aem-guides://{urlsplit(emulator.url).netloc}/content/dam/{quote(name)}" in uris_of_assets(airflow)
-        started: set[str] = set()
+        # What had ended before the watcher's first look is no news. Since the run's end nobody else looks.
+        looks = len(emulator.requests("history"))
+        instance.wait_for_requests("history", looks + 2)
+        started = start_foreign(emulator, path)
 
         def is_told() -> bool:
-            # What had ended before the watcher's first look is no news: so jobs are started until one is told.
-            if all(job["state"] == "SUCCESS" for job in emulator.jobs(path)):
-                started.add(start_foreign(emulator, path))
             payloads = [extra.get("payload") for extra in told(airflow)]
-            return any(isinstance(p, dict) and p["processing_id"] in started for p in payloads)
+            return any(isinstance(p, dict) and p["processing_id"] == started for p in payloads)
 
         airflow.wait_until(is_told, "the event of a job of somebody else")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from collections.abc import Callable
 
 import psutil
@@ -171,8 +170,8 @@ class Reaper:
         return True
 
 
-def test_deaths_at_random_moments_double_and_lose_nothing(undisturbed: Stage) -> None:
-    with undisturbed.instances.new() as instance:
+def deaths_at_random_moments_double_and_lose_nothing(stage: Stage) -> None:
+    with stage.instances.new() as instance:
         reaper = Reaper(instance)
         runs: list[Run] = []
         alive: list[Run] = []
@@ -181,8 +180,13 @@ def test_deaths_at_random_moments_double_and_lose_nothing(undisturbed: Stage) ->
             while len(alive) < AT_ONCE:
                 alive.append(begin(instance, rate=reaper.rate()))
                 runs.append(alive[-1])
-            time.sleep(reaper.pause())
+            stage.airflow.pause(reaper.pause())
             reaper.strike(alive)
         for run in runs:
             check_that_nothing_was_lost_or_doubled(run)
     print(f"\n{reaper.kills} kills at random moments, {len(runs)} runs: 0 duplicates, 0 losses")
+
+
+@scenarios(deaths_at_random_moments_double_and_lose_nothing)
+def test_whatever_dies_nothing_is_lost(aftermath: Played, scenario: Scenario) -> None:
+    aftermath.result(scenario)

@@ -13,7 +13,7 @@ from tests.support.control import reconcile
 from tests.support.instances import SLOW
 from tests.support.losses import begin, check_that_nothing_was_lost_or_doubled
 from tests.support.runs import Run
-from tests.support.together import ARGUMENT, Outage, Played, Stage, chosen
+from tests.support.together import ARGUMENT, Outage, Stage, chosen
 
 Witness = Callable[[Stage, Outage], None]
 
@@ -73,13 +73,31 @@ def the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled(stage: S
         assert run.jobs()[0]["state"] == "CANCELLED"
 
 
+def a_scheduler_that_dies_too_loses_neither_what_waits_nor_what_runs(stage: Stage, outage: Outage) -> None:
+    airflow = stage.airflow
+    with stage.instances.new() as instance:
+        waiting = begin(instance, rate=SLOW)
+        waiting.wait_for_work()
+        instance.emulator.fault("start", "timeout_after")
+        running = begin(instance, rate=SLOW)
+        airflow.wait_until(running.jobs, "the job")
+        with outage.seen():
+            pass  # the others see it
+        airflow.kill("scheduler")
+        airflow.restart("scheduler")
+        for run in (waiting, running):
+            run.hasten()
+        for run in (waiting, running):
+            check_that_nothing_was_lost_or_doubled(run)
+        assert running.tries(START) >= 2
+
+
 @pytest.fixture(scope="module")
-def witnessed(request: pytest.FixtureRequest, stage: Stage, played: Played) -> Iterator[Mapping[Witness, Future[None]]]:
-    """One death of the triggerer for all that look at it, when nothing else is played."""
-    played.wait_for_all()
+def witnessed(request: pytest.FixtureRequest, undisturbed: Stage) -> Iterator[Mapping[Witness, Future[None]]]:
+    """One death of the triggerer for all that look at it, when nothing else is played; then one of the scheduler."""
     witnesses: list[Witness] = chosen(request.session.items, "witnessed")
-    with Outage(stage.airflow, "triggerer", len(witnesses)) as outage, ThreadPoolExecutor(len(witnesses)) as pool:
-        yield {witness: pool.submit(outage.look_at, witness, stage) for witness in witnesses}
+    with Outage(undisturbed.airflow, "triggerer", len(witnesses)) as outage, ThreadPoolExecutor(len(witnesses)) as pool:
+        yield {witness: pool.submit(outage.look_at, witness, undisturbed) for witness in witnesses}
 
 
 @pytest.mark.parametrize(
@@ -88,25 +106,9 @@ def witnessed(request: pytest.FixtureRequest, stage: Stage, played: Played) -> I
         a_triggerer_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhile_is_cancelled,
         a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards,
         the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled,
+        a_scheduler_that_dies_too_loses_neither_what_waits_nor_what_runs,
     ],
     ids=lambda witness: witness.__name__,
 )
-def test_a_triggerer_may_die(witnessed: Mapping[Witness, Future[None]], scenario: Witness) -> None:
+def test_a_triggerer_and_a_scheduler_may_die(witnessed: Mapping[Witness, Future[None]], scenario: Witness) -> None:
     witnessed[scenario].result()
-
-
-def test_a_scheduler_that_dies_loses_neither_what_waits_nor_what_runs(undisturbed: Stage) -> None:
-    airflow = undisturbed.airflow
-    with undisturbed.instances.new() as instance:
-        waiting = begin(instance, rate=SLOW)
-        waiting.wait_for_work()
-        instance.emulator.fault("start", "timeout_after")
-        running = begin(instance, rate=SLOW)
-        airflow.wait_until(running.jobs, "the job")
-        airflow.kill("scheduler")
-        airflow.restart("scheduler")
-        for run in (waiting, running):
-            run.hasten()
-        for run in (waiting, running):
-            check_that_nothing_was_lost_or_doubled(run)
-        assert running.tries(START) >= 2

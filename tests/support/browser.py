@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,16 @@ from tests.support.emulator import ROOT
 SCREENSHOTS = ROOT / ".local" / "screenshots"
 PATIENCE = 120_000.0
 """Milliseconds that the page is given for anything: a bound on a test that fails, and no measure of speed."""
+
+_KEEP_NOTICES = """
+window.notices = [];
+new MutationObserver(() => {
+  for (const notice of document.querySelectorAll('[data-scope=toast][data-part=root]')) {
+    if (window.notices.at(-1) !== notice.textContent) window.notices.push(notice.textContent);
+  }
+}).observe(document, {subtree: true, childList: true, characterData: true});
+"""
+"""The page keeps the words of each notice: it takes them away after some seconds, and a busy machine looks too late."""
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _SIZE = {"width": 1400, "height": 1000}
@@ -63,8 +75,10 @@ class Ui:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints: list[str] = []
+        self._refusals: list[Response] = []
         self._refused: str | None = None
         page.set_default_timeout(PATIENCE)
+        page.add_init_script(_KEEP_NOTICES)
         page.on("console", self._said)
         page.on("pageerror", self._broke)
         page.on("requestfailed", self._failed)
@@ -82,6 +96,12 @@ class Ui:
         self.page.screenshot(path=file, animations="disabled")
         return file
 
+    def explain(self) -> None:
+        """Add what Airflow said where it refused something; it can be read as long as the page lives."""
+        for refusal in self._refusals:
+            with contextlib.suppress(Error):
+                self.complaints.append(f"it said: {refusal.text()[:500]}")
+
     def dialog(self, title: str) -> Form:
         """The dialog with this title, once it is there."""
         heading = self.page.get_by_role("heading", name=title)
@@ -89,11 +109,15 @@ class Ui:
         expect(dialog).to_be_visible()
         return Form(self.page, dialog)
 
-    def said(self, title: str) -> Locator:
-        """The notice with this title, once it is there."""
-        notice = self.page.locator("[data-scope=toast][data-part=root]").filter(has_text=title).last
-        expect(notice).to_be_visible()
-        return notice
+    def said(self, title: str, *words: str) -> str:
+        """The notice with this title and these words, once it has been shown."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while True:
+            notices = [str(notice) for notice in self.page.evaluate("window.notices")]
+            if found := [notice for notice in notices if all(word in notice for word in (title, *words))]:
+                return found[-1]
+            assert time.monotonic() < deadline, f"no notice {title!r} with {words} among {notices}"
+            self.page.wait_for_timeout(100)
 
     @contextmanager
     def refused(self, route: str) -> Iterator[None]:
@@ -120,6 +144,7 @@ class Ui:
     def _answered(self, response: Response) -> None:
         if response.status >= 400 and not self._is_expected(response.url):
             self.complaints.append(f"{response.status}: {response.request.method} {response.url}")
+            self._refusals.append(response)
 
 
 class Form:

@@ -2,7 +2,8 @@
 
 All scenarios of a session begin at the first test that has one, as many at a time as two cores bear: so the waits of
 one are the work of another. Those of the fixture `aftermath` begin together when all others have ended: they disturb
-others, or take long, and bear each other. What bears nobody is a test with the fixture `undisturbed`.
+others, or take long, and bear each other and the browser tests. What bears nobody is a test with the fixture
+`undisturbed`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -48,11 +50,16 @@ def scenarios(*played: Scenario) -> pytest.MarkDecorator:
 
 
 def chosen(items: Iterable[pytest.Item], awaiting: str) -> list[Any]:
-    """The scenarios that the chosen tests with this fixture await, those that wait long ahead of the others."""
+    """The scenarios that the chosen tests with this argument await, those that wait long ahead of the others.
+
+    Tests whose other fixtures ask for it do not count: they await something else.
+    """
     found = [
         item.callspec.params[ARGUMENT]
         for item in items
-        if isinstance(item, pytest.Function) and awaiting in item.fixturenames and hasattr(item, "callspec")
+        if isinstance(item, pytest.Function)
+        and awaiting in signature(item.obj).parameters
+        and hasattr(item, "callspec")
     ]
     return sorted(found, key=lambda scenario: scenario not in _LASTING)
 
