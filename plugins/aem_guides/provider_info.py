@@ -189,7 +189,7 @@ def _reconcile_options() -> dict[str, object]:
             "integer",
         ),
         "state_retention_days": _option(
-            "Days after a run after which the stored states of its paths are deleted; 0: never. *Clear* begins anew then.",
+            "Days after a run after which the states of its paths are deleted; 0: never. *Clear* begins anew then.",
             "30",
             "90",
             "integer",

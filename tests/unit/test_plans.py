@@ -207,12 +207,6 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
             "Write a length of time",
         ),
         (["deadline: [{callback: a.b, interval: {hours: -1}}]"], 3, "deadline.0.interval.hours", "whole number"),
-        (
-            ["batch: true", "only_between: {from: '22:00', to: '05:00'}"],
-            4,
-            "only_between",
-            "it needs batch: false. Write batch: false, or remove the field.",
-        ),
         (["enabled: true", "enabled: false"], 4, "enabled", "it is written twice"),
         (["owner: !!python/name:os.system"], 3, "plans", "it is not YAML"),
     ],
