@@ -246,7 +246,7 @@ def test_no_more_jobs_are_active_than_allowed_though_many_runs_begin_at_once(
 
 def most_at_once(jobs: list[dict[str, Any]]) -> int:
     """How many of the jobs were active at the same time."""
-    return max(sum(other["started"] <= job["started"] < other["completed"] for other in jobs) for job in jobs)
+    return max(sum(1 for other in jobs if other["started"] <= job["started"] < other["completed"]) for job in jobs)
 
 
 def die_while_following(run: PathRun) -> None:
