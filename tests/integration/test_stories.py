@@ -101,7 +101,7 @@ def test_a_job_that_somebody_else_started_on_the_path_is_adopted_or_fails_the_st
         assert run.state is not None
         assert (run.state.processing_id, run.state.origin) == (job["processing_id"], "adopted")
     else:
-        assert "another job is active" in str(run.error)
+        assert "is active on this path" in str(run.error)
 
 
 @every_way
