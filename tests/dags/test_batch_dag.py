@@ -32,6 +32,7 @@ def test_it_has_the_promised_parameters_and_defaults(dag: DAG) -> None:
         "on_active_job": "adopt",
         "max_active_jobs": 4,
         "queue_hours": 168,
+        "only_between": None,
         "max_resumes": 2,
         "deadline_hours": 24,
         "on_deadline": "cancel",
@@ -61,6 +62,6 @@ def test_the_form_takes_as_many_paths_as_airflow_can_map_over() -> None:
 
 
 def test_so_many_paths_are_with_the_triggerer_as_leave_room_for_others(dag: DAG) -> None:
-    limit = dag.get_task("process_path").max_active_tis_per_dagrun
+    limit = dag.get_task("process_path").max_active_tis_per_dag
     assert limit is not None
     assert 100 <= limit <= 500

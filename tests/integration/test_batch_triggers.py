@@ -176,6 +176,17 @@ def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: Emul
     assert (state.processing_id, state.origin) == (job["processing_id"], Origin.RECOVERED)
 
 
+def test_of_two_triggers_of_one_path_one_stops_and_one_job_comes_of_it(emulator: EmulatorProcess, root: str) -> None:
+    """As when a triggerer that was thought dead comes back."""
+    (path,) = virtual_folders(emulator, root, 1, files=20, rate=20)
+    notes = KeptNotes()
+    events = asyncio.run(events_of([path_trigger(notes, path), path_trigger(notes, path)]))
+    (stopped,) = [event for event in events if event != ENDED]
+    assert (stopped["kind"], stopped["retry"]) == ("NewerStateError", "useful")
+    assert job_states(notes, path) == ["SUCCESS"]
+    assert len(emulator.jobs(path)) == 1
+
+
 def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> None:
     good = virtual_folders(emulator, root, 2, files=1, rate=10)
     paths = [good[0], f"{root}/nowhere", good[1]]

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG, BaseOperator, TaskGroup
@@ -52,6 +52,7 @@ FIELDS = {
         "deadline_hours",
         "on_deadline",
         "max_resumes",
+        "max_active_jobs",
         "cancel_adopted",
         "only_between",
         "longest_look",
@@ -69,7 +70,7 @@ class PathRun:
     path: str
     register: KeptNotes
     monkeypatch: pytest.MonkeyPatch
-    options: Mapping[str, object]
+    options: Mapping[str, Any]
     run_id: str = "run"
     errors: dict[str, BaseException] = field(default_factory=dict)
     results: dict[str, JsonValue] = field(default_factory=dict)
@@ -197,7 +198,7 @@ class PathRun:
 
     def _of_five(self, name: str) -> BaseOperator:
         request = self.request.to_json()
-        given = {key: value for key, value in self.options.items() if key in FIELDS.get(name, ())}
+        given: dict[str, Any] = {key: value for key, value in self.options.items() if key in FIELDS.get(name, ())}
         if name == "start":
             given |= {"request": request, "deferrable": self.way.deferred}
         elif name == "wait":
