@@ -11,6 +11,7 @@ A generator yields one `Step` at a time and is sent back what the table says:
 `Emit`          None, once the consumer has dealt with the item: what is emitted is safe before the generator
                 goes on
 `Mask`          None, once the value is kept out of all logs
+`Compute`       None, once the work is done: the asynchronous body does it outside its event loop
 ==============  ===========================================================================================
 """
 
@@ -110,7 +111,14 @@ class Mask:
     secret: str
 
 
-Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask
+@dataclass(frozen=True)
+class Compute:
+    """Work that takes its time and no I/O. It keeps what came of it itself, and raises nothing."""
+
+    work: Callable[[], None]
+
+
+Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask | Compute
 Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | None"
 Steps: TypeAlias = Generator[Step, Answer, T]
 

@@ -104,7 +104,10 @@ def unverified(rows: Sequence[Row], results: Sequence[PathResults]) -> list[str]
         if result.verification is None:
             found.append(f"{row.path}: its assets were not verified")
         elif result.verification.get("too_many"):
-            found.append(f"{row.path}: {row.failed_assets:,} of its assets failed (fail_on_asset_failures)")
+            failed = _count(result.verification.get("failed_at_least")) or row.failed_assets or 0
+            found.append(f"{row.path}: {failed:,} of its assets failed (fail_on_asset_failures)")
+        elif result.verification.get("undecided"):
+            found.append(f"{row.path}: whether too many of its assets failed cannot be told (fail_on_asset_failures)")
     return found
 
 
