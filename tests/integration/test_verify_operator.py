@@ -272,3 +272,26 @@ def test_assets_at_work_are_waited_for_in_the_triggerer_and_no_longer_than_is_sa
         verified(request, processing_id, tmp_path, deferrable=False, within_minutes=0.5)
     assert verified(request, processing_id, tmp_path, fail_on_asset_failures=2)["failed"] == 1
     emulator.settings(late_assets=0)
+
+
+@pytest.mark.parametrize("form", ["deferred", "batch"])
+def test_assets_that_are_to_be_ignored_do_not_count_whatever_became_of_them(
+    emulator: EmulatorProcess,
+    clock: Clock,
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+) -> None:
+    processing_id, request = process(ProcessingRequest(folder)), ProcessingRequest(folder)
+    stuck = f"{folder}/topic_0000007.dita"
+    emulator.settings(told_assets={stuck: {"status": "PROCESSING"}})
+    ignore = [f"*/{BROKEN}", "*_000000[79].dita"]
+    if form == "batch":
+        row = of_batch(clock, request, processing_id, tmp_path, monkeypatch, verify_ignore=ignore)
+        assert (row["failed_assets"], row["error"]) == (0, None)
+    else:
+        found = verified(request, processing_id, tmp_path, verify_ignore=str(ignore).replace("'", '"'))
+        assert (found["total"], found["failed"], found["ignored"]) == (21, 0, 3)
+    assert "21 processed, 0 failed, 3 do not count (verify_ignore)" in capsys.readouterr().out

@@ -339,7 +339,7 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
         return FailureLimit.parse("fail_on_asset_failures", self.fail_on_asset_failures)
 
     def _ignored(self) -> AssetPatterns:
-        return parse_patterns("verify_ignore", fields.texts("verify_ignore", self.verify_ignore))
+        return parse_patterns("verify_ignore", self.verify_ignore)
 
     def _on_deadline(self) -> OnDeadline:
         return fields.choice("on_deadline", self.on_deadline, OnDeadline)

@@ -190,7 +190,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         return FailureLimit.parse("fail_on_asset_failures", value)
 
     def _question(self, hook: AemGuidesHook) -> AssetQuestion:
-        ignore = parse_patterns("verify_ignore", fields.texts("verify_ignore", self.verify_ignore))
+        ignore = parse_patterns("verify_ignore", self.verify_ignore)
         job = hook.drive(find_job(hook.talk, self.processing_id)) if self.processing_id else None
         return AssetQuestion(self._processed(), job, ignore)
 

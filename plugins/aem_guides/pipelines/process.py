@@ -27,6 +27,7 @@ from aem_guides.operators import (
 )
 from aem_guides.operators.start import IN_DOUBT_KEY
 from aem_guides.pipelines.incremental import FilterEnd, with_interval
+from aem_guides.protocol.asset_patterns import parse_patterns
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue
@@ -99,6 +100,7 @@ def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
     context = get_current_context()
     params = planned_params(context, filter_end)
     FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
+    parse_patterns("verify_ignore", params.get("verify_ignore"))
     requests = parse_requests(
         cast("list[str]", params["paths"]),
         excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],
@@ -168,6 +170,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         task_id="verify_assets",
         processing_id=CURRENT_ID,
         fail_on_asset_failures="{{ params.fail_on_asset_failures or '' }}",
+        verify_ignore="{{ params.verify_ignore | tojson }}",
         enabled="{{ params.verify_assets }}",
         request=request,
         map_index_template=PATH_LABEL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -31,14 +32,30 @@ class AssetPatterns:
         return self._matches is not None and self._matches.match(_same_letters(path)) is not None
 
 
-def parse_patterns(name: str, values: Sequence[object]) -> AssetPatterns:
-    """Read the patterns of a field. Raises InvalidInputError, which shows field, value and remedy."""
+def parse_patterns(name: str, given: object) -> AssetPatterns:
+    """Read the patterns of a field: a list, or its JSON as a template gives it; None and "" are an empty one.
+
+    Raises InvalidInputError, which shows field, value and remedy.
+    """
+    values = _list_of(name, given)
     if len(values) > MOST_PATTERNS:
         raise InvalidInputError(name, f"{len(values)} patterns", f"Give at most {MOST_PATTERNS}.")
     patterns = tuple(dict.fromkeys(_checked(name, value) for value in values))
     if not patterns:
         return AssetPatterns()
     return AssetPatterns(patterns, re.compile("|".join(fnmatch.translate(_same_letters(each)) for each in patterns)))
+
+
+def _list_of(name: str, given: object) -> Sequence[object]:
+    values = given or ()
+    if isinstance(given, str) and given:
+        try:
+            values = json.loads(given) or ()
+        except ValueError:
+            values = given
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InvalidInputError(name, given, f"Give a list. {_REMEDY}")
+    return values
 
 
 def _checked(name: str, value: object) -> str:

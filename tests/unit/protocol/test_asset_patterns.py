@@ -30,6 +30,21 @@ def test_a_pattern_is_of_whole_paths_and_a_star_stands_for_slashes_too(pattern: 
     assert parse_patterns("verify_ignore", [pattern]).match(path) is matches
 
 
+@pytest.mark.parametrize("given", [None, "", [], (), "[]", "null"])
+def test_nothing_given_is_no_pattern(given: object) -> None:
+    assert parse_patterns("verify_ignore", given).patterns == ()
+
+
+def test_a_list_may_come_as_the_json_that_a_template_makes_of_it() -> None:
+    assert parse_patterns("verify_ignore", '["/a/*", "*/b"]').patterns == ("/a/*", "*/b")
+
+
+@pytest.mark.parametrize("given", ["/a/*", '"/a/*"', 3, {"a": 1}, '{"a": 1}'])
+def test_what_is_no_list_of_patterns_is_refused(given: object) -> None:
+    with pytest.raises(InvalidInputError, match=r"verify_ignore: .* Give a list"):
+        parse_patterns("verify_ignore", given)
+
+
 def test_without_patterns_every_asset_counts() -> None:
     assert not parse_patterns("verify_ignore", []).match("/content/dam/a")
 
