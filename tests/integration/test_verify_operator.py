@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators import AemGuidesProcessAssetsOperator, AemGuidesVerifyAssetsOperator
 from aem_guides.operators import process as batch_operator
 from aem_guides.operators.verify import AemGuidesAssetsTrigger
+from aem_guides.protocol.asset_tally import AssetTally
 from aem_guides.protocol.batch import PathNote
 from aem_guides.protocol.errors import AemGuidesError, AssetsAtWorkError, VerificationError
-from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import AssetStatus, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import FollowPlan, follow
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
@@ -295,3 +297,64 @@ def test_assets_that_are_to_be_ignored_do_not_count_whatever_became_of_them(
         found = verified(request, processing_id, tmp_path, verify_ignore=str(ignore).replace("'", '"'))
         assert (found["total"], found["failed"], found["ignored"]) == (21, 0, 3)
     assert "21 processed, 0 failed, 3 do not count (verify_ignore)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"fail_on_asset_failures": None}, None),
+        ({"fail_on_asset_failures": 2}, None),
+        ({"fail_on_asset_failures": 1}, "1 of 24 assets failed"),
+        ({"fail_on_asset_failures": 1, "verify_ignore": [f"*/{BROKEN}"]}, None),
+        ({"fail_on_asset_failures": None, "verify_assets": False}, None),
+        ({"fail_on_asset_failures": 2, "verify_assets": False}, "how many assets failed is not known"),
+    ],
+)
+def test_a_job_that_ends_with_errors_keeps_that_state_and_the_limit_decides(
+    emulator: EmulatorProcess,
+    clock: Clock,
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: dict[str, object],
+    error: str | None,
+) -> None:
+    emulator.settings(errors_word="COMPLETED WITH ERRORS")
+    request = ProcessingRequest(folder)
+    row = of_batch(clock, request, process(request), tmp_path, monkeypatch, **more)
+    assert row["state"] == "COMPLETED WITH ERRORS"
+    assert (row["error"] is None) is (error is None)
+    assert error is None or error in str(row["error"])
+    assert row["archive_uri"]
+
+
+def test_many_assets_are_counted_outside_the_event_loop_and_all_that_failed_are_in_the_csv(
+    emulator: EmulatorProcess, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/content/dam/many-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 20_000, rate=1_000_000)
+    request = ProcessingRequest(path)
+    processing_id = process(request)
+    emulator.settings(told_assets={"*[05]00.dita": {"status": "FAILURE", "reason": "=1+1"}})
+    in_the_loop: list[bool] = []
+    take = AssetTally.take
+
+    def noted(tally: AssetTally, entries: list[JsonValue]) -> list[AssetStatus]:
+        in_the_loop.append(threading.current_thread() is threading.main_thread())
+        return take(tally, entries)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AssetTally, "take", noted)
+        trigger = AemGuidesAssetsTrigger(
+            aem_guides_conn_id="aem_guides_default", request=request.to_json(), deadline_at=clock.now() + 3600
+        )
+        assert asyncio.run(event_of(trigger)) == {"ready": True}
+    assert len(in_the_loop) > 10, "it was read in blocks"
+    assert not any(in_the_loop)
+    found = verified(request, processing_id, tmp_path, fail_on_asset_failures=None)
+    assert (found["total"], found["succeeded"], found["failed"]) == (20_000, 19_960, 40)
+    (sheet,) = tmp_path.rglob("failed-assets.csv")
+    with sheet.open(newline="") as lines:
+        rows = list(read_csv(lines))
+    assert [row["path"] for row in rows] == [f"{path}/topic_{number:07}.dita" for number in range(0, 20_000, 500)]
+    assert {row["reason"] for row in rows} == {"=1+1"}

@@ -20,7 +20,7 @@ from aem_guides.protocol.asset_patterns import AssetPatterns, parse_patterns
 from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.batch import Act, PathNote, next_act
 from aem_guides.protocol.conversation import IN_MID_RUN
-from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry
+from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry, VerificationError
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import may_cancel
@@ -32,6 +32,7 @@ from aem_guides.protocol.states import Verdict
 from aem_guides.results import verification
 from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.results.outcome import Ending, OnDeadline, WaitOutcome, conclude
+from aem_guides.results.rows import ERRORS_UNCOUNTED
 from aem_guides.runtime import fields
 from aem_guides.runtime.batch_memory import PathMemory
 from aem_guides.runtime.memory import StateStore, generation, run_label
@@ -308,6 +309,8 @@ class AemGuidesProcessAssetsOperator(BaseOperator):
     ) -> Verification | None:
         """What became of the assets; None where that is not to be asked."""
         if job is None or not fields.flag("verify_assets", self.verify_assets):
+            if job is not None and job.verdict is Verdict.WITH_ERRORS and self._failure_limit() is not None:
+                raise VerificationError(f"{request.path}: {ERRORS_UNCOUNTED}.")
             return None
         within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
         question = AssetQuestion(request, job, self._ignored())

@@ -189,6 +189,7 @@ def report() -> list[JsonObject]:
     rows = [build_row(result) for result in _with_what_is_seen(results, str(params["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
     asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
+    asked["limited"] = bool(params.get("fail_on_asset_failures"))
     wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
     found = [row.to_json() for row in rows]
     note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)

@@ -18,6 +18,7 @@ _STATES = {
     JobState.WAITING: AssetState.PENDING,
     JobState.RUNNING: AssetState.PROCESSING,
     JobState.SUCCESS: AssetState.SUCCESS,
+    JobState.WITH_ERRORS: AssetState.FAILURE,
     JobState.FAILED: AssetState.FAILURE,
     JobState.CANCELLED: AssetState.UNPROCESSED,
 }

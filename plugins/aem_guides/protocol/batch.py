@@ -127,7 +127,7 @@ def next_act(note: PathNote, job: Job | None, *, cleared: bool, later_try: bool,
     if note.resume_from is not None:
         return Act.RESUME
     verdict = job.verdict if job is not None else None
-    if verdict in (Verdict.ACTIVE, Verdict.SUCCEEDED, Verdict.ENDED_UNCLEAR):
+    if verdict in (Verdict.ACTIVE, Verdict.SUCCEEDED, Verdict.WITH_ERRORS, Verdict.ENDED_UNCLEAR):
         return Act.FOLLOW
     if job is not None and job.resumable and note.is_ours:
         again = verdict is Verdict.FAILED and later_try and resumes_left > 0
