@@ -9,6 +9,7 @@ from functools import partial
 from typing import cast
 
 from aem_guides.protocol import contract
+from aem_guides.protocol.asset_patterns import AssetPatterns
 from aem_guides.protocol.asset_tally import AssetCounts, AssetTally
 from aem_guides.protocol.asset_verdict import (
     AssetQuestion,
@@ -240,7 +241,7 @@ def _ask(watch: _Watch) -> Steps[AssetTally | str]:
 
 def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
     while True:
-        answer = yield from _read_answer(watch, job_id)
+        answer = yield from read_asset_status(watch.talk, job_id, watch.question.ignore)
         state = state_of_word(answer.word)
         if state in (JobState.FAILED, JobState.CANCELLED):
             said = f"The instance could not find out the asset status: its own job for it ended as {answer.word!r}."
@@ -251,7 +252,7 @@ def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
 
 
 @dataclass
-class _Answer:
+class AssetAnswer:
     """An answer that is being read. Its parts are worked through outside the event loop, so that nothing is raised."""
 
     stream: ObjectStream
@@ -273,17 +274,20 @@ class _Answer:
         self.found = self.tally.take(entries)
 
 
-def _read_answer(watch: _Watch, job_id: str) -> Steps[_Answer]:
-    """Read an answer, again where it is cut off or cannot be read, as often as any call is tried."""
-    retries, attempt = watch.talk.retries, 0
+def read_asset_status(talk: Conversation, job_id: str, ignore: AssetPatterns) -> Steps[AssetAnswer]:
+    """Read an answer block by block, again where it is cut off or cannot be read, as often as any call is tried.
+
+    Raises UnreachableError, MalformedAnswerError, and what a call raises.
+    """
+    retries, attempt = talk.retries, 0
     while True:
         attempt += 1
         try:
-            return (yield from _read_once(watch, job_id, attempt))
+            return (yield from _read_once(talk, job_id, ignore, attempt))
         except _UnreadableError as flaw:
             if attempt >= retries.attempts:
                 raise flaw.error from None
-            pause = retries.backoff(attempt, watch.talk.surroundings.random())
+            pause = retries.backoff(attempt, talk.surroundings.random())
             yield Wait(pause, f"asset status: trying again, since {flaw.error}")
 
 
@@ -295,14 +299,12 @@ class _UnreadableError(Exception):
         self.error = error
 
 
-def _read_once(watch: _Watch, job_id: str, attempt: int) -> Steps[_Answer]:
-    """Read an answer block by block; memory holds a block of it, however many assets it tells of."""
+def _read_once(talk: Conversation, job_id: str, ignore: AssetPatterns, attempt: int) -> Steps[AssetAnswer]:
+    """Memory holds a block of it, however many assets it tells of."""
     call = contract.asset_status_as_it_comes(job_id)
     label = f"{call.endpoint} ({call.request.label})"
-    reply: Reply = yield from watch.talk.call(call, stream=True)
-    answer = _Answer(
-        ObjectStream(reply.headers, streamed="assets", kept=("status",)), AssetTally(watch.question.ignore)
-    )
+    reply: Reply = yield from talk.call(call, stream=True)
+    answer = AssetAnswer(ObjectStream(reply.headers, streamed="assets", kept=("status",)), AssetTally(ignore))
     yield Emit(LookBegins())
     size, ended = 0, False
     while not ended:
