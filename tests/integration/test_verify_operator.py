@@ -211,7 +211,7 @@ def test_assets_that_nothing_moves_are_named_as_left_out_and_hold_no_run(
         assert (found["total"], found["failed"], found["left_out"]) == (22, 0, 2)
     assert 300 <= clock.now() - began <= 1800
     log = capsys.readouterr().out
-    assert "2 assets are left out: nothing changes for them any more." in log
+    assert "2 assets are left out. They stay PENDING while nothing changes" in log
     assert "ignored.post.processing.paths" in log
     assert f"Left out: {ignored} (PENDING)" in log
     assert f"Left out: {gone} (PENDING)" in log

@@ -32,7 +32,8 @@ QUICK_SECONDS = 10.0
 """How long a worker looks before it leaves the waiting to the triggerer."""
 
 QUICK_PACING = Pacing(shortest=0.5)
-LAST_LOOK_SECONDS = 300.0
+LAST_LOOK_SECONDS = 1800.0
+"""An instance takes its time to find out about a million assets; nothing is waited for besides."""
 
 
 class AemGuidesAssetsTrigger(AemGuidesTrigger):

@@ -9,8 +9,9 @@ from aem_guides.protocol.asset_tally import AssetTally
 from aem_guides.protocol.models import AssetStatus, Job, ProcessingRequest
 
 LEFT_OUT = (
-    "The instance does not process what ignored.post.processing.paths names (by default the translation output below "
-    "/content/dam/projects), or enabled.post.processing.paths leaves out."
+    "They stay PENDING while nothing changes, or are no longer there. The instance does not process what "
+    "ignored.post.processing.paths names (by default the translation output below /content/dam/projects), or "
+    "enabled.post.processing.paths leaves out."
 )
 """Why assets stay PENDING for ever, as a rule."""
 
@@ -18,6 +19,7 @@ _NOTHING_PROCESSED = (
     "Not one asset was processed, and nothing moves: the instance may have switched processing off "
     "(enable.asset.processing.scheduler), or its queue hangs."
 )
+_SILENT = "The answer of the instance tells of no asset at all, and how many the job had is not known."
 _UNREADABLE = "the answer of the instance does not say what became of them"
 _FILTERED = (
     "the job had a filter, and the instance tells the state of all assets below the path, not which of them the job had"
@@ -98,6 +100,8 @@ def uncovered(question: AssetQuestion, tally: AssetTally) -> int:
 def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
     """What an answer says in the end, when nothing moves any more."""
     counts = tally.counts
+    if not counts.seen and question.job_files is None:
+        return not_known(question, _SILENT)
     missing = uncovered(question, tally)
     failed = counts.not_processed + counts.strange
     stuck = counts.pending if counts.pending and not counts.processed and not failed else 0

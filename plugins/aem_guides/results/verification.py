@@ -101,9 +101,7 @@ def show(log: TaskLog, path: str, found: Verification) -> None:
         )
     _list(log, _ERROR if found.of_job else _WARNING, "Not processed", found.listed, found.failed)
     if found.left_out:
-        log.log(
-            _WARNING, "%s assets are left out: nothing changes for them any more. %s", f"{found.left_out:,}", LEFT_OUT
-        )
+        log.log(_WARNING, "%s assets are left out. %s", f"{found.left_out:,}", LEFT_OUT)
         _list(log, _WARNING, "Left out", found.listed_left_out, found.left_out)
     counts = [f"{found.succeeded:,} processed", f"{found.failed:,} failed"]
     if found.left_out:

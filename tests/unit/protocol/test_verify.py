@@ -134,6 +134,14 @@ def test_an_answer_that_does_not_cover_the_job_is_not_taken_for_no_failures(told
     assert FailureLimit(1).standing(found) is Standing.UNDECIDED
 
 
+@pytest.mark.parametrize("job", [None, job_of(None, HOUR)], ids=["no job", "a job that does not say"])
+def test_an_empty_answer_with_nothing_to_hold_it_against_is_not_taken_for_no_failures(job: Job | None) -> None:
+    found = ask(saying(answer("SUCCESS")), job)
+    assert (found.asked, found.least, found.most) == (True, 0, None)
+    assert "tells of no asset at all" in found.unknown
+    assert FailureLimit(1).standing(found) is Standing.UNDECIDED
+
+
 def test_an_answer_that_lags_behind_the_job_is_asked_for_again() -> None:
     found = ask(
         saying(answer("SUCCESS", asset("SUCCESS")), answer("SUCCESS", asset("SUCCESS"), asset("SUCCESS"))), job_of(2)
