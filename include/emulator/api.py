@@ -161,6 +161,8 @@ class Api:
             raise Refusal(400, f"No job found for jobId {job_id}")
         if self.engine.clock.elapsed() - question.asked < self.engine.settings.asset_status_seconds:
             return JSONResponse({"jobId": job_id, "status": "WAITING"})
+        if self.engine.fails_over_commas(question.paths, question.excluded):
+            return JSONResponse({"jobId": job_id, "status": "FAILED", "assets": None})
         return StreamingResponse(in_blocks(self._asset_states(job_id, question)), media_type="application/json")
 
     async def system_status(self, _request: Request) -> Response:

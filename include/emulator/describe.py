@@ -53,6 +53,8 @@ def _state_word(engine: Engine, job: JobRecord) -> str:
         state = "CANCELLING"
     elif job.state == "RUNNING" and settings.running_word:
         return settings.running_word
+    elif job.state == "SUCCESS" and job.failed_assets and settings.errors_word:
+        return settings.errors_word
     else:
         state = job.state
     return _WORDS[settings.state_style].get(state, state)

@@ -8,7 +8,9 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from fnmatch import fnmatchcase
 from functools import partial
+from itertools import chain
 
 from emulator.clock import Clock
 from emulator.content import Repository, Selection
@@ -161,9 +163,23 @@ class Engine:
                     found["uuid"] = uid
                 if reason:
                     found["reason"] = reason
-                yield found
+                found |= self._told(asset.path)
+                if not found.pop("omitted", False):
+                    yield found
                 if number % 1000 == 999:
                     await asyncio.sleep(0)
+
+    def fails_over_commas(self, paths: list[str], excluded: list[str]) -> bool:
+        """Whether the job of the asset status fails, since a path that it works on has a comma."""
+        if not self.settings.comma_fails_asset_status:
+            return False
+        assets = (asset.path for path in paths for asset in self.repository.assets(path.rstrip("/"), excluded))
+        return any("," in path for path in chain(paths, excluded, assets))
+
+    def _told(self, path: str) -> dict[str, object]:
+        """What the settings say of an asset instead."""
+        told = self.settings.told_assets
+        return next((facts for pattern, facts in told.items() if fnmatchcase(path, pattern)), {})
 
     def _is_late(self, path: str) -> bool:
         now = self.now()

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emulator.checks import check_choice, check_fields, check_least
+from emulator.checks import check_choice, check_fields, check_kind, check_least, check_names
 from emulator.sling import STATUSES
 
 _CHOICES: dict[str, tuple[object, ...]] = {
@@ -41,7 +41,8 @@ class Settings:
     Jobs: `rate` assets a second, a checkpoint every `checkpoint_every` assets, how a second job on an active folder
     is refused (`active_status`: 400, 409, 500), whether parent and child folders count (`lock_includes_overlap`), and
     whether it is refused at all (`lock`; two nodes of a cluster may overlook each other's jobs); the spelling of states
-    (`state_style`: documented, window), `running_word` in place of the word for running ("": none); whether a resumed
+    (`state_style`: documented, window), `running_word` in place of the word for running and `errors_word` in place of
+    that for the success of a job some of whose assets failed ("": none); whether a resumed
     job keeps its id; what a restart does to active jobs (`on_restart`: continue, fail_resumable, lose); how long
     waiting and cancelling take, also for jobs that are at it; whether jobs out of the window are forgotten. After a
     success, the first `late_assets` assets are still at work for `late_seconds`, and the log says so
@@ -49,7 +50,10 @@ class Settings:
 
     Endpoints: the log page (`default_log_limit`, `max_log_limit` lines), what a download answers (`download_form`:
     zip, json, json_foreign, whose files are on `foreign_origin`), whether filters (and whether their end is
-    inclusive), asset status and system status exist, and what the latter says.
+    inclusive), asset status and system status exist, and what the latter says. `told_assets` maps patterns of asset
+    paths to what the asset status says of those instead: `{"status", "exists", "reason", "omitted"}`, where `omitted`
+    leaves them out of the answer. With `comma_fails_asset_status` it fails over a comma in a path, as instances before
+    2026.09 do.
     """
 
     window: int = 5
@@ -73,6 +77,7 @@ class Settings:
     lock_includes_overlap: bool = False
     state_style: str = "documented"
     running_word: str = ""
+    errors_word: str = ""
     resume_keeps_id: bool = True
     on_restart: str = "continue"
     forget_outside_window: bool = False
@@ -84,6 +89,8 @@ class Settings:
     filter_end_inclusive: bool = False
     asset_status: bool = True
     asset_status_seconds: float = 0.1
+    told_assets: dict[str, dict[str, object]] = field(default_factory=dict)
+    comma_fails_asset_status: bool = False
     sling_post: str = "created"
     late_assets: int = 0
     late_seconds: float = 0.0
@@ -103,6 +110,7 @@ class Settings:
                 check_choice(name, value, _CHOICES[name])
             elif isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _ANY_NUMBER:
                 check_least(name, value, _LEAST.get(name, 0))
+        _check_told(changes.get("told_assets", {}))
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names and kinds are checked above
 
     def shown(self) -> dict[str, object]:
@@ -114,3 +122,15 @@ class Settings:
                 for client, facts in getattr(self, name).items()
             }
         return values
+
+
+_TOLD = {"status": "", "reason": "", "exists": True, "omitted": False}
+
+
+def _check_told(told: object) -> None:
+    """Raises BadInputError for what the asset status cannot say of assets."""
+    for pattern, facts in (told if isinstance(told, dict) else {}).items():
+        check_kind(f"told_assets.{pattern}", facts, {})
+        check_names(list(facts), _TOLD, "fact of an asset")
+        for name, value in facts.items():
+            check_kind(f"told_assets.{pattern}.{name}", value, _TOLD[name])

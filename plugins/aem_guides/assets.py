@@ -15,7 +15,7 @@ from airflow.sdk import Asset, AssetAlias, AssetWatcher, Context
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
-from aem_guides.protocol.states import JobState
+from aem_guides.protocol.states import WELL_ENDED_STATES
 from aem_guides.triggers.history import AemGuidesHistoryEventTrigger
 
 SCHEME = "aem-guides"
@@ -25,6 +25,7 @@ PROCESSED = AssetAlias(name="aem_guides_processed", group="aem_guides")
 LONGEST_URI = 1500
 _TOLD = (
     "processing_id",
+    "state",
     "total_files",
     "triggered_count",
     "failed_assets",
@@ -78,12 +79,13 @@ def watched_asset(
 
 
 def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run: str) -> None:
-    """Update the asset of a row of the report, if its job has succeeded and the task has `PROCESSED` as an outlet.
+    """Update the asset of a row of the report, if the task has `PROCESSED` as an outlet.
 
+    Its job must have gone through all assets; whether with errors, the event's `state` says.
     A job that had no assets, such as that of an interval in which none were created, is no news. What else may be wrong
     with the row is for the caller to judge.
     """
-    if row.get("state") != JobState.SUCCESS or PROCESSED not in context["task"].outlets:
+    if row.get("state") not in WELL_ENDED_STATES or PROCESSED not in context["task"].outlets:
         return
     if row.get("total_files") == 0 and not row.get("triggered_count"):
         return

@@ -145,6 +145,7 @@ def test_a_run_gets_exactly_what_was_filled_in(airflow: LiveAirflow, ui: Ui, tmp
             "archive_logs": False,
             "verify_assets": False,
             "fail_on_asset_failures": "2.5%",
+            "verify_ignore": [],
         }
         assert airflow.end_of(DAG, run_id) == "success", airflow.account(run_id)
 

@@ -41,6 +41,7 @@ def test_it_has_the_promised_parameters_and_defaults(dag: DAG) -> None:
         "archive_logs": True,
         "verify_assets": True,
         "fail_on_asset_failures": None,
+        "verify_ignore": [],
         "connection_id": "aem_guides_default",
         "batch_name": None,
         "reprocess": False,

@@ -89,6 +89,7 @@ def test_the_main_dag_has_the_promised_parameters_and_defaults(bag: DagBag) -> N
         "archive_logs": True,
         "verify_assets": True,
         "fail_on_asset_failures": None,
+        "verify_ignore": [],
         "connection_id": "aem_guides_default",
     }
 

@@ -48,19 +48,33 @@ def assets_still_at_work_are_waited_for_without_a_worker(stage: Stage) -> None:
         assert stage.airflow.rest.xcom(DAG, run.run_id, VERIFY, map_index=0)["succeeded"] == 20
 
 
-def an_instance_that_cannot_be_asked_is_passed_over_with_a_note(stage: Stage) -> None:
+def an_instance_that_cannot_be_asked_is_passed_over_with_a_note_unless_a_limit_is_set(stage: Stage) -> None:
     with stage.instances.new({"asset_status": False}) as instance:
-        run = Run.begin(instance, files=5, rate=FAST, conf={"fail_on_asset_failures": "1"})
+        run = Run.begin(instance, files=5, rate=FAST)
         assert run.end() == "success"
         assert stage.airflow.instance(run.run_id, VERIFY, 0)["state"] == "skipped"
         assert "has no asset status" in "".join(run.log(VERIFY))
+        limited = run.again(fail_on_asset_failures="1")
+        assert limited.end() == "failed"
+        assert limited.tries_that_said("Whether too many assets failed cannot be told", VERIFY) == 1
+
+
+def a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide(stage: Stage) -> None:
+    with stage.instances.new({"errors_word": "COMPLETED WITH ERRORS"}) as instance:
+        run = Run.begin(instance, files=50, rate=10 * FAST, failed_assets=2)
+        assert run.end() == "success"
+        row = run.row()
+        assert (row["state"], row["failed_assets"]) == ("COMPLETED WITH ERRORS", 2)
+        assert run.again(fail_on_asset_failures="2").end() == "failed"
+        assert run.again(fail_on_asset_failures="2", verify_ignore=["*.dita"]).end() == "success"
 
 
 @scenarios(
     failures_are_told_and_stored_whole_and_too_many_fail_the_run_if_asked_to,
     fewer_failures_than_allowed_do_not_fail_the_run,
     assets_still_at_work_are_waited_for_without_a_worker,
-    an_instance_that_cannot_be_asked_is_passed_over_with_a_note,
+    an_instance_that_cannot_be_asked_is_passed_over_with_a_note_unless_a_limit_is_set,
+    a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide,
 )
 def test_what_became_of_the_assets(played: Played, scenario: Scenario) -> None:
     played.result(scenario)

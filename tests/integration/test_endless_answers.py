@@ -9,10 +9,12 @@ import psutil
 import pytest
 
 from aem_guides.protocol import contract
+from aem_guides.protocol.asset_patterns import AssetPatterns
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, MalformedAnswerError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.download import download_log
+from aem_guides.protocol.procedures.verify import read_asset_status
 from aem_guides.protocol.steps import Steps
 from tests.support.bodies import AsyncBody, Body, SyncBody
 from tests.support.emulator import EmulatorProcess
@@ -57,6 +59,24 @@ def test_an_answer_without_end_is_an_error_of_ours_at_every_endpoint(
     emulator.fault(endpoint, kind, count=None)
     with pytest.raises(AemGuidesError):
         body.drive(lambda talk: CALLS[endpoint](talk.without_retries()), conn_id=connection_for(endpoint))
+
+
+@pytest.mark.parametrize("kind", ["gzip_bomb", "endless_body", "broken_chunks"])
+def test_an_answer_on_assets_without_end_is_an_error_of_ours_and_fills_no_memory(
+    body: Body, emulator: EmulatorProcess, kind: str
+) -> None:
+    def read(talk: Conversation) -> Steps[object]:
+        return read_asset_status(talk.without_retries(), "a", AssetPatterns())
+
+    emulator.fault("asset_status", kind, count=None)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AemGuidesError, match="asset status"):
+            body.drive(read)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < MOST_MEMORY
 
 
 @pytest.mark.parametrize("kind", ["gzip_bomb", "endless_body"])

@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from aem_guides.protocol import contract
+from aem_guides.protocol.asset_verdict import AssetQuestion
 from aem_guides.protocol.contract import Call
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, UnreachableError
@@ -21,7 +22,7 @@ from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, follow
 from aem_guides.protocol.procedures.log_lines import read_log
 from aem_guides.protocol.procedures.parts import ArchivePart
 from aem_guides.protocol.procedures.start import Origin, Started, StartPolicy, start_once
-from aem_guides.protocol.procedures.verify import verify_assets
+from aem_guides.protocol.procedures.verify import Patience, verify_assets
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.steps import Steps
 from tests.support.bodies import AsyncBody, Body, SyncBody
@@ -305,15 +306,15 @@ def test_every_asset_is_verified_with_its_failures(body: Body, emulator: Emulato
     emulator.virtual_folder(path, 20, failed_assets=3, rate=1000)
     follow_to_end(body, start(body, path))
     request = ProcessingRequest(path)
-    found = body.drive(lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)))
-    assert found is not None
-    assert (found.total, found.succeeded, len(found.failed)) == (20, 17, 3)
+    question, patience = AssetQuestion(request), Patience(120, Pacing(0.05, 0.1))
+    found = body.drive(lambda talk: verify_assets(talk, question, patience))
+    assert (found.total, found.succeeded, found.failed) == (20, 17, 3)
     emulator.settings(asset_status=False)
     try:
-        missing = body.drive(lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)))
+        missing = body.drive(lambda talk: verify_assets(talk, question, patience))
     finally:
         emulator.settings(asset_status=True)
-    assert missing is None
+    assert not missing.asked
     assert emulator.get("/emulator/nodes") == [], "nothing was made by asking"
 
 
@@ -323,11 +324,8 @@ def test_a_question_that_the_instance_forgot_is_asked_anew(body: Body, emulator:
     follow_to_end(body, start(body, path))
     notices: list[object] = []
     emulator.fault("asset_status", "status", status=400, after=1, body="No job found for this jobId")
-    request = ProcessingRequest(path)
-    found = body.drive(
-        lambda talk: verify_assets(talk, request, within_seconds=120, pacing=Pacing(0.05, 0.1)), notices.append
-    )
-    assert found is not None
+    question, patience = AssetQuestion(ProcessingRequest(path)), Patience(120, Pacing(0.05, 0.1))
+    found = body.drive(lambda talk: verify_assets(talk, question, patience), notices.append)
     assert found.succeeded == 10
     assert any("asking anew" in str(notice) for notice in notices)
 

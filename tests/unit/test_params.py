@@ -29,3 +29,20 @@ def test_what_is_no_limit_of_failures_is_refused(limit: Param, value: object) ->
 
 def test_the_form_gives_the_limit_a_text_field_since_a_share_is_no_number(limit: Param) -> None:
     assert next(kind for kind in limit.schema["type"] if kind != "null") == "string"
+
+
+@pytest.fixture(params=[process_assets_params, process_batch_params])
+def ignored(request: pytest.FixtureRequest) -> Param:
+    found: Param = request.param()["verify_ignore"]
+    return found
+
+
+@pytest.mark.parametrize("value", [None, [], ["/content/dam/x/*"], ["*/fragments/*", "[ab]*"]])
+def test_patterns_of_assets_that_do_not_count_are_a_list(ignored: Param, value: object) -> None:
+    assert ignored.resolve(value) == value
+
+
+@pytest.mark.parametrize("value", ["/content/dam/x/*", [""], ["*"], ["/**"], ["content/dam/*"], [3]])
+def test_patterns_that_match_no_asset_or_every_one_are_refused(ignored: Param, value: object) -> None:
+    with pytest.raises(ParamValidationError):
+        ignored.resolve(value)

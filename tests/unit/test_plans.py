@@ -139,6 +139,7 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["file_types: [DOCX]"], 3, "file_types.0", "DITATOPIC"),
         (["parameters:", "  max_active_jobs: 0"], 4, "parameters.max_active_jobs", "0 is less than the minimum"),
         (["parameters: {fail_on_asset_failures: 0}"], 3, "parameters.fail_on_asset_failures", "A count such as"),
+        (["parameters:", "  verify_ignore: [/a/*, fragments]"], 4, "parameters.verify_ignore.1", "does not match"),
         (["parameters: {deadline_hour: 2}"], 3, "parameters.deadline_hour", "Did you mean deadline_hours?"),
         (
             ["parameters: {created_before: '9999-12-31T23:59:59-12:00'}"],

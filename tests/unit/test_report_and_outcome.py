@@ -116,10 +116,14 @@ def test_a_success_without_its_verification_or_with_too_many_failures_keeps_the_
     passed_over = replace(done, verification={"supported": False})
     too_many = replace(done, verification={"failed": 1200, "too_many": True})
     fine = replace(done, verification={"failed": 3, "too_many": False})
-    results = [done, passed_over, too_many, fine]
+    at_least = replace(done, verification={"failed": None, "failed_at_least": 5, "too_many": True})
+    undecided = replace(done, verification={"failed": None, "too_many": False, "undecided": True})
+    results = [done, passed_over, too_many, at_least, undecided, fine]
     assert unverified([build_row(result) for result in results], results) == [
         "/content/a: its assets were not verified",
         "/content/a: 1,200 of its assets failed (fail_on_asset_failures)",
+        "/content/a: 5 of its assets failed (fail_on_asset_failures)",
+        "/content/a: whether too many of its assets failed cannot be told (fail_on_asset_failures)",
     ]
 
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aem_guides.protocol.models import AssetState, AssetStatus
-from aem_guides.protocol.procedures.verify import Verification
+from aem_guides.protocol.procedures.verify import NotProcessed
 from aem_guides.reconciliation import report as reconcile_report
 from aem_guides.reconciliation.report import InstanceReport
 from aem_guides.results.batch_rows import BatchRow, done_in_outcomes, store_outcome
-from aem_guides.results.verification import store_failures
+from aem_guides.results.verification import FailureSheet
 from aem_guides.runtime.sheets import LONGEST_CELL, as_csv, read_csv
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,9 @@ def outcome(folder: Path, nasty: str) -> str:
 
 def failures(folder: Path, nasty: str) -> str:
     asset = AssetStatus(nasty, AssetState.FAILURE, nasty, nasty, reason=nasty)
-    uri = store_failures(ObjectStoragePath(f"file://{folder}"), Verification(1, 0, (asset,), 0))
+    sheet = FailureSheet(io.BytesIO())
+    sheet.take(NotProcessed((asset,)))
+    uri = sheet.store(ObjectStoragePath(f"file://{folder}"))
     return Path(str(uri).removeprefix("file://")).read_text()
 
 

@@ -35,6 +35,7 @@ from aem_guides.protocol.limits import TRICKLES, LeastRate, longest_answer, long
 from aem_guides.protocol.steps import (
     Answer,
     Authorize,
+    Compute,
     Emit,
     HttpRequest,
     Mask,
@@ -48,9 +49,7 @@ from aem_guides.protocol.steps import (
 )
 
 T = TypeVar("T")
-
 DEFAULT_CONNECTION = "aem_guides_default"
-
 _VAULT = TokenVault()
 
 
@@ -174,6 +173,8 @@ class AemGuidesHook(InstanceApi, HttpHook):
                 return cast("Answer", consume(item))
             case Mask(secret):
                 mask_secret(secret)
+            case Compute(work):
+                work()
         return None
 
     def _send(self, request: HttpRequest, stream: bool) -> Reply | TransportFailure:
@@ -331,12 +332,9 @@ class AemGuidesAsyncHook(HttpAsyncHook):
                 return cast("Answer", await consumed if asyncio.iscoroutine(consumed) else consumed)
             case Mask(secret):
                 await amask_secret(secret)
+            case Compute(work):
+                await asyncio.to_thread(work)
         return None
-
-    async def _session(self) -> aiohttp.ClientSession:
-        if self._kept is None:
-            self._kept = await new_client(await self.settings())
-        return self._kept
 
     async def _send(self, request: HttpRequest, stream: bool) -> Reply | TransportFailure:
         self._drop_response()
@@ -351,7 +349,9 @@ class AemGuidesAsyncHook(HttpAsyncHook):
     async def _exchange(self, request: HttpRequest, stream: bool) -> Reply:
         settings = await self.settings()
         url = bodies.absolute_url(settings, request)
-        response = await (await self._session()).request(
+        if self._kept is None:
+            self._kept = await new_client(settings)
+        response = await self._kept.request(
             request.method,
             yarl.URL(url, encoded=True),
             data=request.body,

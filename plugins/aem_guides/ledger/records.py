@@ -95,6 +95,7 @@ def request_of(job: Job) -> ProcessingRequest | None:
 
 _STATES = {
     Verdict.SUCCEEDED: JobState.SUCCESS,
+    Verdict.WITH_ERRORS: JobState.WITH_ERRORS,
     Verdict.FAILED: JobState.FAILED,
     Verdict.CANCELLED: JobState.CANCELLED,
 }

@@ -28,7 +28,7 @@ jobs = Table(
     metadata,
     Column("instance", Name(String(300), 300), primary_key=True),
     Column("processing_id", Name(String(1000)), primary_key=True),
-    Column("state", Name(String(20), 20), nullable=False),
+    Column("state", Name(String(40), 40), nullable=False),
     Column("active", Boolean, nullable=False),
     Column("path", Told),
     Column("request", Json),
@@ -47,7 +47,7 @@ jobs = Table(
     Column("resumable", Boolean, nullable=False),
     Column("resumes", Count, nullable=False),
     Column("continues", Name(String(1000))),
-    Column("reported_state", Name(String(20), 20)),
+    Column("reported_state", Name(String(40), 40)),
     Column("first_seen_at", Milliseconds, nullable=False),
     Column("last_seen_at", Milliseconds, nullable=False),
     Column("progress_at", Milliseconds, nullable=False),
@@ -67,8 +67,8 @@ state_changes = Table(
     Column("instance", Name(String(300), 300), nullable=False),
     Column("processing_id", Name(String(1000)), nullable=False),
     Column("seen_at", Milliseconds, nullable=False),
-    Column("before", Name(String(20), 20)),
-    Column("after", Name(String(20), 20), nullable=False),
+    Column("before", Name(String(40), 40)),
+    Column("after", Name(String(40), 40), nullable=False),
     Column("seen_by", Name(String(20), 20), nullable=False),
 )
 

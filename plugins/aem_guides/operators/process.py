@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from airflow.sdk import BaseOperator, Context
@@ -16,23 +17,26 @@ from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.base import first_seen_by, still_known
 from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
+from aem_guides.protocol.asset_patterns import AssetPatterns, parse_patterns
+from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.conversation import IN_MID_RUN
-from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError
+from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, VerificationError
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.take_up import Part
-from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
+from aem_guides.protocol.procedures.verify import FailureLimit, Patience
+from aem_guides.protocol.states import Verdict
 from aem_guides.results import verification
 from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
 from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending_of
+from aem_guides.results.rows import ERRORS_UNCOUNTED
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
 from aem_guides.runtime.notes import NOTES, path_key
 from aem_guides.runtime.path_store import PathStore
-from aem_guides.runtime.task_log import show_event
 
 
 class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
@@ -57,6 +61,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     :param verify_assets: ask for the state of every asset after a success.
     :param verify_minutes: how long to wait for assets that are still at work; this holds a worker.
     :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`).
+    :param verify_ignore: patterns of the paths of assets that do not count, such as `*/fragments/*`.
     :param reprocess: process again when cleared after a success, rather than return what came of it.
     :param only_between: the off-peak hours in which its job may work, as `protocol.hours` has them.
     :param deferrable: wait in the triggerer, which costs no worker slot.
@@ -83,6 +88,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         "verify_assets",
         "verify_minutes",
         "fail_on_asset_failures",
+        "verify_ignore",
         "reprocess",
     )
     operator_extra_links = ARCHIVE_LINKS
@@ -115,6 +121,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         verify_assets: bool | str = True,
         verify_minutes: float | str = 10,
         fail_on_asset_failures: int | str | None = None,
+        verify_ignore: Sequence[str] | str | None = None,
         reprocess: bool | str = False,
         only_between: JsonValue = None,
         deferrable: bool = True,
@@ -145,6 +152,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         self.verify_assets = verify_assets
         self.verify_minutes = verify_minutes
         self.fail_on_asset_failures = fail_on_asset_failures
+        self.verify_ignore = verify_ignore
         self.reprocess = reprocess
         self.only_between = only_between
         self.deferrable = deferrable
@@ -258,23 +266,16 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     def _verified(
         self, context: Context, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None
     ) -> Verification | None:
-        """What became of the assets; None where that is not to be asked, or the instance cannot be asked."""
+        """What became of the assets; None where that is not to be asked."""
         if job is None or not fields.flag("verify_assets", self.verify_assets):
+            if job is not None and job.verdict is Verdict.WITH_ERRORS and self._failure_limit() is not None:
+                raise VerificationError(f"{request.path}: {ERRORS_UNCOUNTED}.")
             return None
         within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
-        found = verification.without_asking(job)
-        if found is None:
-            steps = verify_assets(hook.talk, request, within_seconds=within, pacing=Pacing(shortest=0.2))
-            found = hook.drive(steps, lambda event: show_event(self.log, event))
-        if found is None:
-            self.log.info("This instance has no asset status: what became of each asset is not known.")
-            return None
-        found = verification.of_job(found, request, job)
-        verification.tell(self.log, request, found)
-        folder = folder_of(hook, job, first_seen_by(context, job), self.archive_uri)
-        if uri := verification.store_failures(folder, found):
-            self.log.info("All failures are in %s", uri)
-        return found
+        question = AssetQuestion(request, job, self._ignored())
+        folder = partial(folder_of, hook, job, first_seen_by(context, job), self.archive_uri)
+        patience = Patience(within, Pacing(shortest=0.2))
+        return verification.find_out(hook, self.log, question, patience, folder)[0]
 
     def _hand_on(self, context: Context, row: JsonObject) -> JsonObject:
         context["ti"].xcom_push(ROW_KEY, row)
@@ -284,3 +285,6 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
 
     def _failure_limit(self) -> FailureLimit | None:
         return FailureLimit.parse("fail_on_asset_failures", self.fail_on_asset_failures)
+
+    def _ignored(self) -> AssetPatterns:
+        return parse_patterns("verify_ignore", self.verify_ignore)

@@ -12,14 +12,16 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
 from aem_guides.operators.base import InstanceOperator
 from aem_guides.operators.links import ARCHIVE_LINKS
+from aem_guides.protocol.asset_patterns import parse_patterns
+from aem_guides.protocol.asset_verdict import AssetQuestion
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AssetsAtWorkError, Retry
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.procedures.verify import FailureLimit, Verification, verify_assets
+from aem_guides.protocol.procedures.verify import FailureLimit, Patience, verify_assets
 from aem_guides.protocol.requests import parse_path
-from aem_guides.results.verification import as_json, check, of_job, store_failures, tell, without_asking
+from aem_guides.results.verification import as_json, check, find_out
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import show_event
 from aem_guides.storage import default_archive_uri
@@ -29,28 +31,49 @@ RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0
 """How long a worker looks before it leaves the waiting to the triggerer."""
 
-LAST_LOOK_SECONDS = 300.0
+QUICK_PACING = Pacing(shortest=0.5)
+LAST_LOOK_SECONDS = 1800.0
+"""An instance takes its time to find out about a million assets; nothing is waited for besides."""
 
 
 class AemGuidesAssetsTrigger(AemGuidesTrigger):
-    """Wait until no asset of a request is at work, and fire `{"ready": true}`, or `{"error", "retry"}`.
+    """Wait until no asset of a request is at work, or nothing changes; fire `{"ready": true}` or `{"error", "retry"}`.
 
     :param request: what was processed, as `ProcessingRequest.to_json` gives it.
-    :param within_seconds: how long to wait.
+    :param deadline_at: how long to wait, in seconds since the epoch.
+    :param job: the job that worked on it, as `Job.to_json` gives it; None where it is not known.
+    :param ignore: patterns of the assets that do not count.
     """
 
-    def __init__(self, *, aem_guides_conn_id: str, request: JsonObject, deadline_at: float) -> None:
-        super().__init__(aem_guides_conn_id=aem_guides_conn_id, request=request, deadline_at=deadline_at)
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str,
+        request: JsonObject,
+        deadline_at: float,
+        job: JsonObject | None = None,
+        ignore: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            aem_guides_conn_id=aem_guides_conn_id,
+            request=request,
+            deadline_at=deadline_at,
+            job=job,
+            ignore=list(ignore),
+        )
         self.aem_guides_conn_id = aem_guides_conn_id
-        self.request = request
         self.deadline_at = deadline_at
+        self.question = AssetQuestion(
+            ProcessingRequest.from_json(request),
+            Job.from_json(job) if job is not None else None,
+            parse_patterns("ignore", ignore),
+        )
 
     async def outcome(self) -> JsonObject:
         """Ask again and again, the more rarely the longer it takes."""
-        request = ProcessingRequest.from_json(self.request)
         async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
             left = max(1.0, self.deadline_at - surroundings().now())
-            steps = verify_assets(await hook.talk(), request, within_seconds=left, pacing=Pacing())
+            steps = verify_assets(await hook.talk(), self.question, Patience(left, Pacing()))
             await hook.drive(steps, lambda event: show_event(self.log, event))
         return {"ready": True}
 
@@ -58,20 +81,24 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
 class AemGuidesVerifyAssetsOperator(InstanceOperator):
     """Ask what became of every asset below a path, and wait while some are still at work.
 
-    The instance is asked for a path and knows no filter: of a job with one, failures below the path are told and
-    decide nothing, unless it had as many assets as there are. A job that had none is not asked for.
+    The answer is held against the job: what it does not cover is not known, and that is never taken for zero. The
+    instance is asked for a path and knows no filter: of a job with one, what failed below the path tells how many of
+    its assets can have failed at the most. A job that had none is not asked for. Assets that stay PENDING while nothing
+    changes for five minutes are left out, and named.
 
     :param request: what was processed; or give `path`.
     :param processing_id: the job; its archive folder gets the failures as CSV. Without it there is no CSV.
-    :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`); None or
-        "": only tell.
+    :param fail_on_asset_failures: fail if at least so many assets were not processed, a count (`10`) or a share
+        (`2.5%`), and if that cannot be told; None or "": only report it.
+    :param verify_ignore: patterns of the paths of assets that do not count, such as `*/fragments/*`.
     :param within_minutes: how long to wait for assets that are still at work.
     :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
-    Returns `{"supported", "total", "succeeded", "failed", "unclear", "failures": [{"path", "reason"}, ...],
-    "failures_uri", "too_many"}` with the first 100 failures; `failed` is None where it cannot be told which are the
-    job's; an instance that cannot be asked is passed over (skipped).
+    Returns `{"supported", "total", "succeeded", "failed", "failed_at_least", "failed_at_most", "not_known", "left_out",
+    "ignored", "failures": [{"path", "reason"}, ...], "failures_uri", "too_many", "undecided"}` with the first 100
+    failures; `failed` is None where it cannot be told, and `not_known` says why. An instance that cannot be asked is
+    passed over (skipped), unless a limit is set.
     Raises VerificationError, AssetsAtWorkError, ArchiveError.
     """
 
@@ -80,6 +107,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         "path",
         "processing_id",
         "fail_on_asset_failures",
+        "verify_ignore",
         "within_minutes",
         "archive_uri",
     )
@@ -92,6 +120,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         path: str | None = None,
         processing_id: str | None = None,
         fail_on_asset_failures: int | str | None = None,
+        verify_ignore: Sequence[str] | str | None = None,
         within_minutes: float | str = 60,
         archive_uri: str = "",
         deferrable: bool = True,
@@ -101,6 +130,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         self.path = path
         self.processing_id = processing_id
         self.fail_on_asset_failures = fail_on_asset_failures
+        self.verify_ignore = verify_ignore
         self.within_minutes = within_minutes
         self.archive_uri = archive_uri
         self.deferrable = deferrable
@@ -109,15 +139,20 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         """Look; leave the waiting to the triggerer where that may take long."""
         self._limit()
         seconds = fields.positive("within_minutes", self.within_minutes, most=60 * 24 * 7) * 60
+        question = self._question(hook)
+        goes_on = self.deferrable and seconds > QUICK_SECONDS
         try:
-            return self._verify(hook, context, min(QUICK_SECONDS, seconds) if self.deferrable else seconds)
+            patience = Patience(QUICK_SECONDS if goes_on else seconds, QUICK_PACING, goes_on=goes_on)
+            return self._verify(hook, context, question, patience)
         except AssetsAtWorkError:
-            if not self.deferrable or seconds <= QUICK_SECONDS:
+            if not goes_on:
                 raise
         trigger = AemGuidesAssetsTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
-            request=self._processed().to_json(),
+            request=question.request.to_json(),
             deadline_at=surroundings().now() + seconds - QUICK_SECONDS,
+            job=question.job.to_json() if question.job is not None else None,
+            ignore=question.ignore.patterns,
         )
         return self.defer(trigger=trigger, method_name="execute_complete")
 
@@ -129,34 +164,21 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
             case {"ready": True}:
                 with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
                     self.require_instance_of_path(hook, context)
-                    return self._verify(hook, context, LAST_LOOK_SECONDS)
+                    # The trigger has seen that nothing changes any more.
+                    patience = Patience(LAST_LOOK_SECONDS, QUICK_PACING, quiet_seconds=0.0)
+                    return self._verify(hook, context, self._question(hook), patience)
         raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
 
-    def _verify(self, hook: AemGuidesHook, context: Context, seconds: float) -> JsonValue:
-        request, limit = self._processed(), self._limit()
-        job = hook.drive(find_job(hook.talk, self.processing_id)) if self.processing_id else None
-        found = without_asking(job)
-        if found is None:
-            steps = verify_assets(hook.talk, request, within_seconds=seconds, pacing=Pacing(shortest=0.5))
-            found = hook.drive(steps, lambda event: show_event(self.log, event))
-        if found is None:
-            context["ti"].xcom_push(RETURN_KEY, {"supported": False})
-            raise self.skipped("This instance has no asset status: what became of each asset is not known.")
-        found = of_job(found, request, job)
-        tell(self.log, request, found)
-        uri = self._store(hook, job, found)
+    def _verify(self, hook: AemGuidesHook, context: Context, question: AssetQuestion, patience: Patience) -> JsonValue:
+        limit = self._limit()
+        found, uri = find_out(hook, self.log, question, patience, lambda: self._folder(hook, question.job))
+        self.archived = uri
         result = as_json(found, limit, uri)
         context["ti"].xcom_push(RETURN_KEY, result)
         check(found, limit)
+        if not found.asked:
+            raise self.skipped(found.unknown)
         return result
-
-    def _store(self, hook: AemGuidesHook, job: Job | None, found: Verification) -> str | None:
-        folder = self._folder(hook, job) if found.failed else None
-        uri = store_failures(folder, found) if folder is not None else None
-        if uri is not None:
-            self.log.info("All failures are in %s", uri)
-        self.archived = uri
-        return uri
 
     def _folder(self, hook: AemGuidesHook, job: Job | None) -> ObjectStoragePath | None:
         at = job and (job.started_at or job.completed_at)
@@ -168,6 +190,11 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
     def _limit(self) -> FailureLimit | None:
         value = None if self.fail_on_asset_failures == "None" else self.fail_on_asset_failures
         return FailureLimit.parse("fail_on_asset_failures", value)
+
+    def _question(self, hook: AemGuidesHook) -> AssetQuestion:
+        ignore = parse_patterns("verify_ignore", self.verify_ignore)
+        job = hook.drive(find_job(hook.talk, self.processing_id)) if self.processing_id else None
+        return AssetQuestion(self._processed(), job, ignore)
 
     def _processed(self) -> ProcessingRequest:
         if self.request is not None:

@@ -24,6 +24,7 @@ from aem_guides.pipelines.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressOperator
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.pipelines.process import CONNECTION, ONLY_BETWEEN, planned_params
+from aem_guides.protocol.asset_patterns import parse_patterns
 from aem_guides.protocol.errors import AemGuidesError, InvalidInputError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
@@ -119,6 +120,7 @@ def build_batch_tasks(
         archive_logs="{{ params.archive_logs }}",
         verify_assets="{{ params.verify_assets }}",
         fail_on_asset_failures="{{ params.fail_on_asset_failures or '' }}",
+        verify_ignore="{{ params.verify_ignore | tojson }}",
         reprocess="{{ params.reprocess }}",
         inlets=[NOTES],
         outlets=[PROCESSED],
@@ -162,6 +164,7 @@ def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
     """One request a path, from the parameter and the file. Raises InvalidInputError, before anything is sent."""
     FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
     parse_only_between(params["only_between"])
+    parse_patterns("verify_ignore", params.get("verify_ignore"))
     paths, file = cast("list[str]", params["paths"] or []), params["paths_file"]
     listed = read_paths(str(file)) if file else PathList(())
     if not paths and not listed.paths:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from airflow.sdk import Param
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION
+from aem_guides.protocol.asset_patterns import LONGEST_PATTERN, MOST_PATTERNS
 from aem_guides.protocol.hours import TIME_PATTERN as HOURS_PATTERN
 from aem_guides.protocol.hours import WEEKDAYS, AtEnd
 from aem_guides.protocol.models import ASSET_PROCESSING, FILE_TYPES, JsonObject, JsonValue
@@ -17,6 +18,9 @@ PATH_PATTERN = r"^/content(/[^/]+)*/?$"
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$"
 
 FAILURES_PATTERN = r"^([1-9]\d{0,8}|(100|[1-9]?\d)(\.\d{1,6})?%)?$"
+
+ASSET_PATTERN = r"^[/*?\[].*[^*?/].*$"
+"""A pattern of asset paths: one that can match some, and not all. What else there is to it, `asset_patterns` checks."""
 
 # The schema of one entry of `only_between`; what it cannot say is checked by `protocol.hours`.
 _HOURS = {
@@ -201,10 +205,28 @@ def process_assets_params() -> dict[str, Param]:
         "fail_on_asset_failures": _AFTER(
             None,
             "Fail if so many assets failed",
+            # The form takes the first type that is not null, and shares need its text field.
             {"type": ["null", "string", "integer"], "pattern": FAILURES_PATTERN, "minimum": 1, "maximum": 999_999_999},
-            "A count such as *1*, or a share such as *2.5%*: the run fails if at least so many assets failed. "
-            "Empty: they are reported only. With a filter (file types, created times) failures count only where "
-            "the job had every asset below its path: the instance cannot say which of them it processed.",
+            "A count such as *1*, or a share such as *2.5%*: the run fails if at least so many assets failed, or if "
+            "that cannot be told. Empty: they are reported only. With a filter (file types, created times) the "
+            "instance cannot say which of the assets below the path the job had.",
+        ),
+        "verify_ignore": _AFTER(
+            [],
+            "Assets that do not count",
+            {
+                "type": ["array", "null"],
+                "items": {
+                    "type": "string",
+                    "pattern": ASSET_PATTERN,
+                    "maxLength": LONGEST_PATTERN,
+                    "description": "Give a pattern of whole asset paths, and not of all, such as */fragments/*.",
+                },
+                "maxItems": MOST_PATTERNS,
+            },
+            "Patterns of asset paths that *verify_assets* leaves out, one a line, such as "
+            "*/content/dam/site/fragments/\\** or *\\*/translation-output/\\**. A star stands for any letters, slashes "
+            "too.",
         ),
     }
 

@@ -26,6 +26,7 @@ from aem_guides.operators import (
     AemGuidesVerifyAssetsOperator,
 )
 from aem_guides.pipelines.incremental import FilterEnd, with_interval
+from aem_guides.protocol.asset_patterns import parse_patterns
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
@@ -101,6 +102,7 @@ def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
     context = get_current_context()
     params = planned_params(context, filter_end)
     FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
+    parse_patterns("verify_ignore", params.get("verify_ignore"))
     requests = parse_requests(
         cast("list[str]", params["paths"]),
         excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],
@@ -166,6 +168,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         task_id="verify_assets",
         processing_id=CURRENT_ID,
         fail_on_asset_failures="{{ params.fail_on_asset_failures or '' }}",
+        verify_ignore="{{ params.verify_ignore | tojson }}",
         enabled="{{ params.verify_assets }}",
         request=request,
         map_index_template=PATH_LABEL,
@@ -184,6 +187,7 @@ def report() -> list[JsonObject]:
     rows = [build_row(result) for result in _with_what_is_seen(context, results, str(params["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
     asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
+    asked["limited"] = bool(params.get("fail_on_asset_failures"))
     wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
     found = [row.to_json() for row in rows]
     note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)

@@ -13,12 +13,11 @@ from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
+from aem_guides.protocol.asset_tally import read_asset
 from aem_guides.protocol.errors import AnswerError
 from aem_guides.protocol.json import LONGEST_LINE, LONGEST_TEXT, JsonError, read_json
 from aem_guides.protocol.limits import LARGEST_ASSET_STATUS, MOST_VALUES, MOST_VALUES_OF_ASSETS
 from aem_guides.protocol.models import (
-    AssetState,
-    AssetStatus,
     AssetStatusReport,
     History,
     Job,
@@ -35,7 +34,7 @@ from aem_guides.protocol.models import (
     strings,
     text,
 )
-from aem_guides.protocol.states import JobState, state_of_word
+from aem_guides.protocol.states import state_of_word
 from aem_guides.protocol.steps import HttpRequest, Reply
 
 T = TypeVar("T")
@@ -44,14 +43,6 @@ _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
 _AS_IT_IS = {"Accept-Encoding": "identity"}
 """A compressed body that is cut off would be unpacked as far as it goes, and no length tells."""
-
-_ASSET_STATES = {
-    JobState.WAITING: AssetState.PENDING,
-    JobState.RUNNING: AssetState.PROCESSING,
-    JobState.SUCCESS: AssetState.SUCCESS,
-    JobState.FAILED: AssetState.FAILURE,
-}
-"""Assets are told of in the words that jobs have, in as many spellings; one that was cancelled is none of these."""
 
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
 
@@ -187,6 +178,11 @@ def asset_status(job_id: str) -> Call[AssetStatusReport]:
     return Call("asset status", request, _read_asset_status)
 
 
+def asset_status_as_it_comes(job_id: str) -> Call[Reply]:
+    """The same answer, to be read block by block: it may tell of a million assets."""
+    return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _whole)
+
+
 def csrf_token() -> Call[str]:
     """A CSRF token, "" where the instance hands out none (its CSRF filter is off)."""
 
@@ -301,18 +297,8 @@ def _read_asset_status(reply: Reply) -> AssetStatusReport:
     data = _json_object(reply, most=MOST_VALUES_OF_ASSETS)
     word = text(data.get("status")) or ""
     entries = data.get("assets")
-    assets = tuple(_read_asset(entry) for entry in entries) if isinstance(entries, list) else None
+    assets = tuple(read_asset(entry) for entry in entries) if isinstance(entries, list) else None
     return AssetStatusReport(identifier(data.get("jobId")) or "", word, assets)
-
-
-def _read_asset(told: JsonValue) -> AssetStatus:
-    """One asset; of an entry that cannot be read nothing is known."""
-    entry = _mapping(told)
-    word = text(entry.get("status")) or ""
-    state = _ASSET_STATES.get(state_of_word(word), AssetState.UNKNOWN)
-    reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
-    path = text(entry.get("path")) or ""
-    return AssetStatus(path, state, word, text(entry.get("uuid")), flag(entry.get("exists")), reason)
 
 
 def _eta(value: JsonValue) -> float | None:

@@ -55,7 +55,7 @@ def read_json(
     if _has_more_values(shown, most):
         raise JsonError(f"the answer has more than {most:,} values")
     try:
-        value: JsonValue = json.loads(shown, parse_int=_whole, parse_float=_float, parse_constant=_absent)
+        value: JsonValue = DECODER.decode(shown)
         return cleaned(value, longest)
     except RecursionError:
         raise JsonError("the answer is nested too deep") from None
@@ -70,10 +70,16 @@ def decoded(body: bytes, headers: Mapping[str, str]) -> str:
 
     What is no text in that charset becomes U+FFFD.
     """
+    mark, charset = charset_of(body, headers)
+    return body[mark:].decode(charset, errors="replace")
+
+
+def charset_of(beginning: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+    """How long the byte order mark of a body is (0: there is none), and the name of its charset."""
     for mark, charset in _BYTE_ORDER_MARKS:
-        if body.startswith(mark):
-            return body[len(mark) :].decode(charset, errors="replace")
-    return body.decode(_declared(headers), errors="replace")
+        if beginning.startswith(mark):
+            return len(mark), charset
+    return 0, _declared(headers)
 
 
 def clean_text(value: str, longest: int = LONGEST_TEXT) -> str:
@@ -82,6 +88,11 @@ def clean_text(value: str, longest: int = LONGEST_TEXT) -> str:
     if beyond > 0:
         value = f"{value[:longest]} … [cut: {beyond} more characters]"
     return _NOT_TO_BE_KEPT.sub(_MARK, value)
+
+
+def is_odd(shown: str) -> bool:
+    """Whether a JSON text may hold a text that is to be cleaned: most hold none, and cleaning takes its time."""
+    return "\\" in shown or _NOT_TO_BE_KEPT.search(shown) is not None
 
 
 def _has_more_values(shown: str, most: int) -> bool:
@@ -129,3 +140,7 @@ def _float(digits: str) -> float:
 def _absent(_constant: str) -> None:
     """NaN and Infinity are not JSON, and mean nothing that could be counted on."""
     return None
+
+
+DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_float, parse_constant=_absent)
+"""Reads a JSON text, with numbers that can be meant; its texts are still to be cleaned."""

@@ -12,6 +12,8 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes, unpacked: a hundred times the largest page of a log that is asked for."""
 LARGEST_ASSET_STATUS = 512 * 1024 * 1024
 """Bytes, unpacked: a million assets take 176 MB."""
+LARGEST_ASSET_STREAM = 8 * LARGEST_ASSET_STATUS
+"""Bytes, unpacked, of one that is read as it comes: it fills no memory, but has to end."""
 
 MOST_VALUES = 1_000_000
 """Values in an answer: three bytes of JSON can be a list of a hundred, so that a small answer fills the memory."""

@@ -1,7 +1,8 @@
 """The states of a job, and what can be said of a job from all that the instance tells of it.
 
 Source: the contract documents the words WAITING and SUCCESS; the product's Bulk Processor shows "In progress",
-"Completed" and "Cancelled"; a failed state exists, since failed jobs can be resumed. Every other word is kept
+"Completed" and "Cancelled", its events also "COMPLETED WITH ERRORS"; a failed state exists, since failed jobs can be
+resumed. Every other word is kept
 as it is and judged by the job's other fields.
 """
 
@@ -20,14 +21,18 @@ class JobState(enum.StrEnum):
     WAITING = "WAITING"
     RUNNING = "RUNNING"
     SUCCESS = "SUCCESS"
+    WITH_ERRORS = "COMPLETED WITH ERRORS"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     UNKNOWN = "UNKNOWN"
 
 
 ACTIVE_STATES = frozenset({JobState.WAITING, JobState.RUNNING})
-ENDED_STATES = frozenset({JobState.SUCCESS, JobState.FAILED, JobState.CANCELLED})
+WELL_ENDED_STATES = frozenset({JobState.SUCCESS, JobState.WITH_ERRORS})
+"""The job went through all of its assets; with errors, some of them failed."""
+ENDED_STATES = WELL_ENDED_STATES | {JobState.FAILED, JobState.CANCELLED}
 
+_DONE = ("SUCCESS", "SUCCESSFUL", "SUCCEEDED", "COMPLETED", "COMPLETE", "DONE", "FINISHED")
 _WORDS: dict[str, JobState] = {
     **dict.fromkeys(("WAITING", "PENDING", "QUEUED", "CREATED", "SCHEDULED", "NEW", "NOTSTARTED"), JobState.WAITING),
     **dict.fromkeys(
@@ -45,8 +50,13 @@ _WORDS: dict[str, JobState] = {
         ),
         JobState.RUNNING,
     ),
+    **dict.fromkeys(_DONE, JobState.SUCCESS),
     **dict.fromkeys(
-        ("SUCCESS", "SUCCESSFUL", "SUCCEEDED", "COMPLETED", "COMPLETE", "DONE", "FINISHED"), JobState.SUCCESS
+        (
+            *(f"{done}WITH{what}" for done in _DONE for what in ("ERRORS", "ERROR", "FAILURES", "WARNINGS")),
+            *("PARTIALSUCCESS", "PARTIALLYSUCCESSFUL", "PARTIALLYCOMPLETED", "PARTIALLYFAILED"),
+        ),
+        JobState.WITH_ERRORS,
     ),
     **dict.fromkeys(("FAILED", "FAILURE", "ERROR", "ABORTED"), JobState.FAILED),
     **dict.fromkeys(("CANCELLED", "CANCELED", "TERMINATED", "STOPPED", "KILLED", "INTERRUPTED"), JobState.CANCELLED),
@@ -67,6 +77,7 @@ class Verdict(enum.StrEnum):
 
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
+    WITH_ERRORS = "ended with errors"
     FAILED = "failed"
     CANCELLED = "cancelled"
     ENDED_UNCLEAR = "ended, unclear how"
@@ -76,6 +87,7 @@ _VERDICT_OF_STATE = {
     JobState.WAITING: Verdict.ACTIVE,
     JobState.RUNNING: Verdict.ACTIVE,
     JobState.SUCCESS: Verdict.SUCCEEDED,
+    JobState.WITH_ERRORS: Verdict.WITH_ERRORS,
     JobState.FAILED: Verdict.FAILED,
     JobState.CANCELLED: Verdict.CANCELLED,
 }
@@ -85,12 +97,14 @@ def judge(job: Job) -> Verdict:
     """Say what a job is held to be.
 
     A known word decides; but one for success that is not the documented one is not believed against a flag that says
-    that the job runs, or did not finish. Under an unknown word the other fields do: `cancellable` means it runs;
-    `resumable` is documented for cancelled and failed jobs, `restartable` for those that finished well. Success is
-    only what the instance says, never what is left over.
+    that the job runs, or did not finish; one that ended with errors may be resumable. Under an unknown word the other
+    fields do: `cancellable` means it runs; `resumable` is documented for cancelled and failed jobs, `restartable` for
+    those that finished well. Success is only what the instance says, never what is left over.
     """
     if job.state is JobState.SUCCESS and job.status_word.strip().upper() != JobState.SUCCESS:
         return Verdict.ENDED_UNCLEAR if job.cancellable or job.resumable else Verdict.SUCCEEDED
+    if job.state is JobState.WITH_ERRORS and job.cancellable:
+        return Verdict.ENDED_UNCLEAR
     if job.state is not JobState.UNKNOWN:
         return _VERDICT_OF_STATE[job.state]
     if job.cancellable:

@@ -11,6 +11,7 @@ A generator yields one `Step` at a time and is sent back what the table says:
 `Emit`          what the consumer answers, None mostly, once it has dealt with the item: what is emitted is safe
                 before the generator goes on
 `Mask`          None, once the value is kept out of all logs
+`Compute`       None, once the work is done: the asynchronous body does it outside its event loop
 ==============  ===========================================================================================
 """
 
@@ -111,6 +112,13 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Work that takes its time and no I/O. It keeps what came of it itself, and raises nothing."""
+
+    work: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class TakeTurn:
     """Wait for the turn to make a job active, until `until` (epoch seconds).
 
@@ -146,7 +154,7 @@ class EndTurn:
     holds_all: bool = False
 
 
-Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask
+Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask | Compute
 Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | Turn | None"
 Steps: TypeAlias = Generator[Step, Answer, T]
 

@@ -14,7 +14,7 @@ from airflow.sdk import ObjectStoragePath
 
 from aem_guides.protocol.models import JsonObject, JsonValue, number, text
 from aem_guides.protocol.procedures.path_state import PathState
-from aem_guides.protocol.states import JobState
+from aem_guides.protocol.states import WELL_ENDED_STATES, JobState
 from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import WaitOutcome
 from aem_guides.results.rows import NOT_STARTED
@@ -58,8 +58,9 @@ class BatchRow:
     error: str | None = None
 
     def is_success(self, *, archived: bool) -> bool:
-        """Whether its job succeeded, its assets could be verified and, where that was asked for, its log is safe."""
-        return self.state == JobState.SUCCESS and self.error is None and (not archived or bool(self.archive_uri))
+        """Whether its job went through all assets, no more of them failed than may and, where that was asked for, its
+        log is safe."""
+        return self.state in WELL_ENDED_STATES and self.error is None and (not archived or bool(self.archive_uri))
 
     def to_json(self) -> JsonObject:
         return cast("JsonObject", asdict(self))
@@ -148,7 +149,7 @@ def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:
     with place.fs.open(place.path, "r", encoding="utf-8", errors="replace", newline="") as sheet:
         try:
             for entry in read_csv(cast("Iterable[str]", sheet)):
-                if entry.get("instance") == instance and BatchRow.from_json(entry).is_success(archived=False):
+                if entry.get("instance") == instance and _is_done(BatchRow.from_json(entry)):
                     done.add(str(entry.get("fingerprint")))
         except csv.Error as error:
             log.warning(
@@ -157,6 +158,11 @@ def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:
                 error,
             )
     return done
+
+
+def _is_done(row: BatchRow) -> bool:
+    """Whether a path need not be processed again; one whose job ended with errors is."""
+    return row.state == JobState.SUCCESS and row.is_success(archived=False)
 
 
 def _sheets(folder: ObjectStoragePath) -> list[ObjectStoragePath]:

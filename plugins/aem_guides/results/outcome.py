@@ -65,6 +65,7 @@ def ending_of(state: PathState, options: LifecycleOptions, starter: str) -> Endi
 
 _STATE_OF_VERDICT = {
     Verdict.SUCCEEDED: JobState.SUCCESS,
+    Verdict.WITH_ERRORS: JobState.WITH_ERRORS,
     Verdict.FAILED: JobState.FAILED,
     Verdict.CANCELLED: JobState.CANCELLED,
     Verdict.ACTIVE: JobState.RUNNING,
@@ -139,6 +140,8 @@ def conclude(ending: Ending) -> str:
     match job.verdict:
         case Verdict.SUCCEEDED:
             return f"{name} succeeded: {describe_progress(job, None)}{_duration(job)}"
+        case Verdict.WITH_ERRORS:
+            return f"{name} ended with errors ({job.status_word}): {describe_progress(job, None)}{_duration(job)}"
         case Verdict.CANCELLED:
             goes_on = _not_ours(ending) if ending.adopted else "Clear this task to go on from its checkpoint."
             raise JobCancelledError(f"{name} was cancelled at {describe_progress(job, None)}. {goes_on}", job)

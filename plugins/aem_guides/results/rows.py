@@ -8,9 +8,13 @@ from typing import cast
 
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.protocol.states import JobState
+from aem_guides.protocol.states import WELL_ENDED_STATES, JobState
 
 NOT_STARTED = "NOT_STARTED"
+ERRORS_UNCOUNTED = (
+    "the job ended with errors, and how many assets failed is not known (fail_on_asset_failures is set, and "
+    "verify_assets is off)"
+)
 NOTHING_PLANNED = "nothing was processed: the requests could not be planned"
 
 
@@ -85,7 +89,7 @@ def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
     """What keeps the run from being a success, a sentence each."""
     found = [] if rows else [NOTHING_PLANNED]
     for row in rows:
-        if row.state != JobState.SUCCESS:
+        if row.state not in WELL_ENDED_STATES:
             found.append(f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else ""))
             continue
         if row.log_lines is None:
@@ -99,19 +103,28 @@ def unverified(rows: Sequence[Row], results: Sequence[PathResults]) -> list[str]
     """What keeps a run whose assets were to be verified from being a success, a sentence each."""
     found = []
     for row, result in zip(rows, results, strict=True):
-        if row.state != JobState.SUCCESS:
+        if row.state not in WELL_ENDED_STATES:
             continue
         if result.verification is None:
             found.append(f"{row.path}: its assets were not verified")
         elif result.verification.get("too_many"):
-            found.append(f"{row.path}: {row.failed_assets:,} of its assets failed (fail_on_asset_failures)")
+            failed = _count(result.verification.get("failed_at_least")) or row.failed_assets or 0
+            found.append(f"{row.path}: {failed:,} of its assets failed (fail_on_asset_failures)")
+        elif result.verification.get("undecided"):
+            found.append(f"{row.path}: whether too many of its assets failed cannot be told (fail_on_asset_failures)")
     return found
 
 
-def problems_of(row: Row, result: PathResults, *, archive_logs: bool, verify_assets: bool) -> list[str]:
-    """What of one path keeps the run from being a success, a sentence each."""
+def problems_of(
+    row: Row, result: PathResults, *, archive_logs: bool, verify_assets: bool, limited: bool = False
+) -> list[str]:
+    """What of one path keeps the run from being a success, a sentence each; `limited`: failed assets have a limit."""
     found = problems([row], archive_logs=archive_logs)
-    return found + (unverified([row], [result]) if verify_assets else [])
+    if verify_assets:
+        return found + unverified([row], [result])
+    if limited and row.state == JobState.WITH_ERRORS:
+        found.append(f"{row.path}: {ERRORS_UNCOUNTED}")
+    return found
 
 
 _COLUMNS = (

@@ -1,103 +1,165 @@
-"""What became of every asset, told: up to a limit in the log, whole as CSV beside the archive, by the task's state."""
+"""What became of every asset: up to a limit in the log, whole as CSV beside the archive, and in the task's state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+import hashlib
+import tempfile
+from collections.abc import Callable
+from typing import BinaryIO, cast
 
 from airflow.sdk import ObjectStoragePath
 
+from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.protocol.asset_verdict import LEFT_OUT, AssetQuestion, Verification
 from aem_guides.protocol.errors import VerificationError
-from aem_guides.protocol.models import AssetStatus, Job, JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.procedures.verify import FailureLimit, Verification
+from aem_guides.protocol.models import AssetStatus, JsonObject, JsonValue
+from aem_guides.protocol.procedures.verify import (
+    FailureLimit,
+    LookBegins,
+    NotProcessed,
+    Patience,
+    Standing,
+    verify_assets,
+)
 from aem_guides.runtime.sheets import as_csv
-from aem_guides.runtime.task_log import TaskLog
-from aem_guides.storage import write
+from aem_guides.runtime.task_log import TaskLog, show_event
+from aem_guides.storage import BLOCK_BYTES, Content, beside, move, storage_errors
 
-LISTED_FAILURES = 100
 CSV_NAME = "failed-assets.csv"
+_COLUMNS = ("path", "uuid", "status", "reason")
+_MOST_IN_MEMORY = 1024 * 1024
 _INFO, _WARNING, _ERROR = 20, 30, 40
 
-
-def without_asking(job: Job | None) -> Verification | None:
-    """What is known of the assets without a question: that there were none; None where there may be some."""
-    return Verification(0, 0, (), 0) if job is not None and job.had_no_assets else None
+Folder = Callable[[], ObjectStoragePath | None]
+"""The archive folder of the job; None where it has none."""
 
 
-def of_job(found: Verification, request: ProcessingRequest, job: Job | None) -> Verification:
-    """Say whether all that was found is the job's: the instance knows no filter when it is asked for a path's assets.
+class FailureSheet:
+    """All assets that were not processed, as CSV in a file that is given."""
 
-    A job with a filter that had as many assets as there are had all of them.
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
+
+    def take(self, event: object) -> None:
+        """Note what a look found; a new look begins anew."""
+        if isinstance(event, LookBegins):
+            self._file.seek(0)
+            self._file.truncate()
+            self.count = 0
+        elif isinstance(event, NotProcessed):
+            rows = ((asset.path, asset.uuid, asset.status_word, asset.reason) for asset in event.assets)
+            head = () if self.count else (_COLUMNS,)
+            self._file.write(as_csv((*head, *rows)).encode("utf-8", errors="replace"))
+            self.count += len(event.assets)
+
+    def store(self, folder: ObjectStoragePath) -> str:
+        """Store it in the job's archive folder and return its URI. Raises ArchiveError."""
+        digest, size = hashlib.sha256(), 0
+        self._file.seek(0)
+        while block := self._file.read(BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+        self._file.seek(0)
+        place = folder / CSV_NAME
+        with storage_errors("Storing the list of failed assets", place):
+            place.fs.makedirs(folder.path, exist_ok=True)
+            with beside(place, Content(self._file, digest.hexdigest(), size)) as part:
+                move(part, place, size)
+        return str(place)
+
+
+def find_out(
+    hook: AemGuidesHook, log: TaskLog, question: AssetQuestion, patience: Patience, folder: Folder
+) -> tuple[Verification, str | None]:
+    """Ask what became of the assets, show it, and store all that failed as CSV; gives what was found, and its URI.
+
+    Raises AssetsAtWorkError, ArchiveError, and what a call raises.
     """
-    filtered = request.has_filter() or (job is not None and job.has_filter)
-    had_all = job is not None and job.total_files == found.total
-    return replace(found, of_job=had_all or not filtered)
+    with tempfile.SpooledTemporaryFile(max_size=_MOST_IN_MEMORY) as file:
+        sheet = FailureSheet(cast("BinaryIO", file))
+
+        def consume(event: object) -> None:
+            sheet.take(event)
+            show_event(log, event)
+
+        found = hook.drive(verify_assets(hook.talk, question, patience), consume)
+        show(log, question.request.path, found)
+        place = folder() if sheet.count else None
+        uri = sheet.store(place) if place is not None else None
+    if uri is not None:
+        log.log(_INFO, "All failures are in %s", uri)
+    return found, uri
 
 
-def tell(log: TaskLog, request: ProcessingRequest, found: Verification) -> None:
-    """Show the failures, the first hundred of them, and the counts."""
-    level = _ERROR if found.of_job else _WARNING
+def show(log: TaskLog, path: str, found: Verification) -> None:
+    """Show the first hundred that failed, those that were left out, what is not known, and the counts."""
     if found.failed and not found.of_job:
         log.log(
-            level,
-            "What follows is below the whole path, since the instance cannot say which of them this job processed; "
-            "it decides nothing.",
+            _WARNING,
+            "What follows is below the whole path, since the instance cannot say which of them this job processed.",
         )
-    for asset in found.failed[:LISTED_FAILURES]:
-        log.log(level, "Not processed: %s (%s)", asset.path, asset.reason or asset.status_word)
-    if len(found.failed) > LISTED_FAILURES:
-        log.log(level, "... and %s more", f"{len(found.failed) - LISTED_FAILURES:,}")
-    counts = (found.total, found.succeeded, len(found.failed), found.unclear)
-    log.log(
-        _INFO,
-        "%s%s: %s assets, %s processed, %s failed, %s unclear",
-        "" if found.of_job else "Below the whole path ",
-        request.path,
-        *(f"{count:,}" for count in counts),
-    )
+    _list(log, _ERROR if found.of_job else _WARNING, "Not processed", found.listed, found.failed)
+    if found.left_out:
+        log.log(_WARNING, "%s assets are left out. %s", f"{found.left_out:,}", LEFT_OUT)
+        _list(log, _WARNING, "Left out", found.listed_left_out, found.left_out)
+    counts = [f"{found.succeeded:,} processed", f"{found.failed:,} failed"]
+    if found.left_out:
+        counts.append(f"{found.left_out:,} left out")
+    if found.ignored:
+        counts.append(f"{found.ignored:,} do not count (verify_ignore)")
+    where = path if found.of_job else f"Below the whole path {path}"
+    log.log(_INFO, "%s", f"{where}: {', '.join(counts)}")
+    if found.unknown:
+        log.log(_WARNING, "%s", f"{path}: what became of {_of_how_many(found)} cannot be told. {found.unknown}")
 
 
 def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None) -> JsonObject:
-    """The result for other tasks: counts, the first failures, and whether they are too many."""
-    failures: list[JsonValue] = [
-        {"path": asset.path, "reason": asset.reason} for asset in found.failed[:LISTED_FAILURES]
-    ]
+    """The result for other tasks: counts, the first failures, and what a limit makes of them."""
+    standing = limit.standing(found) if limit is not None else Standing.WELL
+    failures: list[JsonValue] = [{"path": asset.path, "reason": asset.reason} for asset in found.listed]
     return {
-        "supported": True,
+        "supported": found.asked,
         "total": found.total,
         "succeeded": found.succeeded,
         "failed": found.failed_of_job,
-        "unclear": found.unclear,
+        "failed_at_least": found.least,
+        "failed_at_most": found.most,
+        "not_known": found.unknown or None,
+        "left_out": found.left_out,
+        "ignored": found.ignored,
         "failures": failures,
         "failures_uri": csv_uri,
-        "too_many": _is_too_many(found, limit),
+        "too_many": standing is Standing.TOO_MANY,
+        "undecided": standing is Standing.UNDECIDED,
     }
 
 
 def check(found: Verification, limit: FailureLimit | None) -> None:
-    """Raise VerificationError where too many assets failed."""
-    if _is_too_many(found, limit):
+    """Raise VerificationError where too many assets failed, or where a limit is set and that cannot be told."""
+    standing = limit.standing(found) if limit is not None else Standing.WELL
+    if standing is Standing.TOO_MANY:
         raise VerificationError(
-            f"{len(found.failed):,} of {found.total:,} assets failed, and fail_on_asset_failures is {limit}. Mend what "
+            f"{found.least:,} of {found.total:,} assets failed, and fail_on_asset_failures is {limit}. Mend what "
             "the log of this task and its CSV name, then process those paths again."
+        )
+    if standing is Standing.UNDECIDED:
+        raise VerificationError(
+            f"Whether too many assets failed cannot be told, and fail_on_asset_failures is {limit}: what became of "
+            f"{_of_how_many(found)} is not known. {found.unknown} Look there, then clear this task to ask again; "
+            "without a limit this is a warning."
         )
 
 
-def _is_too_many(found: Verification, limit: FailureLimit | None) -> bool:
-    failed = found.failed_of_job
-    return limit is not None and failed is not None and limit.is_reached(failed, found.total)
+def _of_how_many(found: Verification) -> str:
+    """The assets of which nothing is known, in words."""
+    if found.most is None:
+        return "the assets"
+    return f"{found.most - found.least:,} of {found.total:,} assets"
 
 
-def store_failures(folder: ObjectStoragePath, found: Verification) -> str | None:
-    """Write all failures as CSV into the job's archive folder; its URI, None where nothing failed.
-
-    Columns: path, uuid, status, reason. Raises ArchiveError.
-    """
-    if not found.failed:
-        return None
-    return write(folder / CSV_NAME, _as_csv(found.failed), "Storing the list of failed assets")
-
-
-def _as_csv(assets: Iterable[AssetStatus]) -> bytes:
-    rows = ((asset.path, asset.uuid, asset.status_word, asset.reason) for asset in assets)
-    return as_csv((("path", "uuid", "status", "reason"), *rows)).encode("utf-8", errors="replace")
+def _list(log: TaskLog, level: int, what: str, listed: tuple[AssetStatus, ...], count: int) -> None:
+    for asset in listed:
+        log.log(level, "%s: %s (%s)", what, asset.path, asset.reason or asset.status_word)
+    if count > len(listed):
+        log.log(level, "... and %s more", f"{count - len(listed):,}")

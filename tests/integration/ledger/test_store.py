@@ -238,6 +238,23 @@ def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(led
         assert rows("starters", "started_by, jobs") == [("Airflow: aem_guides_process_assets", 1), ("author", 2)]
 
 
+def test_a_job_that_ended_with_errors_is_no_plain_success_in_ledger_and_views(ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("a"), job("b", "RUNNING")))
+    apply(ledger, snapshot(job("a"), job("b", "COMPLETED WITH ERRORS"), at=NOW + MINUTE))
+    entry = ledger.find(INSTANCE, "b")
+    assert entry is not None
+    assert (entry.state, entry.active) == ("COMPLETED WITH ERRORS", False)
+    with ledger.begin("test") as connection:
+        counts = connection.execute(text("SELECT jobs, success, with_errors FROM aem_guides_jobs_a_day")).one()
+        failures = connection.execute(text("SELECT processing_id, state FROM aem_guides_failures")).all()
+        folders = connection.execute(text("SELECT path FROM aem_guides_folder_throughput ORDER BY 1")).all()
+        changes = connection.execute(text("SELECT before, after FROM aem_guides_state_change ORDER BY id")).all()
+    assert tuple(counts) == (2, 1, 1)
+    assert [tuple(row) for row in failures] == [("b", "COMPLETED WITH ERRORS")]
+    assert [row.path for row in folders] == ["/content/dam/a", "/content/dam/b"]
+    assert tuple(changes[-1]) == ("RUNNING", "COMPLETED WITH ERRORS")
+
+
 def test_the_questions_in_the_pages_are_answered(ledger: Ledger) -> None:
     apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c", "Paused")))
     questions = [question for block in blocks("sql") for question in block.split(";\n") if question]

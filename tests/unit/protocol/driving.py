@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, TypeVar, cast
 
 from aem_guides.protocol.conversation import Conversation, RetrySettings
@@ -15,6 +15,7 @@ from aem_guides.protocol.procedures.start import StartOutcome, StartPolicy, find
 from aem_guides.protocol.steps import (
     Answer,
     Authorize,
+    Compute,
     ConfirmTurn,
     Emit,
     EndTurn,
@@ -64,6 +65,9 @@ class World:
     emitted: list[object] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
     put_off: float = 0.0
+    block: int = 64 * 1024
+    """Bytes that a read of a streamed body gives at the most."""
+    _body: bytes = b""
 
     def conversation(self, **settings: float) -> Conversation:
         retries = RetrySettings(**settings)  # type: ignore[arg-type]  # the settings' own fields
@@ -94,9 +98,14 @@ class World:
 
     def _act(self, step: object) -> Answer:
         match step:
-            case Send(request):
+            case Send(request, stream):
                 self.sent.append(request)
-                return self.responder(request)
+                answer = self.responder(request)
+                self._body = b""
+                if stream and isinstance(answer, Reply) and answer.status == 200:
+                    self._body = answer.body
+                    return replace(answer, body=b"")
+                return answer
             case Wait():
                 self.waits.append(step)
                 self.clock += step.seconds
@@ -110,8 +119,11 @@ class World:
                 return self._emitted(item)
             case Mask(secret):
                 self.masked.append(secret)
+            case Compute(work):
+                work()
             case Read():
-                raise AssertionError("nothing is streamed here")
+                block, self._body = self._body[: self.block], self._body[self.block :]
+                return block
         return None
 
     def _emitted(self, item: object) -> Answer:

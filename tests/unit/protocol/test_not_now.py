@@ -8,6 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from aem_guides.protocol import contract
+from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.conversation import IN_MID_RUN, Conversation, RetrySettings
 from aem_guides.protocol.errors import (
     AuthenticationError,
@@ -25,8 +26,8 @@ from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import FollowEnd, FollowPlan, find_job, find_job_patiently, follow
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import MustWait, Started, StartPolicy, start_once
-from aem_guides.protocol.procedures.verify import verify_assets
-from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
+from aem_guides.protocol.procedures.verify import Patience, verify_assets
+from aem_guides.protocol.steps import HttpRequest, Reply, Steps, TransportFailure
 from aem_guides.protocol.tokens import OAuthCredentials
 from tests.unit.protocol.driving import Responder, World, in_turn, reply
 
@@ -202,24 +203,26 @@ def test_a_resume_that_meets_a_404_is_sent_again() -> None:
     assert world.run(resume_once(world.conversation(), job, REQUEST, run="run")) == "a"
 
 
+def asset_status_of(world: World) -> Steps[Verification]:
+    return verify_assets(world.conversation(), AssetQuestion(REQUEST), Patience(60, Pacing()))
+
+
 def test_nothing_is_posted_to_an_asset_status_that_is_not_there() -> None:
     world = World(by_path(history=[history()], status=[STARTING]))
-    steps = verify_assets(world.conversation(), REQUEST, within_seconds=60, pacing=Pacing())
-    assert world.run(steps) is None
+    assert not world.run(asset_status_of(world)).asked
     assert {request.method for request in world.sent} == {"GET"}
 
 
 def test_an_asset_status_is_not_missing_while_the_history_is_missing_too() -> None:
     world = World(by_path(history=[STARTING], status=[STARTING]))
     with pytest.raises(NotFoundError):
-        world.run(verify_assets(world.conversation(), REQUEST, within_seconds=60, pacing=Pacing()))
+        world.run(asset_status_of(world))
 
 
 def test_an_asset_status_that_comes_a_moment_later_is_asked() -> None:
     done = reply(200, {"jobId": "q", "status": "SUCCESS", "assets": []})
     world = World(by_path(history=[history()], status=[STARTING, STARTING, NOBODY_KNOWS_IT, done]))
-    steps = verify_assets(world.conversation(), REQUEST, within_seconds=60, pacing=Pacing())
-    assert world.run(steps) is not None
+    assert world.run(asset_status_of(world)).asked
 
 
 def test_a_cancel_waits_behind_no_retry_and_no_retry_after() -> None:

@@ -125,14 +125,17 @@ def _with_job(
     verdict = job.verdict if job is not None else None
     if verdict in (Verdict.ACTIVE, Verdict.ENDED_UNCLEAR):
         return state.to(Phase.FOLLOWING, end=None, cancel=None)
-    if job is not None and verdict is not Verdict.SUCCEEDED and job.resumable and state.is_ours:
+    if job is not None and verdict not in _DONE and job.resumable and state.is_ours:
         left = state.resumes_left or 0
         if cleared or (verdict is Verdict.FAILED and later_try and left > 0):
             state = state.stays(resumes_left=max(0, left - 1), cancel=None)
             hours = options.hours
             return state.resuming(job) if hours is None or hours.is_open(now) else state.held(job, now)
-    if cleared and options.part is Part.ALL and verdict is not Verdict.SUCCEEDED:
+    if cleared and options.part is Part.ALL and verdict not in _DONE:
         return state.anew()
     if job is None:
         return state.to(Phase.FOLLOWING, end=None, cancel=None)
     return state.to(Phase.FOLLOWING, end=None).ended(FollowEnd.ENDED, job)
+
+
+_DONE = (Verdict.SUCCEEDED, Verdict.WITH_ERRORS)

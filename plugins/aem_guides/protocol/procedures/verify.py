@@ -2,52 +2,63 @@
 
 from __future__ import annotations
 
+import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
 
 from aem_guides.protocol import contract
+from aem_guides.protocol.asset_patterns import AssetPatterns
+from aem_guides.protocol.asset_tally import AssetCounts, AssetTally
+from aem_guides.protocol.asset_verdict import (
+    AssetQuestion,
+    Verification,
+    conclude_assets,
+    not_known,
+    uncovered,
+    without_asking,
+)
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
+    AemGuidesError,
     AssetsAtWorkError,
     InvalidInputError,
+    MalformedAnswerError,
     NotFoundError,
     RejectedError,
-    VerificationError,
+    UnreachableError,
 )
-from aem_guides.protocol.models import AssetState, AssetStatus, ProcessingRequest
+from aem_guides.protocol.json import JsonError
+from aem_guides.protocol.json_stream import ObjectStream
+from aem_guides.protocol.limits import LARGEST_ASSET_STREAM, too_large
+from aem_guides.protocol.models import AssetStatus, JsonValue, text
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.states import ACTIVE_STATES, JobState, state_of_word
-from aem_guides.protocol.steps import Emit, Steps, Wait
+from aem_guides.protocol.steps import Compute, Emit, Read, Reply, Steps, TransportFailure, Wait
 from aem_guides.protocol.wording import in_words
 
-_AT_WORK = frozenset({AssetState.PROCESSING, AssetState.PENDING})
-_AT_WORK_OF_SOME = frozenset({AssetState.PROCESSING})
-"""Of a request with a filter, assets that were left out are pending, too, and for ever."""
+QUIET_SECONDS = 300.0
+"""How long nothing changes until what is PENDING is held to be left out; the instance's queue shows life sooner."""
 
 _QUESTIONS = 3
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0)
+_REST, _LONGEST_REST = 3.0, 300.0
+"""A look that takes long is followed by a pause of so many times its length: the answer costs the instance, too."""
+
+_NO_ENDPOINT = "This instance has no asset status (it came with 2026.08): what became of each asset is not known."
+_COMMA = "Instances before 2026.09 fail over a comma in the name of an asset or folder."
 
 _LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})?) ?%")
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The states of all assets below a path; those that failed are listed, the others counted.
+class Standing(enum.Enum):
+    """What is known of the assets, held against a limit."""
 
-    `of_job` is False where some of them may not be among those that the job processed.
-    """
-
-    total: int
-    succeeded: int
-    failed: tuple[AssetStatus, ...]
-    unclear: int
-    of_job: bool = True
-
-    @property
-    def failed_of_job(self) -> int | None:
-        """How many of the job's own assets failed; None where that cannot be told."""
-        return len(self.failed) if self.of_job or not self.failed else None
+    WELL = "fewer failed"
+    TOO_MANY = "too many failed"
+    UNDECIDED = "it cannot be told"
 
 
 @dataclass(frozen=True)
@@ -75,29 +86,116 @@ class FailureLimit:
             return failed >= self.count
         return failed > 0 and failed * 100 >= (self.percent or 0) * total
 
+    def standing(self, found: Verification) -> Standing:
+        """Whether too many assets failed; undecided where what is not known could make them too many."""
+        if self.is_reached(found.least, found.total):
+            return Standing.TOO_MANY
+        if found.most is None or self.is_reached(found.most, found.total):
+            return Standing.UNDECIDED
+        return Standing.WELL
+
     def __str__(self) -> str:
         return str(self.count) if self.count is not None else f"{self.percent:g}%"
 
 
-def verify_assets(
-    talk: Conversation, request: ProcessingRequest, *, within_seconds: float, pacing: Pacing
-) -> Steps[Verification | None]:
-    """Ask for the state of every asset until none is at work any more; None where the instance cannot be asked.
+@dataclass(frozen=True)
+class LookBegins:
+    """Emitted: another answer is being read; what earlier ones said no longer counts."""
 
-    Raises AssetsAtWorkError where some are still at work when the time is over, VerificationError where the instance
-    says that it failed to find out, and what a call raises.
+
+@dataclass(frozen=True)
+class NotProcessed:
+    """Emitted: assets of the answer being read that were not processed, or whose word for it is not known."""
+
+    assets: tuple[AssetStatus, ...]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long assets are waited for: `within_seconds` at the most, `quiet_seconds` while nothing changes.
+
+    `goes_on`: somebody else waits on after this, so that what is not settled is left to him.
     """
-    began = talk.now()
-    busy = _AT_WORK_OF_SOME if request.has_filter() else _AT_WORK
+
+    within_seconds: float
+    pacing: Pacing
+    quiet_seconds: float = QUIET_SECONDS
+    goes_on: bool = False
+
+
+def verify_assets(talk: Conversation, question: AssetQuestion, patience: Patience) -> Steps[Verification]:
+    """Ask for the state of every asset until none is at work any more, or nothing changes any more.
+
+    Emits `LookBegins` and `NotProcessed` besides notices. Raises AssetsAtWorkError where some are still at work when
+    the time is over, and what a call raises.
+    """
+    known = without_asking(question)
+    if known is not None:
+        return known
     if not (yield from _can_be_asked(talk)):
-        return None
+        return not_known(question, _NO_ENDPOINT, asked=False)
+    watch = _Watch(talk, question, patience)
     while True:
-        assets = yield from _ask(talk, request, began, within_seconds, pacing)
-        at_work = sum(asset.state in busy for asset in assets)
-        if not at_work:
-            return _sum_up(assets)
-        yield Emit(Notice(Level.INFO, f"{at_work:,} of {len(assets):,} assets below {request.path} are still at work"))
-        yield from _pause(talk, began, within_seconds, pacing, f"{at_work:,} assets below {request.path} still at work")
+        looked_at = watch.elapsed()
+        found = yield from _ask(watch)
+        if isinstance(found, str):
+            return not_known(question, found)
+        open_ = watch.open_of(found)
+        quiet = watch.quiet_for(found.counts) >= patience.quiet_seconds and not found.counts.processing
+        if not open_ or quiet:
+            return conclude_assets(question, found)
+        path = question.request.path
+        yield Emit(Notice(Level.INFO, f"{open_:,} of {found.counts.seen:,} assets below {path} are still at work"))
+        if watch.is_over() and not patience.goes_on and not (found.counts.processing or found.counts.pending):
+            return conclude_assets(question, found)
+        yield from watch.pause(
+            f"{open_:,} assets below {path} still at work", min(_LONGEST_REST, _REST * (watch.elapsed() - looked_at))
+        )
+
+
+@dataclass
+class _Watch:
+    """One wait for the assets of a question."""
+
+    talk: Conversation
+    question: AssetQuestion
+    patience: Patience
+    began: float = field(init=False)
+    _last: AssetCounts | None = None
+    _since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began = self.elapsed()
+
+    def elapsed(self) -> float:
+        return self.talk.surroundings.elapsed()
+
+    def is_over(self) -> bool:
+        return self.elapsed() - self.began >= self.patience.within_seconds
+
+    def quiet_for(self, counts: AssetCounts) -> float:
+        """For how long the counts have been what they are."""
+        if counts != self._last:
+            self._last, self._since = counts, self.elapsed()
+        return self.elapsed() - self._since
+
+    def open_of(self, tally: AssetTally) -> int:
+        """How many assets may still change; a word that is not known, or a gap, of a job that ended long ago do not."""
+        counts = tally.counts
+        unsettled = 0 if self._ended_long_ago() else counts.strange + uncovered(self.question, tally)
+        return counts.processing + counts.pending + unsettled
+
+    def _ended_long_ago(self) -> bool:
+        ended = self.question.job.completed_at if self.question.job is not None else None
+        return ended is not None and self.talk.instance_now() - ended >= self.patience.quiet_seconds * 1000
+
+    def pause(self, what: str, rest: float = 0.0) -> Steps[None]:
+        """Wait for a while. Raises AssetsAtWorkError where the time is over."""
+        age = self.elapsed() - self.began
+        if self.is_over():
+            raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to look again.")
+        pause = self.patience.pacing.next_look(age=age, eta=None, random=self.talk.surroundings.random())
+        yield Wait(min(max(pause, rest), self.patience.within_seconds - age), what)
 
 
 def _can_be_asked(talk: Conversation) -> Steps[bool]:
@@ -120,46 +218,105 @@ def _can_be_asked(talk: Conversation) -> Steps[bool]:
     return False
 
 
-def _ask(
-    talk: Conversation, request: ProcessingRequest, began: float, within: float, pacing: Pacing
-) -> Steps[tuple[AssetStatus, ...]]:
-    """One question and its answer. An instance that restarts forgets the question: it is asked anew then."""
+def _ask(watch: _Watch) -> Steps[AssetTally | str]:
+    """One question and its answer, or why the instance has none.
+
+    An instance that restarts forgets the question, and its own job for it can fail: it is asked anew then.
+    """
+    talk, request = watch.talk, watch.question.request
     for asked in range(1, _QUESTIONS + 1):
         job_id = yield from talk.call(contract.start_asset_status((request.path,), request.excluded_paths))
         try:
-            return (yield from _answer(talk, request, job_id, began, within, pacing))
+            found = yield from _answer(watch, job_id)
         except RejectedError as refusal:
             if asked == _QUESTIONS:
                 raise
             yield Emit(Notice(Level.WARNING, f"The question for the asset status is forgotten, asking anew. {refusal}"))
+            continue
+        if isinstance(found, AssetTally) or asked == _QUESTIONS:
+            return found
+        yield from watch.pause("asking anew for the asset status, which the instance failed to find out")
     raise AssertionError("no question was asked")
 
 
-def _answer(
-    talk: Conversation, request: ProcessingRequest, job_id: str, began: float, within: float, pacing: Pacing
-) -> Steps[tuple[AssetStatus, ...]]:
+def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
     while True:
-        report = yield from talk.call(contract.asset_status(job_id))
-        state = state_of_word(report.status_word)
+        answer = yield from read_asset_status(watch.talk, job_id, watch.question.ignore)
+        state = state_of_word(answer.word)
         if state in (JobState.FAILED, JobState.CANCELLED):
-            raise VerificationError(
-                f"{request.path}: the instance could not tell the asset status; its answer is {report.status_word!r}. "
-                "Clear this task to ask again."
-            )
-        if report.assets is not None and state not in ACTIVE_STATES:
-            return report.assets
-        yield from _pause(talk, began, within, pacing, f"the asset status of {request.path} still {report.status_word}")
+            said = f"The instance could not find out the asset status: its own job for it ended as {answer.word!r}."
+            return f"{said} {_COMMA}"
+        if answer.stream.has_list and state not in ACTIVE_STATES:
+            return answer.tally
+        yield from watch.pause(f"the asset status of {watch.question.request.path} still {answer.word}")
 
 
-def _pause(talk: Conversation, began: float, within: float, pacing: Pacing, what: str) -> Steps[None]:
-    age = talk.now() - began
-    if age >= within:
-        raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to look again.")
-    pause = pacing.next_look(age=age, eta=None, random=talk.surroundings.random())
-    yield Wait(min(pause, within - age), what)
+@dataclass
+class AssetAnswer:
+    """An answer that is being read. Its parts are worked through outside the event loop, so that nothing is raised."""
+
+    stream: ObjectStream
+    tally: AssetTally
+    found: list[AssetStatus] = field(default_factory=list)
+    flaw: str = ""
+
+    @property
+    def word(self) -> str:
+        return text(self.stream.members.get("status")) or ""
+
+    def take(self, block: bytes) -> None:
+        """Work through a block, or the end."""
+        try:
+            entries: list[JsonValue] = self.stream.feed(block) if block else self.stream.finish()
+        except JsonError as error:
+            self.flaw = f"It cannot be read: {error}."
+            return
+        self.found = self.tally.take(entries)
 
 
-def _sum_up(assets: tuple[AssetStatus, ...]) -> Verification:
-    failed = tuple(asset for asset in assets if asset.state is AssetState.FAILURE)
-    succeeded = sum(asset.state is AssetState.SUCCESS for asset in assets)
-    return Verification(len(assets), succeeded, failed, len(assets) - succeeded - len(failed))
+def read_asset_status(talk: Conversation, job_id: str, ignore: AssetPatterns) -> Steps[AssetAnswer]:
+    """Read an answer block by block, again where it is cut off or cannot be read, as often as any call is tried.
+
+    Raises UnreachableError, MalformedAnswerError, and what a call raises.
+    """
+    retries, attempt = talk.retries, 0
+    while True:
+        attempt += 1
+        try:
+            return (yield from _read_once(talk, job_id, ignore, attempt))
+        except _UnreadableError as flaw:
+            if attempt >= retries.attempts:
+                raise flaw.error from None
+            pause = retries.backoff(attempt, talk.surroundings.random())
+            yield Wait(pause, f"asset status: trying again, since {flaw.error}")
+
+
+class _UnreadableError(Exception):
+    """The body of an answer is cut off or cannot be read: `error` says so to whoever does not try again."""
+
+    def __init__(self, error: AemGuidesError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _read_once(talk: Conversation, job_id: str, ignore: AssetPatterns, attempt: int) -> Steps[AssetAnswer]:
+    """Memory holds a block of it, however many assets it tells of."""
+    call = contract.asset_status_as_it_comes(job_id)
+    label = f"{call.endpoint} ({call.request.label})"
+    reply: Reply = yield from talk.call(call, stream=True)
+    answer = AssetAnswer(ObjectStream(reply.headers, streamed="assets", kept=("status",)), AssetTally(ignore))
+    yield Emit(LookBegins())
+    size, ended = 0, False
+    while not ended:
+        block = cast("bytes | TransportFailure", (yield Read()))
+        if isinstance(block, TransportFailure):
+            reason = f"the answer was cut off: {block.reason}"
+            raise _UnreadableError(UnreachableError(label, reason, sent=True, attempts=attempt))
+        size, ended = size + len(block), not block
+        yield Compute(partial(answer.take, block))
+        flaw = too_large(LARGEST_ASSET_STREAM) if size > LARGEST_ASSET_STREAM else answer.flaw
+        if flaw:
+            raise _UnreadableError(MalformedAnswerError(label, reply.status, "", attempts=attempt, hint=flaw))
+        if answer.found:
+            yield Emit(NotProcessed(tuple(answer.found)))
+    return answer

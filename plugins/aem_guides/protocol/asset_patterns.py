@@ -1,0 +1,75 @@
+"""Which assets do not count: patterns of their paths."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aem_guides.protocol.errors import InvalidInputError
+
+MOST_PATTERNS = 100
+LONGEST_PATTERN = 1000
+
+_REMEDY = (
+    "Give patterns of whole asset paths, such as /content/dam/site/fragments/* or */translation-output/*; "
+    "* stands for any letters, slashes too, ? for one, [ab] for one of these."
+)
+
+
+@dataclass(frozen=True)
+class AssetPatterns:
+    """Patterns of paths, as `fnmatch` reads them: `*` stands for any letters, slashes too. Case counts."""
+
+    patterns: tuple[str, ...] = ()
+    _matches: re.Pattern[str] | None = field(default=None, repr=False, compare=False)
+
+    def match(self, path: str) -> bool:
+        """Whether one of them is of this path; two spellings of one letter of Unicode are the same."""
+        return self._matches is not None and self._matches.match(_same_letters(path)) is not None
+
+
+def parse_patterns(name: str, given: object) -> AssetPatterns:
+    """Read the patterns of a field: a list, or its JSON as a template gives it; None and "" are an empty one.
+
+    Raises InvalidInputError, which shows field, value and remedy.
+    """
+    values = _list_of(name, given)
+    if len(values) > MOST_PATTERNS:
+        raise InvalidInputError(name, f"{len(values)} patterns", f"Give at most {MOST_PATTERNS}.")
+    patterns = tuple(dict.fromkeys(_checked(name, value) for value in values))
+    if not patterns:
+        return AssetPatterns()
+    return AssetPatterns(patterns, re.compile("|".join(fnmatch.translate(_same_letters(each)) for each in patterns)))
+
+
+def _list_of(name: str, given: object) -> Sequence[object]:
+    values = given or ()
+    if isinstance(given, str) and given:
+        try:
+            values = json.loads(given) or ()
+        except ValueError:
+            values = given
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InvalidInputError(name, given, f"Give a list. {_REMEDY}")
+    return values
+
+
+def _checked(name: str, value: object) -> str:
+    pattern = value.strip() if isinstance(value, str) else ""
+    if not pattern or len(pattern) > LONGEST_PATTERN:
+        raise InvalidInputError(name, value, f"{_REMEDY} At most {LONGEST_PATTERN:,} letters each.")
+    if not pattern.startswith(("/", "*", "?", "[")):
+        raise InvalidInputError(name, value, f"It would match no asset: their paths begin with a slash. {_REMEDY}")
+    if not pattern.strip("*?/"):
+        raise InvalidInputError(
+            name, value, f"It would leave out every asset; switch verify_assets off instead. {_REMEDY}"
+        )
+    return pattern
+
+
+def _same_letters(path: str) -> str:
+    return path if path.isascii() else unicodedata.normalize("NFC", path)

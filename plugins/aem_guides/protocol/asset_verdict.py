@@ -1,0 +1,142 @@
+"""What is known of a job's assets, and what is not: counted from an answer, held against the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aem_guides.protocol.asset_patterns import AssetPatterns
+from aem_guides.protocol.asset_tally import AssetTally
+from aem_guides.protocol.models import AssetStatus, Job, ProcessingRequest
+
+LEFT_OUT = (
+    "They stay PENDING while nothing changes, or are no longer there. The instance does not process what "
+    "ignored.post.processing.paths names (by default the translation output below /content/dam/projects), or "
+    "enabled.post.processing.paths leaves out."
+)
+"""Why assets stay PENDING for ever, as a rule."""
+
+_NOTHING_PROCESSED = (
+    "Not one asset was processed, and nothing moves: the instance may have switched processing off "
+    "(enable.asset.processing.scheduler), or its queue hangs."
+)
+_SILENT = "The answer of the instance tells of no asset at all, and how many the job had is not known."
+_UNREADABLE = "the answer of the instance does not say what became of them"
+_FILTERED = (
+    "the job had a filter, and the instance tells the state of all assets below the path, not which of them the job had"
+)
+
+
+@dataclass(frozen=True)
+class AssetQuestion:
+    """What is asked: what became of the assets of a request, but for those that do not count.
+
+    `job` is the job that worked on it, None where it is not known: then nothing is held against it.
+    """
+
+    request: ProcessingRequest
+    job: Job | None = None
+    ignore: AssetPatterns = field(default_factory=AssetPatterns)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the job was to have some of the assets below its path only."""
+        return self.request.has_filter() or (self.job is not None and self.job.has_filter)
+
+    @property
+    def job_files(self) -> int | None:
+        """How many assets the job had, None where it does not tell."""
+        if self.job is None:
+            return None
+        return self.job.total_files if self.job.total_files is not None else self.job.triggered_count
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What is known of the assets that count.
+
+    `total` = `succeeded` + `failed` + what is not known. `failed`: not processed, whatever the word for it. Of the
+    job's own assets at least `least` and at most `most` were not processed; None: there is no telling how many at the
+    most. `unknown` says why they differ, and is "" where they do not. `left_out`: they stay PENDING, or are no longer
+    there. `ignored`: `verify_ignore` names them. The first 100 of them are in `listed` and `listed_left_out`.
+    `of_job` is False where some of what was found may not be among what the job processed.
+    """
+
+    total: int
+    succeeded: int
+    failed: int
+    least: int
+    most: int | None
+    unknown: str = ""
+    left_out: int = 0
+    ignored: int = 0
+    listed: tuple[AssetStatus, ...] = ()
+    listed_left_out: tuple[AssetStatus, ...] = ()
+    of_job: bool = True
+    asked: bool = True
+    """False where the instance has no asset status to be asked for."""
+
+    @property
+    def failed_of_job(self) -> int | None:
+        """How many of the job's own assets were not processed; None where that cannot be told."""
+        return self.least if self.least == self.most else None
+
+
+def without_asking(question: AssetQuestion) -> Verification | None:
+    """What is known without a question: that there were no assets; None where there may be some."""
+    return Verification(0, 0, 0, 0, 0) if question.job is not None and question.job.had_no_assets else None
+
+
+def not_known(question: AssetQuestion, why: str, *, asked: bool = True) -> Verification:
+    """Nothing is known of any asset, for that reason."""
+    files = question.job_files
+    return Verification(files or 0, 0, 0, 0, files, why, of_job=not question.filtered, asked=asked)
+
+
+def uncovered(question: AssetQuestion, tally: AssetTally) -> int:
+    """How many assets of the job an answer says nothing of: it tells of fewer than the job had."""
+    return max(0, (question.job_files or 0) - tally.counts.seen)
+
+
+def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
+    """What an answer says in the end, when nothing moves any more."""
+    counts = tally.counts
+    if not counts.seen and question.job_files is None:
+        return not_known(question, _SILENT)
+    missing = uncovered(question, tally)
+    failed = counts.not_processed + counts.strange
+    stuck = counts.pending if counts.pending and not counts.processed and not failed else 0
+    open_ = counts.unreadable + missing + stuck
+    why = []
+    if stuck:
+        why.append(_NOTHING_PROCESSED)
+    if missing:
+        why.append(
+            f"The answer of the instance tells of {counts.seen:,} assets, and the job had {question.job_files:,}."
+        )
+    if counts.unreadable:
+        why.append(f"Of {counts.unreadable:,} assets {_UNREADABLE}.")
+    total, least, most = counts.processed + failed + open_, failed, failed + open_
+    of_job = not question.filtered or question.job_files == counts.seen
+    if not of_job:
+        files = question.job_files
+        rest = counts.processed + counts.pending - stuck + counts.gone + counts.ignored
+        least = max(0, files - rest - open_) if files is not None else 0
+        most = min(most, files) if files is not None else most
+        total = files if files is not None else total
+        if least != most:
+            why.append(f"{failed:,} assets below the path were not processed, but {_FILTERED}.")
+    left = [asset for kind in ("pending", "gone") for asset in tally.listed.get(kind, [])]
+    listed = [asset for kind in ("not_processed", "strange") for asset in tally.listed.get(kind, [])]
+    return Verification(
+        total=total,
+        succeeded=counts.processed,
+        failed=failed,
+        least=least,
+        most=most,
+        unknown=" ".join(why) if least != most else "",
+        left_out=counts.pending - stuck + counts.gone,
+        ignored=counts.ignored,
+        listed=tuple(listed),
+        listed_left_out=tuple(left) if not stuck else tuple(tally.listed.get("gone", [])),
+        of_job=of_job,
+    )

@@ -1,0 +1,71 @@
+"""What the emulator says of the assets of a job that has ended, and every odd thing that it can be made to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.contract.conftest import Instance
+
+WHERE = "/bin/guides/v1/assets/status"
+
+
+def asset_status(instance: Instance, path: str) -> dict[str, Any]:
+    """The answer for all assets below a path."""
+    where = instance.emulator.url + WHERE
+    job_id = instance.client.post(where, json={"paths": [path]}).json()["jobId"]
+    answer: dict[str, Any] = instance.client.get(where, params={"jobId": job_id}).json()
+    return answer
+
+
+@pytest.fixture
+def folder(instance: Instance) -> str:
+    """A folder of four assets, all of which were processed."""
+    instance.emulator.settings(asset_status_seconds=0)
+    path = instance.folder(4, rate=1000)
+    instance.end(instance.start(path))
+    return path
+
+
+def test_it_says_of_assets_what_it_is_told_to_say(instance: Instance, folder: str) -> None:
+    instance.emulator.settings(
+        told_assets={
+            "*/topic_0000001.dita": {"status": "UNPROCESSED", "reason": "who knows"},
+            "*/topic_0000002.dita": {"status": "PENDING", "exists": False},
+            "*/topic_0000003.dita": {"omitted": True},
+        }
+    )
+    told = asset_status(instance, folder)
+    assert [(asset["status"], asset["exists"], asset.get("reason")) for asset in told["assets"]] == [
+        ("SUCCESS", True, None),
+        ("UNPROCESSED", True, "who knows"),
+        ("PENDING", False, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"*": "SUCCESS"}, {"*": {"state": "SUCCESS"}}, {"*": {"status": 3}}, {"*": {"omitted": "yes"}}]
+)
+def test_what_it_cannot_say_of_an_asset_is_refused(instance: Instance, wrong: dict[str, object]) -> None:
+    refused = instance.emulator.admin.patch("/emulator/settings", json={"told_assets": wrong})
+    assert refused.status_code == 400
+    assert "told_assets" in refused.text or "state" in refused.text
+
+
+def test_before_2026_09_the_asset_status_fails_over_a_comma(instance: Instance, folder: str) -> None:
+    instance.emulator.settings(comma_fails_asset_status=True)
+    assert asset_status(instance, folder)["status"] == "SUCCESS"
+    odd = f"{folder}/a, b"
+    instance.emulator.virtual_folder(odd, 1)
+    for path in (folder, odd):
+        told = asset_status(instance, path)
+        assert (told["status"], told["assets"]) == ("FAILED", None)
+
+
+def test_a_job_some_of_whose_assets_failed_may_end_in_a_word_of_its_own(instance: Instance, folder: str) -> None:
+    instance.emulator.settings(errors_word="COMPLETED WITH ERRORS")
+    broken = instance.folder(3, rate=1000, failed_assets=1)
+    ended = instance.wait(instance.start(broken), lambda job: job["completedAt"])
+    assert (ended["status"], ended["restartable"]) == ("COMPLETED WITH ERRORS", True)
+    assert instance.end(instance.start(folder))["status"] == "SUCCESS"
