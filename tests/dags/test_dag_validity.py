@@ -101,5 +101,6 @@ def test_the_main_dag_has_the_promised_tasks(bag: DagBag) -> None:
     assert "check_instance" in order["plan_requests"]
     assert order["check_instance"] == [group + "start_processing"]
     assert order[group + "start_processing"] == [group + "wait_for_processing"]
-    assert order[group + "wait_for_processing"] == [group + n for n in ("archive_logs", "pull_logs", "verify_assets")]
-    assert all(order[group + n] == ["report"] for n in ("archive_logs", "pull_logs", "verify_assets"))
+    assert order[group + "wait_for_processing"] == [group + "verify_assets"]
+    assert order[group + "verify_assets"] == [group + n for n in ("archive_logs", "pull_logs")]
+    assert all(order[group + n] == ["report"] for n in ("archive_logs", "pull_logs"))

@@ -158,13 +158,22 @@ class JobOperator(InstanceOperator):
         return PathStore(key) if isinstance(key, str) else None
 
     def _tasks_before(self, context: Context) -> list[TaskKey]:
-        """The tasks that took the path through its lifecycle: those that come before this one in its group."""
+        """The tasks before this one that took the path through its lifecycle: those of its group, or the one named.
+
+        That another task failed, such as one that verifies assets, is no reason to cancel a job.
+        """
         ti = context["ti"]
         index = -1 if ti.map_index is None else ti.map_index
         group = self.task_id.rpartition(".")[0]
-        before = self.get_flat_relative_ids(upstream=True)
+        before = {task.task_id: task for task in self.get_flat_relatives(upstream=True)}
         return [
             TaskKey(ti.dag_id, ti.run_id, task_id, index)
             for task_id in sorted(before)
-            if task_id == self.wait_task_id or (group and task_id.startswith(f"{group}."))
+            if task_id == self.wait_task_id
+            or (group and task_id.startswith(f"{group}.") and not _deals_with_a_job(before[task_id]))
         ]
+
+
+def _deals_with_a_job(task: object) -> bool:
+    """Whether a task asks an instance once, rather than take a path through its lifecycle; it may be mapped."""
+    return issubclass(getattr(task, "operator_class", type(task)), InstanceOperator)

@@ -1,7 +1,7 @@
 """The tasks of a processing run, for every DAG that has them.
 
 `plan_requests` → `check_instance` → for each path `process_path` (`start_processing` → `wait_for_processing` →
-`pull_logs`, `archive_logs`, `verify_assets`) → `report` → `confirm`, which gives the run its state.
+`verify_assets` → `pull_logs`, `archive_logs`) → `report` → `confirm`, which gives the run its state.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         map_index_template=PATH_LABEL,
         aem_guides_conn_id=CONNECTION,
     )
-    start >> wait >> [pull, archive, verify]
+    # Assets that are still at work write to the log: it is taken when they are done.
+    start >> wait >> verify >> [pull, archive]
 
 
 @task(trigger_rule="all_done", outlets=[PROCESSED])
