@@ -209,7 +209,7 @@ def test_a_kill_whose_cancel_is_not_confirmed_is_made_good_by_what_comes_after(
     emulator.fault("cancel", "status", status=503, count=None)
     for trigger in run.triggers[-1:]:
         asyncio.run(trigger.settle_kill())
-    assert emulator.jobs(run.path)[0]["state"] == "RUNNING"
+    assert emulator.jobs(run.path)[0]["state"] != "CANCELLED"
     emulator.delete("/emulator/faults")
     run.afterwards()
     assert emulator.jobs(run.path)[0]["state"] == "CANCELLED"

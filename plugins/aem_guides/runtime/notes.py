@@ -10,6 +10,7 @@ import hashlib
 from typing import Protocol
 
 from airflow.sdk import Asset
+from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 
 from aem_guides.protocol.models import JsonValue
@@ -49,11 +50,14 @@ class AirflowNotes:
 
     async def aget(self, key: str) -> JsonValue:
         """The value; None where there is none."""
-        return await self._store.aget(key)
+        return await self._store.aget(key) if _can_be_awaited() else self.get(key)
 
     async def aset(self, key: str, value: JsonValue) -> None:
         """Write a value; it is safe once this returns."""
-        await self._store.aset(key, value)
+        if _can_be_awaited():
+            await self._store.aset(key, value)
+        else:
+            self.set(key, value)
 
     def get(self, key: str) -> JsonValue:
         """The value; None where there is none."""
@@ -66,6 +70,11 @@ class AirflowNotes:
     def delete(self, key: str) -> None:
         """Forget a key."""
         self._store.delete(key)
+
+
+def _can_be_awaited() -> bool:
+    """Whether Airflow can be asked from an event loop: in `dag.test()` of 3.3.2 it cannot, and answers at once."""
+    return hasattr(task_runner.SUPERVISOR_COMMS, "asend")
 
 
 def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
