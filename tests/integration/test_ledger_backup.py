@@ -15,9 +15,10 @@ import pytest
 from sqlalchemy import URL, text
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.notes import Note
-from aem_guides.ledger.recorder import now_ms, record
+from aem_guides.ledger.recorder import record
 from aem_guides.ledger.store import Ledger
 from aem_guides.ledger.tables import metadata
 from aem_guides.protocol.models import ProcessingRequest

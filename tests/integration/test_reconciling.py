@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import URL
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.notes import Note
-from aem_guides.ledger.recorder import now_ms, record
+from aem_guides.ledger.recorder import record
 from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.store import Ledger
 from aem_guides.ledger.waiting import let_wait

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.notes import Note
 from aem_guides.ledger.reconcile import ReconcilePolicy, Reconciliation
-from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import LedgerJob, RunKey
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,23 @@ def test_the_house_has_no_other_parts_than_the_floors_name() -> None:
     found = {file.stem for file in (ROOT / "plugins" / "aem_guides").iterdir() if file.suffix == ".py"}
     found |= {file.parent.name for file in (ROOT / "plugins" / "aem_guides").glob("*/__init__.py")}
     assert found == {*FLOOR, *OUTSIDE}
+
+
+def imported_when_run(file: Path) -> set[str]:
+    """The modules of ours that a module imports, but for those that only its annotations need."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    named = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+    return named | {str(node.module) for node in found}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = {".".join(f.relative_to(ROOT / "plugins").with_suffix("").parts): f for f in modules("plugins/aem_guides")}
+    order = TopologicalSorter({dotted: imported_when_run(file) & set(files) for dotted, file in files.items()})
+    assert set(order.static_order()) == set(files), "a circle raises CycleError, which names it"
 
 
 @pytest.mark.parametrize("file", modules("plugins/aem_guides"), ids=name)

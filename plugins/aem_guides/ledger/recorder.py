@@ -12,7 +12,7 @@ from datetime import datetime
 
 from airflow.sdk import Context
 
-from aem_guides.hooks.bodies import surroundings
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.notes import Note, Outcome
 from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.waiting import let_wait
@@ -140,11 +140,6 @@ def _write(left: list[Note]) -> None:
         while left:
             ledger.take_note(left[0])
             left.pop(0)
-
-
-def now_ms() -> int:
-    """Our clock, in epoch milliseconds."""
-    return int(surroundings().now() * 1000)
 
 
 def _ms(value: JsonValue) -> int | None:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import ledger_errors, open_engine
 from aem_guides.ledger.findings import Finding, FindingKind, Remedy
 from aem_guides.ledger.notes import Note, noted
@@ -30,7 +31,6 @@ from aem_guides.ledger.queries import (
     write_jobs,
 )
 from aem_guides.ledger.reconcile import LedgerView, ReconcilePolicy, Reconciliation, StateChange, reconcile
-from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot
 from aem_guides.ledger.tables import findings, jobs, path_states, reconciliations, state_changes
 from aem_guides.protocol.models import JsonObject

@@ -148,7 +148,7 @@ def _check_resumable(job: Job) -> None:
 
 
 def _archive(subject: Subject) -> JsonObject:
-    from aem_guides.ledger.recorder import now_ms
+    from aem_guides.ledger.clock import now_ms
 
     job, entry = subject.job, subject.entry
     if job.is_active:

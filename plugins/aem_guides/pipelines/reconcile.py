@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 from airflow.sdk import Asset, get_current_context, task, task_group
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.findings import Finding, Remedy
-from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import Snapshot
 from aem_guides.ledger.settings import ReconcileSettings, read_settings, reconcile_connections
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry

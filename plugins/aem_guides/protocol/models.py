@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from aem_guides.protocol.states import JobState, Verdict, judge
+from aem_guides.protocol.states import VERDICT_OF_STATE, JobState, Verdict
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = "dict[str, JsonValue]"
@@ -133,7 +133,26 @@ class Job:
 
     @property
     def verdict(self) -> Verdict:
-        return judge(self)
+        """What the job is held to be, all its fields considered.
+
+        A known word decides; but one for success that is not the documented one is not believed against a flag that
+        says that the job runs, or did not finish; one that ended with errors may be resumable. Under an unknown word
+        the other fields do: `cancellable` means it runs; `resumable` is documented for cancelled and failed jobs,
+        `restartable` for those that finished well. Success is only what the instance says, never what is left over.
+        """
+        if self.state is JobState.SUCCESS and self.status_word.strip().upper() != JobState.SUCCESS:
+            return Verdict.ENDED_UNCLEAR if self.cancellable or self.resumable else Verdict.SUCCEEDED
+        if self.state is JobState.WITH_ERRORS and self.cancellable:
+            return Verdict.ENDED_UNCLEAR
+        if self.state is not JobState.UNKNOWN:
+            return VERDICT_OF_STATE[self.state]
+        if self.cancellable:
+            return Verdict.ACTIVE
+        if self.resumable:
+            return Verdict.FAILED
+        if self.completed_at is None:
+            return Verdict.ACTIVE
+        return Verdict.SUCCEEDED if self.restartable else Verdict.ENDED_UNCLEAR
 
     @property
     def is_active(self) -> bool:

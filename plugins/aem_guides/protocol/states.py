@@ -1,18 +1,13 @@
-"""The states of a job, and what can be said of a job from all that the instance tells of it.
+"""The states of a job, and the words for them.
 
 Source: the contract documents the words WAITING and SUCCESS; the product's Bulk Processor shows "In progress",
 "Completed" and "Cancelled", its events also "COMPLETED WITH ERRORS"; a failed state exists, since failed jobs can be
-resumed. Every other word is kept
-as it is and judged by the job's other fields.
+resumed. Every other word is kept as it is and judged by the job's other fields.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from aem_guides.protocol.models import Job
 
 
 class JobState(enum.StrEnum):
@@ -83,7 +78,7 @@ class Verdict(enum.StrEnum):
     ENDED_UNCLEAR = "ended, unclear how"
 
 
-_VERDICT_OF_STATE = {
+VERDICT_OF_STATE = {
     JobState.WAITING: Verdict.ACTIVE,
     JobState.RUNNING: Verdict.ACTIVE,
     JobState.SUCCESS: Verdict.SUCCEEDED,
@@ -91,26 +86,4 @@ _VERDICT_OF_STATE = {
     JobState.FAILED: Verdict.FAILED,
     JobState.CANCELLED: Verdict.CANCELLED,
 }
-
-
-def judge(job: Job) -> Verdict:
-    """Say what a job is held to be.
-
-    A known word decides; but one for success that is not the documented one is not believed against a flag that says
-    that the job runs, or did not finish; one that ended with errors may be resumable. Under an unknown word the other
-    fields do: `cancellable` means it runs; `resumable` is documented for cancelled and failed jobs, `restartable` for
-    those that finished well. Success is only what the instance says, never what is left over.
-    """
-    if job.state is JobState.SUCCESS and job.status_word.strip().upper() != JobState.SUCCESS:
-        return Verdict.ENDED_UNCLEAR if job.cancellable or job.resumable else Verdict.SUCCEEDED
-    if job.state is JobState.WITH_ERRORS and job.cancellable:
-        return Verdict.ENDED_UNCLEAR
-    if job.state is not JobState.UNKNOWN:
-        return _VERDICT_OF_STATE[job.state]
-    if job.cancellable:
-        return Verdict.ACTIVE
-    if job.resumable:
-        return Verdict.FAILED
-    if job.completed_at is None:
-        return Verdict.ACTIVE
-    return Verdict.SUCCEEDED if job.restartable else Verdict.ENDED_UNCLEAR
+"""What a known word means."""

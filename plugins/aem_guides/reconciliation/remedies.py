@@ -12,10 +12,10 @@ import msgspec
 from aem_guides.archive.job import archive_job
 from aem_guides.archive.place import verify_archive
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import LedgerRefusedError
 from aem_guides.ledger.findings import FindingKind, Remedy
 from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED, OpenFinding
-from aem_guides.ledger.recorder import now_ms
 from aem_guides.ledger.records import LedgerJob, RunKey, Snapshot, request_of
 from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger

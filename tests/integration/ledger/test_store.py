@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL, text
 
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
 from aem_guides.ledger.notes import Outcome
-from aem_guides.ledger.recorder import now_ms, record
+from aem_guides.ledger.recorder import record
 from aem_guides.ledger.store import Ledger, SupersededError
 from aem_guides.ledger.tables import LEFT_TO_DO, jobs, metadata
 from aem_guides.protocol.contract import LONGEST_ID
