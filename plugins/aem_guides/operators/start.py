@@ -30,6 +30,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         the off-peak hours on.
     :param only_between: start only in these off-peak hours, as `protocol.hours` has them; until then it waits in
         the triggerer.
+    :param cancel_adopted: where this task is killed, cancel also a job that it has adopted.
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
     Returns `{"processing_id", "path", "origin", "request", "instance", "state_key"}`; `origin` is "started",
@@ -44,6 +45,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         "max_active_jobs",
         "queue_hours",
         "only_between",
+        "cancel_adopted",
     )
     operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
@@ -65,6 +67,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         max_active_jobs: int | str = 4,
         queue_hours: float | str = 24,
         only_between: JsonValue = None,
+        cancel_adopted: bool | str = False,
         longest_look: float = 15.0,
         deferrable: bool = True,
         **kwargs: object,
@@ -83,6 +86,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         self.max_active_jobs = max_active_jobs
         self.queue_hours = queue_hours
         self.only_between = only_between
+        self.cancel_adopted = cancel_adopted
         self.longest_look = longest_look
         self.deferrable = deferrable
 

@@ -125,6 +125,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         max_active_jobs="{{ params.max_active_jobs }}",
         queue_hours="{{ params.deadline_hours }}",
         only_between=ONLY_BETWEEN,
+        cancel_adopted="{{ params.cancel_adopted }}",
         execution_timeout=None,  # it may wait for its turn in a worker
         request=request,
         map_index_template=PATH_LABEL,
