@@ -114,6 +114,22 @@ def test_room_on_the_instance_is_waited_for_and_holds_all_others() -> None:
     assert len(instance.posts) == 1
 
 
+def test_a_start_that_may_have_been_sent_stays_known_when_the_turn_is_lost_before_the_next_try() -> None:
+    instance = Instance(lambda s: [a_job("late", startedAt=int((BEGAN + 90) * 1000))] if s >= 90 else [], BUSY)
+    confirmed: list[float] = []
+
+    def turn(asked: TakeTurn | ConfirmTurn) -> Turn:
+        if isinstance(asked, ConfirmTurn):
+            confirmed.append(instance.passed)
+            return Turn(granted=len(confirmed) != 2)
+        return Turn(granted=True)
+
+    instance.world.turn = turn
+    found = instance.start()
+    assert (found.processing_id, found.origin) == ("late", Origin.RECOVERED)
+    assert len(instance.posts) == 1
+
+
 def test_a_turn_that_does_not_come_ends_the_path_to_the_second_with_nothing_sent() -> None:
     instance = Instance(lambda _s: [])
     instance.world.turn = lambda _asked: Turn(granted=False)

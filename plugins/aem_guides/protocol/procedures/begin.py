@@ -84,6 +84,8 @@ def _start(course: Course, state: PathState, turn: Turn) -> Steps[PathState | No
         yield from keep(kept.state.to(Phase.QUEUED, intent=None))
         raise
     except (*_MENDED_BY_TIME, TurnLostError) as error:
+        sent = isinstance(error, TurnLostError) or error.sent or kept.times > 1 or state.intent is not None
+        kept.state = kept.state.to(Phase.QUEUED, intent=kept.state.intent if sent else None)
         return (yield from _not_started(course, kept.state, error))
     if isinstance(outcome, MustWait):
         yield Emit(Notice(Level.INFO, f"Waiting: {outcome.why}"))
@@ -99,10 +101,9 @@ def _start(course: Course, state: PathState, turn: Turn) -> Steps[PathState | No
 
 
 def _not_started(course: Course, state: PathState, error: AemGuidesError) -> Steps[PathState | None]:
-    """A start that time may mend. What may have been sent stays known until it is certain that nothing came of it."""
+    """A start that time may mend. What any try may have sent stays known: a job may come of it yet."""
     lost_turn = isinstance(error, TurnLostError)
-    sent = not lost_turn and getattr(error, "sent", True)
-    state = yield from keep(state.to(Phase.QUEUED, intent=state.intent if sent else None))
+    state = yield from keep(state)
     if course.options.is_brief and not lost_turn:
         raise error
     if course.options.is_brief:

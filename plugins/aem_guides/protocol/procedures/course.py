@@ -47,9 +47,10 @@ class Course:
 
 @dataclass
 class Kept:
-    """The last state that was kept."""
+    """The last state that was kept, and how many were."""
 
     state: PathState
+    times: int = 0
 
 
 def keep(state: PathState) -> Steps[PathState]:
@@ -71,6 +72,7 @@ def noting(steps: Steps[T], kept: Kept, note: Callable[[object], PathState | Non
             state = note(step.item) if isinstance(step, Emit) else None
             if state is not None:
                 kept.state = yield from keep(state)
+                kept.times += 1
             step = steps.send(answer)
     except StopIteration as end:
         result: T = end.value
