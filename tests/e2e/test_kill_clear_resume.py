@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.airflow_stack import DAG, PULL, START, WAIT
+from tests.support.airflow_stack import DAG, START, VERIFY, WAIT
 from tests.support.instances import FAST
 from tests.support.runs import FILES, Run
 from tests.support.together import Played, Scenario, Stage, lasting, scenarios
@@ -60,7 +60,7 @@ def marking_the_waiting_task_successful_cancels_nothing(stage: Stage) -> None:
     run = Run.begin(stage.common)
     run.wait_for_progress()
     run.mark(WAIT, "success")
-    run.wait_for(PULL, "success")
+    run.wait_for(VERIFY, "deferred")
     assert [job["state"] for job in run.jobs()] == ["RUNNING"]
     run.wait_for_words("goes on: the task was not killed (success)", WAIT)
     run.hasten()

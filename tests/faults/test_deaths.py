@@ -69,7 +69,7 @@ def killed_after_the_id_was_stored(stage: Stage) -> None:
         (job,) = instance.emulator.jobs(path)
         assert job["state"] == "SUCCESS"
         assert len(instance.emulator.requests("start")) == 1
-        assert airflow.rest.xcom(dag, run_id, "start")["origin"] == "recovered"
+        assert airflow.rest.xcom(dag, run_id, "start")["origin"] == "started"
 
 
 @lasting

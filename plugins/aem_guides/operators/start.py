@@ -34,9 +34,9 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
     Returns `{"processing_id", "path", "origin", "request", "instance", "state_key"}`; `origin` is "started",
-    "recovered" (an earlier try had started it) or "adopted". A retry after a crash finds the job that an earlier try
-    started; Clear after the task had done its work starts anew, unless its job is still active. Raises
-    InvalidInputError, ActiveJobError, DoubtfulStartError, StartRefusedError, and what a call raises.
+    "recovered" (found in the history, since its start was not answered) or "adopted". A retry after a crash finds the
+    job that an earlier try started; Clear after the task had done its work starts anew, unless its job is still
+    active. Raises InvalidInputError, ActiveJobError, DoubtfulStartError, StartRefusedError, and what a call raises.
     """
 
     template_fields: Sequence[str] = (
