@@ -15,6 +15,7 @@ from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import FollowEnd
+from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.steps import HttpRequest, Reply, Steps
@@ -58,7 +59,14 @@ class Hook:
             self.cancels += 1
             return reply(200)
         word = "CANCELLED" if self.cancels and not self.is_deaf else "RUNNING"
-        return reply(200, {"processingId": "job", "path": REQUEST.path, "status": word})
+        job = {
+            "processingId": "job",
+            "path": REQUEST.path,
+            "excludedPaths": [],
+            "status": word,
+            "processingType": "ASSET_PROCESSING",
+        }
+        return reply(200, {"executionHistory": [job]} if "history" in request.target else job)
 
 
 def settled(
@@ -142,3 +150,43 @@ def test_a_path_that_nothing_is_stored_of_has_nothing_left_behind() -> None:
     hook = Hook()
     assert settle_left_behind(cast("AemGuidesHook", hook), PathStore("path", KeptNotes()), TASKS) == (None, None)
     assert hook.world.sent == []
+
+
+def test_a_process_that_settles_the_same_kill_at_the_same_time_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook, notes = Hook(), KeptNotes()
+    notes.set("path", encoded(STARTED))
+    monkeypatch.setattr(kill, "states_in_task", lambda _task: frozenset({"failed"}))
+    by_the_trigger = STARTED.to(Phase.ENDED, end=FollowEnd.ENDED, cancel=CancelResult.ALREADY_FINISHED)
+
+    def respond(request: HttpRequest) -> Reply:
+        notes.set("path", encoded(by_the_trigger))
+        return hook._respond(request)
+
+    hook.world = World(respond)
+    state, outcome = settle_left_behind(cast("AemGuidesHook", hook), PathStore("path", notes), TASKS)
+    assert (state, outcome) == (by_the_trigger, None)
+
+
+def test_a_task_that_goes_on_beside_a_kill_that_is_being_settled_is_let_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook, notes = Hook(), KeptNotes()
+    notes.set("path", encoded(STARTED))
+    answers = iter(["failed", "running"])
+    monkeypatch.setattr(kill, "states_in_task", lambda _task: frozenset({next(answers, "running")}))
+    cleared = STARTED.stays(concluded=False, log_offset=1)
+
+    def respond(request: HttpRequest) -> Reply:
+        notes.set("path", encoded(cleared))
+        return hook._respond(request)
+
+    hook.world = World(respond)
+    state, _ = settle_left_behind(cast("AemGuidesHook", hook), PathStore("path", notes), TASKS)
+    assert (state, hook.cancels) == (cleared, 1)
+
+
+def test_a_start_of_which_nothing_was_seen_yet_is_looked_for_and_its_job_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    intent = Intent(REQUEST.fingerprint(), 1_749_999_940_000, {"other": None}, "run")
+    pending = PathState(REQUEST, Phase.QUEUED, 3, intent=intent, instance="author")
+    cancels, after = settled(monkeypatch, pending, "failed")
+    assert (cancels, after.processing_id, after.cancel) == (1, "job", CancelResult.CANCELLED)

@@ -25,7 +25,8 @@ from aem_guides.protocol.requests import parse_requests
 from aem_guides.results.outcome import OnDeadline
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
-from aem_guides.runtime.path_store import PathStore
+from aem_guides.runtime.path_store import NewerStateError, PathStore
+from aem_guides.runtime.retry_policy import is_worth_a_retry
 from aem_guides.triggers.base import FollowingFailedError
 from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger, InLine, TaskKilledError
 
@@ -147,8 +148,10 @@ class PathTask(_Base):
         self.defer(trigger=self._trigger(context, store, self.options(context)), method_name="execute_complete")
 
     def came_back(self, store: PathStore, event: Mapping[str, JsonValue] | None) -> PathState:
-        """The state that the trigger reached. Raises FollowingFailedError where it failed."""
+        """The state that the trigger reached. Raises FollowingFailedError where it failed, and NewerStateError."""
         match event:
+            case {"error": str(error), "kind": NewerStateError.__name__}:
+                raise NewerStateError(error)
             case {"error": str(error), "retry": str(retry)}:
                 raise FollowingFailedError(error, Retry(retry))
         state = store.load()
@@ -161,12 +164,11 @@ class PathTask(_Base):
         """Note that the path was dealt with to its end, where the task fails for good: it was not killed then."""
         try:
             yield
-        except TaskKilledError:
-            raise  # where its job is still to be cancelled, the tasks after it have to see that
+        except (TaskKilledError, NewerStateError):
+            raise  # the tasks after a killed one have to see that; and who was overtaken stops no other
         except Exception as error:
             ti = context["ti"]
-            worth = error.retry if isinstance(error, AemGuidesError) else Retry.USEFUL
-            if worth is Retry.POINTLESS or ti.try_number > ti.max_tries:
+            if ti.try_number > ti.max_tries or not is_worth_a_retry(error, ti.try_number):
                 with contextlib.suppress(AemGuidesError):
                     self.conclude(store)
             raise

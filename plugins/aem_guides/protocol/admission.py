@@ -37,7 +37,8 @@ class Ticket:
 
     `limit`: the most active jobs on the instance. `queues`: it waits while a job is active on its path; one that
     does not gets its turn then at once, to adopt that job or to fail. `blocked_by` is a job known to be in the way,
-    `not_before` (epoch seconds) when to try again at the earliest.
+    `not_before` (epoch seconds) when to try again at the earliest. `is_away`: it keeps its place, and nobody is there
+    to take the turn, as while it looks what came of its request.
     """
 
     place: Place
@@ -46,6 +47,7 @@ class Ticket:
     queues: bool = False
     blocked_by: str | None = None
     not_before: float = 0.0
+    is_away: bool = False
 
     def __post_init__(self) -> None:
         self.path = same_path(self.path)
@@ -160,7 +162,7 @@ class Turns:
             return None
         busy = {same_path(known.path) for known in self._active.values() if known.path}
         for ticket in self._line:
-            if ticket.not_before > now or ticket.blocked_by in self._active:
+            if ticket.is_away or ticket.not_before > now or ticket.blocked_by in self._active:
                 continue
             free = len(self._active) < ticket.limit if ticket.path not in busy else not ticket.queues
             if free:

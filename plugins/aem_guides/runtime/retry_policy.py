@@ -19,6 +19,12 @@ def first_retry_seconds() -> float:
     return float(conf.getfloat("aem_guides", "first_retry_seconds", fallback=_DEFAULT_FIRST_SECONDS))
 
 
+def is_worth_a_retry(exception: BaseException, try_number: int) -> bool:
+    """Whether a next try may mend what the try with this number (1 is the first) failed of."""
+    worth = exception.retry if isinstance(exception, AemGuidesError) else Retry.USEFUL
+    return worth is Retry.USEFUL or (worth is Retry.BRIEFLY and try_number <= _BRIEF_TRIES)
+
+
 class AemGuidesRetryPolicy(RetryPolicy):
     """Fail at once on what no retry mends; else retry after 30 seconds, growing to ten minutes.
 
@@ -31,8 +37,7 @@ class AemGuidesRetryPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide by the exception and the number of the try that failed (1 is the first)."""
-        worth = exception.retry if isinstance(exception, AemGuidesError) else Retry.USEFUL
-        if worth is Retry.POINTLESS or (worth is Retry.BRIEFLY and try_number > _BRIEF_TRIES):
+        if not is_worth_a_retry(exception, try_number):
             return RetryDecision.fail(reason=f"{type(exception).__name__}: a retry cannot mend it")
         seconds = min(_LONGEST_SECONDS, first_retry_seconds() * 2.0 ** max(0, min(try_number, 30) - 1))
         if isinstance(exception, AnswerError) and exception.retry_after is not None:

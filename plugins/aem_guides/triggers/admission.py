@@ -149,6 +149,16 @@ class Coordinator:
 
         Raises AuthenticationError or ConfigurationError once that has been the instance's answer for 15 minutes.
         """
+        ticket.is_away = False
+        if self._looker not in (None, ticket):
+            self._stirred.set()
+        try:
+            return await self._wait(ticket, hook, deadline_at, tell)
+        finally:
+            ticket.is_away = True
+            self._hand_on(ticket)
+
+    async def _wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, tell: Tell) -> bool:
         told_at = 0.0
         while self.turns.starting is not ticket:
             now = surroundings().now()
@@ -167,7 +177,6 @@ class Coordinator:
             with contextlib.suppress(TimeoutError):
                 await surroundings().wait_for(wake.wait(), max(0.01, min(pause, deadline_at - surroundings().now())))
             wake.clear()
-        self._hand_on(ticket)
         return True
 
     async def confirm(self) -> bool:
@@ -249,7 +258,7 @@ class Coordinator:
         """Whoever looked and does not wait any more wakes the next, who looks then."""
         if self._looker is ticket:
             self._looker = None
-            heir = next((other for other in self._wake if other is not self.turns.starting), None)
+            heir = next((other for other in self._wake if not other.is_away), None)
             if heir is not None:
                 self._wake[heir].set()
         self._stir()
@@ -294,6 +303,8 @@ class Admission:
             self._in_line = True
         until = min(wanted.until, surroundings().now() + BRIEF_SECONDS) if self._is_brief else wanted.until
         granted = await self._coordinator.wait(self._ticket, self._hook, until, self._tell)
+        if not granted:
+            await self._leave()
         return Turn(granted, frozenset(self._coordinator.turns.active))
 
     async def confirm(self) -> Turn:

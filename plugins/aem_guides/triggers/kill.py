@@ -15,11 +15,12 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.procedures.cancel import CancelOutcome
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.settle_kill import settle_kill
-from aem_guides.runtime.path_store import PathStore
+from aem_guides.runtime.path_store import NewerStateError, PathStore
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, TaskKey, states_in_task
 
 CANCEL_SECONDS = 120.0
+_MOST_ROUNDS = 3
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +30,13 @@ def settle_left_behind(
 ) -> tuple[PathState | None, CancelOutcome | None]:
     """The state of a path, and what came of cancelling its job where one of its tasks was killed; None if nothing did.
 
-    The trigger may be at it just now: to cancel a job twice does no harm. Raises ConfigurationError where the
-    connection leads elsewhere by now, DoubtfulStartError, and what a call raises.
+    The trigger, or another task, may be at it just now: to cancel a job twice does no harm, and what it has stored
+    meanwhile counts. Raises ConfigurationError where the connection leads elsewhere by now, DoubtfulStartError, and
+    what a call raises.
     """
-    state = store.load()
+    asked, state = list(tasks), store.load()
     if state is not None:
         require_instance(hook.settings.instance, state.instance)
-    if state is None or not state.is_left_behind or not was_killed(tasks):
-        return state, None
 
     def take(item: object) -> None:
         if isinstance(item, PathState):
@@ -44,10 +44,18 @@ def settle_left_behind(
         else:
             show_event(log, item)
 
-    state, outcome = hook.drive(settle_kill(hook.talk, state, within_seconds=CANCEL_SECONDS), take)
-    if outcome is not None:
-        log.warning(outcome.in_words(state.processing_id or ""))
-    return state, outcome
+    for _ in range(_MOST_ROUNDS):
+        if state is None or not state.is_left_behind or not was_killed(asked):
+            break
+        try:
+            state, outcome = hook.drive(settle_kill(hook.talk, state, within_seconds=CANCEL_SECONDS), take)
+        except NewerStateError:
+            state = store.load()
+            continue
+        if outcome is not None:
+            log.warning(outcome.in_words(state.processing_id or ""))
+        return state, outcome
+    return state, None
 
 
 def was_killed(tasks: Iterable[TaskKey]) -> bool:

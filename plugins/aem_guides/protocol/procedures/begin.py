@@ -120,8 +120,8 @@ def starting(course: Course, state: PathState) -> Steps[PathState | None]:
     return (yield from keep((yield from settle_start(course.talk, state))))
 
 
-def settle_start(talk: Conversation, state: PathState) -> Steps[PathState]:
-    """The state with what came of a start that was cut short; it sends none.
+def settle_start(talk: Conversation, state: PathState, policy: StartPolicy | None = None) -> Steps[PathState]:
+    """The state with what came of a start that was cut short, or not answered; it sends none.
 
     Where nothing is seen of it, the intent stays: a gateway may hand the request on later. Raises DoubtfulStartError,
     with the doubt kept, and what a call raises.
@@ -129,7 +129,7 @@ def settle_start(talk: Conversation, state: PathState) -> Steps[PathState]:
     if state.intent is None:
         return state
     try:
-        started = yield from find_started(talk, state.request, state.intent, StartPolicy())
+        started = yield from find_started(talk, state.request, state.intent, policy or StartPolicy())
     except DoubtfulStartError:
         yield from keep(state.stays(doubtful=True))
         raise

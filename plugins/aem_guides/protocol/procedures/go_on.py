@@ -99,7 +99,9 @@ def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[Pa
         return state
     if found is None:
         return (yield from keep(state.stays(intent=None, doubtful=False)))
-    return (yield from _gone_on(course, state, found))
+    state = yield from _gone_on(course, state, found)
+    yield Emit(EndTurn())
+    return state
 
 
 def _gone_on(course: Course, state: PathState, processing_id: str) -> Steps[PathState]:

@@ -11,6 +11,7 @@ from aem_guides.protocol.procedures.course import keep
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.resume import settle_resume
+from aem_guides.protocol.procedures.start import StartPolicy, still_pending
 from aem_guides.protocol.steps import Steps
 
 _PATIENCE = (2.0,)
@@ -28,6 +29,8 @@ def settle_kill(
         return state, None
     if state.in_doubt and not state.doubtful:
         state = yield from keep((yield from settle_start(talk, state)))
+    elif state.phase is Phase.QUEUED and still_pending(talk, state.intent) is not None and not state.doubtful:
+        state = yield from keep((yield from settle_start(talk, state, StartPolicy(patience=()))))
     if state.phase is Phase.RESUMING and state.intent is not None and state.intent.resumes is not None:
         found = yield from settle_resume(talk, state.intent.resumes, state.request, state.intent, _PATIENCE)
         if found is not None:

@@ -111,7 +111,7 @@ def start_once(
         if (closed := held_back(request, policy.hours, talk.now())) is not None:
             return replace(closed, pending=pending)
         history = yield from talk.call(contract.history())
-        pending = _still_pending(talk, pending)
+        pending = still_pending(talk, pending)
         if pending is not None and (late := _late(pending, request, history)) is not None:
             return (yield from _take(pending, late, Origin.RECOVERED))
         if (seconds := until_interval_ends(talk, request)) > 0:
@@ -228,7 +228,7 @@ def _after_refusal(
     ) from None
 
 
-def _still_pending(talk: Conversation, pending: Intent | None) -> Intent | None:
+def still_pending(talk: Conversation, pending: Intent | None) -> Intent | None:
     """An unanswered start, as long as a job may come of it yet: a gateway may have kept it, but not for ever."""
     return pending if pending is not None and talk.instance_now() - pending.at < _LATEST_START_MS else None
 

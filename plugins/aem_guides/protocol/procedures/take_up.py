@@ -79,23 +79,40 @@ def take_up(
     A try after a failure resumes a failed job; only a person's Clear resumes a cancelled one. Where there is nothing
     to resume, Clear begins anew. Clear gives new resumes and new time, and settles what was in doubt.
     """
+    found = state
     state = state.stays(concluded=False, cancel_adopted=options.cancel_adopted)
     if state.resumes_left is None and options.part is not Part.START:
         state = replace(state, resumes_left=options.max_resumes)
     if cleared:
         state = _cleared(state, now, options)
-    if state.phase in HAS_NO_JOB or _is_under_way(state):
+    if state.phase in HAS_NO_JOB:
         return state
     if state.processing_id is None:
-        return state.anew() if cleared else state
+        return _queued_again(state) if cleared else state
     if options.part is Part.START:
-        return state.anew() if cleared and (job is None or not job.is_active) else state
+        if cleared and not _is_under_way(state) and not _is_at_work(state, job, now):
+            return state.anew()
+        return replace(state, serial=found.serial)  # nothing more is done here, and another may be waiting for the job
+    if _is_under_way(state):
+        return state
     return _with_job(state, job, cleared=cleared, later_try=later_try, now=now, options=options)
 
 
 def _is_under_way(state: PathState) -> bool:
     """Whether a step that is not finished decides what comes next."""
     return state.phase in (Phase.CANCELLING, Phase.HELD_BACK, Phase.RESUMING)
+
+
+def _is_at_work(state: PathState, job: Job | None, now: float) -> bool:
+    """Whether the job works as far as can be told: an end from before its resume is none."""
+    if job is None:
+        return False
+    return job.is_active or (state.earlier_end is not None and state.earlier_end.is_shown_by(job, now))
+
+
+def _queued_again(state: PathState) -> PathState:
+    """The state of a path whose turn did not come; of a start that may have been sent before, a job may come yet."""
+    return replace(state.anew(), intent=None if state.doubtful else state.intent)
 
 
 def _cleared(state: PathState, now: float, options: LifecycleOptions) -> PathState:
@@ -112,6 +129,8 @@ def _cleared(state: PathState, now: float, options: LifecycleOptions) -> PathSta
     }
     if state.doubtful:  # a person has looked what became of the last one
         changes |= {"intent": None, "doubtful": False}
+    if state.phase is Phase.CANCELLING and state.end is FollowEnd.DEADLINE:  # it has new time
+        return state.to(Phase.FOLLOWING, end=None, **changes)
     return state.stays(**changes)
 
 
