@@ -13,6 +13,7 @@ from aem_guides.pipelines import process as pipeline
 from aem_guides.pipelines.process import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
 from aem_guides.protocol.models import JsonValue
 from aem_guides.results.rows import RunFailedError
+from aem_guides.runtime.task_states import TaskKey
 from aem_guides.sensors.wait import OUTCOME_KEY
 from tests.support.tasks import Task
 
@@ -53,6 +54,7 @@ def reporting(
     context = task.context(params=asked, task=announced, outlet_events=announced)
     monkeypatch.setattr(pipeline, "get_current_context", lambda: context)
     monkeypatch.setattr(pipeline, "note_outcomes", lambda *_: None)
+    monkeypatch.setattr(pipeline, "states_in_task", lambda _task: frozenset({"success"}))
     return task, announced
 
 
@@ -91,6 +93,18 @@ def test_a_path_that_fails_the_run_updates_no_asset(
         _, lenient = reporting(monkeypatch, missing, **{unless: False})
         pipeline.report.function()
         assert len(lenient.uris) == 1
+
+
+def test_what_a_path_left_behind_before_a_clear_after_which_it_was_not_run_is_no_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """XComs stay until the task's next try begins; where a task before it fails, none does."""
+    task, announced = reporting(monkeypatch, {})
+    not_run = {TaskKey("dag", "run", WAIT, index): frozenset({"upstream_failed"}) for index in (-1, 0)}
+    monkeypatch.setattr(pipeline, "states_in_task", not_run.get)
+    pipeline.report.function()
+    assert announced.uris == []
+    assert task.pushed[PROBLEMS_KEY] == ["/content/a: it was not processed, since a task before it failed"]
 
 
 def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.MonkeyPatch) -> None:

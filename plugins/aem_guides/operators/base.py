@@ -14,6 +14,7 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.links import INSTANCE_LINKS
+from aem_guides.operators.path_task import PathTask
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonValue, ProcessingRequest
@@ -160,7 +161,8 @@ class JobOperator(InstanceOperator):
     def _tasks_before(self, context: Context) -> list[TaskKey]:
         """The tasks before this one that took the path through its lifecycle: those of its group, or the one named.
 
-        That another task failed, such as one that verifies assets, is no reason to cancel a job.
+        That another task failed, such as one that verifies assets, or a task of somebody else, is no reason to cancel
+        a job.
         """
         ti = context["ti"]
         index = -1 if ti.map_index is None else ti.map_index
@@ -170,10 +172,10 @@ class JobOperator(InstanceOperator):
             TaskKey(ti.dag_id, ti.run_id, task_id, index)
             for task_id in sorted(before)
             if task_id == self.wait_task_id
-            or (group and task_id.startswith(f"{group}.") and not _deals_with_a_job(before[task_id]))
+            or (group and task_id.startswith(f"{group}.") and _takes_a_path(before[task_id]))
         ]
 
 
-def _deals_with_a_job(task: object) -> bool:
-    """Whether a task asks an instance once, rather than take a path through its lifecycle; it may be mapped."""
-    return issubclass(getattr(task, "operator_class", type(task)), InstanceOperator)
+def _takes_a_path(task: object) -> bool:
+    """Whether a task takes a path through its lifecycle; it may be mapped."""
+    return issubclass(getattr(task, "operator_class", type(task)), PathTask)

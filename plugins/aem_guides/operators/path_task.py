@@ -121,7 +121,7 @@ class PathTask(_Base):
     def take_up(self, context: Context, hook: AemGuidesHook, store: PathStore, fresh: PathState) -> PathState:
         """The state from which this try goes on, which is stored. Raises ConfigurationError, and what a call raises."""
         ti, options = context["ti"], self.options(context)
-        state = store.load(fresh.request) or fresh
+        state = self.stored(context, store, fresh)
         count = clear_count(context)
         cleared = state.clear_counts.get(ti.task_id, count) != count
         require_instance(hook.settings.instance, state.instance)
@@ -137,6 +137,19 @@ class PathTask(_Base):
         counts = {**state.clear_counts, ti.task_id: count}
         state = replace(state, clear_counts=counts, instance=state.instance or hook.settings.instance)
         store.save(state)
+        return state
+
+    def stored(self, context: Context, store: PathStore, fresh: PathState) -> PathState:
+        """The state that is stored, or `fresh`: also where the task has worked on the path before its first try.
+
+        Then its run was deleted and created anew with the same id: what the other came to is none of its business.
+        """
+        ti, state = context["ti"], store.load(fresh.request)
+        if state is None:
+            return fresh
+        if ti.try_number == 1 and ti.task_id in state.clear_counts:
+            self.log.info("Another run with this id has dealt with %s before: beginning anew", state.request.path)
+            return replace(fresh, serial=state.serial)
         return state
 
     def go_on(self, context: Context, store: PathStore) -> PathState:

@@ -195,8 +195,8 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
 
     def _done_before(self, context: Context, store: PathStore, request: ProcessingRequest) -> JsonObject | None:
         """The row of a path that came to a good end before, unless a person wants it processed again."""
-        state = store.load(request)
-        if state is None or state.result is None:
+        state = self.stored(context, store, PathState(request))
+        if state.result is None:
             return None
         count = clear_count(context)
         cleared = state.clear_counts.get(self.task_id, count) != count

@@ -48,7 +48,7 @@ from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import StateStore
 from aem_guides.runtime.notes import NOTES, path_key
 from aem_guides.runtime.path_store import PathStore
-from aem_guides.runtime.task_states import TaskKey
+from aem_guides.runtime.task_states import NOT_RUN, TaskKey, states_in_task
 from aem_guides.triggers.kill import settle_left_behind
 
 if TYPE_CHECKING:
@@ -236,6 +236,10 @@ def report() -> JsonObject:
         named = "; ".join(f"{row.path}: {row.state}" for row in wrong[:_LISTED_PROBLEMS])
         more = f"; and {len(wrong) - _LISTED_PROBLEMS:,} more" if len(wrong) > _LISTED_PROBLEMS else ""
         raise RunFailedError(f"{len(wrong):,} of {len(rows):,} paths did not come to a good end: {named}{more}")
+    if NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, PATHS, -1)):
+        raise RunFailedError(
+            "Nothing was processed, since a task before it failed: the outcome is of before the Clear."
+        )
     return result
 
 

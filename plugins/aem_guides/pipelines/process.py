@@ -41,7 +41,7 @@ from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
-from aem_guides.runtime.task_states import TaskKey, left_behind
+from aem_guides.runtime.task_states import NOT_RUN, TaskKey, left_behind, states_in_task
 from aem_guides.sensors.wait import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.triggers.kill import settle_left_behind
 
@@ -191,6 +191,8 @@ def report() -> list[JsonObject]:
     asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
     asked["limited"] = bool(params.get("fail_on_asset_failures"))
     wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
+    if _was_not_run(ti, -1):  # asked of all paths together, and seldom so
+        wrong = [its or _not_done(ti, index, rows[index].path) for index, its in enumerate(wrong)]
     found = [row.to_json() for row in rows]
     note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)
     for result, row, its_problems in zip(results, found, wrong, strict=True):
@@ -199,6 +201,15 @@ def report() -> list[JsonObject]:
     # The last of all, since `confirm` takes them for the sign that the report was made.
     ti.xcom_push(PROBLEMS_KEY, list(chain.from_iterable(wrong)) if rows else [NOTHING_PLANNED])
     return found
+
+
+def _not_done(ti: RuntimeTaskInstance, index: int, path: str) -> list[str]:
+    """That the path was not processed, where a task before it failed: what it left behind is of before a Clear then."""
+    return [f"{path}: it was not processed, since a task before it failed"] if _was_not_run(ti, index) else []
+
+
+def _was_not_run(ti: RuntimeTaskInstance, index: int) -> bool:
+    return NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, WAIT, index))
 
 
 @task(trigger_rule="all_done")

@@ -25,6 +25,9 @@ from airflow.sdk.execution_time.comms import (
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
 
+NOT_RUN = "upstream_failed"
+"""The state of a task that was not run, since one before it failed. Its XComs of before a Clear are still there."""
+
 
 @dataclass(frozen=True)
 class TaskKey:

@@ -11,6 +11,7 @@ from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.records import request_of
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.operators.path_task import PathTask
+from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.path_state import PathState, Phase
@@ -112,7 +113,8 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         fresh = self._fresh()
         store = self._store(context, fresh)
         with self.concluding(context, store):
-            with AemGuidesHook(self.aem_guides_conn_id) as hook:
+            retries = IN_MID_RUN if self.job is not None else None
+            with AemGuidesHook(self.aem_guides_conn_id, retries=retries) as hook:
                 state = self.take_up(context, hook, store, self._with_request(hook, store, fresh))
             self._push_ids(context, store, state)
             if state.phase is not Phase.ENDED:

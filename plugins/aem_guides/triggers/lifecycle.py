@@ -12,6 +12,7 @@ from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.ledger.recorder import StartedPath, note_path
 from aem_guides.protocol.admission import Place, Ticket
+from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures.lifecycle import run_lifecycle
@@ -66,15 +67,23 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         self._notes: set[asyncio.Task[None]] = set()
 
     async def outcome(self) -> JsonObject:
-        """Go on, no sooner than Airflow is ready for the event."""
+        """Go on; the event comes no sooner than Airflow is ready for it, nor does what fails at once."""
+        ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
         if self.until is Phase.FOLLOWING:
             await surroundings().asleep(FIRST_EVENT_SECONDS)
-        return {"phase": str((await self.go_on()).phase)}
+        try:
+            state = await self.go_on()
+        except Exception:
+            await _sleep_until(ready_at)
+            raise
+        await _sleep_until(ready_at)
+        return {"phase": str(state.phase)}
 
     async def go_on(self) -> PathState:
         """Go on from the stored state; the state that was reached. Raises what `run_lifecycle` raises."""
         state = await self._stored()
-        async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
+        began = state.processing_id is not None or state.intent is not None
+        async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN if began else None) as hook:
             require_instance((await hook.settings()).instance, state.instance)
             coordinator = await coordinator_for(hook, self.store.register, self.options.longest_look)
             admission = Admission(coordinator, hook, self._ticket(state), self.log, is_brief=self.options.is_brief)
@@ -140,6 +149,11 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         """No note is lost where the lifecycle ends while it is being written."""
         while self._notes:
             await asyncio.wait({self._notes.pop()})
+
+
+async def _sleep_until(at: float) -> None:
+    if (left := at - surroundings().elapsed()) > 0:
+        await surroundings().asleep(left)
 
 
 class _Consumer:
