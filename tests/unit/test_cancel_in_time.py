@@ -32,3 +32,49 @@ def test_a_cancel_is_never_swallowed(rounds: int) -> None:
 def test_what_takes_too_long_times_out() -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(bodies.wait_for(asyncio.sleep(60), 0.0))
+
+
+def test_what_is_asked_of_airflow_is_answered_before_a_cancel_goes_on() -> None:
+    async def play() -> list[str]:
+        seen: list[str] = []
+        let = asyncio.Event()
+
+        async def ask() -> str:
+            await let.wait()
+            seen.append("answered")
+            return "answer"
+
+        async def work() -> None:
+            try:
+                await bodies.whole(ask())
+            finally:
+                seen.append("cancelled")
+
+        working = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        working.cancel()
+        await asyncio.sleep(0)
+        working.cancel()
+        await asyncio.sleep(0)
+        assert seen == []
+        let.set()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        return seen
+
+    assert asyncio.run(play()) == ["answered", "cancelled"]
+
+
+def test_what_airflow_refuses_while_it_is_cancelled_is_the_cancel_alone() -> None:
+    async def play() -> None:
+        async def ask() -> None:
+            await asyncio.sleep(0)
+            raise ValueError("refused")
+
+        working = asyncio.create_task(bodies.whole(ask()))
+        await asyncio.sleep(0)
+        working.cancel()
+        await working
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(play())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import time
 from collections.abc import Awaitable, Mapping
 from itertools import islice
+from typing import TypeVar
 
 import aiohttp
 import requests
@@ -25,6 +27,8 @@ from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.steps import HttpRequest, Reply, Surroundings, TransportFailure
+
+T = TypeVar("T")
 
 USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 LONGEST_ERROR_BODY = 64 * 1024
@@ -53,6 +57,23 @@ REAL_SURROUNDINGS = Surroundings(
 def surroundings() -> Surroundings:
     """The real world. It is asked for at each use and kept nowhere, so that a test can put another in its place."""
     return REAL_SURROUNDINGS
+
+
+async def whole(asking: Awaitable[T]) -> T:
+    """Ask Airflow, and be cancelled only once the answer is there.
+
+    In a worker of Airflow 3.3.2, what is asked next would else be given the answer to what was cut off.
+    """
+    asked = asyncio.ensure_future(asking)
+    try:
+        return await asyncio.shield(asked)
+    except asyncio.CancelledError:
+        while not asked.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({asked})
+        with contextlib.suppress(asyncio.CancelledError):
+            asked.exception()
+        raise
 
 
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:

@@ -13,6 +13,7 @@ from airflow.sdk import Asset
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 
+from aem_guides.hooks.bodies import whole
 from aem_guides.protocol.models import JsonValue
 
 NOTES = Asset(name="aem_guides_notes", uri="x-aem-guides-notes://notes")
@@ -50,12 +51,12 @@ class AirflowNotes:
 
     async def aget(self, key: str) -> JsonValue:
         """The value; None where there is none."""
-        return await self._store.aget(key) if _can_be_awaited() else self.get(key)
+        return await whole(self._store.aget(key)) if _can_be_awaited() else self.get(key)
 
     async def aset(self, key: str, value: JsonValue) -> None:
         """Write a value; it is safe once this returns."""
         if _can_be_awaited():
-            await self._store.aset(key, value)
+            await whole(self._store.aset(key, value))
         else:
             self.set(key, value)
 

@@ -22,6 +22,8 @@ from airflow.sdk.execution_time.comms import (
     TICount,
 )
 
+from aem_guides.hooks.bodies import whole
+
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
 
@@ -84,7 +86,7 @@ def _words(value: object) -> Iterable[str]:
 
 async def task_states(key: TaskKey) -> frozenset[str]:
     """The states of a task instance, from within a trigger."""
-    return _states(await task_runner.SUPERVISOR_COMMS.asend(_question(key)))
+    return _states(await whole(task_runner.SUPERVISOR_COMMS.asend(_question(key))))
 
 
 def states_in_task(key: TaskKey) -> frozenset[str]:
