@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ def test_the_graph_shows_the_mapped_group_and_its_tasks(run: Run, ui: Ui) -> Non
         expect(node.last).to_contain_text("success")
         mapped = node.get_by_role("link", name=re.compile(task))
         expect(mapped).to_have_attribute("href", re.compile(rf"/tasks/process_path\.{task}/mapped(\?|$)"))
-    for start, end in (("start_processing", "wait_for_processing"), ("wait_for_processing", "pull_logs")):
+    order = ("start_processing", "wait_for_processing", "verify_assets", "pull_logs")
+    for start, end in itertools.pairwise(order):
         edge = f"Edge from process_path.{start} to process_path.{end}"
         expect(graph.get_by_role("img", name=edge)).to_have_count(1)
     ui.show("graph of a run")
