@@ -69,6 +69,9 @@ CURRENT_ID = "{{ " + f"{_pulled_id(WAIT)} or {_pulled_id(START)} or ''" + " }}"
 
 CONNECTION = "{{ params.connection_id }}"
 ONLY_BETWEEN = "{{ params.only_between | tojson }}"
+QUEUE_HOURS = "{{ [params.deadline_hours, 1] | max }}"
+"""A path waits for its turn as long as its job may take, and an hour at the least."""
+
 PATH_LABEL = map_label("task.request['path']")
 
 
@@ -123,7 +126,7 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         task_id="start_processing",
         on_active_job="{{ params.on_active_job }}",
         max_active_jobs="{{ params.max_active_jobs }}",
-        queue_hours="{{ params.deadline_hours }}",
+        queue_hours=QUEUE_HOURS,
         only_between=ONLY_BETWEEN,
         cancel_adopted="{{ params.cancel_adopted }}",
         execution_timeout=None,  # it may wait for its turn in a worker
