@@ -69,8 +69,6 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
     async def outcome(self) -> JsonObject:
         """Go on; the event comes no sooner than Airflow is ready for it, nor does what fails at once."""
         ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
-        if self.until is Phase.FOLLOWING:
-            await surroundings().asleep(FIRST_EVENT_SECONDS)
         try:
             state = await self.go_on()
         except Exception:
