@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from logging import WARNING
 
 from airflow.sdk import BaseOperator, Context
@@ -22,7 +23,6 @@ from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import first_time
-from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_log import TaskLog
 from aem_guides.runtime.task_states import TaskKey
@@ -73,7 +73,7 @@ class InstanceOperator(BaseOperator):
         if self.request is None or "." not in self.task_id:
             return None
         ti, fingerprint = context["ti"], ProcessingRequest.from_json(self.request).fingerprint()
-        return PathStore(path_key(ti.dag_id, ti.run_id, self.task_id, fingerprint))
+        return PathStore.of_path(ti.dag_id, ti.run_id, self.task_id, fingerprint)
 
     def skipped(self, why: str) -> AirflowSkipException:
         """The exception that skips the task. Airflow does not show its text in the log, so that it is told here."""
@@ -123,11 +123,12 @@ class JobOperator(InstanceOperator):
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
         store = self._path_store(context)
-        if store is not None:
-            with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
-                self._state, _ = settle_left_behind(hook, store, self._tasks_before(context))
-                if self._state is not None:
-                    self.processing_id = self._state.processing_id or ""
+        self._state = store.load() if store is not None else None
+        if store is not None and self._state is not None:
+            if self._state.is_left_behind:
+                with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+                    self._state, _ = settle_left_behind(hook, store, self._tasks_before(context))
+            self.processing_id = (self._state.processing_id if self._state is not None else None) or ""
         if self.processing_id == "":
             raise self.skipped("There is no job: it was not started.")
         fields.identifier("processing_id", self.processing_id)
@@ -154,8 +155,7 @@ class JobOperator(InstanceOperator):
         if store is not None or self.wait_task_id is None:
             return store
         ti = context["ti"]
-        index = -1 if ti.map_index is None else ti.map_index
-        key = ti.xcom_pull(task_ids=self.wait_task_id, key="state_key", map_indexes=index)
+        key = ti.xcom_pull(task_ids=self.wait_task_id, key="state_key", map_indexes=TaskKey.of(ti).map_index)
         return PathStore(key) if isinstance(key, str) else None
 
     def _tasks_before(self, context: Context) -> list[TaskKey]:
@@ -164,12 +164,11 @@ class JobOperator(InstanceOperator):
         That another task failed, such as one that verifies assets, or a task of somebody else, is no reason to cancel
         a job.
         """
-        ti = context["ti"]
-        index = -1 if ti.map_index is None else ti.map_index
+        own = TaskKey.of(context["ti"])
         group = self.task_id.rpartition(".")[0]
         before = {task.task_id: task for task in self.get_flat_relatives(upstream=True)}
         return [
-            TaskKey(ti.dag_id, ti.run_id, task_id, index)
+            replace(own, task_id=task_id)
             for task_id in sorted(before)
             if task_id == self.wait_task_id
             or (group and task_id.startswith(f"{group}.") and _takes_a_path(before[task_id]))

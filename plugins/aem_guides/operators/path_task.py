@@ -18,7 +18,8 @@ from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.follow import find_job_patiently
-from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
+from aem_guides.protocol.procedures.lifecycle import is_reached
+from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.take_up import LifecycleOptions, Part, take_up
 from aem_guides.protocol.requests import parse_requests
@@ -27,6 +28,7 @@ from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
 from aem_guides.runtime.path_store import NewerStateError, PathStore
 from aem_guides.runtime.retry_policy import is_worth_a_retry
+from aem_guides.runtime.task_states import TaskKey
 from aem_guides.triggers.base import FollowingFailedError
 from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger, InLine, TaskKilledError
 
@@ -45,7 +47,6 @@ REQUEST_FIELDS: Sequence[str] = (
     "processing_type",
     "request",
 )
-
 
 LIVE_LOG_LINES = 2000
 
@@ -112,32 +113,45 @@ class PathTask(_Base):
     """
 
     part: Part
-    until: Phase
     aem_guides_conn_id: str
     deferrable: bool
     longest_look: float
     _in_line: InLine | None = None
 
+    @property
+    def until(self) -> Phase:
+        """The phase in which this task's part is done."""
+        return Phase.FOLLOWING if self.part is Part.START else Phase.ENDED
+
     def take_up(self, context: Context, hook: AemGuidesHook, store: PathStore, fresh: PathState) -> PathState:
         """The state from which this try goes on, which is stored. Raises ConfigurationError, and what a call raises."""
         ti, options = context["ti"], self.options(context)
         state = self.stored(context, store, fresh)
-        count = clear_count(context)
-        cleared = state.clear_counts.get(ti.task_id, count) != count
         require_instance(hook.settings.instance, state.instance)
         job = hook.drive(find_job_patiently(hook.talk, state.processing_id)) if state.processing_id else None
         state = take_up(
             state,
             job,
-            cleared=cleared,
+            cleared=self.was_cleared(context, state),
             later_try=ti.try_number > 1,
             now=surroundings().now(),
             options=options,
         )
-        counts = {**state.clear_counts, ti.task_id: count}
+        counts = {**state.clear_counts, ti.task_id: clear_count(context)}
         state = replace(state, clear_counts=counts, instance=state.instance or hook.settings.instance)
         store.save(state)
         return state
+
+    def store(self, context: Context, request: ProcessingRequest) -> PathStore:
+        """Where the state of a path is that this task begins."""
+        ti = context["ti"]
+        return PathStore.of_path(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint())
+
+    @staticmethod
+    def was_cleared(context: Context, state: PathState) -> bool:
+        """Whether a person has cleared this task since it last worked on the path."""
+        count = clear_count(context)
+        return state.clear_counts.get(context["ti"].task_id, count) != count
 
     def stored(self, context: Context, store: PathStore, fresh: PathState) -> PathState:
         """The state that is stored, or `fresh`: also where the task has worked on the path before its first try.
@@ -156,7 +170,7 @@ class PathTask(_Base):
         """The state once the phase is reached, or a deferred task."""
         if self.part is Part.START or not self.deferrable:
             state = self._go_on_here(context, store)
-            if state.phase is Phase.ENDED or (state.phase not in HAS_NO_JOB and self.until is Phase.FOLLOWING):
+            if is_reached(state, self.until):
                 return state
         self.defer(trigger=self._trigger(context, store, self.options(context)), method_name="execute_complete")
 
@@ -205,7 +219,7 @@ class PathTask(_Base):
             "run": run_label(context),
             "came_at": came_at.timestamp() if came_at else surroundings().now(),
             "run_key": f"{ti.dag_id} / {ti.run_id}",
-            "index": -1 if ti.map_index is None else ti.map_index,
+            "index": TaskKey.of(ti).map_index,
             "longest_look": self.longest_look,
         }
         for name, (field, read) in _FIELDS.items():
@@ -224,11 +238,10 @@ class PathTask(_Base):
             self._in_line = None
 
     def _trigger(self, context: Context, store: PathStore, options: LifecycleOptions) -> AemGuidesLifecycleTrigger:
-        ti = context["ti"]
-        index = -1 if ti.map_index is None else ti.map_index
+        key = TaskKey.of(context["ti"])
         params: Mapping[str, object] = context.get("params") or {}
         wants_archive = bool(params.get("archive_logs", True))
-        by = StartedPath(ti.dag_id, ti.run_id, ti.task_id, index, self.aem_guides_conn_id, wants_archive)
+        by = StartedPath(**asdict(key), connection_id=self.aem_guides_conn_id, wants_archive=wants_archive)
         return AemGuidesLifecycleTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
             key=store.key,

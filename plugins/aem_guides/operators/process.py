@@ -35,7 +35,7 @@ from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending
 from aem_guides.results.rows import ERRORS_UNCOUNTED
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
-from aem_guides.runtime.notes import NOTES, path_key
+from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.path_store import PathStore
 
 
@@ -95,7 +95,6 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     archived: str | None = None
     ui_color = "#e8f1fb"
     part = Part.ALL
-    until = Phase.ENDED
 
     def __init__(
         self,
@@ -161,7 +160,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     def execute(self, context: Context) -> JsonObject:
         """Take up what earlier tries did, and defer; a job that has ended is dealt with here and now."""
         request = self.asked(context)
-        store = self._store(context, request)
+        store = self.store(context, request)
         if (row := self._done_before(context, store, request)) is not None:
             return self._hand_on(context, row)
         with self.concluding(context, store):
@@ -174,7 +173,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """Judge what the trigger saw, archive and verify. Whatever is not plainly a success is none."""
         request = self.asked(context)
-        store = self._store(context, request)
+        store = self.store(context, request)
         with self.concluding(context, store):
             try:
                 state = self.came_back(store, event)
@@ -188,10 +187,6 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         """The request of this task. Raises InvalidInputError."""
         del context
         return asked(self)
-
-    def _store(self, context: Context, request: ProcessingRequest) -> PathStore:
-        ti = context["ti"]
-        return PathStore(path_key(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint()))
 
     def _done_before(self, context: Context, store: PathStore, request: ProcessingRequest) -> JsonObject | None:
         """The row of a path that came to a good end before, unless a person wants it processed again."""

@@ -12,10 +12,11 @@ from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue
-from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
+from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.take_up import Part
-from aem_guides.runtime.notes import NOTES, path_key
+from aem_guides.results.outcome import started_as
+from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.path_store import PathStore
 
 
@@ -50,7 +51,6 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
     operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
     part = Part.START
-    until = Phase.FOLLOWING
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
     def execute(self, context: Context) -> JsonObject:
         """Start, or find what an earlier try started."""
         request = asked(self)
-        store = PathStore(path_key(context["ti"].dag_id, context["ti"].run_id, self.task_id, request.fingerprint()))
+        store = self.store(context, request)
         with self.concluding(context, store):
             retries = IN_MID_RUN if self.request is not None else None
             with AemGuidesHook(self.aem_guides_conn_id, retries=retries) as hook:
@@ -104,8 +104,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
         """The trigger has started the job, or the turn did not come."""
-        request = asked(self)
-        store = PathStore(path_key(context["ti"].dag_id, context["ti"].run_id, self.task_id, request.fingerprint()))
+        store = self.store(context, asked(self))
         with self.concluding(context, store):
             return self._started(context, store, self.came_back(store, event))
 
@@ -121,11 +120,4 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
             )
         self.log.info("%s: job %s (%s)", state.request.path, state.processing_id, state.origin)
         context["ti"].xcom_push("processing_id", state.processing_id)
-        return {
-            "processing_id": state.processing_id,
-            "path": state.request.path,
-            "origin": str(state.origin),
-            "request": state.request.to_json(),
-            "instance": state.instance,
-            "state_key": store.key,
-        }
+        return {**started_as(state), "state_key": store.key}

@@ -46,7 +46,7 @@ from aem_guides.results.batch_rows import (
 from aem_guides.results.rows import RunFailedError
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import StateStore
-from aem_guides.runtime.notes import NOTES, path_key
+from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import NOT_RUN, TaskKey, states_in_task
 from aem_guides.triggers.kill import settle_left_behind
@@ -283,7 +283,7 @@ def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow]) -
 def _killed_row(context: Context, hook: AemGuidesHook, index: int, request: ProcessingRequest) -> BatchRow:
     """A path whose task came to no end of its own; where it was killed, its job is cancelled now."""
     ti = context["ti"]
-    store = PathStore(path_key(ti.dag_id, ti.run_id, PATHS, request.fingerprint()))
+    store = PathStore.of_path(ti.dag_id, ti.run_id, PATHS, request.fingerprint())
     error, outcome = "Its task did not come to an end of its own.", None
     try:
         _, outcome = settle_left_behind(hook, store, [TaskKey(ti.dag_id, ti.run_id, PATHS, index)])

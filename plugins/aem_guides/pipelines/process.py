@@ -31,14 +31,12 @@ from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
-from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.wording import counted
-from aem_guides.results.outcome import Ending, WaitOutcome
+from aem_guides.results.outcome import Ending, WaitOutcome, started_as
 from aem_guides.results.rows import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
 from aem_guides.runtime.labels import map_label
-from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.runtime.task_states import NOT_RUN, TaskKey, left_behind, states_in_task
@@ -260,7 +258,7 @@ def _seen(context: Context, hook: AemGuidesHook, index: int, result: PathResults
 
 def _store(ti: RuntimeTaskInstance, request: Mapping[str, JsonValue]) -> PathStore:
     fingerprint = ProcessingRequest.from_json(request).fingerprint()
-    return PathStore(path_key(ti.dag_id, ti.run_id, START, fingerprint))
+    return PathStore.of_path(ti.dag_id, ti.run_id, START, fingerprint)
 
 
 def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
@@ -283,7 +281,7 @@ def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathRe
     state = _store(ti, request).load() if outcome is None else None
     return PathResults(
         request=request,
-        started=started or _started(state),
+        started=started or (started_as(state) if state is not None and state.processing_id is not None else None),
         in_doubt=state is not None and state.in_doubt,
         outcome=outcome,
         cancel=str(state.cancel) if state is not None and state.cancel is not None else None,
@@ -291,16 +289,3 @@ def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathRe
         archive=pulled(ARCHIVE),
         verification=pulled(VERIFY),
     )
-
-
-def _started(state: PathState | None) -> JsonObject | None:
-    """What the start task would have returned, had it come to its end."""
-    if state is None or state.processing_id is None:
-        return None
-    return {
-        "processing_id": state.processing_id,
-        "path": state.request.path,
-        "origin": str(state.origin),
-        "request": state.request.to_json(),
-        "instance": state.instance,
-    }

@@ -26,7 +26,6 @@ from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.storage import ArchiveCondition
@@ -258,7 +257,7 @@ def _settled(hook: AemGuidesHook, entry: LedgerJob) -> CancelOutcome | None:
     run, group = entry.run, entry.task_id.rpartition(".")[0]
     wait = f"{group}.{WAIT_TASK}" if group else WAIT_TASK
     tasks = [TaskKey(run.dag_id, run.run_id, task_id, entry.map_index) for task_id in (entry.task_id, wait)]
-    store = PathStore(path_key(run.dag_id, run.run_id, entry.task_id, entry.fingerprint))
+    store = PathStore.of_path(run.dag_id, run.run_id, entry.task_id, entry.fingerprint)
     return settle_left_behind(hook, store, tasks)[1]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import io
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +17,7 @@ from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import WaitOutcome
 from aem_guides.results.rows import NOT_STARTED
 from aem_guides.runtime.sheets import as_csv, read_csv
-from aem_guides.storage import ABSENT, Content, beside, default_archive_uri, move, safe_name, storage_errors
+from aem_guides.storage import ABSENT, default_archive_uri, safe_name, storage_errors, write
 
 LISTED_ROWS = 100
 ROW_KEY = "row"
@@ -119,14 +117,7 @@ def store_outcome(batch_name: str, run_id: str, instance: str, rows: Iterable[Ba
     """Store the outcome of a run as `<run>.csv` and return its URI. Raises ArchiveError."""
     cells = ((instance, *(getattr(row, name) for name in COLUMNS)) for row in rows)
     data = as_csv((("instance", *COLUMNS), *cells)).encode(errors="replace")
-    folder = outcome_folder(batch_name)
-    place = folder / f"{safe_name(run_id)}.csv"
-    with storage_errors("Storing the outcome of the batch", place):
-        folder.fs.makedirs(folder.path, exist_ok=True)
-        content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
-        with beside(place, content) as part:
-            move(part, place, len(data))
-    return str(place)
+    return write(outcome_folder(batch_name) / f"{safe_name(run_id)}.csv", data, "Storing the outcome of the batch")
 
 
 def done_in_outcomes(batch_name: str) -> DoneBefore:

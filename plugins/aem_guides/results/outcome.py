@@ -48,6 +48,17 @@ class Ending:
     adopted: bool = False
 
 
+def started_as(state: PathState) -> JsonObject:
+    """What the task that starts a job says of it to other tasks, and the ledger."""
+    return {
+        "processing_id": state.processing_id,
+        "path": state.request.path,
+        "origin": str(state.origin),
+        "request": state.request.to_json(),
+        "instance": state.instance,
+    }
+
+
 def ending_of(state: PathState, options: LifecycleOptions, starter: str) -> Ending:
     """How a path that has ended did so; `starter` is the task that starts it anew when it is cleared."""
     return Ending(

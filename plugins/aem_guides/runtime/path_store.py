@@ -37,6 +37,11 @@ class PathStore:
         self.register = register or notes.AirflowNotes()
         self._serial = -1
 
+    @classmethod
+    def of_path(cls, dag_id: str, run_id: str, task_id: str, fingerprint: str) -> PathStore:
+        """The state of a request, by its fingerprint, in a run; `task_id` is any task of the path's group."""
+        return cls(notes.path_key(dag_id, run_id, task_id, fingerprint))
+
     def load(self, request: ProcessingRequest | None = None) -> PathState | None:
         """The state; None where there is none, or it is of another request."""
         return self._read(self.register.get(self.key), request)

@@ -31,6 +31,17 @@ NOT_RUN = "upstream_failed"
 """The state of a task that was not run, since one before it failed. Its XComs of before a Clear are still there."""
 
 
+class Instance(Protocol):
+    """What names a task instance; `map_index` is None or -1 for a task that is not mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+
+    @property
+    def map_index(self) -> int | None: ...
+
+
 @dataclass(frozen=True)
 class TaskKey:
     """One task instance; `map_index` is -1 for a task that is not mapped."""
@@ -39,6 +50,11 @@ class TaskKey:
     run_id: str
     task_id: str
     map_index: int
+
+    @classmethod
+    def of(cls, ti: Instance) -> TaskKey:
+        """The key of a task instance."""
+        return cls(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
 
 
 class Pulling(Protocol):

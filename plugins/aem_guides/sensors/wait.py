@@ -70,7 +70,6 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
     operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
     part = Part.WAIT
-    until = Phase.ENDED
 
     def __init__(
         self,

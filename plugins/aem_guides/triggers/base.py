@@ -7,7 +7,7 @@ import contextlib
 import json
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -15,18 +15,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.runtime.task_states import TaskKey
+from aem_guides.runtime.task_states import Instance, TaskKey
 from aem_guides.triggers.log_channel import until_log_is_read
 
 LARGEST_EVENT_BYTES = 8 * 1024 * 1024
 """An event passes a pipe, Airflow's API and a row of its database; what is larger belongs elsewhere."""
-
-
-class _TaskInstance(Protocol):
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int | None
 
 
 class AemGuidesTrigger(BaseTrigger):
@@ -102,10 +95,8 @@ class AemGuidesTrigger(BaseTrigger):
         await until_log_is_read()
 
     def _task_key(self) -> TaskKey | None:
-        ti = cast("_TaskInstance | None", self.task_instance)
-        if ti is None:
-            return None
-        return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+        ti = cast("Instance | None", self.task_instance)
+        return None if ti is None else TaskKey.of(ti)
 
 
 def why_not_carried(payload: Mapping[str, JsonValue]) -> str | None:

@@ -59,11 +59,18 @@ def keep(state: PathState) -> Steps[PathState]:
     return state
 
 
-def noting(steps: Steps[T], kept: Kept, note: Callable[[object], PathState | None]) -> Steps[T]:
-    """Carry the steps out; where an item that they emit changes the state, that state is kept after it."""
+def noting(
+    steps: Steps[T], kept: Kept, note: Callable[[object], PathState | None], *, confirms: bool = False
+) -> Steps[T]:
+    """Carry the steps out; where an item that they emit changes the state, that state is kept after it.
+
+    `confirms`: the turn is confirmed ahead of an intent. Raises TurnLostError then, and what the steps raise.
+    """
     try:
         step = next(steps)
         while True:
+            if confirms and isinstance(step, Emit) and _is_new(step.item):
+                yield from _confirm()
             try:
                 answer = yield step
             except AemGuidesError as error:
@@ -90,32 +97,17 @@ def keeping(steps: Steps[T], kept: Kept, moved: Callable[[PathState, Intent], Pa
     def note(item: object) -> PathState | None:
         return moved(kept.state, item) if _is_new(item) else None
 
-    return (yield from noting(_confirmed(steps), kept, note))
+    return (yield from noting(steps, kept, note, confirms=True))
 
 
 def _is_new(item: object) -> TypeGuard[Intent]:
     return isinstance(item, Intent) and item.processing_id is None
 
 
-def _confirmed(steps: Steps[T]) -> Steps[T]:
-    try:
-        step = next(steps)
-        while True:
-            if isinstance(step, Emit) and _is_new(step.item):
-                turn = yield Emit(ConfirmTurn())
-                if not (isinstance(turn, Turn) and turn.granted):
-                    raise TurnLostError("Another process starts jobs on this instance now; nothing was sent.")
-            try:
-                answer = yield step
-            except AemGuidesError as error:
-                step = steps.throw(error)
-                continue
-            step = steps.send(answer)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        steps.close()
+def _confirm() -> Steps[None]:
+    turn = yield Emit(ConfirmTurn())
+    if not (isinstance(turn, Turn) and turn.granted):
+        raise TurnLostError("Another process starts jobs on this instance now; nothing was sent.")
 
 
 def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:

@@ -41,7 +41,7 @@ def run_lifecycle(
     waiting would not mend it.
     """
     course = Course(talk, options, find)
-    while not _is_reached(state, until):
+    while not is_reached(state, until):
         moved = yield from _STEPS[state.phase](course, state)
         if moved is None:
             return state
@@ -49,7 +49,8 @@ def run_lifecycle(
     return state
 
 
-def _is_reached(state: PathState, until: Phase) -> bool:
+def is_reached(state: PathState, until: Phase) -> bool:
+    """Whether there is a job (`until` FOLLOWING), or the path has ended."""
     return state.phase is Phase.ENDED or (until is Phase.FOLLOWING and state.phase not in HAS_NO_JOB)
 
 
