@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -60,6 +61,7 @@ class Task:
     map_index: int = -1
     try_number: int = 1
     max_tries: int = 3
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
     run: Run = field(default_factory=Run)
     store: StateStore = field(default_factory=StateStore)
 

@@ -137,8 +137,12 @@ class PathTask(_Base):
             now=surroundings().now(),
             options=options,
         )
-        counts = {**state.clear_counts, ti.task_id: clear_count(context)}
-        state = replace(state, clear_counts=counts, instance=state.instance or hook.settings.instance)
+        state = replace(
+            state,
+            clear_counts={**state.clear_counts, ti.task_id: clear_count(context)},
+            first_tries={ti.task_id: str(ti.id), **state.first_tries},
+            instance=state.instance or hook.settings.instance,
+        )
         store.save(state)
         return state
 
@@ -157,11 +161,13 @@ class PathTask(_Base):
         """The state that is stored, or `fresh`: also where the task has worked on the path before its first try.
 
         Then its run was deleted and created anew with the same id: what the other came to is none of its business.
+        Airflow 3.3.2 may begin the very same try twice, where a worker ends later than its trigger.
         """
         ti, state = context["ti"], store.load(fresh.request)
         if state is None:
             return fresh
-        if ti.try_number == 1 and ti.task_id in state.clear_counts:
+        worked = ti.task_id in state.clear_counts
+        if worked and ti.try_number == 1 and state.first_tries.get(ti.task_id) != str(ti.id):
             self.log.info("Another run with this id has dealt with %s before: beginning anew", state.request.path)
             return replace(fresh, serial=state.serial)
         return state

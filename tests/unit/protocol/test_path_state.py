@@ -58,6 +58,7 @@ states = st.builds(
     phase=st.sampled_from(list(Phase)),
     serial=st.integers(0, 10**9),
     clear_counts=st.dictionaries(names, st.integers(0, 99), max_size=2),
+    first_tries=st.dictionaries(names, names, max_size=2),
     intent=st.none() | intents,
     processing_id=st.none() | names,
     origin=st.none() | st.sampled_from(list(Origin)),

@@ -53,23 +53,25 @@ class PathState:
     """Where a path is.
 
     `serial` grows with each state. `clear_counts`: for each task that has worked on the path, the number that Clear
-    changes and a retry does not. `intent`: what was written down before a start (STARTING) or a resume (RESUMING); in
-    QUEUED, that of a start of which nothing was seen yet. `processing_id` is the id under which the job goes on,
-    `earlier_ids` those it had before a resume changed them. `resumes` counts all resumes, `resumes_left` those that
-    retries may still make, None until a task that waits for the job has said. Times are in seconds since the epoch:
-    `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by the time since
-    `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started or resumed, and
-    a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling
-    it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING, why it is cancelled.
-    `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it to its end, so that
-    it was not killed. `instance`: where the connection led when the path was first taken up. `result`: the outcome that
-    the task returned.
+    changes and a retry does not. `first_tries`: the id that Airflow gave the first try of each, by which a run that was
+    deleted and created anew is told from this one. `intent`: what was written down before a start (STARTING) or a
+    resume (RESUMING); in QUEUED, that of a start of which nothing was seen yet. `processing_id` is the id under which
+    the job goes on, `earlier_ids` those it had before a resume changed them. `resumes` counts all resumes,
+    `resumes_left` those that retries may still make, None until a task that waits for the job has said. Times are in
+    seconds since the epoch: `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by
+    the time since `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started
+    or resumed, and a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what
+    came of cancelling it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING,
+    why it is cancelled. `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it
+    to its end, so that it was not killed. `instance`: where the connection led when the path was first taken up.
+    `result`: the outcome that the task returned.
     """
 
     request: ProcessingRequest
     phase: Phase = Phase.QUEUED
     serial: int = 0
     clear_counts: Mapping[str, int] = field(default_factory=dict)
+    first_tries: Mapping[str, str] = field(default_factory=dict)
     intent: Intent | None = None
     processing_id: str | None = None
     origin: Origin | None = None
@@ -174,5 +176,5 @@ class PathState:
         return self.to(Phase.ENDED, end=end, job=job)
 
 
-_KEPT = ("clear_counts", "resumes_left", "cancel_adopted", "instance")
+_KEPT = ("clear_counts", "first_tries", "resumes_left", "cancel_adopted", "instance")
 """What stays where a path begins anew: whose it is, and what was asked for."""
