@@ -2,7 +2,7 @@
 
 Processes hundreds or thousands of paths: each is started once when it is its turn, followed without holding a
 worker, its log archived and its assets verified. At most `max_active_jobs` jobs are active on the instance at a time,
-whoever started them. The log of `batch_progress` tells how far the batch is.
+whoever started them. The log of `batch_progress` shows how far the batch is.
 
 **When to run it**: when a whole repository is to be processed folder by folder, such as after moving it to the
 database. For a few paths take `aem_guides_process_assets`, which brings the jobs' logs into Airflow's.

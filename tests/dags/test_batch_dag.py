@@ -54,7 +54,8 @@ def test_it_has_one_task_a_path_and_a_task_for_progress(dag: DAG) -> None:
         "check_instance": ["batch_progress", "process_path"],
         "process_path": ["report"],
         "batch_progress": ["report"],
-        "report": [],
+        "report": ["confirm"],
+        "confirm": [],
     }
 
 

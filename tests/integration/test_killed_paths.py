@@ -14,7 +14,7 @@ from aem_guides.protocol.procedures import begin
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin, StartPolicy
-from aem_guides.results.batch_rows import BatchRow
+from aem_guides.results.rows import Row
 from aem_guides.runtime.path_store import encoded
 from aem_guides.triggers import kill
 from tests.support.emulator import EmulatorProcess
@@ -46,7 +46,7 @@ def started(asked: ProcessingRequest) -> str:
         return hook.start_processing(asked)
 
 
-def row_of_killed(monkeypatch: pytest.MonkeyPatch, register: KeptNotes, state: PathState) -> BatchRow:
+def row_of_killed(monkeypatch: pytest.MonkeyPatch, register: KeptNotes, state: PathState) -> Row:
     task = Task(batch_pipeline.PATHS, map_index=0)
     register.set(key_of(task, state.request), encoded(state))
     monkeypatch.setattr(kill, "states_in_task", lambda _key: frozenset({"failed"}))

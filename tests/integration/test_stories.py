@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -265,3 +266,13 @@ def follow_until_killed(run: PathRun) -> None:
     if run.way.five_tasks:
         run.attempt("start")
     run.attempt(run.waits)
+
+
+@every_way
+def test_a_job_that_says_it_has_no_log_fails_nobody(emulator: EmulatorProcess, begin: Begin) -> None:
+    for endpoint in ("status", "history"):
+        emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps({"hasLogs": False}))
+    emulator.fault("download", "status", count=None, status=404)
+    run = begin()
+    assert run.to_the_end()["state"] == "SUCCESS"
+    assert run.problems() == []

@@ -27,6 +27,7 @@ from aem_guides.pipelines.batch import _killed_row
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.results.rows import PathResults, Row, build_row, problems, problems_of
 from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 from aem_guides.runtime.task_states import TaskKey
@@ -126,6 +127,16 @@ class PathRun:
         else:
             self.play("batch")
         return self.outcome
+
+    def problems(self) -> list[str]:
+        """What keeps its run from being a success, as the report says."""
+        if not self.way.five_tasks:
+            return problems(Row.from_json(self.outcome), archive_logs=True, pull_logs=False)
+        left = {name: cast("JsonObject | None", self.results.get(name)) for name in ("start", "pull", "archive")}
+        result = PathResults(
+            self.request.to_json(), left["start"], outcome=self.outcome, logs=left["pull"], archive=left["archive"]
+        )
+        return problems_of(build_row(result), result, archive_logs=True, verify_assets=False)
 
     def afterwards(self) -> None:
         """Run the tasks that come after the waiting one, which see to what a killed one left behind."""

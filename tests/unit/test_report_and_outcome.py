@@ -91,11 +91,10 @@ def test_a_row_claims_nothing_that_no_task_said() -> None:
         PathResults(request, started={"processing_id": "p"}, outcome={"state": "SUCCESS", "processing_id": "q"})
     )
     assert (done.state, done.processing_id) == ("SUCCESS", "q")
-    assert problems([done], archive_logs=True) == [
+    assert problems(done, archive_logs=True) == [
         "/content/a: its log was not pulled",
         "/content/a: its log was not archived",
     ]
-    assert problems([], archive_logs=False)
     assert "/content/a" in render_table([done])
 
 
@@ -104,10 +103,10 @@ def test_a_job_without_any_log_is_no_reason_to_fail_the_run() -> None:
     started: dict[str, JsonValue] = {"processing_id": "p"}
     done = PathResults(request, started, outcome={"state": "SUCCESS"}, logs={"lines": 0})
     row = build_row(replace(done, archive={"uri": None, "sha256": None}))
-    assert problems([row], archive_logs=True) == []
+    assert problems(row, archive_logs=True) == []
     assert (row.archive_uri, row.log_lines) == (None, 0)
-    assert "has_log" not in row.to_json()
-    assert problems([build_row(done)], archive_logs=True) == ["/content/a: its log was not archived"]
+    assert "has_log" not in row.reported()
+    assert problems(build_row(done), archive_logs=True) == ["/content/a: its log was not archived"]
 
 
 def test_a_success_without_its_verification_or_with_too_many_failures_keeps_the_run_from_being_one() -> None:
@@ -119,11 +118,11 @@ def test_a_success_without_its_verification_or_with_too_many_failures_keeps_the_
     at_least = replace(done, verification={"failed": None, "failed_at_least": 5, "too_many": True})
     undecided = replace(done, verification={"failed": None, "too_many": False, "undecided": True})
     results = [done, passed_over, too_many, at_least, undecided, fine]
-    assert unverified([build_row(result) for result in results], results) == [
+    assert [said for result in results for said in unverified(build_row(result), result)] == [
         "/content/a: its assets were not verified",
         "/content/a: 1,200 of its assets failed (fail_on_asset_failures)",
         "/content/a: 5 of its assets failed (fail_on_asset_failures)",
-        "/content/a: whether too many of its assets failed cannot be told (fail_on_asset_failures)",
+        "/content/a: whether too many of its assets failed is not known (fail_on_asset_failures)",
     ]
 
 

@@ -9,8 +9,10 @@ from typing import cast
 import pytest
 
 from aem_guides.assets import PROCESSED
+from aem_guides.pipelines import confirm as confirming
 from aem_guides.pipelines import process as pipeline
-from aem_guides.pipelines.process import ARCHIVE, PROBLEMS_KEY, PULL, START, VERIFY, WAIT
+from aem_guides.pipelines.confirm import PROBLEMS_KEY, confirm
+from aem_guides.pipelines.process import ARCHIVE, PULL, START, VERIFY, WAIT
 from aem_guides.protocol.models import JsonValue
 from aem_guides.results.rows import RunFailedError
 from aem_guides.runtime.task_states import TaskKey
@@ -52,7 +54,8 @@ def reporting(
     for (task_id, key), value in {**LEFT, **left}.items():
         task.run.push(task_id, key, value, map_index=0)
     context = task.context(params=asked, task=announced, outlet_events=announced)
-    monkeypatch.setattr(pipeline, "get_current_context", lambda: context)
+    for module in (pipeline, confirming):
+        monkeypatch.setattr(module, "get_current_context", lambda: context)
     monkeypatch.setattr(pipeline, "note_outcomes", lambda *_: None)
     monkeypatch.setattr(pipeline, "states_in_task", lambda _task: frozenset({"success"}))
     return task, announced
@@ -117,4 +120,4 @@ def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.Monk
     with pytest.raises(ConnectionError):
         pipeline.report.function()
     with pytest.raises(RunFailedError, match="could not be made"):
-        pipeline.confirm.function()
+        confirm.function()

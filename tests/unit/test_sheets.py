@@ -17,7 +17,8 @@ from aem_guides.protocol.models import AssetState, AssetStatus
 from aem_guides.protocol.procedures.verify import NotProcessed
 from aem_guides.reconciliation import report as reconcile_report
 from aem_guides.reconciliation.report import InstanceReport
-from aem_guides.results.batch_rows import BatchRow, done_in_outcomes, store_outcome
+from aem_guides.results.batch_rows import done_in_outcomes, store_outcome
+from aem_guides.results.rows import Row
 from aem_guides.results.verification import FailureSheet
 from aem_guides.runtime.sheets import LONGEST_CELL, as_csv, read_csv
 
@@ -26,7 +27,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "''-x
 
 
 def outcome(folder: Path, nasty: str) -> str:
-    row = BatchRow("/content/dam/a", "FAILED", "print", processing_id=nasty, error=nasty)
+    row = Row("/content/dam/a", "FAILED", "print", processing_id=nasty, error=nasty)
     return Path(store_outcome("b", "run", "author", [row]).removeprefix("file://")).read_text()
 
 
@@ -72,7 +73,7 @@ def test_comments_of_any_length_do_not_keep_later_runs_from_what_was_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
-    rows = [BatchRow("/content/a", "FAILED", "f", error="x" * 200_000), BatchRow("/content/b", "SUCCESS", "done")]
+    rows = [Row("/content/a", "FAILED", "f", error="x" * 200_000), Row("/content/b", "SUCCESS", "done")]
     store_outcome("b", "run", "author", rows)
     assert done_in_outcomes("b")("author", ["f", "done"]) == {"done"}
 
@@ -81,7 +82,7 @@ def test_a_sheet_that_cannot_be_read_is_named_and_the_others_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
-    store_outcome("b", "run", "author", [BatchRow("/content/b", "SUCCESS", "done")])
+    store_outcome("b", "run", "author", [Row("/content/b", "SUCCESS", "done")])
     (tmp_path / "batches" / "b" / "0.csv").write_text("instance,error\nauthor," + "x" * 200_000 + "\n")
     assert done_in_outcomes("b")("author", ["done"]) == {"done"}
     assert "0.csv cannot be read to its end" in caplog.text

@@ -30,9 +30,9 @@ from aem_guides.protocol.procedures.take_up import Part
 from aem_guides.protocol.procedures.verify import FailureLimit, Patience
 from aem_guides.protocol.states import Verdict
 from aem_guides.results import verification
-from aem_guides.results.batch_rows import ROW_KEY, BatchRow, row_of
+from aem_guides.results.batch_rows import ROW_KEY
 from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending_of
-from aem_guides.results.rows import ERRORS_UNCOUNTED
+from aem_guides.results.rows import ERRORS_UNCOUNTED, Row, row_of
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
 from aem_guides.runtime.notes import NOTES
@@ -66,7 +66,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     :param only_between: the off-peak hours in which its job may work, as `protocol.hours` has them.
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
-    Returns the path's row, which the XCom `row` has also where the task fails: see `batch_rows.BatchRow`. Clear goes
+    Returns the path's row, which the XCom `row` has also where the task fails: see `rows.Row`. Clear goes
     on from the checkpoint of a job that failed or was cancelled, and starts anew where there is none. Raises
     InvalidInputError, ActiveJobError, DoubtfulStartError, RejectedError, JobFailedError, JobCancelledError,
     JobLostError, JobOutcomeUnknownError, DeadlineExceededError, ArchiveError, VerificationError.
@@ -217,7 +217,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
             announce(context, hook.settings.instance, result, f"{context['ti'].dag_id} / {context['ti'].run_id}")
         return self._hand_on(context, result)
 
-    def _judged(self, context: Context, hook: AemGuidesHook, state: PathState) -> BatchRow:
+    def _judged(self, context: Context, hook: AemGuidesHook, state: PathState) -> Row:
         ending, job = ending_of(state, self.options(context), "this task"), state.job
         row = row_of(state, WaitOutcome.of(ending))
         try:
@@ -237,7 +237,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         self.log.info(said)
         return row
 
-    def _archived(self, context: Context, hook: AemGuidesHook, state: PathState, row: BatchRow) -> BatchRow:
+    def _archived(self, context: Context, hook: AemGuidesHook, state: PathState, row: Row) -> Row:
         """The row with the archive of the job, which is stored; so are those of the ids that it had before."""
         if not fields.flag("archive_logs", self.archive_logs):
             return row
@@ -246,7 +246,9 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         if state.job is None:
             return row
         archive = self._archive(context, hook, state.job)
-        return replace(row, archive_uri=archive.uri, sha256=archive.sha256) if archive is not None else row
+        if archive is None:
+            return replace(row, has_log=False)
+        return replace(row, archive_uri=archive.uri, sha256=archive.sha256)
 
     def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive | None:
         return archive_job(

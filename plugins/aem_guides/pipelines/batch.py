@@ -1,6 +1,7 @@
 """The tasks of a batch, for every DAG that has them.
 
-`plan_batch` → `check_instance` → `process_path` (one deferrable task a path), `batch_progress` → `report`.
+`plan_batch` → `check_instance` → `process_path` (one deferrable task a path), `batch_progress` → `report` →
+`confirm`, which gives the run its state.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Context, get_current_context, task
@@ -22,6 +24,7 @@ from aem_guides.operators.process import AemGuidesProcessAssetsOperator
 from aem_guides.pipelines.batch_paths import PathList, read_paths
 from aem_guides.pipelines.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressOperator
+from aem_guides.pipelines.confirm import PROBLEMS_KEY, confirm
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.pipelines.process import CONNECTION, ONLY_BETWEEN, planned_params
 from aem_guides.protocol.asset_patterns import parse_patterns
@@ -34,16 +37,8 @@ from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.wording import counted
-from aem_guides.results.batch_rows import (
-    ROW_KEY,
-    BatchRow,
-    DoneBefore,
-    done_in_outcomes,
-    row_of,
-    store_outcome,
-    summary,
-)
-from aem_guides.results.rows import RunFailedError
+from aem_guides.results.batch_rows import ROW_KEY, DoneBefore, done_in_outcomes, store_outcome, summary
+from aem_guides.results.rows import NOTHING_PLANNED, Row, problems, row_of
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import StateStore
 from aem_guides.runtime.notes import NOTES
@@ -63,7 +58,6 @@ IN_FLIGHT = 128
 enough to leave room for the triggers of others (a triggerer holds 1,000)."""
 
 _PLAN_MEMORY = "aem_guides_plan"
-_LISTED_PROBLEMS = 10
 
 
 class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
@@ -132,7 +126,7 @@ def build_batch_tasks(
     progress = AemGuidesBatchProgressOperator(
         task_id="batch_progress", plan_task_id=PLAN, path_task_id=PATHS, aem_guides_conn_id=CONNECTION
     )
-    planned >> check >> [paths, progress] >> report()
+    planned >> check >> [paths, progress] >> report() >> confirm()
 
 
 def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd | None):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
@@ -204,16 +198,17 @@ def _done(
 
 
 @task(trigger_rule="all_done")
-def report() -> JsonObject:
-    """Show the outcome, store it as CSV, and fail if any path did not come to a good end."""
+def report() -> JsonObject | None:
+    """Show the outcome and store it as CSV. Nothing is returned for a batch that could not be planned."""
     context = get_current_context()
     params = cast("Mapping[str, JsonValue]", context["params"])
     ti = cast("RuntimeTaskInstance", context["ti"])
     plan = BatchPlan.from_json(ti.xcom_pull(task_ids=PLAN, key=PLANNED_KEY, map_indexes=-1))
     if not plan.instance:
-        raise RunFailedError("Nothing was processed: the batch could not be planned.")
+        ti.xcom_push(PROBLEMS_KEY, [NOTHING_PLANNED])
+        return None
     pulled = ti.xcom_pull(task_ids=[PATHS], key=ROW_KEY) or []
-    found = [BatchRow.from_json(row) for row in pulled if isinstance(row, dict)]
+    found = [Row.from_json(row) for row in pulled if isinstance(row, dict)]
     rows = _complete(context, plan, {row.fingerprint: row for row in found})
     note_outcomes(
         context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
@@ -223,27 +218,21 @@ def report() -> JsonObject:
     log.info("%s", summary(rows, archived=archived))
     uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
     log.info("The whole outcome is in %s", uri)
-    wrong = [row for row in rows if not row.is_success(archived=archived)]
-    result: JsonObject = {
+    wrong = [its for row in rows if (its := problems(row, archive_logs=archived, pull_logs=False))]
+    told = list(chain.from_iterable(wrong))
+    if not told and NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, PATHS, -1)):
+        told = ["nothing was processed, since a task before it failed: the outcome is of before the Clear"]
+    ti.xcom_push(PROBLEMS_KEY, told)
+    return {
         "paths": len(rows),
         "succeeded": len(rows) - len(wrong),
         "failed": len(wrong),
         "done_before": plan.done_before,
         "outcome_uri": uri,
     }
-    ti.xcom_push("return_value", result)
-    if wrong:
-        named = "; ".join(f"{row.path}: {row.state}" for row in wrong[:_LISTED_PROBLEMS])
-        more = f"; and {len(wrong) - _LISTED_PROBLEMS:,} more" if len(wrong) > _LISTED_PROBLEMS else ""
-        raise RunFailedError(f"{len(wrong):,} of {len(rows):,} paths did not come to a good end: {named}{more}")
-    if NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, PATHS, -1)):
-        raise RunFailedError(
-            "Nothing was processed, since a task before it failed: the outcome is of before the Clear."
-        )
-    return result
 
 
-def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[BatchRow]) -> list[JsonObject | None]:
+def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[Row]) -> list[JsonObject | None]:
     """What the ledger wants to know of each start; None for a path that has no job."""
     return [
         {
@@ -267,7 +256,7 @@ def _planned(ti: RuntimeTaskInstance, plan: BatchPlan) -> list[JsonObject]:
     return requests
 
 
-def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow]) -> list[BatchRow]:
+def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, Row]) -> list[Row]:
     """All rows, in the order of the plan; of paths whose task left none, what was noted of them."""
     if all(fingerprint in rows for _, fingerprint in plan.paths):
         return [rows[fingerprint] for _, fingerprint in plan.paths]
@@ -280,7 +269,7 @@ def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, BatchRow]) -
         ]
 
 
-def _killed_row(context: Context, hook: AemGuidesHook, index: int, request: ProcessingRequest) -> BatchRow:
+def _killed_row(context: Context, hook: AemGuidesHook, index: int, request: ProcessingRequest) -> Row:
     """A path whose task came to no end of its own; where it was killed, its job is cancelled now."""
     ti = context["ti"]
     store = PathStore.of_path(ti.dag_id, ti.run_id, PATHS, request.fingerprint())

@@ -25,6 +25,7 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
+from aem_guides.pipelines.confirm import PROBLEMS_KEY, confirm
 from aem_guides.pipelines.incremental import FilterEnd, with_interval
 from aem_guides.protocol.asset_patterns import parse_patterns
 from aem_guides.protocol.errors import AemGuidesError
@@ -35,7 +36,7 @@ from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.wording import counted
 from aem_guides.results.outcome import Ending, WaitOutcome, started_as
-from aem_guides.results.rows import NOTHING_PLANNED, PathResults, RunFailedError, build_row, problems_of, render_table
+from aem_guides.results.rows import NOTHING_PLANNED, PathResults, build_row, problems_of, render_table
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
@@ -53,7 +54,6 @@ START, WAIT = f"{GROUP}.start_processing", f"{GROUP}.wait_for_processing"
 PULL, ARCHIVE, VERIFY = f"{GROUP}.pull_logs", f"{GROUP}.archive_logs", f"{GROUP}.verify_assets"
 
 RETURN_KEY = "return_value"
-PROBLEMS_KEY = "problems"
 LONGEST_IN_A_WORKER = timedelta(hours=6)
 """The largest log takes an hour to fetch; what takes longer hangs, and the next try begins anew."""
 
@@ -194,12 +194,11 @@ def report() -> list[JsonObject]:
     wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
     if _was_not_run(ti, -1):  # asked of all paths together, and seldom so
         wrong = [its or _not_done(ti, index, rows[index].path) for index, its in enumerate(wrong)]
-    found = [row.to_json() for row in rows]
+    found = [row.reported() for row in rows]
     note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)
     for result, row, its_problems in zip(results, found, wrong, strict=True):
         if result.started is not None and not its_problems:
             announce(context, str(result.started["instance"]), row, f"{ti.dag_id} / {ti.run_id}")
-    # The last of all, since `confirm` takes them for the sign that the report was made.
     ti.xcom_push(PROBLEMS_KEY, list(chain.from_iterable(wrong)) if rows else [NOTHING_PLANNED])
     return found
 
@@ -211,20 +210,6 @@ def _not_done(ti: RuntimeTaskInstance, index: int, path: str) -> list[str]:
 
 def _was_not_run(ti: RuntimeTaskInstance, index: int) -> bool:
     return NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, WAIT, index))
-
-
-@task(trigger_rule="all_done")
-def confirm() -> None:
-    """Fail the run if any job did not succeed, or a log was not pulled or archived. Raises RunFailedError.
-
-    A task of its own, since Airflow drops the asset events of a task that fails.
-    """
-    ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
-    wrong = cast("list[str] | None", ti.xcom_pull(task_ids="report", key=PROBLEMS_KEY))
-    if wrong is None:
-        raise RunFailedError("The report could not be made; its log says why.")
-    if wrong:
-        raise RunFailedError(f"What did not come to a good end ({len(wrong)}): " + "; ".join(wrong))
 
 
 def _with_what_is_seen(context: Context, results: list[PathResults], connection_id: str) -> list[PathResults]:

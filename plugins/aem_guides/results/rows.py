@@ -1,4 +1,4 @@
-"""The report of a run: a row a path, a table for people, and whether the run was a success."""
+"""What came of a run: a row a path, a table for people, and whether the run was a success."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
+from tabulate import tabulate
+
 from aem_guides.protocol.errors import AemGuidesError, Retry
-from aem_guides.protocol.models import JsonObject, JsonValue
+from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest, number, text
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.states import WELL_ENDED_STATES, JobState
+from aem_guides.protocol.wording import counted
+from aem_guides.results.outcome import WaitOutcome
 
 NOT_STARTED = "NOT_STARTED"
 ERRORS_UNCOUNTED = (
@@ -18,10 +23,20 @@ ERRORS_UNCOUNTED = (
 NOTHING_PLANNED = "nothing was processed: the requests could not be planned"
 
 
+_LISTED_PROBLEMS = 10
+
+
 class RunFailedError(AemGuidesError):
-    """Not every path of a run came to a good end."""
+    """Not every path of a run ended well."""
 
     retry = Retry.POINTLESS
+
+    @classmethod
+    def of(cls, found: Sequence[str]) -> RunFailedError:
+        """The error for these problems, of which the first are listed."""
+        more = len(found) - _LISTED_PROBLEMS
+        listed = [*found[:_LISTED_PROBLEMS], *([f"and {more:,} more, which the task report shows"] if more > 0 else [])]
+        return cls(f"Not every path ended well ({counted(len(found), 'problem')}): {'; '.join(listed)}")
 
 
 @dataclass(frozen=True)
@@ -43,90 +58,159 @@ class PathResults:
 
 @dataclass(frozen=True)
 class Row:
-    """The report of one path. Times are ISO 8601 in UTC; what is not known is None."""
+    """What came of one path, in a run or a batch.
+
+    `state` is a `JobState`, "LOST" or "NOT_STARTED"; `fingerprint` is the request's; `origin` says how the job became
+    ours (`start.Origin`). Times are ISO 8601 in UTC. `error` says why the path did not end well. `has_log` is False
+    where the job has no log that could be archived. What is not known is None.
+    """
 
     path: str
-    processing_id: str | None
     state: str
-    total_files: int | None
-    triggered_count: int | None
-    failed_assets: int | None
-    started_at: str | None
-    completed_at: str | None
-    resumes: int
-    log_lines: int | None
-    archive_uri: str | None
-    sha256: str | None
+    fingerprint: str
+    processing_id: str | None = None
+    origin: str | None = None
+    total_files: int | None = None
+    triggered_count: int | None = None
+    failed_assets: int | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    resumes: int = 0
+    log_lines: int | None = None
+    archive_uri: str | None = None
+    sha256: str | None = None
+    error: str | None = None
     has_log: bool = True
-    """False where there was none to be archived; not part of the report."""
 
     def to_json(self) -> JsonObject:
-        return cast("JsonObject", {name: value for name, value in asdict(self).items() if name != "has_log"})
+        return cast("JsonObject", asdict(self))
+
+    def reported(self) -> JsonObject:
+        """The row as the report of a run returns it."""
+        return {name: cast("JsonValue", getattr(self, name)) for name in REPORTED}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JsonValue]) -> Row:
+        """Read what `to_json` or the CSV of a batch has."""
+        return cls(
+            path=str(data.get("path")),
+            state=str(data.get("state")),
+            fingerprint=str(data.get("fingerprint")),
+            processing_id=text(data.get("processing_id")),
+            origin=text(data.get("origin")),
+            total_files=number(data.get("total_files")),
+            triggered_count=number(data.get("triggered_count")),
+            failed_assets=number(data.get("failed_assets")),
+            started_at=text(data.get("started_at")),
+            completed_at=text(data.get("completed_at")),
+            resumes=number(data.get("resumes")) or 0,
+            log_lines=number(data.get("log_lines")),
+            archive_uri=text(data.get("archive_uri")),
+            sha256=text(data.get("sha256")),
+            error=text(data.get("error")),
+            has_log=data.get("has_log") is not False,
+        )
+
+
+REPORTED = (
+    "path",
+    "processing_id",
+    "state",
+    "total_files",
+    "triggered_count",
+    "failed_assets",
+    "started_at",
+    "completed_at",
+    "resumes",
+    "log_lines",
+    "archive_uri",
+    "sha256",
+)
+
+
+def row_of(state: PathState, outcome: WaitOutcome | None = None, *, error: str | None = None) -> Row:
+    """The row of a path by what is stored of it, as far as it came."""
+    request, origin = state.request, str(state.origin) if state.origin else None
+    if outcome is None:
+        known = str(JobState.UNKNOWN) if state.processing_id or state.in_doubt else NOT_STARTED
+        return Row(request.path, known, request.fingerprint(), state.processing_id, origin, error=error)
+    return Row(
+        path=request.path,
+        state=outcome.state,
+        fingerprint=request.fingerprint(),
+        processing_id=outcome.processing_id or None,
+        origin=origin,
+        total_files=outcome.total_files,
+        triggered_count=outcome.triggered_count,
+        started_at=outcome.started_at,
+        completed_at=outcome.completed_at,
+        resumes=outcome.resumes,
+        error=error,
+    )
 
 
 def build_row(results: PathResults) -> Row:
-    """Put one path's results together. What no task said is not assumed to be well."""
+    """The row of a path by what its tasks left behind. What no task said is not assumed to be well."""
     started, outcome = results.started or {}, results.outcome or {}
     logs, archive, verification = results.logs or {}, results.archive or {}, results.verification or {}
     return Row(
         path=str(results.request.get("path")),
-        processing_id=_text(outcome.get("processing_id")) or _text(started.get("processing_id")),
         state=_state(results),
-        total_files=_count(outcome.get("total_files")),
-        triggered_count=_count(outcome.get("triggered_count")),
-        failed_assets=_count(verification.get("failed")),
-        started_at=_text(outcome.get("started_at")),
-        completed_at=_text(outcome.get("completed_at")),
-        resumes=_count(outcome.get("resumes")) or 0,
-        log_lines=_count(logs.get("lines")),
-        archive_uri=_text(archive.get("uri")),
-        sha256=_text(archive.get("sha256")),
+        fingerprint=ProcessingRequest.from_json(results.request).fingerprint(),
+        processing_id=text(outcome.get("processing_id")) or text(started.get("processing_id")),
+        origin=text(started.get("origin")),
+        total_files=number(outcome.get("total_files")),
+        triggered_count=number(outcome.get("triggered_count")),
+        failed_assets=number(verification.get("failed")),
+        started_at=text(outcome.get("started_at")),
+        completed_at=text(outcome.get("completed_at")),
+        resumes=number(outcome.get("resumes")) or 0,
+        log_lines=number(logs.get("lines")),
+        archive_uri=text(archive.get("uri")),
+        sha256=text(archive.get("sha256")),
         has_log=results.archive is None or archive.get("uri") is not None,
     )
 
 
-def problems(rows: Sequence[Row], *, archive_logs: bool) -> list[str]:
-    """What keeps the run from being a success, a sentence each."""
-    found = [] if rows else [NOTHING_PLANNED]
-    for row in rows:
-        if row.state not in WELL_ENDED_STATES:
-            found.append(f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else ""))
-            continue
-        if row.log_lines is None:
-            found.append(f"{row.path}: its log was not pulled")
-        if archive_logs and row.archive_uri is None and row.has_log:
-            found.append(f"{row.path}: its log was not archived")
+def problems(row: Row, *, archive_logs: bool, pull_logs: bool = True) -> list[str]:
+    """What of one path keeps its run from being a success, a sentence each."""
+    if row.state not in WELL_ENDED_STATES:
+        return [f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else "")]
+    found = [] if row.error is None else [f"{row.path}: {row.error}"]
+    if pull_logs and row.log_lines is None:
+        found.append(f"{row.path}: its log was not pulled")
+    if archive_logs and row.archive_uri is None and row.has_log:
+        found.append(f"{row.path}: its log was not archived")
     return found
 
 
-def unverified(rows: Sequence[Row], results: Sequence[PathResults]) -> list[str]:
+def unverified(row: Row, result: PathResults) -> list[str]:
     """What keeps a run whose assets were to be verified from being a success, a sentence each."""
-    found = []
-    for row, result in zip(rows, results, strict=True):
-        if row.state not in WELL_ENDED_STATES:
-            continue
-        if result.verification is None:
-            found.append(f"{row.path}: its assets were not verified")
-        elif result.verification.get("too_many"):
-            failed = _count(result.verification.get("failed_at_least")) or row.failed_assets or 0
-            found.append(f"{row.path}: {failed:,} of its assets failed (fail_on_asset_failures)")
-        elif result.verification.get("undecided"):
-            found.append(f"{row.path}: whether too many of its assets failed cannot be told (fail_on_asset_failures)")
-    return found
+    if row.state not in WELL_ENDED_STATES:
+        return []
+    if result.verification is None:
+        return [f"{row.path}: its assets were not verified"]
+    if result.verification.get("too_many"):
+        failed = number(result.verification.get("failed_at_least")) or row.failed_assets or 0
+        return [f"{row.path}: {failed:,} of its assets failed (fail_on_asset_failures)"]
+    if result.verification.get("undecided"):
+        return [f"{row.path}: whether too many of its assets failed is not known (fail_on_asset_failures)"]
+    return []
 
 
 def problems_of(
     row: Row, result: PathResults, *, archive_logs: bool, verify_assets: bool, limited: bool = False
 ) -> list[str]:
     """What of one path keeps the run from being a success, a sentence each; `limited`: failed assets have a limit."""
-    found = problems([row], archive_logs=archive_logs)
+    found = problems(row, archive_logs=archive_logs)
     if verify_assets:
-        return found + unverified([row], [result])
+        return found + unverified(row, result)
     if limited and row.state == JobState.WITH_ERRORS:
         found.append(f"{row.path}: {ERRORS_UNCOUNTED}")
     return found
 
 
+_LONGEST_CELL = 240
 _COLUMNS = (
     ("path", "path"),
     ("state", "state"),
@@ -142,32 +226,27 @@ _COLUMNS = (
 
 
 def render_table(rows: Sequence[Row]) -> str:
-    """The rows as a table of text."""
-    cells = [[title for title, _ in _COLUMNS]]
-    cells += [[_shown(getattr(row, name)) for _, name in _COLUMNS] for row in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    """The rows of a run as a table of text."""
+    return as_table(rows, _COLUMNS)
+
+
+def as_table(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:
+    """The rows as a table of text; `columns` are pairs of a title and a field of `Row`."""
+    cells = [[_cell(getattr(row, name)) for _, name in columns] for row in rows]
+    table: str = tabulate(cells, [title for title, _ in columns], "simple", disable_numparse=True)
+    return table
 
 
 def _state(results: PathResults) -> str:
     if results.outcome is not None:
-        return _text(results.outcome.get("state")) or str(JobState.UNKNOWN)
+        return text(results.outcome.get("state")) or str(JobState.UNKNOWN)
     if results.cancel == "cancelled":
         return str(JobState.CANCELLED)
     return str(JobState.UNKNOWN) if results.started is not None or results.in_doubt else NOT_STARTED
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _text(value: JsonValue) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _count(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    shown = f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
+    return shown if len(shown) <= _LONGEST_CELL else shown[: _LONGEST_CELL - 1] + "…"

@@ -12,13 +12,14 @@ from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState, Phase
-from aem_guides.results.batch_rows import LISTED_ROWS, BatchRow, done_in_outcomes, row_of, store_outcome, summary
+from aem_guides.results.batch_rows import LISTED_ROWS, done_in_outcomes, is_well, store_outcome, summary
+from aem_guides.results.rows import Row, row_of
 
 HOST = "author.example.com"
 
 
-def row(number: int, state: str = "SUCCESS", **more: object) -> BatchRow:
-    return BatchRow(f"/content/dam/{number}", state, f"print-{number}", **more)  # type: ignore[arg-type]  # its fields
+def row(number: int, state: str = "SUCCESS", **more: object) -> Row:
+    return Row(f"/content/dam/{number}", state, f"print-{number}", **more)  # type: ignore[arg-type]  # its fields
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def test_a_later_run_of_the_name_learns_what_was_done_well_on_its_instance(archi
     assert done_before(HOST, ["print-3"]) == set()
     assert done_in_outcomes("another name")(HOST, prints) == set()
     with Path(uri.removeprefix("file://")).open(newline="") as sheet:
-        assert [BatchRow.from_json(entry) for entry in csv.DictReader(sheet)] == rows
+        assert [Row.from_json(entry) for entry in csv.DictReader(sheet)] == rows
     assert [file.name for file in Path(uri.removeprefix("file://")).parent.iterdir() if file.name[0] == "."] == []
 
 
@@ -56,15 +57,17 @@ def test_the_log_shows_what_went_wrong_first_and_a_hundred_rows_at_the_most() ->
     assert lines[3].startswith("/content/dam/1234")
     assert lines[-1] == f"... and {2000 - LISTED_ROWS:,} more; the CSV has them all."
     assert len(lines) == LISTED_ROWS + 4
-    assert max(len(line) for line in lines) < 300
+    assert max(len(line) for line in lines) < 400
     assert summary([row(1)], archived=True).startswith("1 path: 1 SUCCESS\n")
     assert summary([], archived=True).startswith("0 paths: nothing was processed")
 
 
 def test_success_needs_the_archive_where_one_was_asked_for() -> None:
-    assert row(0).is_success(archived=False)
-    assert not row(0).is_success(archived=True)
-    assert row(0, archive_uri="file:///a").is_success(archived=True)
+    assert is_well(row(0), archived=False)
+    assert not is_well(row(0), archived=True)
+    assert is_well(row(0, archive_uri="file:///a"), archived=True)
+    assert is_well(row(0, has_log=False), archived=True)
+    assert not is_well(row(0, archive_uri="file:///a", error="too many assets failed"), archived=True)
 
 
 def test_a_path_without_outcome_is_not_started_unless_a_job_is_known() -> None:

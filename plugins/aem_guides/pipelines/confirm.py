@@ -1,0 +1,29 @@
+"""The last task of a run and of a batch: it gives the run its true state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from airflow.sdk import get_current_context, task
+
+from aem_guides.results.rows import RunFailedError
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+PROBLEMS_KEY = "problems"
+"""The XCom of the report that lists what did not go well. It is pushed last, as the sign that the report was made."""
+
+
+@task(trigger_rule="all_done")
+def confirm() -> None:
+    """Fail the run if any path did not end well. Raises RunFailedError.
+
+    A task of its own, since Airflow drops the asset events of a task that fails.
+    """
+    ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
+    wrong = cast("list[str] | None", ti.xcom_pull(task_ids="report", key=PROBLEMS_KEY))
+    if wrong is None:
+        raise RunFailedError("The report could not be made; its log says why.")
+    if wrong:
+        raise RunFailedError.of(wrong)
