@@ -61,9 +61,13 @@ def begin(
 
     yield begun
     emulator.delete("/emulator/faults")
-    for job in emulator.jobs():
-        if job["state"] in ("RUNNING", "WAITING", "QUEUED"):
-            emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
+    for path in {job["path"] for job in emulator.jobs() if job["state"] in ("RUNNING", "WAITING", "QUEUED")}:
+        fail_job(emulator, path)
+
+
+def fail_job(emulator: EmulatorProcess, path: str) -> None:
+    """Let the job on a path fail where it is."""
+    emulator.post("/emulator/jobs/fail", {"processingId": emulator.jobs(path)[-1]["processing_id"]})
 
 
 @every_way
@@ -276,3 +280,43 @@ def test_a_job_that_says_it_has_no_log_fails_nobody(emulator: EmulatorProcess, b
     run = begin()
     assert run.to_the_end()["state"] == "SUCCESS"
     assert run.problems() == []
+
+
+@every_way
+@pytest.mark.parametrize("policy", ["adopt", "queue"])
+def test_two_runs_that_wait_for_room_on_one_path_share_a_job_or_follow_one_another(
+    emulator: EmulatorProcess, begin: Begin, policy: str
+) -> None:
+    """Who waits for room has seen the path free: when there is room, it is looked at again."""
+    others = [begin(files=100_000, rate=0.1).path for _ in range(2)]
+    for path in others:
+        start_as_stranger(emulator, path)
+    first = begin(files=40, rate=4, run_id="one", max_active_jobs=2, on_active_job=policy)
+    second = begin(first.path, run_id="two", max_active_jobs=2, on_active_job=policy)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(run.to_the_end) for run in (first, second)]
+        emulator.wait_until(lambda: first.waits_for_its_turn and second.waits_for_its_turn, "both in the line")
+        for path in others:
+            fail_job(emulator, path)
+        assert [end.result()["state"] for end in ends] == ["SUCCESS"] * 2
+    jobs = emulator.jobs(first.path)
+    assert most_at_once(jobs) == 1
+    assert len(jobs) == (1 if policy == "adopt" else 2)
+
+
+@every_way
+def test_clear_after_an_adopted_job_that_failed_starts_a_job_of_its_own_as_the_message_says(
+    emulator: EmulatorProcess, begin: Begin
+) -> None:
+    run = begin(files=40, rate=4)
+    emulator.virtual_folder(run.path, 40, rate=4, fail_at=0.5)
+    start_as_stranger(emulator, run.path)
+    assert run.to_the_end()["state"] == "FAILED"
+    assert "It was adopted, not started here" in str(run.error)
+    assert "to start a job of its own" in str(run.error)
+    emulator.virtual_folder(run.path, 40, rate=40)
+    run.clear(*dict.fromkeys((run.begins, run.waits)))
+    assert run.to_the_end()["state"] == "SUCCESS"
+    assert [job["state"] for job in emulator.jobs(run.path)] == ["FAILED", "SUCCESS"]
+    assert run.state is not None
+    assert run.state.origin == "started"

@@ -128,6 +128,11 @@ class PathRun:
             self.play("batch")
         return self.outcome
 
+    @property
+    def waits_for_its_turn(self) -> bool:
+        """Whether it is in the line."""
+        return self.state is not None and self.state.queue_until is not None
+
     def problems(self) -> list[str]:
         """What keeps its run from being a success, as the report says."""
         if not self.way.five_tasks:
