@@ -33,6 +33,8 @@ from aem_guides.runtime.task_log import TaskLog
 
 TELL_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0
+LONGEST_LOOK_OF_A_LINE = 15.0
+"""Seconds between two looks of those who wait to start a job: one look serves all of them."""
 BRIEF_SECONDS = 3.0
 """How long a worker waits for a turn before it leaves the waiting to the triggerer."""
 
@@ -241,7 +243,7 @@ class Coordinator:
             self._quiet_since = talk.now()
             self._wake[granted].set()
             return self._pacing.longest
-        return self._pacing.next_look(age=talk.now() - self._quiet_since, eta=None, random=random)
+        return self._pacing.next_look(age=talk.now() - self._quiet_since, random=random)
 
     def _after_failure(self, error: Exception, random: float, tell: Tell) -> float:
         now = surroundings().now()
@@ -357,5 +359,6 @@ async def coordinator_for(hook: AemGuidesAsyncHook, notes: Notes, longest_look: 
     base_url = (await hook.settings()).base_url
     of_loop = _COORDINATORS.setdefault(asyncio.get_running_loop(), {})
     if base_url not in of_loop:
-        of_loop[base_url] = Coordinator(StartLease(notes, lease_key(base_url)), Pacing(longest=longest_look))
+        pacing = Pacing(longest=min(longest_look, LONGEST_LOOK_OF_A_LINE))
+        of_loop[base_url] = Coordinator(StartLease(notes, lease_key(base_url)), pacing)
     return of_loop[base_url]
