@@ -22,7 +22,7 @@ from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, VerificationError
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.pacing import LONGEST_LOOK, Pacing
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
@@ -124,7 +124,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         reprocess: bool | str = False,
         only_between: JsonValue = None,
         deferrable: bool = True,
-        longest_look: float = 15.0,
+        longest_look: float = LONGEST_LOOK,
         **kwargs: object,
     ) -> None:
         kwargs.setdefault("inlets", [NOTES])

@@ -19,7 +19,7 @@ from aem_guides.protocol.procedures.lifecycle import run_lifecycle
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
-from aem_guides.protocol.steps import ConfirmTurn, EndTurn, TakeTurn, Turn
+from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
@@ -91,7 +91,7 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
                 if state.log_offset:
                     said = "The log of job %s goes on at line %s: what comes before was shown."
                     self.log.info(said, state.processing_id, state.log_offset)
-                steps = run_lifecycle(talk, state, self.options, self.until, coordinator.find)
+                steps = run_lifecycle(talk, state, self.options, self.until, admission.find)
                 consumer = _Consumer(self, admission, state)
                 try:
                     return await hook.drive(steps, consumer.take)
@@ -162,7 +162,7 @@ class _Consumer:
         self._admission = admission
         self._noted = None if state.phase in HAS_NO_JOB else state.processing_id
 
-    async def take(self, item: object) -> Turn | None:
+    async def take(self, item: object) -> Turn | Window | None:
         match item:
             case PathState():
                 await self._trigger.store.asave(item)
@@ -174,6 +174,8 @@ class _Consumer:
                 return await self._admission.take(item)
             case ConfirmTurn():
                 return await self._admission.confirm()
+            case SeeWindow():
+                return await self._admission.window()
             case EndTurn():
                 await self._admission.end(item)
             case _:

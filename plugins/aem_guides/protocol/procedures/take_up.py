@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from aem_guides.protocol.hours import AtEnd, OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job
+from aem_guides.protocol.pacing import LONGEST_LOOK
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
@@ -46,7 +47,7 @@ class LifecycleOptions:
     cancel_adopted: bool = False
     stall_seconds: float = 1800.0
     log_lines: int = 0
-    longest_look: float = 15.0
+    longest_look: float = LONGEST_LOOK
     lost_seconds: float = 300.0
     only_between: object = None
     reprocess: bool = False

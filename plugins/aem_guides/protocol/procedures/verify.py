@@ -194,7 +194,7 @@ class _Watch:
         age = self.elapsed() - self.began
         if self.is_over():
             raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to look again.")
-        pause = self.patience.pacing.next_look(age=age, eta=None, random=self.talk.surroundings.random())
+        pause = self.patience.pacing.next_look(age=age, random=self.talk.surroundings.random())
         yield Wait(min(max(pause, rest), self.patience.within_seconds - age), what)
 
 
