@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.ledger.recorder import StartedPath, note_path
@@ -27,8 +26,6 @@ from aem_guides.triggers.admission import Admission, coordinator_for, let_others
 from aem_guides.triggers.base import AemGuidesTrigger
 
 KILL_CANCEL_SECONDS = 20.0
-FIRST_EVENT_SECONDS = 2.0
-"""An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 
 _OPTIONS, _STARTED_BY = msgspec.json.Decoder(LifecycleOptions), msgspec.json.Decoder(StartedPath)
 """Made at import: two threads that both need one for the first time crash the process (msgspec)."""
@@ -67,15 +64,8 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         self._notes: set[asyncio.Task[None]] = set()
 
     async def outcome(self) -> JsonObject:
-        """Go on; the event comes no sooner than Airflow is ready for it, nor does what fails at once."""
-        ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
-        try:
-            state = await self.go_on()
-        except Exception:
-            await _sleep_until(ready_at)
-            raise
-        await _sleep_until(ready_at)
-        return {"phase": str(state.phase)}
+        """Go on until the phase is reached."""
+        return {"phase": str((await self.go_on()).phase)}
 
     async def go_on(self) -> PathState:
         """Go on from the stored state; the state that was reached. Raises what `run_lifecycle` raises."""
@@ -147,11 +137,6 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         """No note is lost where the lifecycle ends while it is being written."""
         while self._notes:
             await asyncio.wait({self._notes.pop()})
-
-
-async def _sleep_until(at: float) -> None:
-    if (left := at - surroundings().elapsed()) > 0:
-        await surroundings().asleep(left)
 
 
 class _Consumer:

@@ -140,6 +140,8 @@ def _with_job(
 ) -> PathState:
     if cleared and options.reprocess and state.result is not None:
         return state.anew()
+    if job is None and state.phase is Phase.ENDED and state.job is not None and state.job.verdict in _DONE:
+        job = state.job  # the instance has forgotten it since; that it went through all its assets, it did say
     if job is not None and state.earlier_end is not None and state.earlier_end.is_shown_by(job, now):
         return state.to(Phase.FOLLOWING, end=None, cancel=None)
     verdict = job.verdict if job is not None else None
