@@ -226,7 +226,7 @@ def a_full_disk_is_told_leaves_nothing_and_is_mended_by_room(stage: Stage) -> No
     full.touch()
     run = troubled(stage.common, rate=FAST, no_room_while=str(full))
     assert run.end() == "failed"
-    assert run.tries_that_said("There is no room left: make some", ARCHIVE) >= 1
+    assert run.tries_that_said("The storage is full. Free some space", ARCHIVE) >= 1
     row = run.row()
     assert (row["state"], row["archive_uri"]) == ("SUCCESS", None)
     archive = stage.airflow.folder / "archive"
