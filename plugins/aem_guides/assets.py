@@ -20,7 +20,7 @@ from aem_guides.triggers.history import AemGuidesHistoryEventTrigger
 
 SCHEME = "aem-guides"
 PROCESSED = AssetAlias(name="aem_guides_processed", group="aem_guides")
-"""Every path that a run has processed well."""
+"""Every path that a run has processed successfully."""
 
 LONGEST_URI = 1500
 _TOLD = (
@@ -91,7 +91,7 @@ def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run:
         return
     uri = _uri(instance, str(row["path"]))
     if len(uri) > LONGEST_URI:
-        log.warning("%s is too long for an Airflow asset; no event tells of it.", uri)
+        log.warning("%s is too long for an Airflow asset. No asset event was sent for it.", uri)
         return
     extra: JsonObject = {name: row.get(name) for name in _TOLD}
     context["outlet_events"][PROCESSED].add(Asset(uri=uri, group="aem_guides"), extra={**extra, "run": run})

@@ -67,7 +67,7 @@ def beside(place: ObjectStoragePath, content: Content) -> Iterator[ObjectStorage
             _sync(Path(part.path))
         if digest_of(part) != (content.sha256, content.size):
             raise ArchiveError(
-                f"{place.parent} does not give back what was written to it; {place.name} was not stored. Check that "
+                f"{place.parent} returned other bytes than were written. {place.name} was not stored. Check that "
                 "storage, then run the task again."
             )
         yield part
@@ -97,7 +97,7 @@ def move(part: ObjectStoragePath, place: ObjectStoragePath, size: int) -> None:
     part.fs.mv(part.path, place.path)
     if size_of(place) != size:
         remove(place)
-        raise ArchiveError(f"{place} came out with another size than {size:,} bytes when it was moved; it was removed.")
+        raise ArchiveError(f"{place} had a wrong size after the move (expected {size:,} bytes) and was removed.")
 
 
 def remove_leftovers(place: ObjectStoragePath) -> None:
@@ -110,7 +110,7 @@ def remove_leftovers(place: ObjectStoragePath) -> None:
         for path in cast("list[str]", folder.fs.ls(folder.path, detail=False)):
             name = path.rpartition("/")[2]
             if leftover.fullmatch(name):
-                log.info("Removing %s, left behind by a try that was killed", name)
+                log.info("Removing %s, a leftover of a killed try", name)
                 remove(folder / name)
 
 
@@ -157,8 +157,8 @@ def _sync(path: Path) -> None:
 
 def _remedy(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _FULL:
-        return "There is no room left: make some, then run the task again."
-    return "See that this place can be reached, read and written, then run the task again."
+        return "The storage is full. Free some space, then run the task again."
+    return "Check that this storage can be reached, read and written, then run the task again."
 
 
 def _reason(error: Exception) -> str:

@@ -53,7 +53,7 @@ def the_time_out_of_the_run_cancels_the_job(stage: Stage) -> None:
     )
     assert run.end() == "failed"
     run.wait_until_job_is("CANCELLED")
-    run.wait_for_words("is cancelled; the instance confirms it", WAIT)
+    run.wait_for_words("was cancelled; the instance confirms it", WAIT)
 
 
 def marking_the_waiting_task_successful_cancels_nothing(stage: Stage) -> None:
@@ -164,7 +164,7 @@ def a_deadline_cancels_the_job_and_says_so_in_words(stage: Stage) -> None:
     assert run.end() == "failed"
     assert run.jobs()[0]["state"] == "CANCELLED"
     assert run.row()["state"] == "CANCELLED"
-    assert run.tries_that_said("is cancelled; the instance confirms it", WAIT) == 1
+    assert run.tries_that_said("was cancelled; the instance confirms it", WAIT) == 1
 
 
 def a_deadline_leaves_the_job_alone_if_told_so(stage: Stage) -> None:

@@ -98,7 +98,7 @@ def a_start_whose_answer_did_not_come_is_left_to_a_person_and_sent_by_clear(stag
         instance.wait_for_requests("start", 2)
         ended(emulator, start_foreign(emulator, instance.folder(1, rate=FAST)))
         assert run.end() == "failed"
-        assert run.tries_that_said("its answer did not come", START) == 1
+        assert run.tries_that_said("no answer came", START) == 1
         assert run.row()["state"] == "UNKNOWN"
         assert run.jobs() == []
         run.clear(START)
@@ -226,7 +226,7 @@ def a_full_disk_is_told_leaves_nothing_and_is_mended_by_room(stage: Stage) -> No
     full.touch()
     run = troubled(stage.common, rate=FAST, no_room_while=str(full))
     assert run.end() == "failed"
-    assert run.tries_that_said("There is no room left: make some", ARCHIVE) >= 1
+    assert run.tries_that_said("The storage is full. Free some space", ARCHIVE) >= 1
     row = run.row()
     assert (row["state"], row["archive_uri"]) == ("SUCCESS", None)
     archive = stage.airflow.folder / "archive"

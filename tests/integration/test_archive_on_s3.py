@@ -70,6 +70,6 @@ def test_a_store_that_is_not_there_is_told_without_the_key(
     }
     monkeypatch.setenv("AIRFLOW_CONN_NOBODY_THERE", json.dumps(connection | {"extra": nowhere}))
     elsewhere = archive_folder(f"s3://nobody_there@{BUCKET}/archive", "author.example.com", NOW, ID)
-    with pytest.raises(AemGuidesError, match="See that this place can be reached") as caught:
+    with pytest.raises(AemGuidesError, match="Check that this storage can be reached") as caught:
         store(FakeSource(as_zip(a_zip())), elsewhere)
     assert SECRET not in "".join(traceback.format_exception(caught.value))

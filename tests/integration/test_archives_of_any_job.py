@@ -43,7 +43,7 @@ def test_a_job_that_has_no_log_and_says_so_is_archived_by_nobody_and_fails_nobod
     emulator.fault("download", "status", count=None, status=404)
     archive(ended, Task("archive"), LATE.timestamp())
     assert list(tmp_path.rglob("*")) == []
-    assert "has no log, as it says itself: nothing is archived" in caplog.text
+    assert "has no log. Nothing is archived" in caplog.text
 
 
 @ways

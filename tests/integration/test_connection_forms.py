@@ -207,8 +207,8 @@ def test_a_password_without_a_user_is_told_to_have_been_taken_for_a_token(
     passed, told = pressed(monkeypatch, json.dumps(json.loads(emulator.connection()) | {"login": ""}))
     assert not passed
     assert "Refused: the access token. " in told
-    assert "no user is given in the field login" in told
-    assert "password was taken for an access token" in told
+    assert "the field login is empty" in told
+    assert "password was used as an access token" in told
     assert "choose the kind in the field auth" in told
     assert PASSWORD not in told
 
@@ -220,7 +220,7 @@ def test_a_web_page_instead_of_the_instance_is_not_told_as_a_refusal(
     passed, told = pressed(monkeypatch, emulator.connection())
     assert not passed
     assert "Refused" not in told
-    assert "No answer of AEM Guides: processing history (GET " in told
+    assert "No answer from AEM Guides: processing history (GET " in told
     assert "<" not in told
     assert "the field host" in told
     assert "the fields login and password" in told
@@ -234,7 +234,7 @@ def test_a_web_page_instead_of_the_identity_service_names_its_field(
     passed, told = pressed(monkeypatch, as_json("oauth", emulator))
     assert not passed
     assert "Refused" not in told
-    assert "No answer of the identity service: OAuth token (POST " in told
+    assert "No answer from the identity service: OAuth token (POST " in told
     assert "check the field ims_url" in told
     assert "<" not in told
 
@@ -242,7 +242,7 @@ def test_a_web_page_instead_of_the_identity_service_names_its_field(
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (404, "AEM Guides: its bulk processing does not answer here (404)"),
+        (404, "AEM Guides: this host has no bulk processing API (404)"),
         (503, "History not readable: processing history "),
         (400, "History not readable: processing history "),
     ],

@@ -77,7 +77,7 @@ def test_an_inclusive_end_that_nobody_declared_costs_no_asset(emulator: Emulator
 
 def test_an_instance_that_does_not_know_filters_is_said_to_be_one(emulator: EmulatorProcess, folder: str) -> None:
     emulator.settings(filters_supported=False)
-    with pytest.raises(RejectedError, match=r"before 2026\.01 cannot .* nor process an incremental plan"):
+    with pytest.raises(RejectedError, match=r"before 2026\.01 has no .* and cannot process an incremental plan"):
         process_all_days(emulator, folder, FilterEnd.EXCLUSIVE)
     assert emulator.jobs(folder) == []
 

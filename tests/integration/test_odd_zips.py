@@ -23,7 +23,11 @@ from tests.support.clocks import Clock
 from tests.support.emulator import PASSWORD, EmulatorProcess
 from tests.support.tasks import Task
 
-NAMES_OUT, BEHIND, TWICE = "lead out of the folder", "are no part of it follow its end", "several entries of one name"
+NAMES_OUT, BEHIND, TWICE = (
+    "lead out of the folder",
+    "after the end of the ZIP do not belong to it",
+    "Several entries have the same name",
+)
 ODD: dict[str, tuple[dict[str, object], list[str], list[str]]] = {
     "a name that leads out": ({"names": ["../../x.log"]}, ["x.log"], [NAMES_OUT]),
     "an absolute name": ({"names": ["/opt/aem/bulk.log"]}, ["opt/aem/bulk.log"], [NAMES_OUT]),

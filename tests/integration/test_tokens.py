@@ -204,7 +204,7 @@ def test_a_token_or_life_that_cannot_be_meant_is_an_error_that_shows_neither(
     for made, endpoint in ((oauth, "token_oauth"), (service, "token_jwt")):
         monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", made(emulator))
         emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps(odd))
-        with pytest.raises(MalformedAnswerError, match="holds no access token with a life") as caught:
+        with pytest.raises(MalformedAnswerError, match="has no access token with a lifetime") as caught:
             body()
         assert "canary" not in str(caught.value)
 

@@ -105,7 +105,7 @@ def refused(extra: Mapping[str, object] | None = None, **fields: object) -> str:
 
 @pytest.mark.parametrize("pasted", ["Bearer p4ss", "bearer\tp4ss", "Authorization: Bearer p4ss", " BEARER  p4ss\n"])
 def test_a_token_with_the_word_bearer_before_it_is_told_to_come_without(pasted: str) -> None:
-    said = "It has the word Bearer before the token. Leave it out"
+    said = "It begins with the word Bearer. Paste only the token"
     assert refused({"token": pasted}, login="").startswith(f"field token: {said}")
     assert refused(login="", password=pasted).startswith(f"field password: {said}")
 
@@ -120,7 +120,7 @@ def test_a_token_that_begins_like_the_word_bearer_is_a_token() -> None:
 def test_a_password_that_cannot_be_a_token_is_told_to_lack_its_user(password: str) -> None:
     said = refused(login="", password=password)
     assert said.startswith("field password: ")
-    assert "no user is given in the field login" in said
+    assert "the field login is empty" in said
     assert "field login" not in refused({"auth": "bearer"}, login="", password=password)
 
 

@@ -163,7 +163,7 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         ),
         (["filter_end: maybe"], 3, "filter_end", "Write inclusive"),
         (["only_between: {from: '22:00'}"], 3, "only_between.to", "it is missing"),
-        (["only_between: {from: '22:00', to: '22:00'}"], 3, "only_between.to", "give another time"),
+        (["only_between: {from: '22:00', to: '22:00'}"], 3, "only_between.to", "Give another time"),
         (
             ["only_between:", "  - {from: '22:00', to: '05:00'}", "  - {from: '6:00', to: '07:00', at_end: cancel}"],
             5,
@@ -174,7 +174,7 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
             ["only_between:", "  - {from: '22:00', to: '05:00'}", "  - {from: '06:00', to: '07:00', at_end: cancel}"],
             3,
             "only_between",
-            "Give the same for all hours",
+            "Give the same at_end for all entries",
         ),
         (["only_between: []"], 3, "only_between", "a list of such"),
         (

@@ -136,7 +136,7 @@ def test_an_answer_about_scopes_that_names_no_error_is_about_scopes() -> None:
 
 def test_an_identity_service_that_is_not_there_is_not_taken_for_an_instance_that_lacks_something() -> None:
     world = World(lambda _request: reply(404, b"<h1>Not found</h1>"))
-    with pytest.raises(AuthenticationError, match=r"not the identity service that answers: .*ims_url") as caught:
+    with pytest.raises(AuthenticationError, match=r"does not come from the identity service: .*ims_url") as caught:
         world.run(CLIENT.obtain(world.conversation()))
     assert caught.value.retry is Retry.BRIEFLY
     world = World(lambda _request: reply(404, {"error": "invalid_client"}))

@@ -90,7 +90,7 @@ def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: boo
         archive = zipfile.ZipFile(cast("IO[bytes]", _Beginning(file, end)))
     except (*_UNREADABLE, OSError) as error:
         raise DamagedArchiveError(
-            f"The archive of {size:,} bytes is damaged: its directory of entries cannot be read: {error}."
+            f"The archive ({size:,} bytes) is damaged: the list of its entries cannot be read: {error}."
         ) from error
     with archive:
         entries = archive.infolist()
@@ -101,7 +101,8 @@ def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: boo
     kept = _kept(entries)
     if not any(entry.size for entry in kept):
         raise DamagedArchiveError(
-            f"The archive is empty: a whole ZIP of {size:,} bytes, and not a byte of a log in its {len(kept)} entries."
+            f"The archive is empty: the ZIP ({size:,} bytes) is complete, but its {len(kept)} entries have no log "
+            "lines."
         )
     return CheckedZip(kept, (*_said_of_names(entries), *_said_of_unchecked(unchecked), *_said_behind(file, end, size)))
 
@@ -119,21 +120,21 @@ def _said_of_names(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
     names = [entry.orig_filename for entry in entries]
     if odd := [name for name in names if entry_path(name) != name.rstrip("/")]:
         yield (
-            f"It has names that not every system can unpack, or that lead out of the folder: {_listed(odd)}. Unpack it "
-            "with care; its manifest has them made safe."
+            f"Some names cannot be unpacked on every system, or lead out of the folder: {_listed(odd)}. Unpack it "
+            "with care. The manifest has a safe name for each of them."
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        yield f"It has several entries of one name, of which most programs unpack one: {_listed(twice)}."
+        yield f"Several entries have the same name, and most programs unpack only one of them: {_listed(twice)}."
     if links := [entry.orig_filename for entry in entries if stat.S_ISLNK(entry.external_attr >> 16)]:
-        yield f"It has symbolic links, where files are expected: {_listed(links)}."
+        yield f"It has symbolic links instead of files: {_listed(links)}."
 
 
 def _said_of_unchecked(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
     if locked := [entry.orig_filename for entry in entries if _is_encrypted(entry)]:
-        yield f"Encrypted entries were not checked against their CRC-32: {_listed(locked)}."
+        yield f"Encrypted entries could not be checked against their CRC-32: {_listed(locked)}."
     for method in sorted({entry.compress_type for entry in entries if not _is_encrypted(entry)}):
         packed = [e.orig_filename for e in entries if e.compress_type == method and not _is_encrypted(e)]
-        yield f"Entries packed by method {method} were not checked against their CRC-32: {_listed(packed)}."
+        yield f"Entries compressed with method {method} could not be checked against their CRC-32: {_listed(packed)}."
 
 
 def _is_encrypted(entry: zipfile.ZipInfo) -> bool:
@@ -145,7 +146,7 @@ def _said_behind(file: IO[bytes], end: int, size: int) -> Iterator[str]:
         return
     file.seek(end)
     begins = file.read(_SHOWN_BYTES_BEHIND)
-    yield f"{counted(size - end, 'byte')} that are no part of it follow its end, and begin with {begins!r}."
+    yield f"{counted(size - end, 'byte')} after the end of the ZIP do not belong to it. They begin with {begins!r}."
 
 
 def _listed(names: list[str]) -> str:
@@ -192,8 +193,8 @@ def _look_at_beginning(file: IO[bytes], size: int) -> None:
         return
     if beginning.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise DamagedArchiveError(
-            f"The download of {size:,} bytes is an HTML or XML page, not a ZIP: a login or error page. See that the "
-            "connection's account may read logs, and that no proxy stands between."
+            f"The download of {size:,} bytes is an HTML or XML page, not a ZIP: a login or error page. Check that the "
+            "user of the connection may read logs, and that no proxy answers instead of the instance."
         )
     raise DamagedArchiveError(f"The download of {size:,} bytes is not a ZIP: it begins with {beginning[:8].hex(' ')}.")
 
@@ -214,13 +215,13 @@ def _end_of_zip(file: IO[bytes], size: int, limits: ZipLimits) -> int:
             entries, length = directory
             if entries > limits.most_entries or length > limits.largest_directory:
                 raise RefusedArchiveError(
-                    f"The archive of {size:,} bytes lists {entries:,} entries in {length:,} bytes; at most "
-                    f"{limits.most_entries:,} in {limits.largest_directory:,} are taken. Look at the job's log on the "
-                    "instance."
+                    f"The archive of {size:,} bytes lists {entries:,} entries in {length:,} bytes, but at most "
+                    f"{limits.most_entries:,} entries in {limits.largest_directory:,} bytes are accepted. Look at the "
+                    "job's log on the instance."
                 )
             return begin + _end_of_record(tail, at)
         at = tail.rfind(_DIRECTORY_END, 0, at)
-    raise DamagedArchiveError(f"The archive is cut off: it ends after {size:,} bytes, before its directory of entries.")
+    raise DamagedArchiveError(f"The archive is cut off: it ends after {size:,} bytes, before the list of its entries.")
 
 
 def _directory_before(tail: bytes, at: int, begin: int) -> tuple[int, int] | None:
@@ -250,7 +251,7 @@ def _look_at_first_entry(file: IO[bytes], entries: list[zipfile.ZipInfo]) -> Non
     begins = len(_SPANNED[0]) if file.read(4) in _SPANNED else 0
     if entries and min(entry.header_offset for entry in entries) != begins:
         raise DamagedArchiveError(
-            "The archive is cut off or damaged: the directory at its end does not list what it begins with."
+            "The archive is cut off or damaged: its first entry is missing from the list of entries at its end."
         )
 
 
@@ -267,9 +268,9 @@ def _refuse_ratio(what: str, uncompressed: int, compressed: int, limits: ZipLimi
     if bad_ratio or uncompressed > limits.largest_uncompressed:
         ratio = uncompressed / max(compressed, 1)
         raise RefusedArchiveError(
-            f"A ZIP bomb, by its figures: {what} would unpack from {compressed:,} to {uncompressed:,} bytes, "
+            f"The archive looks like a ZIP bomb: {what} would unpack from {compressed:,} to {uncompressed:,} bytes, "
             f"{ratio:,.0f} times as much. At most {limits.largest_ratio} times and {limits.largest_uncompressed:,} "
-            "bytes are taken."
+            "bytes are accepted."
         )
 
 
@@ -290,6 +291,6 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
     if read != entry.file_size:
         # zipfile leaves it at the CRC-32 where the data end early.
         raise DamagedArchiveError(
-            f"The archive is damaged: its entry {shown} has {read:,} bytes where {entry.file_size:,} are told."
+            f"The archive is damaged: its entry {shown} has {read:,} bytes, but the ZIP says {entry.file_size:,}."
         )
     return True

@@ -95,11 +95,13 @@ class _Receiver:
         self._received += len(part.block)
         if self._received > self._largest:
             raise RefusedArchiveError(
-                f"The download did not end within {self._largest:,} bytes, and was broken off. Look at the job's log "
-                "on the instance."
+                f"The download was stopped: it is larger than {self._largest:,} bytes. Look at the job's log on the "
+                "instance."
             )
         if (part.name is None) == self.is_packing and self.size + len(self._names):
-            raise DamagedArchiveError("The download went over from a ZIP to single log files, or back, on the way.")
+            raise DamagedArchiveError(
+                "The instance changed from a ZIP to single log files, or back, during the download."
+            )
         if part.name is None:
             self._output.write(part.block)
             return

@@ -19,7 +19,7 @@ from aem_guides.storage import default_archive_uri
 log = logging.getLogger(__name__)
 
 FirstSeen = Callable[[], float]
-"""When the caller first dealt with the job, in seconds since the epoch; the same at every try."""
+"""When the caller first saw the job, in seconds since the epoch; the same at every try."""
 
 
 def archive_job(
@@ -36,7 +36,7 @@ def archive_job(
     `base_uri`: where archives lie, default `[aem_guides] archive_uri`. Raises ArchiveError, and what a call raises.
     """
     if hook.drive(has_no_log(hook.talk, job)):
-        log.warning("Job %s has no log, as it says itself: nothing is archived.", job.processing_id)
+        log.warning("The instance says that job %s has no log. Nothing is archived.", job.processing_id)
         return None
     hook.drive(settle_log(hook.talk, job))
     provenance = Provenance(hook.settings.host, job, run, request)

@@ -70,7 +70,7 @@ class StoredArchive:
     entries: tuple[ArchivedEntry, ...]
     uncompressed_size: int
     warnings: tuple[str, ...] = ()
-    """What is odd about the ZIP, or could not be checked."""
+    """What is unusual about the ZIP, or could not be checked."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ def store_archive(
                 source, processing_id, dated=_date_of(provenance.job), work_dir=work_dir, limits=limits
             ) as archive:
                 for warning in archive.warnings:
-                    log.warning("The log archive of job %s is kept as it came. %s", processing_id, warning)
+                    log.warning(
+                        "The log archive of job %s is stored unchanged, with a warning. %s", processing_id, warning
+                    )
                 return _put_in_place(archive, folder, provenance, now())
         except RefusedArchiveError as error:
             raise RefusedArchiveError(f"The log of job {processing_id} was not archived. {error}") from error
@@ -157,8 +159,8 @@ def store_archive(
 def _given_up(processing_id: str, attempts: int, error: Exception) -> ArchiveError:
     times = "1 download" if attempts == 1 else f"{attempts} downloads"
     return ArchiveError(
-        f"The log archive of job {processing_id} is not whole after {times}; nothing was stored. The last one: {error} "
-        "Run the task again later; if it stays so, download the log in the Bulk Processor."
+        f"The log archive of job {processing_id} was still incomplete after {times}, so nothing was stored. Last "
+        f"error: {error} Run the task again later. If that does not help, download the log in the Bulk Processor."
     )
 
 

@@ -23,8 +23,8 @@ from aem_guides.protocol.tokens import OAuthCredentials
 from aem_guides.protocol.wording import counted
 
 _NO_GUIDES = (
-    "AEM Guides: its bulk processing does not answer here (404). Check that the field host names the author, and that "
-    "AEM Guides is installed on it and has this API."
+    "AEM Guides: this host has no bulk processing API (404). Check that the field host names the author, and that AEM "
+    "Guides is installed there in a version with this API."
 )
 
 
@@ -64,7 +64,7 @@ def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[Diagnosis]
     active = sum(job.is_active for job in history.jobs)
     diagnosis.right(f"History readable: {counted(len(history.jobs), 'job')}, {active} active.")
     if history.unreadable:
-        diagnosis.right(f"{len(history.unreadable)} entries of it cannot be read.")
+        diagnosis.right(f"{len(history.unreadable)} of its entries cannot be read.")
     return diagnosis
 
 
@@ -93,7 +93,7 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
         where = "the identity service" if of_identity_service else settings.base_url
         diagnosis.wrong(f"Not reached: {where}. {error.reason}")
     elif of_identity_service and isinstance(error, AuthenticationError) and (error.status < 400 or error.status == 404):
-        diagnosis.wrong(f"No answer of the identity service: {error}")
+        diagnosis.wrong(f"No answer from the identity service: {error}")
     elif of_identity_service:
         diagnosis.wrong(f"Refused by the identity service: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, ScopeError):
@@ -101,7 +101,7 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
         diagnosis.wrong(f"Accepted, but not allowed to do this: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, AuthenticationError) and error.status < 300:
         _tell_reached(diagnosis, settings)
-        diagnosis.wrong(f"No answer of AEM Guides: {error}")
+        diagnosis.wrong(f"No answer from AEM Guides: {error}")
     elif isinstance(error, AuthenticationError):
         _tell_reached(diagnosis, settings)
         diagnosis.wrong(f"Refused: {_login(settings.credentials)}. {_sentence(error)}")
@@ -123,7 +123,7 @@ def _tell_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]
     try:
         status = yield from talk.call(contract.system_status())
     except NotFoundError:
-        diagnosis.right("AEM Guides: this instance does not tell the state of its database.")
+        diagnosis.right("AEM Guides: this instance does not show the state of its database.")
     except AemGuidesError as error:
         diagnosis.wrong(f"AEM Guides: the state of its database cannot be read. {_sentence(error)}")
     else:
@@ -131,11 +131,11 @@ def _tell_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]
 
 
 def _tell_database(diagnosis: Diagnosis, status: SystemStatus) -> None:
-    kind = {True: "database-based", False: "JCR-based", None: "of unknown kind"}[status.is_database]
+    kind = {True: "database-based", False: "JCR-based", None: "of an unknown kind"}[status.is_database]
     check = f", and its database check says {status.database_check}" if status.database_check else ""
     diagnosis.right(f"AEM Guides: processing is {kind}{check}.")
     if not status.is_fit:
-        diagnosis.wrong("Its database does not work: stop using the system until it does.")
+        diagnosis.wrong("Its database does not work. Stop using the system until it works again.")
 
 
 def _login(credentials: Credentials) -> str:

@@ -31,16 +31,16 @@ def login_remedy(connection: ConnectionLike, fields: Fields) -> str:
 
 
 _CHECK = AuthenticationError.hint.removesuffix(".")
-_FOREIGN = "The identity service takes them, and this instance does not: they may be for another one."
+_FOREIGN = "The identity service accepts them, but this instance does not: they may be for another instance."
 _REMEDIES = {
     "basic": "the fields login and password.",
-    "bearer": "the field {token}. An access token ends; a local development token does after 24 hours.",
+    "bearer": "the field {token}. An access token expires; a local development token after 24 hours.",
     "oauth": f"the fields client_id, client_secret and scopes. {_FOREIGN}",
     "service_credentials": f"the field service_token. {_FOREIGN}",
 }
 _NO_USER = (
-    "no user is given in the field login, so that the password was taken for an access token. Fill in the user, or "
-    "choose the kind in the field auth. An access token may have ended."
+    "the field login is empty, so the password was used as an access token. Fill in the user, or choose the kind in "
+    "the field auth. An access token may have expired."
 )
 
 
@@ -59,7 +59,7 @@ def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
     if not connection.login:
         raise fields.wrong("login", "It is empty. Give the AEM user, or choose another kind in the field auth.")
     if ":" in connection.login:
-        raise fields.wrong("login", "It holds a colon, which basic authentication cannot send. Give the user alone.")
+        raise fields.wrong("login", "It has a colon, which basic authentication cannot send. Give only the user.")
     if connection.login != connection.login.strip():
         raise fields.wrong("login", "It has white space at its ends. Remove it.")
     if not connection.password:
@@ -70,8 +70,9 @@ def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
         if not is_latin(told):
             raise fields.wrong(
                 name,
-                "It has a letter that AEM cannot take: it reads user and password as ISO-8859-1 (Western European), "
-                "which has é and ü, but not €, ł or ж. Give a technical user a password without it.",
+                "It has a letter that AEM cannot read: AEM reads user and password as ISO-8859-1 (Western European), "
+                "which has é and ü, but not €, ł or ж. Use a technical user whose name and password have no such "
+                "letter.",
             )
     return BasicCredentials(connection.login, connection.password)
 
@@ -80,13 +81,13 @@ def _bearer(connection: ConnectionLike, fields: Fields) -> Credentials:
     named = "token" if fields.text("token") else "password"
     pasted = fields.text("token") or connection.password or ""
     if _WITH_SCHEME.match(pasted):
-        raise fields.wrong(named, "It has the word Bearer before the token. Leave it out: paste the token alone.")
+        raise fields.wrong(named, "It begins with the word Bearer. Paste only the token.")
     if _is_password_taken_for_token(connection, fields) and not _could_be_token(pasted):
-        raise fields.wrong(named, f"It has letters that no token has, and {_NO_USER}")
+        raise fields.wrong(named, f"It has characters that no token has, and {_NO_USER}")
     missing = "It is empty. Give a login and a password, or an access token as token or password."
     token = fields.secret(named, connection.password, missing=missing)
     if not _could_be_token(token):
-        raise fields.wrong(named, "The access token has letters that no token has. Paste it again.")
+        raise fields.wrong(named, "The access token has characters that no token has. Paste it again.")
     return BearerCredentials(token)
 
 
@@ -103,7 +104,7 @@ def _oauth(connection: ConnectionLike, fields: Fields) -> Credentials:
     client_secret = fields.secret("client_secret", connection.password, missing=missing.format("client secret"))
     scopes = tuple(scope.strip() for scope in (fields.text("scopes") or "").split(",") if scope.strip())
     if any(letter.isspace() for scope in scopes for letter in scope):
-        raise fields.wrong("scopes", "Separate the scopes by commas, without line breaks.")
+        raise fields.wrong("scopes", "Separate the scopes with commas, without line breaks.")
     if not scopes:
         raise fields.wrong("scopes", "It is empty. Give the scopes of the credential, separated by commas.")
     return OAuthCredentials(client_id, client_secret, scopes, _ims_url(fields) or OAUTH_IMS_URL)
@@ -130,7 +131,7 @@ def _ims_url(fields: Fields) -> str | None:
         return None
     parts = fields.url("ims_url", url, OAUTH_IMS_URL)
     if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
-        raise fields.wrong("ims_url", f"Give scheme and host alone, as in {OAUTH_IMS_URL}.")
+        raise fields.wrong("ims_url", f"Give only scheme and host, such as {OAUTH_IMS_URL}.")
     return url.rstrip("/")
 
 

@@ -100,7 +100,7 @@ def logs(
 ) -> Call[LogPage]:
     """A page of a job's log: from line `offset` on, or the last `tail` lines. Raises ValueError for both at once."""
     if offset is not None and tail is not None:
-        raise ValueError("offset and tail exclude each other: the API leaves open what both together give")
+        raise ValueError("Give offset or tail, not both: the API does not define what both together return")
     query: dict[str, str] = {"processingId": processing_id}
     for name, value in (("offset", offset), ("limit", limit), ("tail", tail)):
         if value is not None:
@@ -189,7 +189,7 @@ def csrf_token() -> Call[str]:
     def read(reply: Reply) -> str:
         token = text(_json_object(reply).get("token")) or ""
         if not is_token(token):
-            raise ShapeError("token has what no header field carries")
+            raise ShapeError("token has characters that no HTTP header may have")
         return token
 
     return Call("CSRF token", _get("/libs/granite/csrf/token.json"), read)

@@ -27,7 +27,7 @@
     └── VerificationError            assets of a finished job failed
         └── AssetsAtWorkError        some never finished
 
-Every error tells in `retry` whether a later attempt can mend it; the retry policy of the tasks reads that.
+`retry` of every error says whether a later attempt can succeed. The retry policy of the tasks reads it.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 
 class Retry(enum.Enum):
-    """Whether doing the same again later can succeed."""
+    """Whether a later attempt can succeed."""
 
     USEFUL = "useful"
     BRIEFLY = "briefly"
-    """An instance that starts up says so too, for some minutes; after that it is final."""
+    """For a few minutes only: an instance that is starting gives the same answer."""
     POINTLESS = "pointless"
 
 
 class AemGuidesError(Exception):
     """Base of all errors of this package.
 
-    `sent` is False where it is certain that the instance did not act on the request, True where it may have.
+    `sent` is False if the instance certainly did not act on the request, and True if it may have acted on it.
     """
 
     retry: Retry = Retry.USEFUL
@@ -82,8 +82,8 @@ class ConfigurationError(AemGuidesError, ValueError):
 class UnreachableError(AemGuidesError):
     """No answer came.
 
-    `sent` is False where it is certain that the instance did not get the request (connection refused, name not
-    resolved), True where it may have acted on it.
+    `sent` is False if the instance certainly did not get the request (connection refused, name not resolved), and True
+    if it may have acted on it.
     """
 
     def __init__(self, request: str, reason: str, *, sent: bool, attempts: int) -> None:
@@ -95,7 +95,8 @@ class UnreachableError(AemGuidesError):
 
 
 class AnswerError(AemGuidesError):
-    """The instance answered, and not as hoped: `request`, `status`, `excerpt` (at most 500 characters), `attempts`."""
+    """The instance answered with an error or with something unexpected: `request`, `status`, `excerpt` (at most 500
+    characters), `attempts`."""
 
     hint = ""
 
@@ -149,18 +150,21 @@ class NotFoundError(RejectedError):
     """404: this instance has no such endpoint, job or file, or not yet, since it is starting."""
 
     retry = Retry.BRIEFLY
-    hint = "The instance does not have this, or not yet: an author that starts answers 404 for some minutes."
+    hint = (
+        "The instance does not have this endpoint, job or file, or it is still starting: an author answers 404 for "
+        "some minutes after its start."
+    )
 
 
 class StartRefusedError(RejectedError):
-    """The instance refused a start, and it is certain that no job came of the request."""
+    """The instance refused a start, and certainly no job was started."""
 
 
 class UnavailableError(AnswerError):
-    """The answer means "not now": 406, 408, 421, 423, 425, 429 or 5xx. `retry_after` is in seconds where it was told.
+    """The answer means "not now": 406, 408, 421, 423, 425, 429 or 5xx. `retry_after`: seconds, if the answer has it.
 
-    It says nothing of the request, the job or the credentials: the instance is busy or restarting, or a CDN or proxy
-    before it answered in its place.
+    The request, the job and the credentials may all be right: the instance is busy or restarting, or a CDN or proxy
+    answered in its place.
     """
 
     hint = "The instance is busy or restarting; the same request may succeed later."
@@ -183,13 +187,13 @@ class ActiveJobError(AemGuidesError):
 
 
 class DoubtfulStartError(AemGuidesError):
-    """A start may or may not have been accepted, and the history cannot settle it: nothing was started again."""
+    """A start may or may not have been accepted, and the history does not show which. No second start was sent."""
 
     retry = Retry.POINTLESS
 
 
 class JobError(AemGuidesError):
-    """A job did not end well: `job` is what was last known of it."""
+    """A job did not succeed. `job` is the last known state of the job."""
 
     def __init__(self, message: str, job: Job | None = None) -> None:
         self.job = job
@@ -206,7 +210,7 @@ class JobFailedError(JobError):
 
 
 class JobCancelledError(JobError):
-    """The job was cancelled. Nobody resumes it by himself: clear the task to go on from its checkpoint."""
+    """The job was cancelled. It is not resumed automatically: clear the task to resume it from its checkpoint."""
 
     retry = Retry.POINTLESS
 
@@ -221,7 +225,7 @@ class JobLostError(JobError):
 
 
 class JobOutcomeUnknownError(JobError):
-    """The job ended in a state whose word is unknown and whose other fields do not tell how it ended."""
+    """The job ended in an unknown state, and its other fields do not show whether it succeeded."""
 
     retry = Retry.POINTLESS
 
@@ -233,15 +237,15 @@ class DeadlineExceededError(JobError):
 
 
 class CancelUnconfirmedError(JobError):
-    """The job was to be cancelled, and within the time given it was not seen to end."""
+    """A cancel was sent, but the job did not end in time."""
 
 
 class ArchiveError(AemGuidesError):
-    """A log archive is not whole, or could not be stored. Nothing partial is left under its name."""
+    """A log archive is incomplete, or could not be stored. No partial file is left under its name."""
 
 
 class VerificationError(AemGuidesError):
-    """Assets of a finished job failed, or never came to an end."""
+    """Assets of a finished job failed, or were never finished."""
 
     retry = Retry.POINTLESS
 

@@ -138,10 +138,12 @@ def parse_only_between(value: object, field: str = "only_between") -> OffPeakHou
     parsed = [_parse_entry(name, entry) for name, entry in named]
     choices = {at_end for _, at_end in parsed}
     if len(choices) > 1:
-        raise InvalidInputError(f"{field}.at_end", sorted(choices), "Give the same for all hours of the list.")
+        raise InvalidInputError(f"{field}.at_end", sorted(choices), "Give the same at_end for all entries of the list.")
     hours = OffPeakHours(tuple(daily for daily, _ in parsed), choices.pop())
     if _never_closes(hours):
-        raise InvalidInputError(field, value, "Together these are all hours: leave some out, or leave it out whole.")
+        raise InvalidInputError(
+            field, value, "Together these are all hours: remove some of them, or remove only_between."
+        )
     return hours
 
 
@@ -156,20 +158,22 @@ def _read_text(field: str, value: str) -> object:
     try:
         read: object = json.loads(value)
     except ValueError:
-        raise InvalidInputError(field, value, f"Give an object such as {_FORM}, or a list of such.") from None
+        raise InvalidInputError(field, value, f"Give an object such as {_FORM}, or a list of such objects.") from None
     return read
 
 
 def _parse_entry(field: str, entry: object) -> tuple[DailyHours, AtEnd]:
     if not isinstance(entry, Mapping):
-        raise InvalidInputError(field, entry, f"Give an object such as {_FORM}, or a list of such.")
+        raise InvalidInputError(field, entry, f"Give an object such as {_FORM}, or a list of such objects.")
     for name in entry:
         if name not in _KNOWN:
             raise InvalidInputError(f"{field}.{name}", entry[name], f"Use {', '.join(_KNOWN)}.")
     begin, end = _parse_time(f"{field}.from", entry.get("from")), _parse_time(f"{field}.to", entry.get("to"))
     if begin == end:
         raise InvalidInputError(
-            f"{field}.to", entry["to"], "It is the same as from: give another time, or leave only_between out for all."
+            f"{field}.to",
+            entry["to"],
+            "It is the same time as from. Give another time, or remove only_between to allow all hours.",
         )
     zone = _parse_zone(f"{field}.timezone", entry.get("timezone"))
     weekdays = _parse_weekdays(f"{field}.weekdays", entry.get("weekdays"))
@@ -198,7 +202,9 @@ def _parse_weekdays(field: str, value: object) -> frozenset[int]:
     if value is None:
         return frozenset(range(7))
     if not isinstance(value, list | tuple) or not value or any(day not in WEEKDAYS for day in value):
-        raise InvalidInputError(field, value, f"Give a list with some of {', '.join(WEEKDAYS)}; leave it out for all.")
+        raise InvalidInputError(
+            field, value, f"Give a list with some of {', '.join(WEEKDAYS)}, or remove it to allow all days."
+        )
     return frozenset(WEEKDAYS.index(day) for day in value)
 
 

@@ -53,7 +53,7 @@ class ObjectStream:
         """The entries that were still to come at the end. Raises JsonError where the object is not whole."""
         found = self._take(self._decoded(b"", last=True))
         if self._place is not _Place.AFTER:
-            raise JsonError(f"{_NOT_JSON}: it ends where {self._place.value} is due")
+            raise JsonError(f"{_NOT_JSON}: it ends where {self._place.value} is expected")
         return found
 
     def _decoded(self, block: bytes, *, last: bool) -> str:
@@ -76,7 +76,7 @@ class ObjectStream:
         except RecursionError:
             raise JsonError("the answer is nested too deep") from None
         if len(self._text) - self._at > LONGEST_ENTRY:
-            raise JsonError(f"{_NOT_JSON}: no value of it is longer than {LONGEST_ENTRY:,} characters")
+            raise JsonError(f"{_NOT_JSON}: a value is longer than {LONGEST_ENTRY:,} characters")
         return entries
 
     def _next(self) -> bool:
@@ -109,7 +109,7 @@ class ObjectStream:
             case _Place.COMMA, ",":
                 self._go_on(_Place.NAME)
             case _:
-                raise JsonError(f"{_NOT_JSON}: {self._place.value} is due, and something else came")
+                raise JsonError(f"{_NOT_JSON}: {self._place.value} is expected, but something else came")
         return True
 
     def _go_on(self, place: _Place) -> None:
@@ -141,7 +141,7 @@ class ObjectStream:
                 self._at, self._place = end + 1, _Place.COMMA
                 return True
             if letter != ",":
-                raise JsonError(f"{_NOT_JSON}: a comma is due between two entries, and something else came")
+                raise JsonError(f"{_NOT_JSON}: a comma is expected between two entries, but something else came")
             self._at = end + 1
             begin = search(text, self._at)
             if begin is None:

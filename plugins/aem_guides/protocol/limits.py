@@ -57,7 +57,7 @@ class LeastRate:
 
 def too_large(largest: int) -> str:
     """What is said of an answer that is larger than it may be."""
-    return f"It is larger than {largest // (1024 * 1024)} MiB, and was not read to its end."
+    return f"The answer is larger than {largest // (1024 * 1024)} MiB, so the rest was not read."
 
 
 def too_slow(seconds: float) -> str:

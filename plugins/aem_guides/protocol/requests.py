@@ -72,7 +72,7 @@ def parse_path(field: str, value: object) -> str:
     if value != value.strip() or not value.isprintable():
         raise InvalidInputError(field, value, "Remove white space at its ends and characters that cannot be printed.")
     if not value.startswith("/"):
-        raise InvalidInputError(field, value, "Begin with a slash: a repository path is absolute.")
+        raise InvalidInputError(field, value, "A repository path is absolute: begin it with a slash.")
     path = value.rstrip("/")
     parts = path.split("/")[1:]
     if "" in parts or "." in parts or ".." in parts:
@@ -139,8 +139,10 @@ def _reject_overlaps(folders: Sequence[str]) -> None:
     keyed = sorted((same_path(folder).split("/"), folder) for folder in folders)
     for (upper_key, upper), (lower_key, lower) in itertools.pairwise(keyed):
         if upper_key == lower_key:
-            raise InvalidInputError("paths", lower, "It is listed twice; list it once.")
+            raise InvalidInputError("paths", lower, "It is listed twice. List it once.")
         if lower_key[: len(upper_key)] == upper_key:
             raise InvalidInputError(
-                "paths", lower, f"It lies below {upper}, which is processed with all below it; list only one of them."
+                "paths",
+                lower,
+                f"It lies below {upper}. Everything below {upper} is processed anyway: list only one of them.",
             )

@@ -75,7 +75,7 @@ class Verdict(enum.StrEnum):
     WITH_ERRORS = "ended with errors"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    ENDED_UNCLEAR = "ended, unclear how"
+    ENDED_UNCLEAR = "ended, outcome unknown"
 
 
 VERDICT_OF_STATE = {

@@ -40,7 +40,7 @@ LONGEST_LIFE_SECONDS = 7 * 86_400.0
 _JWT_LIFE_SECONDS = 3600
 _LONGEST_TOKEN = 100_000
 """Characters: a token is a JWT, which grows with what it grants."""
-_UNREADABLE = "The identity service's answer holds no access token with a life."
+_UNREADABLE = "The answer of the identity service has no access token with a lifetime."
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessTo
     if not isinstance(token, str) or not token:
         raise ShapeError("access_token is missing")
     if not is_token(token):
-        raise ShapeError("access_token has what no header field carries")
+        raise ShapeError("access_token has characters that no HTTP header may have")
     if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 20:
         told = int(told)
     if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told <= 0:
@@ -273,13 +273,18 @@ _BY_DESCRIPTION = {
     "expired": _EXPIRED,
     "issuer": "The organisation is not the technical account's: check integration.org in service_token.",
     "subject": "The technical account is not known: check integration.id in service_token.",
-    "audience": "The JWT is for another: check integration.imsEndpoint and technicalAccount.clientId in service_token.",
+    "audience": (
+        "The JWT is for another identity service or client: check integration.imsEndpoint and "
+        "technicalAccount.clientId in service_token."
+    ),
     "signature": _FOREIGN_KEY,
     "binding": _FOREIGN_KEY,
 }
 """What `error_description` has in it, the surest first: it speaks of a signature and bindings also where something
 else in the JWT is wrong."""
-_NO_SERVICE = "It is not the identity service that answers: check the field ims_url, or imsEndpoint in service_token."
+_NO_SERVICE = (
+    "The answer does not come from the identity service: check the field ims_url, or imsEndpoint in service_token."
+)
 _REFUSED = "The identity service refuses the credentials."
 
 

@@ -65,7 +65,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing(
     assert child.returncode == 1, child.stdout + child.stderr
     message, seen, temporary = child.stdout.splitlines()[-1].split(" | ")
     assert "No space left on device" in message or "File too large" in message
-    assert "There is no room left: make some, then run the task again." in message
+    assert "The storage is full. Free some space, then run the task again." in message
     assert str(tmp_path) in message
     assert (seen, temporary) == ("[]", "[]")
 

@@ -86,7 +86,7 @@ DAMAGED = [
     pytest.param(as_zip(a_zip()[:3]), "is cut off: it ends after 3 bytes", id="three bytes"),
     pytest.param(as_zip(with_wrong_crc()), "entry 'job.log' does not match its CRC-32", id="wrong CRC"),
     pytest.param(as_zip(with_broken_data()), "entry 'job.log' cannot be unpacked", id="broken data"),
-    pytest.param(as_zip(with_broken_directory()), "directory of entries cannot be read", id="broken directory"),
+    pytest.param(as_zip(with_broken_directory()), "list of its entries cannot be read", id="broken directory"),
     pytest.param(as_zip(hidden_bomb()), "entry 'bomb.log' does not match its CRC-32", id="hidden bomb"),
     pytest.param([], "is empty: the download has 0 bytes", id="0 bytes"),
     pytest.param(as_zip(a_zip({})), "is empty: a whole ZIP of 22 bytes", id="no entries"),
@@ -95,7 +95,7 @@ DAMAGED = [
     pytest.param(as_zip(HTML), "is an HTML or XML page, not a ZIP", id="HTML"),
     pytest.param(as_zip(b'{"a": 1}'), "is not a ZIP: it begins with 7b 22 61", id="JSON"),
     pytest.param([MalformedAnswerError("GET x", 200, "", hint="It is empty.")], "It is empty.", id="malformed answer"),
-    pytest.param([ArchivePart("a", b"x"), ArchivePart(None, b"PK")], "went over from a ZIP", id="change of form"),
+    pytest.param([ArchivePart("a", b"x"), ArchivePart(None, b"PK")], "changed from a ZIP", id="change of form"),
 ]
 REFUSED = [
     pytest.param(a_bomb(), "the archive's entry 'bomb.log' would unpack from", id="bomb"),

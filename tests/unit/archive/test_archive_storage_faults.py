@@ -50,7 +50,7 @@ def test_storage_that_goes_away_before_the_move_is_an_error_and_the_next_try_com
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalFileSystem, "_open", removed_before_it_is_read_back)
-        with pytest.raises(ArchiveError, match="does not give back what was written to it"):
+        with pytest.raises(ArchiveError, match="returned other bytes than were written"):
             store(FakeSource(as_zip(a_zip())), folder)
     assert visible(folder) == []
     store(FakeSource(as_zip(a_zip())), folder)
@@ -85,7 +85,7 @@ def test_a_store_that_gives_back_something_else_is_found_out(
     bucket: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MemoryFile, "read", lambda _self, _size=-1: b"", raising=False)
-    with pytest.raises(ArchiveError, match="does not give back what was written to it"):
+    with pytest.raises(ArchiveError, match="returned other bytes than were written"):
         store(FakeSource(as_zip(a_zip())), bucket)
     assert names(bucket) == []
 
@@ -95,7 +95,7 @@ def test_a_move_that_loses_bytes_is_found_out(bucket: ObjectStoragePath, monkeyp
         self.pipe_file(path2, self.cat_file(path1)[:-1])
 
     monkeypatch.setattr(MemoryFileSystem, "mv", loses_the_end)
-    with pytest.raises(ArchiveError, match="came out with another size"):
+    with pytest.raises(ArchiveError, match="had a wrong size after the move"):
         store(FakeSource(as_zip(a_zip())), bucket)
     assert names(bucket) == []
 

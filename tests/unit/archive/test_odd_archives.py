@@ -110,7 +110,9 @@ def test_bytes_behind_the_end_of_a_zip_are_a_warning(behind: bytes, comment: byt
     assert (source.count, waits) == (1, [])
     assert Path(folder.path, "logs.zip").read_bytes() == content
     (warning,) = stored.warnings
-    assert warning.startswith(f"{len(behind):,} bytes that are no part of it follow its end, and begin with")
+    assert warning.startswith(
+        f"{len(behind):,} bytes that after the end of the ZIP do not belong to it, and begin with"
+    )
 
 
 def test_a_zip_with_64_bit_records_is_whole_with_bytes_behind_it_and_not_without_its_end(
@@ -140,13 +142,16 @@ def test_the_checksums_of_a_zip_with_bytes_behind_it_and_odd_names_are_checked()
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (encrypted(), "Encrypted entries were not checked against their CRC-32: 'job.log'."),
+        (encrypted(), "Encrypted entries could not be checked against their CRC-32: 'job.log'."),
         (
             a_zip(method=zipfile.ZIP_BZIP2),
-            "Entries packed by method 12 were not checked against their CRC-32: 'job.log'.",
+            "Entries compressed with method 12 could not be checked against their CRC-32: 'job.log'.",
         ),
-        (a_link(), "It has symbolic links, where files are expected: 'job.log'."),
-        (with_one_name_twice(), "It has several entries of one name, of which most programs unpack one: 'a.log'."),
+        (a_link(), "It has symbolic links instead of files: 'job.log'."),
+        (
+            with_one_name_twice(),
+            "Several entries have the same name, and most programs unpack only one of them: 'a.log'.",
+        ),
     ],
 )
 def test_what_cannot_be_checked_or_is_not_expected_is_kept_and_said(content: bytes, said: str) -> None:

@@ -36,7 +36,11 @@ def test_a_json_file_is_a_list_of_paths_or_objects() -> None:
     ("name", "content", "said"),
     [
         ("p.txt", "", "has no paths"),
-        ("p.txt", "/content/a\ncontent/secret\n", "line 2): what stands there is not valid. Begin with a slash"),
+        (
+            "p.txt",
+            "/content/a\ncontent/secret\n",
+            "line 2): what stands there is not valid. A repository path is absolute",
+        ),
         ("p.txt", "/etc/secret\n", "line 1): what stands there is not valid. Give a path below /content"),
         ("p.txt", "root:secret:0\n", "line 1)"),
         ("p.txt", "secret\x00\x01\n", "line 1)"),

@@ -75,7 +75,9 @@ def test_a_job_that_was_cancelled_before_we_asked_is_not_our_doing() -> None:
 def test_an_outcome_that_is_not_known_tells_the_last_trouble_and_the_job_as_it_was_seen() -> None:
     outcome = Instance(lambda _s: "RUNNING").cancel()
     assert outcome.job is not None
-    assert outcome.in_words("p").startswith("Whether job p is cancelled is unknown: it is still RUNNING. Check it")
+    assert outcome.in_words("p").startswith(
+        "It is not known whether job p was cancelled: it is still RUNNING. Check the job"
+    )
     for instance in (
         Instance(lambda _s: "RUNNING", *[reply(400, b"never")] * 9),
         Instance(lambda _s: "RUNNING", *[RESET] * 99),
@@ -95,7 +97,7 @@ def test_the_time_is_kept_to_the_second() -> None:
 
 def test_an_outcome_is_told_in_a_sentence() -> None:
     job = read_job({"processingId": "p", "status": "Completed"})
-    assert CancelOutcome(CancelResult.CANCELLED, job).in_words("p") == "Job p is cancelled; the instance confirms it."
+    assert CancelOutcome(CancelResult.CANCELLED, job).in_words("p") == "Job p was cancelled; the instance confirms it."
     finished = CancelOutcome(CancelResult.ALREADY_FINISHED)
     assert finished.in_words("p") == "Job p was not cancelled: it had already finished (an end)."
 

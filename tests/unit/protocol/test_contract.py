@@ -64,7 +64,7 @@ def test_a_start_sends_its_filter_only_where_there_is_one() -> None:
 
 
 def test_offset_and_tail_are_never_sent_together() -> None:
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match="not both"):
         contract.logs("p", offset=1, tail=2)
 
 

@@ -65,7 +65,7 @@ def test_a_full_page_that_calls_itself_the_last_is_asked_on_from() -> None:
 
 def test_lines_that_are_promised_and_never_come_are_an_error_and_no_end() -> None:
     log = Log(lambda o, n: a_page(LINES[o : o + n] if o < 500 else [], offset=o, hasMore=True))
-    with pytest.raises(LogPageError, match="cannot be read on from line 500"):
+    with pytest.raises(LogPageError, match="could not be read from line 500 on"):
         log.read()
 
 

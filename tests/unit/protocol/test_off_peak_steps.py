@@ -115,11 +115,11 @@ def test_a_cancel_that_shows_no_effect_is_told_and_asked_for_until_the_deadline(
     assert instance.notices == [
         (
             Level.WARNING,
-            "Whether job p is cancelled is unknown: it is still RUNNING. Check it in the Bulk Processor.",
+            "It is not known whether job p was cancelled: it is still RUNNING. Check the job in the Bulk Processor.",
         )
     ] * len(instance.notices)
     assert len(instance.notices) == 2
-    assert "job p is to be cancelled" in {wait.why for wait in instance.world.waits}
+    assert "cancelling job p failed; trying again" in {wait.why for wait in instance.world.waits}
 
 
 def test_a_resume_for_which_the_hours_are_over_again_holds_the_job_back_from_now_on() -> None:
@@ -130,7 +130,7 @@ def test_a_resume_for_which_the_hours_are_over_again_holds_the_job_back_from_now
     assert (held.phase, held.held_since, held.job) == (Phase.HELD_BACK, DAY, JOB)
     assert instance.notices[0] == (
         Level.INFO,
-        "Job p is held back until 2026-11-24 22:00 UTC, in 10 h: it is then resumed from its checkpoint.",
+        "Job p is held back until 2026-11-24 22:00 UTC, in 10 h. Then it is resumed from its checkpoint.",
     )
     assert instance.states[-1].deadline_at == pytest.approx(DAY + 110 * HOUR, abs=5)
 
@@ -144,8 +144,8 @@ def test_a_resume_without_its_job_follows_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("goes_on_as", "shown", "told"),
     [
-        ("q", LINES, "Job p goes on as q from its checkpoint."),
-        ("p", LINES[4:], "Job p goes on from its checkpoint."),
+        ("q", LINES, "Job p was resumed from its checkpoint; its id is now q."),
+        ("p", LINES[4:], "Job p was resumed from its checkpoint."),
     ],
 )
 def test_under_another_id_a_job_writes_another_log(goes_on_as: str, shown: list[str], told: str) -> None:
@@ -163,7 +163,7 @@ def test_a_resume_that_is_not_had_yet_is_told_with_its_reason_and_tried_on() -> 
     instance.after_post = {"p": SUCCESS}
     assert instance.go_on(at_phase(Phase.RESUMING, job=JOB)).end is FollowEnd.ENDED
     told = next(text for level, text in instance.notices if level is Level.WARNING)
-    assert told.startswith("Job p is not resumed yet; trying on. resume processing (POST ")
+    assert told.startswith("Job p is not resumed yet; trying again. resume processing (POST ")
     assert "starting" in told
     put_off = [item for item in instance.world.emitted if isinstance(item, EndTurn) and item.again_in]
     assert len(put_off) == 2, "each time, others may go first"
@@ -185,7 +185,7 @@ def test_a_job_that_works_already_when_the_hours_begin_is_not_resumed_by_us() ->
     state = at_phase(Phase.HELD_BACK, job=JOB, held_since=NIGHT - HOUR, deadline_at=NIGHT + 10)
     after = instance.go_on(state)
     assert after.end is FollowEnd.DEADLINE
-    assert (Level.INFO, "Job p is at work already: it was resumed elsewhere.") in instance.notices
+    assert (Level.INFO, "Job p is running already: somebody else resumed it.") in instance.notices
     assert (after.resumes, after.held_since) == (0, None)
     assert after.deadline_at == pytest.approx(NIGHT + 10 + HOUR, abs=5)
     assert not [request for request in instance.world.sent if request.target.endswith("/resume")]
@@ -197,6 +197,6 @@ def test_the_hours_that_are_over_are_told_before_a_job_is_cancelled() -> None:
     instance.go_on(at_phase(Phase.FOLLOWING))
     assert instance.notices[0] == (
         Level.INFO,
-        "The off-peak hours (22:00 to 02:00 UTC) are over: cancelling job p, to go on later.",
+        "The off-peak hours (22:00 to 02:00 UTC) are over: cancelling job p; it is resumed when they begin again.",
     )
     assert instance.states[0].phase is Phase.CANCELLING

@@ -94,7 +94,7 @@ def test_a_resume_without_an_answer_is_settled_by_what_the_instance_shows(doubt:
 def test_a_job_of_which_too_little_is_told_leaves_a_doubt_and_nothing_is_sent_again() -> None:
     other: JsonObject = {**FAILED, "processingId": "q", "status": "RUNNING", "excludedPaths": None}
     instance = Instance(reply(503), after=[FAILED, other])
-    with pytest.raises(DoubtfulStartError, match=r"^Job p was to be resumed, and job q may be what came of it"):
+    with pytest.raises(DoubtfulStartError, match=r"^A resume of job p was sent. Job q may be its result"):
         instance.resume()
     assert instance.resumes == 1
 

@@ -205,7 +205,7 @@ def test_a_life_is_taken_in_the_unit_in_which_it_can_be_meant(
 @pytest.mark.parametrize("answer", [{}, {"access_token": ""}, {"access_token": 5, "expires_in": 9}, ["x"], "x"])
 def test_an_answer_without_a_token_is_told_without_an_excerpt(answer: object) -> None:
     world = World(lambda _request: reply(200, answer))
-    with pytest.raises(MalformedAnswerError, match="holds no access token with a life") as caught:
+    with pytest.raises(MalformedAnswerError, match="has no access token with a lifetime") as caught:
         world.run(CLIENT.obtain(world.conversation(attempts=1)))
     assert (caught.value.request, caught.value.status) == ("OAuth token (POST https://ims.example/ims/token/v3)", 200)
     assert (caught.value.excerpt, caught.value.attempts) == ("", 1)
@@ -214,7 +214,7 @@ def test_an_answer_without_a_token_is_told_without_an_excerpt(answer: object) ->
 @pytest.mark.parametrize("answer", [reply(302, b"", location="/login"), reply(200, b"<html>Hello</html>")])
 def test_a_web_page_is_no_identity_service(answer: Reply) -> None:
     world = World(lambda _request: answer)
-    with pytest.raises(AuthenticationError, match=r"not the identity service that answers: .*ims_url") as caught:
+    with pytest.raises(AuthenticationError, match=r"does not come from the identity service: .*ims_url") as caught:
         world.run(CLIENT.obtain(world.conversation()))
     assert caught.value.request == "OAuth token (POST https://ims.example/ims/token/v3)"
     assert (caught.value.status, caught.value.excerpt, caught.value.attempts) == (answer.status, "", 1)

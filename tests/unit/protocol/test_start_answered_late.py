@@ -108,7 +108,7 @@ def test_a_job_told_in_another_spelling_is_known_as_ours(told: JsonObject) -> No
 )
 def test_a_job_of_which_too_little_is_told_leaves_a_doubt_and_makes_no_second(told: JsonObject) -> None:
     instance = Instance(busy(1), echo={**ECHO, **told}, status="SUCCESS")
-    with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent .* job-0 may be it"):
+    with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent, .* job-0 may be the one"):
         instance.start()
     assert len(instance.jobs) == 1
 
@@ -189,7 +189,7 @@ class TestInterval:
 
 def test_a_job_that_shows_itself_late_and_tells_too_little_leaves_a_doubt_and_makes_no_second() -> None:
     instance = Instance(busy(120), hidden=60, echo={**ECHO, "filter": None}, status="SUCCESS")
-    with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent .* job-0 may be it"):
+    with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent, .* job-0 may be the one"):
         instance.start()
     assert len(instance.jobs) == 1
 
@@ -197,10 +197,10 @@ def test_a_job_that_shows_itself_late_and_tells_too_little_leaves_a_doubt_and_ma
 @pytest.mark.parametrize(
     ("shown", "why"),
     [
-        ({"path": "/x"}, "the history has what cannot be read (entry 0: processingId is missing)"),
+        ({"path": "/x"}, "the history has an entry that cannot be read (entry 0: processingId is missing)"),
         (
             {"processingId": "new", "path": "/x", "status": "SUCCESS"},
-            "the history no longer reaches back to the time of the start, so that the job may have left it",
+            "the history no longer reaches back to the time of the start, so the job may be too old to be shown",
         ),
     ],
 )
@@ -209,4 +209,4 @@ def test_a_history_that_proves_nothing_leaves_a_doubt(shown: JsonObject, why: st
     instance.history_trouble = lambda: reply(200, {"executionHistory": [shown]}) if instance.jobs else None
     with pytest.raises(DoubtfulStartError) as caught:
         instance.start()
-    assert f"a start was sent and its answer did not come, and {why}. Nothing was started again." in str(caught.value)
+    assert f"a start was sent, but no answer came, and {why}. No second start was sent." in str(caught.value)

@@ -106,16 +106,18 @@ def test_a_refused_filter_is_told_as_one_and_not_by_a_path_that_is_called_so() -
             world.run(start_once(world.conversation(), request, policy=StartPolicy(), run="run"))
         return str(caught.value)
 
-    assert "This instance does not know filters" in told("/content/a", b"unknown field Filter")
+    assert "This instance does not support filters" in told("/content/a", b"unknown field Filter")
     other = told("/content/filters", b"no /content/filters")
     assert "does not accept '/content/filters'" in other
-    assert "instances before 2026.01 do not know file_types" in other
+    assert "AEM Guides before 2026.01 does not support file_types" in other
 
 
 def test_a_conflict_that_the_history_does_not_show_is_waited_for_or_told() -> None:
     world = beside(status=409)
     outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(OnActiveJob.QUEUE), run="run"))
-    assert outcome == MustWait("/content/dam/a: the instance says that a job is active; the history does not show it")
+    assert outcome == MustWait(
+        "/content/dam/a: the instance says that a job is active on the path, but the history does not show it"
+    )
     for policy in (OnActiveJob.FAIL, OnActiveJob.ADOPT):
         world = beside(status=409)
         with pytest.raises(ActiveJobError, match="/content/dam/a"):
@@ -169,9 +171,9 @@ def test_a_job_on_the_path_is_queued_behind_by_its_id() -> None:
 @pytest.mark.parametrize(
     ("policy", "told", "words"),
     [
-        (OnActiveJob.FAIL, {}, "Wait until it has ended"),
-        (OnActiveJob.ADOPT, {"filter": {"fileTypes": ["DITAMAP"]}}, "It asks for something else, so it is not adopted"),
-        (OnActiveJob.ADOPT, {}, "It may ask for something else, so it is not adopted"),
+        (OnActiveJob.FAIL, {}, "Wait until that job has ended"),
+        (OnActiveJob.ADOPT, {"filter": {"fileTypes": ["DITAMAP"]}}, "It has another request, so it is not adopted"),
+        (OnActiveJob.ADOPT, {}, "It may have another request, so it is not adopted"),
     ],
 )
 def test_a_job_on_the_path_that_is_not_adopted_is_told(policy: OnActiveJob, told: JsonObject, words: str) -> None:

@@ -108,7 +108,7 @@ def _not_started(course: Course, state: PathState, error: AemGuidesError) -> Ste
         raise error
     if course.options.is_brief:
         return None
-    yield Emit(Notice(Level.WARNING, f"{state.request.path}: not started yet, trying again. {error}"))
+    yield Emit(Notice(Level.WARNING, f"{state.request.path}: not started yet; trying again. {error}"))
     yield Emit(EndTurn(course.pause(), holds_all=lost_turn or isinstance(error, UnreachableError)))
     return state
 

@@ -40,11 +40,14 @@ class CancelOutcome:
     def in_words(self, processing_id: str) -> str:
         """The outcome as a sentence for the log."""
         if self.result is CancelResult.CANCELLED:
-            return f"Job {processing_id} is cancelled; the instance confirms it."
+            return f"Job {processing_id} was cancelled; the instance confirms it."
         if self.result is CancelResult.ALREADY_FINISHED:
             state = self.job.status_word if self.job else "an end"
             return f"Job {processing_id} was not cancelled: it had already finished ({state})."
-        return f"Whether job {processing_id} is cancelled is unknown: {self.why}. Check it in the Bulk Processor."
+        return (
+            f"It is not known whether job {processing_id} was cancelled: {self.why}. Check the job in the Bulk "
+            "Processor."
+        )
 
 
 def may_cancel(origin: str | None, *, cancel_adopted: bool) -> bool:

@@ -21,7 +21,7 @@ _LONGEST_PAUSE = 60.0
 
 
 class TurnLostError(AemGuidesError):
-    """Another process starts jobs on this instance now; nothing was sent."""
+    """Another process is starting jobs on this instance now. Nothing was sent."""
 
     retry = Retry.USEFUL
 
@@ -107,7 +107,7 @@ def _is_new(item: object) -> TypeGuard[Intent]:
 def _confirm() -> Steps[None]:
     turn = yield Emit(ConfirmTurn())
     if not (isinstance(turn, Turn) and turn.granted):
-        raise TurnLostError("Another process starts jobs on this instance now; nothing was sent.")
+        raise TurnLostError("Another process is starting jobs on this instance now. Nothing was sent.")
 
 
 def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:
@@ -128,4 +128,4 @@ def wait_until(course: Course, at: float, why: str) -> Steps[None]:
 def say_trouble(course: Course, error: AemGuidesError, what: str) -> Steps[None]:
     """Show a failure, the first of many in a row and then each tenth."""
     if course.failures % 10 == 0:
-        yield Emit(Notice(Level.WARNING, f"{what}; trying on. {error}"))
+        yield Emit(Notice(Level.WARNING, f"{what}; trying again. {error}"))

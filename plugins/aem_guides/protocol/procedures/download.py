@@ -76,14 +76,17 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
     if not decoded(beginning, reply.headers).lstrip().startswith("{"):
         shown = clean_text(talk.redact(" ".join(decoded(beginning[:4000], reply.headers).split())))[:200]
         what = "It is empty" if not beginning else "It is neither a ZIP nor a list of log files"
-        raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}; a log archive was due.")
+        raise MalformedAnswerError(body.label, reply.status, shown, hint=f"{what}, but a log archive was expected.")
     paths = _same_origin_paths((yield from _listing(body, reply.headers)), base_url, body.label)
     for position, path in enumerate(paths):
         file_call = contract.log_file(path)
         label = f"{file_call.endpoint} ({file_call.request.label})"
         reply = yield from talk.call(file_call, stream=True)
         if (encoding := reply.headers.get("content-encoding", "identity").lower()) != "identity":
-            hint = f"It came packed ({encoding}), though that was not asked for: whether it is whole cannot be told."
+            hint = (
+                f"The answer was compressed ({encoding}) although no compression was asked for, so it cannot be "
+                "checked for completeness."
+            )
             raise MalformedAnswerError(label, reply.status, "", hint=hint)
         yield Emit(ArchivePart(path, b"", position))
         yield from _pass_on(_Body(label), path, position)
@@ -122,7 +125,9 @@ def _listing(body: _Body, headers: Mapping[str, str]) -> Steps[tuple[str, ...]]:
         data = None
     paths = strings(data.get("logFilePaths")) if isinstance(data, dict) else ()
     if not paths:
-        raise MalformedAnswerError(body.label, 200, "", hint="logFilePaths is missing or empty; a log archive was due.")
+        raise MalformedAnswerError(
+            body.label, 200, "", hint="logFilePaths is missing or empty, but a log archive was expected."
+        )
     if len(paths) > MOST_LOG_FILES:
         hint = f"logFilePaths names {len(paths):,} files; at most {MOST_LOG_FILES:,} are fetched."
         raise MalformedAnswerError(body.label, 200, "", hint=hint)
@@ -142,8 +147,8 @@ def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> lis
             raise MalformedAnswerError(label, 200, "", hint=hint) from None
         if elsewhere:
             raise ForeignOriginError(
-                f"The instance names a log file on another origin ({host}); it was not requested, and no credentials "
-                "were sent there. Fetch that file by hand, or have the instance list its own paths."
+                f"The instance names a log file on another origin ({host}). The file was not requested, and no "
+                "credentials were sent there. Fetch that file by hand, or have the instance list its own paths."
             )
         parts = urlsplit(whole)
         checked.append((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))

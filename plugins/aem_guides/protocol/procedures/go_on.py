@@ -54,9 +54,9 @@ def _resume(course: Course, state: PathState) -> Steps[PathState]:
         job = yield from find_job(course.talk, name)
         if job is None:
             yield from keep(state.to(Phase.FOLLOWING, job=None))
-            raise JobLostError(f"Job {name} was to be resumed, and the instance does not know it any more.")
+            raise JobLostError(f"Job {name} cannot be resumed: the instance no longer knows it.")
         if job.is_active:
-            yield Emit(Notice(Level.INFO, f"Job {name} is at work already: it was resumed elsewhere."))
+            yield Emit(Notice(Level.INFO, f"Job {name} is running already: somebody else resumed it."))
             state = yield from keep(state.goes_on(name, course.talk.now(), resumes=0))
             yield Emit(EndTurn())
             return state
@@ -93,7 +93,7 @@ def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[Pa
     except AemGuidesError as error:
         if error.retry is not Retry.USEFUL:
             raise
-        what = f"Whether job {job.processing_id} was resumed is not known yet"
+        what = f"It is not known yet whether job {job.processing_id} was resumed"
         yield from say_trouble(course, error, what)
         yield Wait(course.pause(), what)
         return state
@@ -106,6 +106,6 @@ def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[Pa
 
 def _gone_on(course: Course, state: PathState, processing_id: str) -> Steps[PathState]:
     course.failures = 0
-    known = "" if processing_id == state.processing_id else f" as {processing_id}"
-    yield Emit(Notice(Level.INFO, f"Job {state.processing_id} goes on{known} from its checkpoint."))
+    known = "" if processing_id == state.processing_id else f"; its id is now {processing_id}"
+    yield Emit(Notice(Level.INFO, f"Job {state.processing_id} was resumed from its checkpoint{known}."))
     return (yield from keep(state.goes_on(processing_id, course.talk.now())))

@@ -50,8 +50,8 @@ def until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float
 def wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None]:
     """Wait in short stretches, since the clock that is waited for is read anew with each history."""
     text = (
-        f"{request.path}: created_before is still to come by the instance's clock; waiting up to {in_words(seconds)}. "
-        "Check the clock of the instance if that is long."
+        f"{request.path}: by the clock of the instance, created_before is still in the future; waiting up to "
+        f"{in_words(seconds)}. Check that clock if the wait is long."
     )
     yield Emit(Notice(Level.WARNING, text))
     yield Wait(min(seconds, _CLOCK_STRETCH_SECONDS), text)

@@ -64,7 +64,10 @@ def _following(course: Course, state: PathState) -> Steps[PathState]:
         hours = options.hours
         if hours is None or hours.is_open(talk.now()):
             return state
-        text = f"The off-peak hours ({hours}) are over: cancelling job {state.processing_id}, to go on later."
+        text = (
+            f"The off-peak hours ({hours}) are over: cancelling job {state.processing_id}; it is resumed when they "
+            "begin again."
+        )
         yield Emit(Notice(Level.INFO, text))
         return (yield from keep(state.to(Phase.CANCELLING, job=followed.job)))
     if followed.end is FollowEnd.DEADLINE and options.cancel_on_deadline and state.may_cancel:
@@ -114,7 +117,7 @@ def _cancelling(course: Course, state: PathState) -> Steps[PathState]:
     if talk.now() >= (state.deadline_at or 0.0):
         return (yield from keep(state.ended(FollowEnd.DEADLINE, outcome.job)))
     yield Emit(Notice(Level.WARNING, outcome.in_words(processing_id)))
-    yield Wait(course.pause(), f"job {processing_id} is to be cancelled")
+    yield Wait(course.pause(), f"cancelling job {processing_id} failed; trying again")
     return state
 
 
@@ -124,7 +127,7 @@ def _held_back(course: Course, state: PathState) -> Steps[PathState | None]:
     if hours is not None and not hours.is_open(talk.now()):
         opens_at = hours.opens_at(talk.now())
         when = f"{hours.describe(opens_at)}, in {in_words(opens_at - talk.now())}"
-        text = f"Job {state.processing_id} is held back until {when}: it is then resumed from its checkpoint."
+        text = f"Job {state.processing_id} is held back until {when}. Then it is resumed from its checkpoint."
         yield from wait_until(course, opens_at, text)
     now = talk.now()
     held = 0.0 if state.held_since is None else max(0.0, now - state.held_since)
@@ -132,7 +135,7 @@ def _held_back(course: Course, state: PathState) -> Steps[PathState | None]:
         state = yield from keep(state.stays(deadline_at=now + course.options.job_seconds))
     followed, state = yield from _follow(course, state, hand_back_at=now, held=held)
     if followed.end is FollowEnd.HANDED_BACK:
-        text = f"Job {state.processing_id} is at work already: it was resumed elsewhere."
+        text = f"Job {state.processing_id} is running already: somebody else resumed it."
         yield Emit(Notice(Level.INFO, text))
         return (yield from keep(state.goes_on(state.processing_id or "", talk.now(), resumes=0)))
     if followed.end is not FollowEnd.ENDED or followed.job is None or not _same_end(state.job, followed.job):

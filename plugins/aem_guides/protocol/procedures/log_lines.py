@@ -93,10 +93,12 @@ def read_on(talk: Conversation, processing_id: str, reader: PageReader, page_lin
                 return reader.offset
         if pause is None:
             raise LogPageError(
-                f"The log of job {processing_id} cannot be read on from line {reader.offset}: asked "
-                f"{len(_PATIENCE) + 1} times, the instance gave another page. The log archive has all lines."
+                f"The log of job {processing_id} could not be read from line {reader.offset} on: the instance gave a "
+                f"wrong page {len(_PATIENCE) + 1} times. The log archive has all lines."
             )
-        yield Wait(pause, f"the log of job {processing_id} has more lines, but does not give them yet")
+        yield Wait(
+            pause, f"the instance says that the log of job {processing_id} has more lines, but does not send them yet"
+        )
 
 
 def _is_last(page: LogPage, asked: int) -> bool:

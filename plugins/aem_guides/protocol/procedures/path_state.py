@@ -115,7 +115,7 @@ class PathState:
     def to(self, phase: Phase, **changes: object) -> PathState:
         """The next state. Raises IllegalMoveError."""
         if phase is not self.phase and phase not in MOVES[self.phase]:
-            raise IllegalMoveError(f"{self.request.path}: {phase} does not follow {self.phase}")
+            raise IllegalMoveError(f"{self.request.path}: {phase} cannot follow {self.phase}")
         return replace(self, phase=phase, serial=self.serial + 1, **changes)  # type: ignore[arg-type]  # own fields
 
     def stays(self, **changes: object) -> PathState:

@@ -84,7 +84,7 @@ def settle_resume(
         return intent.processing_id
     for pause in (0.0, *patience):
         if pause:
-            yield Wait(pause, f"looking whether job {job.processing_id} was resumed")
+            yield Wait(pause, f"checking whether job {job.processing_id} was resumed")
         try:
             seen = yield from talk.call(contract.status(job.processing_id))
         except RejectedError:
@@ -98,8 +98,8 @@ def settle_resume(
             return sighting.job.processing_id
         if sighting.fate is Fate.UNCLEAR and sighting.job is not None:
             raise DoubtfulStartError(
-                f"Job {job.processing_id} was to be resumed, and job {sighting.job.processing_id} may be what came of "
-                "it, but the instance does not tell enough of it. Nothing was resumed again. Look in the Bulk "
+                f"A resume of job {job.processing_id} was sent. Job {sighting.job.processing_id} may be its result, "
+                "but the instance shows too little of it to be sure. No second resume was sent. Look in the Bulk "
                 "Processor (Tools > Guides > Bulk Processor), then clear this task."
             )
     return None

@@ -182,7 +182,10 @@ def _post(
         for pause in policy.patience[:_LOOKS_FOR_CAUSE]:
             if _shows_cause(history, request, intent):
                 break
-            yield Wait(pause, f"{request.path}: the start was refused; looking in the history for the job in its way")
+            yield Wait(
+                pause,
+                f"{request.path}: the start was refused; looking in the history for the active job that caused it",
+            )
             history = yield from talk.call(contract.history())
         return (yield from _after_refusal(history, request, intent, policy, refusal))
     except (UnavailableError, UnreachableError, MalformedAnswerError, AuthenticationError) as doubt:
@@ -217,7 +220,9 @@ def _after_refusal(
         return _NotAccepted(refusal)
     if refusal.status == 409:
         if policy.on_active_job is OnActiveJob.QUEUE:
-            return MustWait(f"{request.path}: the instance says that a job is active; the history does not show it")
+            return MustWait(
+                f"{request.path}: the instance says that a job is active on the path, but the history does not show it"
+            )
         raise ActiveJobError(request.path, None, _REMEDY) from refusal
     raise StartRefusedError(
         refusal.request,
@@ -255,9 +260,14 @@ def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> 
 def _refusal_remedy(request: ProcessingRequest, refusal: RejectedError) -> str:
     if request.has_filter() and "filter" in refusal.excerpt.replace(request.path, "").lower():
         return _NO_FILTERS
-    remedy = f"paths: the instance does not accept {request.path!r}. Check that it exists and the user may see it."
+    remedy = (
+        f"paths: the instance does not accept {request.path!r}. Check that it exists and that the user may read it."
+    )
     if request.has_filter():
-        remedy += " If it does: instances before 2026.01 do not know file_types, created_after and created_before."
+        remedy += (
+            " If both are true: AEM Guides before 2026.01 does not support file_types, created_after and "
+            "created_before."
+        )
     return remedy
 
 
@@ -265,10 +275,10 @@ _LOOKS_FOR_CAUSE = 2
 """As many pauses of the patience: a history may lag by some seconds behind what a start is refused for."""
 
 _NO_FILTERS = (
-    "This instance does not know filters: AEM Guides before 2026.01 cannot choose by file_types, created_after and "
-    "created_before, nor process an incremental plan. Update it, or process without them."
+    "This instance does not support filters: AEM Guides before 2026.01 has no file_types, created_after and "
+    "created_before, and cannot process an incremental plan. Update it, or process without a filter."
 )
-_REMEDY = "Wait until it has ended, or start with on_active_job = queue."
+_REMEDY = "Wait until that job has ended, or start with on_active_job = queue."
 
 
 def _obstacle(
@@ -288,7 +298,7 @@ def _obstacle(
     if policy.on_active_job is OnActiveJob.ADOPT:
         if (match := job.match(request)) is Match.SAME:
             return job
-        how = "asks for something else" if match is Match.OTHER else "may ask for something else"
+        how = "has another request" if match is Match.OTHER else "may have another request"
         raise ActiveJobError(request.path, job.processing_id, f"It {how}, so it is not adopted. {_REMEDY}")
     raise ActiveJobError(request.path, job.processing_id, _REMEDY)
 
@@ -328,7 +338,10 @@ def _settle(
     for pause in policy.patience:
         if sighting.fate is Fate.FOUND:
             break
-        yield Wait(pause, f"{request.path}: looking in the history for the job that an unanswered start may have made")
+        yield Wait(
+            pause,
+            f"{request.path}: the start was not answered; looking in the history for its job",
+        )
         history = yield from talk.call(contract.history())
         sighting = intent.look(request, history)
     if sighting.fate is Fate.FOUND and sighting.job is not None:
@@ -340,15 +353,18 @@ def _settle(
 
 def _doubt(request: ProcessingRequest, sighting: Sighting, history: History) -> str:
     if sighting.job is not None:
-        why = f"job {sighting.job.processing_id} may be it, but the instance does not tell enough of it"
+        why = (
+            f"job {sighting.job.processing_id} may be the one that was started, but the instance shows too little of "
+            "it to be sure"
+        )
     elif history.unreadable:
-        why = f"the history has what cannot be read ({history.unreadable[0]})"
+        why = f"the history has an entry that cannot be read ({history.unreadable[0]})"
     else:
-        why = "the history no longer reaches back to the time of the start, so that the job may have left it"
+        why = "the history no longer reaches back to the time of the start, so the job may be too old to be shown"
     return (
-        f"{request.path}: a start was sent and its answer did not come, and {why}. Nothing was started again. "
-        "Look in the Bulk Processor (Tools > Guides > Bulk Processor) whether a job for this path ran or is running. "
-        "If there is none, clear this task to start one."
+        f"{request.path}: a start was sent, but no answer came, and {why}. No second start was sent. Check in the "
+        "Bulk Processor (Tools > Guides > Bulk Processor) whether a job for this path ran or is running. If there is "
+        "none, clear this task to start one."
     )
 
 
