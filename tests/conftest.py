@@ -24,6 +24,7 @@ os.environ.update(
 import pytest  # noqa: E402  # Airflow reads its environment when it is first imported
 from hypothesis import settings as hypothesis_settings  # noqa: E402
 
+from aem_guides.hooks import bodies  # noqa: E402
 from tests.support.airflow_stack import LiveAirflow  # noqa: E402
 from tests.support.clocks import Clock  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
@@ -73,6 +74,11 @@ def turn(item: pytest.Item) -> int:
     """When a test has its turn, by the first of these fixtures that it has: all others are before them."""
     named = item.fixturenames if isinstance(item, pytest.Function) else []
     return next((turn for fixture, turn in TURNS.items() if fixture in named), 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_instance_is_asked_less_for_what_another_test_did() -> None:
+    bodies.MANNERS.clear()
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,15 @@ def _network_fields() -> dict[str, object]:
         ),
         "connect_timeout": _seconds("Connect time-out", "Seconds until connecting is given up.", 10),
         "read_timeout": _seconds("Read time-out", "Seconds without an answer until a call is given up.", 60),
+        "requests_per_second": _field(
+            "Requests a second",
+            "How often a process looks at the instance at most, for all of its tasks together. Starts, cancels and the "
+            "parts of logs do not wait for this.",
+            "number",
+            default=2,
+            exclusiveMinimum=0,
+            maximum=1000,
+        ),
     }
 
 

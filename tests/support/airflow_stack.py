@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection  # a class in small let
 from local.processes import Programs, free_port
 from local.rest import END_STATES, AirflowRest
 from local.stack import Stack, StackOptions
-from tests.support.emulator import PASSWORD, ROOT, EmulatorProcess
+from tests.support.emulator import MANY, PASSWORD, ROOT, EmulatorProcess
 
 DAG = "aem_guides_process_assets"
 START = "process_path.start_processing"
@@ -101,7 +101,7 @@ class LiveAirflow:
             dags_folder=dags,
             environment={
                 "AIRFLOW__API__PORT": str(free_port()),
-                "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10),
+                "AIRFLOW_CONN_AEM_GUIDES_DEFAULT": emulator.connection(read_timeout=10, requests_per_second=MANY),
                 **QUICK_RECOVERY,
                 **MANY_AT_ONCE,
                 # Tests count requests: the reconciliation runs when they say.

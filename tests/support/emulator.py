@@ -19,6 +19,8 @@ from tests.support.clocks import Clock
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "canary-password-5f2e"
 TOKEN = "canary-token-93ab"
+MANY = 20
+"""Requests a second that suit an emulator on which dozens of scenarios run at once."""
 CONTENT = {"/content/dam/aurora": ROOT / "include" / "content"}
 
 

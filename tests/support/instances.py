@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.airflow_stack import DAG, LiveAirflow
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import MANY, EmulatorProcess
 
 SLOW, FAST = 0.25, 50.0
 """Assets a second: a job that must still run when something happens, and one that may end."""
@@ -19,7 +19,7 @@ LONGEST_ANSWER = 3600.0
 
 def patient_connection(emulator: EmulatorProcess) -> str:
     """User and password, and all the time in the world."""
-    return emulator.connection(read_timeout=LONGEST_ANSWER)
+    return emulator.connection(read_timeout=LONGEST_ANSWER, requests_per_second=MANY)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from aem_guides.protocol.conversation import Conversation, RetrySettings
 from aem_guides.protocol.credentials import Credentials, RenewableCredentials
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.json import clean_text
+from aem_guides.protocol.manners import Manners
 from aem_guides.protocol.steps import HttpRequest, Reply, Surroundings, TransportFailure
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ T = TypeVar("T")
 USER_AGENT = f"airflow-provider-aem-guides/{__version__}"
 LONGEST_ERROR_BODY = 64 * 1024
 LONGEST_HEADER = 64 * 1024
+MANNERS: dict[str, Manners] = {}
+"""By base URL."""
 
 
 async def wait_for(what: Awaitable[object], seconds: float) -> object:
@@ -78,7 +81,20 @@ async def whole(asking: Awaitable[T]) -> T:
 
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
     """A conversation with the instance, in the real world."""
-    return Conversation(surroundings(), retries=retries, secrets=settings.secrets, login_remedy=settings.login_remedy)
+    return Conversation(
+        surroundings(),
+        retries=retries,
+        secrets=settings.secrets,
+        login_remedy=settings.login_remedy,
+        manners=manners_for(settings),
+    )
+
+
+def manners_for(settings: InstanceSettings) -> Manners:
+    """How often this process asks the instance, whichever of its tasks does."""
+    manners = MANNERS.setdefault(settings.base_url, Manners())
+    manners.rate = settings.requests_per_second
+    return manners
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:

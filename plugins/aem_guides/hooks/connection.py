@@ -16,6 +16,7 @@ from aem_guides.hooks.connection_fields import STANDARD_PORTS, ConnectionLike, F
 from aem_guides.hooks.logins import login_remedy, read_credentials
 from aem_guides.protocol.credentials import BasicCredentials, Credentials
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError
+from aem_guides.protocol.manners import REQUESTS_PER_SECOND
 
 CONNECTION_TYPE = "aem_guides"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "[::1]")
@@ -34,6 +35,7 @@ EXTRA_FIELDS = (
     "proxy",
     "connect_timeout",
     "read_timeout",
+    "requests_per_second",
     "bulk_processor_page",
 )
 
@@ -43,8 +45,9 @@ class InstanceSettings:
     """How to reach an instance.
 
     `base_url` has no trailing slash. `verify` is False where TLS certificates are not checked; `ca_file` is an
-    additional trust root. Time-outs are in seconds. `bulk_processor_page` is a path on the instance. `login_remedy`
-    names the fields to check where the login is refused. `warnings` are worth telling, and no error.
+    additional trust root. Time-outs are in seconds. `requests_per_second`: of all tasks of a process.
+    `bulk_processor_page` is a path on the instance. `login_remedy` names the fields to check where the login is
+    refused. `warnings` are worth telling, and no error.
     """
 
     conn_id: str
@@ -55,6 +58,7 @@ class InstanceSettings:
     proxy: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
+    requests_per_second: float = REQUESTS_PER_SECOND
     bulk_processor_page: str = START_PAGE
     login_remedy: str = AuthenticationError.hint
     warnings: tuple[str, ...] = ()
@@ -90,6 +94,7 @@ def read_connection(connection: ConnectionLike) -> InstanceSettings:
         proxy=_proxy(fields),
         connect_timeout=fields.seconds("connect_timeout", 10.0),
         read_timeout=fields.seconds("read_timeout", 60.0),
+        requests_per_second=fields.rate("requests_per_second", REQUESTS_PER_SECOND),
         bulk_processor_page=_bulk_processor_page(fields),
         login_remedy=login_remedy(connection, fields),
     )

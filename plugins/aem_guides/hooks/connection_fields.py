@@ -54,16 +54,22 @@ class Fields:
         return value
 
     def seconds(self, name: str, default: float) -> float:
+        return self._number(name, default, 3600.0, "a time in seconds")
+
+    def rate(self, name: str, default: float) -> float:
+        return self._number(name, default, 1000.0, "a number of requests a second")
+
+    def _number(self, name: str, default: float, most: float, meant: str) -> float:
         value = self.values.get(name)
         if value is None or value == "":
             return default
         try:
-            seconds = float(str(value))
+            number = float(str(value))
         except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= 3600:
-            raise self.wrong(name, f"{value!r} is not a time in seconds. Give a number above 0, and at most 3600.")
-        return seconds
+            number = 0.0
+        if not 0 < number <= most:
+            raise self.wrong(name, f"{value!r} is not {meant}. Give a number above 0, and at most {most:.0f}.")
+        return number
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.values.get(name)

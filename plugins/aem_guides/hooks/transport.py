@@ -6,10 +6,14 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http.cookiejar import Cookie, DefaultCookiePolicy
+from http.cookies import BaseCookie
 from typing import TypeVar, cast
+from urllib.request import Request
 
 import aiohttp
 import requests
+import yarl
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager, ProxyManager
 from urllib3.exceptions import DecodeError, ProtocolError, ReadTimeoutError, SSLError
@@ -23,6 +27,32 @@ from aem_guides.protocol.limits import too_slow
 T = TypeVar("T")
 BLOCK_BYTES = 64 * 1024
 SocketOptions = Sequence[tuple[int, int, int]]
+
+_LOGINS = frozenset({"login-token"})
+"""Cookies that log in: they would go on to count when the credentials are others."""
+COOKIES: dict[str, InstanceCookies] = {}
+"""By base URL: all tasks of a process are answered by the same pod, and see the same."""
+
+
+_ANY = yarl.URL()
+
+
+class InstanceCookies(aiohttp.CookieJar):
+    """Sends what an instance has set, such as the cookie that leads to the same pod again; no login."""
+
+    def filter_cookies(self, request_url: yarl.URL = _ANY) -> BaseCookie[str]:
+        """The cookies for a request."""
+        found = super().filter_cookies(request_url)
+        for name in _LOGINS:
+            found.pop(name, None)
+        return found
+
+
+class _NoLogins(DefaultCookiePolicy):
+    """The same for the blocking body."""
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        return cookie.name not in _LOGINS and super().set_ok(cookie, request)
 
 
 class PatientAdapter(HTTPAdapter):
@@ -84,6 +114,7 @@ def new_session(settings: InstanceSettings, watch: Watch, socket_options: Socket
     session = TlsSession(secure)
     session.mount("http://", PatientAdapter(watch, socket_options))
     session.trust_env = False
+    session.cookies.set_policy(_NoLogins())
     session.headers["User-Agent"] = USER_AGENT
     session.verify = settings.verify
     return session
@@ -98,8 +129,14 @@ async def new_client(settings: InstanceSettings) -> aiohttp.ClientSession:
             total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
         ),
         headers={"User-Agent": USER_AGENT},
-        cookie_jar=aiohttp.DummyCookieJar(),
+        cookie_jar=_cookies_of(settings.base_url),
     )
+
+
+def _cookies_of(base_url: str) -> InstanceCookies:
+    if base_url not in COOKIES:
+        COOKIES[base_url] = InstanceCookies(unsafe=True, quote_cookie=False)  # hosts may be addresses
+    return COOKIES[base_url]
 
 
 def read_body(response: requests.Response, largest: int) -> bytes:

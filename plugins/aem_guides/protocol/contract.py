@@ -17,6 +17,7 @@ from aem_guides.protocol.asset_tally import read_asset
 from aem_guides.protocol.errors import AnswerError
 from aem_guides.protocol.json import LONGEST_LINE, LONGEST_TEXT, JsonError, read_json
 from aem_guides.protocol.limits import LARGEST_ASSET_STATUS, MOST_VALUES, MOST_VALUES_OF_ASSETS
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import (
     AssetStatusReport,
     History,
@@ -63,7 +64,7 @@ class Call(Generic[T]):
     """One call: the request, and how its successful answer is read.
 
     `endpoint` names it for people. `repeatable`: sending it twice does no more than sending it once. `explain` may
-    make a better error of a refusal, by the answer.
+    make a better error of a refusal, by the answer. `haste`: what it can wait for, so as not to ask too often.
     """
 
     endpoint: str
@@ -71,6 +72,7 @@ class Call(Generic[T]):
     read: Callable[[Reply], T] = field(repr=False)
     repeatable: bool = True
     explain: Callable[[AnswerError, Reply], AnswerError] | None = field(default=None, repr=False)
+    haste: Haste = Haste.LOOK
 
 
 def start(request: ProcessingRequest) -> Call[str]:
@@ -87,7 +89,7 @@ def start(request: ProcessingRequest) -> Call[str]:
         if request.created_before is not None:
             chosen["endTime"] = request.created_before
         body["filter"] = chosen
-    return Call("start processing", _post(_PROCESS, body), _read_processing_id, repeatable=False)
+    return Call("start processing", _post(_PROCESS, body), _read_processing_id, repeatable=False, haste=Haste.WORK)
 
 
 def status(processing_id: str) -> Call[Job]:
@@ -105,7 +107,7 @@ def logs(
     for name, value in (("offset", offset), ("limit", limit), ("tail", tail)):
         if value is not None:
             query[name] = str(value)
-    return Call("processing logs", _get(f"{_PROCESS}/logs", query), _read_log_page)
+    return Call("processing logs", _get(f"{_PROCESS}/logs", query), _read_log_page, haste=Haste.WORK)
 
 
 def download(processing_id: str) -> Call[Reply]:
@@ -113,19 +115,19 @@ def download(processing_id: str) -> Call[Reply]:
     request = _get(
         f"{_PROCESS}/logs/download", {"processingId": processing_id}, accept="application/zip, application/json"
     )
-    return Call("log download", replace(request, headers={**request.headers, **_AS_IT_IS}), _whole)
+    return Call("log download", replace(request, headers={**request.headers, **_AS_IT_IS}), _whole, haste=Haste.WORK)
 
 
 def log_file(path: str) -> Call[Reply]:
     """One file that the JSON answer of `download` names; `path` has its query and is on the instance's own origin."""
-    return Call(
-        "log file", HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*", **_AS_IT_IS}), _whole
-    )
+    request = HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*", **_AS_IT_IS})
+    return Call("log file", request, _whole, haste=Haste.WORK)
 
 
 def cancel(processing_id: str) -> Call[None]:
     """Ask to cancel a job."""
-    return Call("cancel processing", _post(f"{_PROCESS}/cancel", {"processingId": processing_id}), _nothing)
+    request = _post(f"{_PROCESS}/cancel", {"processingId": processing_id})
+    return Call("cancel processing", request, _nothing, haste=Haste.URGENT)
 
 
 def resume(processing_id: str) -> Call[str]:
@@ -138,7 +140,11 @@ def resume(processing_id: str) -> Call[str]:
             return processing_id
 
     return Call(
-        "resume processing", _post(f"{_PROCESS}/resume", {"processingId": processing_id}), read, repeatable=False
+        "resume processing",
+        _post(f"{_PROCESS}/resume", {"processingId": processing_id}),
+        read,
+        repeatable=False,
+        haste=Haste.WORK,
     )
 
 
@@ -164,7 +170,7 @@ def start_asset_status(paths: tuple[str, ...], excluded_paths: tuple[str, ...] =
             raise ShapeError("jobId is missing")
         return job_id
 
-    return Call("start asset status", _post(f"{_BASE}/assets/status", body), read)
+    return Call("start asset status", _post(f"{_BASE}/assets/status", body), read, haste=Haste.WORK)
 
 
 def asset_status_is_there() -> Call[None]:
@@ -192,7 +198,7 @@ def csrf_token() -> Call[str]:
             raise ShapeError("token has characters that no HTTP header may have")
         return token
 
-    return Call("CSRF token", _get("/libs/granite/csrf/token.json"), read)
+    return Call("CSRF token", _get("/libs/granite/csrf/token.json"), read, haste=Haste.WORK)
 
 
 def is_token(value: str) -> bool:

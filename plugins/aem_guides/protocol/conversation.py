@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import email.utils
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
-from urllib.parse import urlsplit
 
 from aem_guides.protocol import contract
 from aem_guides.protocol.contract import Call, ShapeError
@@ -32,7 +29,16 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.json import clean_text, decoded
 from aem_guides.protocol.limits import too_large
+from aem_guides.protocol.manners import LOWERS, Haste, Manners
 from aem_guides.protocol.redaction import forms_of, without_tokens
+from aem_guides.protocol.replies import (
+    is_hibernated,
+    is_html,
+    retry_after_of,
+    speaks_of_scopes,
+    title_of,
+    without_query,
+)
 from aem_guides.protocol.steps import (
     Authorize,
     HttpRequest,
@@ -119,18 +125,31 @@ class Conversation:
         retries: RetrySettings | None = None,
         secrets: Iterable[str] = (),
         login_remedy: str = AuthenticationError.hint,
+        manners: Manners | None = None,
     ) -> None:
         self._login_remedy = login_remedy
+        self._manners = manners
+        self._haste = Haste.LOOK
+        self._waits_until = math.inf
         self.surroundings = surroundings
         self.retries = retries or RetrySettings()
         self._learned = _Learned(self.retries.accepted_before)
         self._secrets = {secret for secret in secrets if secret}
         self._gives_up_at = math.inf
 
-    def giving_up_at(self, moment: float) -> Conversation:
-        """The same conversation, in which nothing is tried again at this moment (seconds since the epoch) or later."""
+    def giving_up_at(self, moment: float, *, waiting_until: float = math.inf) -> Conversation:
+        """The same conversation, in which nothing is tried again at this moment (seconds since the epoch) or later.
+
+        From that moment on, and from `waiting_until` on, nothing is held back any more to ask the instance less often.
+        """
         hurried = copy.copy(self)
-        hurried._gives_up_at = moment
+        hurried._gives_up_at, hurried._waits_until = moment, min(moment, waiting_until)
+        return hurried
+
+    def in_haste(self, haste: Haste) -> Conversation:
+        """The same conversation, in which every request has at least this haste."""
+        hurried = copy.copy(self)
+        hurried._haste = haste
         return hurried
 
     def without_retries(self) -> Conversation:
@@ -163,6 +182,8 @@ class Conversation:
         authorization = yield from self._authorize(None) if authorized else _no_headers()
         while True:
             attempt += 1
+            if (held := self._held_back(call)) > 0:
+                yield Wait(held, f"{call.endpoint}: not to ask the instance too often")
             answer = cast("Reply | TransportFailure", (yield Send(self._dress(call, authorization), stream)))
             try:
                 return self._read(call, answer, attempt, stream)
@@ -189,6 +210,13 @@ class Conversation:
                 if self.now() + pause >= self._gives_up_at:
                     raise
                 yield Wait(pause, f"{call.endpoint}: trying again, since {_brief(error)}")
+
+    def _held_back(self, call: Call[T]) -> float:
+        """For how many seconds a request is held back."""
+        if self._manners is None or call.request.is_elsewhere:
+            return 0.0
+        held = self._manners.pause(self.surroundings.elapsed(), max(call.haste, self._haste))
+        return min(held, self._waits_until - self.now())
 
     def redact(self, shown: str) -> str:
         """The text without any secret that this conversation knows."""
@@ -245,7 +273,7 @@ class Conversation:
         if answer.too_large and 200 <= answer.status < 300:
             hint = too_large(call.request.largest_answer)
             raise MalformedAnswerError(label, answer.status, "", attempts=attempt, hint=hint)
-        if 200 <= answer.status < 300 and not _is_html(answer):
+        if 200 <= answer.status < 300 and not is_html(answer):
             try:
                 read = call.read(answer)
             except ShapeError as error:
@@ -253,28 +281,35 @@ class Conversation:
                 raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
             self._learned.accepted_before |= not call.request.is_elsewhere
             return read
+        self._ask_less_after(call, answer)
         refusal = self._refusal(label, answer, self._excerpt(answer), attempt)
         refusal = call.explain(refusal, answer) if call.explain else refusal
         raise self._in_mid_run(refusal, "identity service" if call.request.is_elsewhere else "instance")
+
+    def _ask_less_after(self, call: Call[T], answer: Reply) -> None:
+        retry_after = retry_after_of(answer, self.now())
+        wants_less = answer.status in LOWERS or retry_after is not None
+        if self._manners is not None and wants_less and not call.request.is_elsewhere:
+            self._manners.refuse(self.surroundings.elapsed(), retry_after)
 
     def _refusal(self, label: str, reply: Reply, excerpt: str, attempts: int) -> AnswerError:
         status = reply.status
         if status < 200:
             return MalformedAnswerError(label, status, excerpt, attempts=attempts, hint=_INTERIM)
-        if _is_hibernated(reply):
+        if is_hibernated(reply):
             return UnavailableError(label, status, excerpt, attempts=attempts, hint=_HIBERNATED)
         if 300 <= status < 400:
-            where = _without_query(reply.headers.get("location", ""))
+            where = without_query(reply.headers.get("location", ""))
             hint = f"It redirects to {where or 'nowhere'}, as it does for who is not logged in. {self._login_remedy}"
             refused = AuthenticationError(label, status, "", attempts=attempts, hint=self.redact(hint))
             return refused if status == _SEE_OTHER else _not_acted_on(refused)
         if 200 <= status < 300:
-            hint = f"{_WEB_PAGE.format(title=self.redact(_title(reply))[:100])} {self._login_remedy}"
+            hint = f"{_WEB_PAGE.format(title=self.redact(title_of(reply))[:100])} {self._login_remedy}"
             return AuthenticationError(label, status, "", attempts=attempts, hint=hint)
         if status == 401:
             refused = AuthenticationError(label, status, excerpt, attempts=attempts, hint=self._login_remedy)
             return _not_acted_on(refused)
-        if status == 403 and _speaks_of_scopes(reply):
+        if status == 403 and speaks_of_scopes(reply):
             return _not_acted_on(ScopeError(label, status, excerpt, attempts=attempts))
         if status == 403:
             hint = f"{self._login_remedy} {_NO_PERMISSION}"
@@ -284,7 +319,7 @@ class Conversation:
         if status == 407:
             return _not_acted_on(RejectedError(label, status, excerpt, attempts=attempts, hint=_PROXY_LOGIN))
         if status in _NOT_NOW or status >= 500:
-            retry_after = _retry_after(reply, self.now())
+            retry_after = retry_after_of(reply, self.now())
             cause = _NOT_NOW.get(status)
             return UnavailableError(label, status, excerpt, attempts=attempts, retry_after=retry_after, hint=cause)
         return RejectedError(label, status, excerpt, attempts=attempts)
@@ -338,53 +373,6 @@ def _may_repeat(call: Call[T], error: AemGuidesError) -> bool:
 
 def _brief(error: AemGuidesError) -> str:
     return error.reason if isinstance(error, UnreachableError) else f"it answered {getattr(error, 'status', '')}"
-
-
-def _is_html(reply: Reply) -> bool:
-    declared = "html" in reply.headers.get("content-type", "").lower()
-    return declared or reply.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
-
-
-def _title(reply: Reply) -> str:
-    """The title of a web page, which says more of whose it is than its beginning does."""
-    page = decoded(reply.body[:100_000], reply.headers)
-    found = re.search(r"<title[^>]*>([^<]*)", page, re.IGNORECASE)
-    return clean_text(" ".join(found[1].split())) if found else "without a title"
-
-
-def _is_hibernated(reply: Reply) -> bool:
-    """A hibernated sandbox answers everything with a page, or leads to one; other answers may quote a path."""
-    if 300 <= reply.status < 400:
-        return "hibernat" in reply.headers.get("location", "").partition("?")[0].lower()
-    return _is_html(reply) and b"hibernat" in reply.body[:100_000].lower()
-
-
-def _speaks_of_scopes(reply: Reply) -> bool:
-    """A 403 about scopes is a wrong credential; no CSRF token helps it."""
-    declared = reply.headers.get("content-type", "").lower()
-    return "problem+json" in declared or b"scope" in reply.body[:10_000].lower()
-
-
-def _retry_after(reply: Reply, now: float) -> float | None:
-    """`Retry-After` in seconds from now; it is a number of seconds or a date (RFC 9110, 10.2.3)."""
-    value = reply.headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _without_query(location: str) -> str:
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        return ""
-    origin = f"{parts.scheme}://{parts.hostname}" if parts.hostname else ""
-    return origin + parts.path
 
 
 def _no_headers() -> Steps[Mapping[str, str]]:

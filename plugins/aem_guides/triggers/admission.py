@@ -22,6 +22,7 @@ from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol.admission import Ticket, Turns, ask_for_hidden, read_window
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
 from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import SETTLED
 from aem_guides.protocol.procedures.follow import FollowEnd
@@ -234,7 +235,9 @@ class Coordinator:
         try:
             talk = await hook.talk()
             self.looks += 1
-            self._shown = await hook.drive(read_window(talk.without_retries(), self.turns))
+            # It is read for all, and waits for none of them.
+            at_once = talk.without_retries().in_haste(Haste.WORK)
+            self._shown = await hook.drive(read_window(at_once, self.turns))
             self._read_at = talk.now()
         except AemGuidesError as error:
             self._shown, self._read_at = error, surroundings().now()

@@ -12,6 +12,7 @@ from aem_guides.protocol.errors import (
     UnavailableError,
     UnreachableError,
 )
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.procedures.course import (
     Course,
     Kept,
@@ -73,8 +74,8 @@ def _waits_for_interval(course: Course, state: PathState) -> Steps[bool]:
 def _start(course: Course, state: PathState, turn: Turn) -> Steps[PathState | None]:
     options = course.options
     policy = StartPolicy(options.on_active_job, options.max_active_jobs, known_active=turn.active, hours=options.hours)
-    kept = Kept(state)
-    steps = start_once(course.talk, state.request, policy=policy, run=options.run, pending=state.intent)
+    kept, talk = Kept(state), course.talk.in_haste(Haste.WORK)
+    steps = start_once(talk, state.request, policy=policy, run=options.run, pending=state.intent)
     try:
         outcome = yield from keeping(steps, kept, lambda now, intent: now.to(Phase.STARTING, intent=intent))
     except DoubtfulStartError:

@@ -9,6 +9,7 @@ from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import Verdict
@@ -66,12 +67,13 @@ def cancel_and_confirm(
 ) -> Steps[CancelOutcome]:
     """Ask to cancel, and look until the job has ended or the time is over. Raises nothing but what a body raises.
 
-    Each request is sent once a look, and waits behind no retry and no `Retry-After`: who cancels is in a hurry. A job
-    that is still active after ten seconds is asked again: the first request may have been lost. `seen`: the job as the
-    instance showed it before, so that the endpoint is there and is asked at once; without it, a look comes first.
+    Each request is sent once a look, and waits behind no retry, no `Retry-After` and no limit: who cancels is in a
+    hurry. A job that is still active after ten seconds is asked again: the first request may have been lost. `seen`:
+    the job as the instance showed it before, so that the endpoint is there and is asked at once; without it, a look
+    comes first.
     `earlier_end`: the end from which the job was resumed just now; that it is shown does not count.
     """
-    cancelling = _Cancelling(talk.without_retries(), processing_id)
+    cancelling = _Cancelling(talk.without_retries().in_haste(Haste.URGENT), processing_id)
     deadline = talk.now() + within_seconds
     job: Job | None = None
     if seen is not None:

@@ -148,7 +148,7 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
     Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError and
     ConfigurationError are raised, once it has been the answer for `login_patience` seconds.
     """
-    talk = talk.giving_up_at(plan.deadline_at)
+    talk = talk.giving_up_at(plan.deadline_at, waiting_until=plan.hand_back_at or plan.deadline_at)
     began = talk.now()
     watch = _Watch(plan, began, PageReader(plan.log_offset), Outlook(plan.pacing, began))
     yield Wait(plan.first_look, f"first look at job {processing_id}")

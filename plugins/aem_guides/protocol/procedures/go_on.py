@@ -10,6 +10,7 @@ from aem_guides.protocol.errors import (
     Retry,
     UnreachableError,
 )
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.procedures.course import (
     Course,
     Kept,
@@ -48,10 +49,10 @@ def resuming(course: Course, state: PathState) -> Steps[PathState | None]:
 
 
 def _resume(course: Course, state: PathState) -> Steps[PathState]:
-    name = state.processing_id or ""
+    name, talk = state.processing_id or "", course.talk.in_haste(Haste.WORK)
     kept = Kept(state)
     try:
-        job = yield from find_job(course.talk, name)
+        job = yield from find_job(talk, name)
         if job is None:
             yield from keep(state.to(Phase.FOLLOWING, job=None))
             raise JobLostError(f"Job {name} cannot be resumed: the instance no longer knows it.")
@@ -61,7 +62,7 @@ def _resume(course: Course, state: PathState) -> Steps[PathState]:
             yield Emit(EndTurn())
             return state
         yield Emit(Notice(Level.INFO, f"Resuming job {name} from its checkpoint."))
-        steps = resume_once(course.talk, job, state.request, run=course.options.run)
+        steps = resume_once(talk, job, state.request, run=course.options.run)
         goes_on_as = yield from keeping(steps, kept, lambda now, intent: now.stays(intent=intent))
     except DoubtfulStartError:
         yield from keep(kept.state.stays(doubtful=True))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import LogPage
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.steps import Emit, Steps, Wait
@@ -111,15 +112,16 @@ def stream_new_lines(talk: Conversation, processing_id: str, reader: PageReader,
 
     A page that fails is not asked for again here: the next look at the job does so. Raises what a call raises.
     """
+    haste = Haste.LOOK
     while most > 0:
         limit = min(PAGE_LINES, most)
         before = reader.offset
-        call = replace(contract.logs(processing_id, offset=before, limit=limit), repeatable=False)
+        call = replace(contract.logs(processing_id, offset=before, limit=limit), repeatable=False, haste=haste)
         page = yield from talk.call(call)
         lines = reader.fresh_lines(page)
         if not lines:
             return
-        most -= len(lines)
+        most, haste = most - len(lines), Haste.WORK
         yield Emit(LogLines(lines, reader.offset))
         if page.has_more is False or (page.has_more is None and len(lines) < limit):
             return

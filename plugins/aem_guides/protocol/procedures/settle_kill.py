@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.procedures.begin import settle_start
 from aem_guides.protocol.procedures.cancel import SETTLED, CancelOutcome, cancel_and_confirm
 from aem_guides.protocol.procedures.course import keep
@@ -27,6 +28,7 @@ def settle_kill(
     """
     if not state.is_left_behind:
         return state, None
+    talk = talk.in_haste(Haste.URGENT)
     if state.in_doubt and not state.doubtful:
         state = yield from keep((yield from settle_start(talk, state)))
     elif state.phase is Phase.QUEUED and still_pending(talk, state.intent) is not None and not state.doubtful:

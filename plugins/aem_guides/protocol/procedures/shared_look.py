@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.steps import Emit, SeeWindow, Steps, Window
@@ -30,14 +31,17 @@ class SharedLook:
             self._of, self._last, self._since, self._is_alone = processing_id, None, talk.now(), False
         if not self._is_alone:
             window = yield Emit(SeeWindow())
-            if isinstance(window, Window) and (job := self._shown(window, processing_id, talk.now())) is not None:
-                return job
+            shown = self._shown(window, processing_id, talk.now()) if isinstance(window, Window) else None
+            if shown is not None and shown.is_active and not self._is_alone:
+                return shown
+            if shown is not None and not shown.is_active:
+                talk = talk.in_haste(Haste.WORK)  # an end is confirmed once
         return (yield from find_job(talk, processing_id))
 
     def _shown(self, window: Window, processing_id: str, now: float) -> Job | None:
-        """The job where the window is the last word on it."""
+        """The job as the window shows it; notes whether the window is of use for it."""
         shown = window.jobs.get(processing_id)
         if shown is not None and shown != self._last:
             self._last, self._since = shown, now
         self._is_alone = now - self._since >= _SAME_FOR_SECONDS
-        return shown if shown is not None and shown.is_active and not self._is_alone else None
+        return shown
