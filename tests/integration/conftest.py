@@ -59,7 +59,13 @@ def begin(
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
 
     def begun(
-        path: str | None = None, *, files: int = 20, rate: float = 20, run_id: str = "run", **options: object
+        path: str | None = None,
+        *,
+        files: int = 20,
+        rate: float = 20,
+        run_id: str = "run",
+        created_after: int | None = None,
+        **options: object,
     ) -> PathRun:
         if path is None:
             path = f"/content/dam/story-{uuid.uuid4().hex[:8]}"
@@ -67,7 +73,7 @@ def begin(
         fields = {"archive_uri": f"file://{tmp_path}", "longest_look": 2.0, **options}
         if not way.five_tasks:
             fields.setdefault("verify_assets", False)
-        return PathRun(way, path, register, monkeypatch, fields, run_id)
+        return PathRun(way, path, register, monkeypatch, fields, run_id, created_after)
 
     yield begun
     emulator.delete("/emulator/faults")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,8 @@ from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.steps import Steps
-from aem_guides.reconciliation.remedies import assignments, carry_out
+from aem_guides.reconciliation.remedies import assignments, carry_out, take_snapshot
+from tests.support.archives import archived_lines
 from tests.support.emulator import EmulatorProcess
 from tests.support.reconciling import CONNECTION, RUN, World
 
@@ -153,6 +156,43 @@ def test_an_archive_that_was_damaged_or_removed_is_found_and_fetched_again(world
         assert world.found() == {"archive_missing"}
         assert [(r.assignment.remedy, r.succeeded) for r in world.mend()] == [(Remedy.ARCHIVE, True)]
         assert [str(key.kind) for key in world.reconcile().closed] == ["archive_missing"]
+
+
+def test_a_log_that_grows_after_it_was_archived_is_archived_anew_and_holds_all_it_had(world: World) -> None:
+    world.emulator.settings(late_assets=3, late_seconds=90.0, late_line_seconds=60.0)
+    world.emulator.virtual_folder("/content/dam/x", 5)
+    name = world.start_ours("/content/dam/x", state="success")
+    world.settle()
+    world.reconcile()
+    assert [r.assignment.remedy for r in world.mend()] == [Remedy.ARCHIVE]
+    place = Path(str(world.entry(name).archive_uri).removeprefix("file://"))
+    first, lines = place.read_bytes(), world.emulator.log_lines(name)
+    assert "log_grown" not in world.found()
+    world.wait(lambda: len(world.emulator.log_lines(name)) > len(lines))
+    before = len(world.emulator.requests("logs"))
+    assert world.found() == {"log_grown"}
+    assert len(world.emulator.requests("logs")) - before == 1
+    assert [(r.assignment.remedy, r.succeeded) for r in world.mend()] == [(Remedy.ARCHIVE, True)]
+    assert archived_lines(world.archive) == world.emulator.log_lines(name)
+    manifest = json.loads((place.parent / "manifest.json").read_bytes())
+    (replaced,) = manifest["replaces"]
+    assert (replaced["sha256"], replaced["is_held_whole"]) == (hashlib.sha256(first).hexdigest(), True)
+    assert [str(key.kind) for key in world.reconcile().closed] == ["log_grown"]
+    assert world.mend() == []
+
+
+def test_without_the_remedy_and_long_after_the_end_no_log_is_asked_for(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 5)
+    world.start_ours("/content/dam/x", state="success")
+    world.settle()
+    world.reconcile()
+    world.mend()
+    before = len(world.emulator.requests("logs"))
+    with AemGuidesHook(CONNECTION) as hook:
+        assert take_snapshot(hook, world.ledger, CONNECTION, world.runs.get).log_grown == {}
+        world.advance(7 * 3600)
+        world.reconcile()
+    assert len(world.emulator.requests("logs")) == before
 
 
 def test_a_job_that_the_instance_forgot_is_lost(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -31,6 +32,7 @@ def clock() -> Clock:
 def _as_before(emulator: EmulatorProcess) -> Iterator[None]:
     yield
     emulator.settings(late_assets=0, late_seconds=0.0, late_line_seconds=0.0, told_assets={}, errors_word="")
+    emulator.settings(comma_fails_asset_status=False)
 
 
 def waits_for_assets(run: PathRun) -> int:
@@ -95,6 +97,41 @@ def test_assets_that_stay_pending_are_left_out_and_hold_the_run_for_five_minutes
     said = capsys.readouterr().out
     assert "8 assets are left out. They stay PENDING while nothing changes" in said
     assert f"Left out: {run.path}/topic_0000001.dita (PENDING)" in said
+
+
+@every_way
+def test_of_a_job_with_a_filter_it_is_not_known_which_assets_failed_and_pending_ones_are_awaited(
+    emulator: EmulatorProcess, begin: Begin, clock: Clock
+) -> None:
+    hour, first = 3_600_000, 1_700_000_000_000
+    whole = begin()
+    emulator.virtual_folder(
+        whole.path, 20, rate=20, failed_assets=["topic_0000003.dita"], created_from=first, created_to=first + 20 * hour
+    )
+    whole.to_the_end()
+    emulator.settings(told_assets={"*7.dita": {"status": "PENDING"}})
+    began, after = clock.now(), first + 15 * hour
+    run = begin(whole.path, verify_assets=True, fail_on_asset_failures=1, run_id="filtered", created_after=after)
+    assert run.to_the_end()["state"] == "SUCCESS"
+    failed, said = run.verification
+    assert (failed, "Whether too many assets failed cannot be told" in said) == (None, True)
+    assert "the job had a filter" in said
+    assert clock.now() - began >= 300, "what is pending may be its own"
+
+
+@every_way
+def test_where_the_instance_fails_over_a_comma_the_job_stands_and_nothing_is_known(
+    emulator: EmulatorProcess, begin: Begin
+) -> None:
+    path = f"/content/dam/a, b-{uuid.uuid4().hex[:8]}"
+    emulator.virtual_folder(path, 20, rate=20)
+    emulator.settings(comma_fails_asset_status=True)
+    run = begin(path, verify_assets=True)
+    assert run.to_the_end()["state"] == "SUCCESS"
+    assert run.verification == (None, "")
+    again = begin(path, verify_assets=True, fail_on_asset_failures=1, run_id="limited")
+    again.to_the_end()
+    assert "Instances before 2026.09 fail over a comma" in again.verification[1]
 
 
 @every_way

@@ -89,11 +89,14 @@ def store(
     waits: list[float] | None = None,
     attempts: int = 3,
     work_dir: Path | None = None,
+    log_end: str | None = None,
 ) -> StoredArchive:
     """Store with a clock that stands still; the pauses are noted in `waits`."""
     return store_archive(
         source,
-        Provenance("author.example.com", job or a_job(), "dag / run / task try 1", {"path": "/content/dam/docs"}),
+        Provenance(
+            "author.example.com", job or a_job(), "dag / run / task try 1", {"path": "/content/dam/docs"}, log_end
+        ),
         folder,
         wait=(waits if waits is not None else []).append,
         now=lambda: NOW,

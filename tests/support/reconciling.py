@@ -54,7 +54,7 @@ class World:
     def reconcile(self) -> Reconciliation:
         take_in_waiting_notes(self.ledger)
         with AemGuidesHook(CONNECTION) as hook:
-            shown = take_snapshot(hook, self.ledger, CONNECTION, self.runs.get)
+            shown = take_snapshot(hook, self.ledger, CONNECTION, self.runs.get, EVERYTHING)
         names = {job.processing_id for job in shown.window}
         self.shown |= names
         self.windows.append(names)

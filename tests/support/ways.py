@@ -76,6 +76,7 @@ class PathRun:
     monkeypatch: pytest.MonkeyPatch
     options: Mapping[str, Any]
     run_id: str = "run"
+    created_after: int | None = None
     errors: dict[str, BaseException] = field(default_factory=dict)
     results: dict[str, JsonValue] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class PathRun:
 
     @property
     def request(self) -> ProcessingRequest:
-        return ProcessingRequest(self.path)
+        return ProcessingRequest(self.path, created_after=self.created_after)
 
     @property
     def state(self) -> PathState | None:

@@ -13,7 +13,7 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.download import has_no_log
-from aem_guides.protocol.procedures.late_lines import settle_log
+from aem_guides.protocol.procedures.late_lines import log_end, settle_log
 from aem_guides.storage import default_archive_uri
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ def archive_job(
         log.warning("The instance says that job %s has no log. Nothing is archived.", job.processing_id)
         return None
     hook.drive(settle_log(hook.talk, job))
-    provenance = Provenance(hook.settings.host, job, run, request)
+    end = hook.drive(log_end(hook.talk, job.processing_id))  # ahead of the download: lines that come between are seen
+    provenance = Provenance(hook.settings.host, job, run, request, end)
     folder = folder_of(hook, job, first_seen, base_uri)
     archive = store_archive(hook, provenance, folder, wait=surroundings().sleep)
     log.info("Archived %s (%s bytes, SHA-256 %s)", archive.uri, f"{archive.size:,}", archive.sha256)

@@ -13,17 +13,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from airflow.sdk import ObjectStoragePath
 
 from aem_guides.archive.check import ArchivedEntry, DamagedArchiveError, RefusedArchiveError, ZipLimits
 from aem_guides.archive.fetch import LocalArchive, LogSource, fetch_archive
+from aem_guides.archive.former import holds_all
 from aem_guides.protocol.errors import ArchiveError, InvalidInputError, MalformedAnswerError, UnreachableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, milliseconds, number, strings, text
 from aem_guides.protocol.wording import iso_time
 from aem_guides.storage import (
     ABSENT,
+    BLOCK_BYTES,
     ArchiveCondition,
     Content,
     beside,
@@ -81,6 +83,8 @@ class Provenance:
     job: Job
     run: str | JsonObject | None = None
     request: JsonObject | None = None
+    log_end: str | None = None
+    """What the log ends with (`late_lines.log_end`)."""
 
 
 def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: str) -> ObjectStoragePath:
@@ -131,7 +135,7 @@ def store_archive(
     """
     if attempts < 1:
         raise InvalidInputError("attempts", attempts, "Give at least 1.")
-    there = _intact_archive(folder, provenance.job)
+    there = _intact_archive(folder, provenance)
     if there is not None:
         return there
     processing_id, attempt = provenance.job.processing_id, 1
@@ -164,11 +168,14 @@ def _given_up(processing_id: str, attempts: int, error: Exception) -> ArchiveErr
     )
 
 
-def _intact_archive(folder: ObjectStoragePath, job: Job) -> StoredArchive | None:
-    """What an earlier try stored. The log of a job that was resumed since has grown, and is fetched again."""
+def _intact_archive(folder: ObjectStoragePath, provenance: Provenance) -> StoredArchive | None:
+    """What an earlier try stored. A log that has grown since, as that of a job that was resumed, is fetched again."""
+    job = provenance.job
     with storage_errors(f"Looking for the log archive of job {job.processing_id}", folder):
         manifest = _read_manifest(folder)
         if manifest is None or any(manifest.get(key) != value for key, value in _identity(job).items()):
+            return None
+        if has_grown(text(manifest.get("log_end")), provenance.log_end):
             return None
         if digest_of(folder / ARCHIVE_NAME) != (manifest.get("sha256"), manifest.get("size")):
             return None
@@ -187,17 +194,59 @@ def _put_in_place(
         uncompressed_size=sum(entry.size for entry in archive.entries),
         warnings=archive.warnings,
     )
-    manifest = json.dumps(_manifest(stored, provenance, at), indent=2, ensure_ascii=False).encode(errors="replace")
     with storage_errors(f"Storing the log archive of job {provenance.job.processing_id}", folder):
         folder.fs.makedirs(folder.path, exist_ok=True)
         remove_leftovers(folder / ARCHIVE_NAME)
         remove_leftovers(folder / MANIFEST_NAME)
+        former = _former(folder, archive)
+        manifest = _manifest(stored, provenance, at) | ({"replaces": former} if former else {})
+        data = json.dumps(manifest, indent=2, ensure_ascii=False).encode(errors="replace")
         with beside(folder / ARCHIVE_NAME, Content(archive.file, archive.sha256, archive.size)) as part:
             # From here until the new manifest lies there, the folder has no archive that counts.
             remove(folder / MANIFEST_NAME)
             move(part, folder / ARCHIVE_NAME, archive.size)
-        write(folder / MANIFEST_NAME, manifest, "Storing the manifest")
+        write(folder / MANIFEST_NAME, data, "Storing the manifest")
     return stored
+
+
+def _former(folder: ObjectStoragePath, archive: LocalArchive) -> list[JsonValue]:
+    """What the manifest says of the intact archives that were replaced, the latest last.
+
+    One that the new archive does not hold whole is kept beside it, with its manifest.
+    """
+    manifest, place = _read_manifest(folder), folder / ARCHIVE_NAME
+    if manifest is None or digest_of(place) != (manifest.get("sha256"), manifest.get("size")):
+        return []
+    replaced = manifest.get("replaces")
+    before = list(replaced) if isinstance(replaced, list) else []
+    if manifest.get("sha256") == archive.sha256:
+        return before
+    said: JsonObject = {name: manifest.get(name) for name in ("sha256", "size", "archived_at")}
+    with place.fs.open(place.path, "rb", block_size=BLOCK_BYTES) as former:
+        is_held = holds_all(archive.file, former)
+    archive.file.seek(0)
+    if is_held:
+        return [*before, said | {"is_held_whole": True, "kept_as": None}]
+    kept = f"logs-{str(manifest['sha256'])[:16]}.zip"
+    with place.fs.open(place.path, "rb", block_size=BLOCK_BYTES) as former:
+        content = Content(cast("BinaryIO", former), str(manifest["sha256"]), number(manifest.get("size")) or 0)
+        with beside(folder / kept, content) as part:
+            move(part, folder / kept, content.size)
+    write(folder / kept.replace(".zip", ".json"), json.dumps(manifest, indent=2).encode(), "Keeping the manifest")
+    log.warning("The log has not all that was archived of it before: that archive is kept as %s", folder / kept)
+    return [*before, said | {"is_held_whole": False, "kept_as": kept}]
+
+
+def log_end_of(archive_uri: str) -> str | None:
+    """What the log ended with when it was archived; None where the manifest does not say. Raises ArchiveError."""
+    folder = ObjectStoragePath(archive_uri).parent
+    with storage_errors("Reading the manifest of a log archive", folder):
+        return text((_read_manifest(folder) or {}).get("log_end"))
+
+
+def has_grown(before: str | None, now: str | None) -> bool:
+    """Whether a log does not end as it did; not where one of the two is not known."""
+    return None not in (before, now) and before != now
 
 
 def _manifest(archive: StoredArchive, provenance: Provenance, at: datetime) -> JsonObject:
@@ -215,6 +264,7 @@ def _manifest(archive: StoredArchive, provenance: Provenance, at: datetime) -> J
         "uncompressed_size": archive.uncompressed_size,
         "entries": [cast("JsonValue", asdict(entry)) for entry in archive.entries],
         "warnings": list(archive.warnings),
+        **({"log_end": provenance.log_end} if provenance.log_end else {}),
         "archived_at": at.astimezone(UTC).isoformat(timespec="seconds"),
     }
 

@@ -13,10 +13,10 @@ class FindingKind(enum.StrEnum):
     missed_completion: our job ended, and its run is not there to say so. disagreement: our run says one thing, the
     instance another. lost: our job, which neither history nor status knows. stalled: no progress for too long.
     failed_resumable: our job failed, can be resumed, and nobody will. log_not_archived: an ended job's log is to be
-    archived and is not. archive_missing: a recorded archive is gone or is not what was stored. window_gap: nothing
-    of the last window is in this one. duplicate: two jobs did the same at the same time. unknown_state: a state
-    word that nobody knows. unreadable_entry: an entry of the history that cannot be read. note_set_aside: a run's
-    note of its job, which the ledger cannot take.
+    archived and is not. log_grown: a log has more lines than when it was archived. archive_missing: a recorded
+    archive is gone or is not what was stored. window_gap: nothing of the last window is in this one. duplicate: two
+    jobs did the same at the same time. unknown_state: a state word that nobody knows. unreadable_entry: an entry of
+    the history that cannot be read. note_set_aside: a run's note of its job, which the ledger cannot take.
     """
 
     NEW_EXTERNAL = "new_external"
@@ -27,6 +27,7 @@ class FindingKind(enum.StrEnum):
     STALLED = "stalled"
     FAILED_RESUMABLE = "failed_resumable"
     LOG_NOT_ARCHIVED = "log_not_archived"
+    LOG_GROWN = "log_grown"
     ARCHIVE_MISSING = "archive_missing"
     WINDOW_GAP = "window_gap"
     DUPLICATE = "duplicate"
@@ -76,6 +77,7 @@ SEVERITY: dict[FindingKind, Severity] = {
     FindingKind.STALLED: Severity.WARNING,
     FindingKind.FAILED_RESUMABLE: Severity.ERROR,
     FindingKind.LOG_NOT_ARCHIVED: Severity.WARNING,
+    FindingKind.LOG_GROWN: Severity.INFO,
     FindingKind.ARCHIVE_MISSING: Severity.ERROR,
     FindingKind.WINDOW_GAP: Severity.WARNING,
     FindingKind.DUPLICATE: Severity.WARNING,
@@ -86,6 +88,7 @@ SEVERITY: dict[FindingKind, Severity] = {
 
 REMEDY: dict[FindingKind, Remedy] = {
     FindingKind.LOG_NOT_ARCHIVED: Remedy.ARCHIVE,
+    FindingKind.LOG_GROWN: Remedy.ARCHIVE,
     FindingKind.ARCHIVE_MISSING: Remedy.ARCHIVE,
     FindingKind.FAILED_RESUMABLE: Remedy.RESUME,
     FindingKind.DISAGREEMENT: Remedy.ADOPT,

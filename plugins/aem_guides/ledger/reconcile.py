@@ -159,6 +159,7 @@ class _Comparison:
         self._find_stalled(job)
         self._find_failed_resumable(job)
         self._find_log_not_archived(job)
+        self._find_log_grown(job)
         self._find_archive_missing(job)
         self._find_unknown_state(job)
 
@@ -244,6 +245,13 @@ class _Comparison:
             job.processing_id,
             f"The log of job {job.processing_id} on {job.path} ({job.state}) is not archived.",
         )
+
+    def _find_log_grown(self, job: LedgerJob) -> None:
+        key = FindingKey(FindingKind.LOG_GROWN, job.processing_id)
+        grown = self.snapshot.log_grown.get(job.processing_id, key in self.ledger.open_findings)
+        if grown and job.archive_uri is not None:
+            text = f"The log of job {job.processing_id} on {job.path} has more lines than when it was archived."
+            self._add(key.kind, key.subject, text)
 
     def _find_archive_missing(self, job: LedgerJob) -> None:
         key = FindingKey(FindingKind.ARCHIVE_MISSING, job.processing_id)

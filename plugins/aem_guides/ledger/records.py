@@ -154,7 +154,8 @@ class Snapshot:
     `window` is in the instance's order. `statuses` has what `status` said of jobs that the window does not show:
     None where it does not know the job, and no entry where it could not be asked. `runs` maps our runs to their
     states, None for a run that Airflow does not know any more. `archives` has the archives that were read again,
-    `set_aside` the places of notes that the ledger cannot take.
+    `log_grown` whether the log of a job that was archived has grown since, for those that were looked at; `set_aside`
+    the places of notes that the ledger cannot take.
     """
 
     instance: str
@@ -166,6 +167,7 @@ class Snapshot:
     statuses: Mapping[str, Job | None] = field(default_factory=dict)
     runs: Mapping[RunKey, str | None] = field(default_factory=dict)
     archives: Mapping[str, ArchiveCondition] = field(default_factory=dict)
+    log_grown: Mapping[str, bool] = field(default_factory=dict)
     set_aside: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:

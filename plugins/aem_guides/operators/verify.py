@@ -187,8 +187,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
 
     def _limit(self) -> FailureLimit | None:
-        value = None if self.fail_on_asset_failures == "None" else self.fail_on_asset_failures
-        return FailureLimit.parse("fail_on_asset_failures", value)
+        return FailureLimit.parse("fail_on_asset_failures", self.fail_on_asset_failures)
 
     def _question(self, hook: AemGuidesHook, context: Context) -> AssetQuestion:
         ignore = parse_patterns("verify_ignore", self.verify_ignore)

@@ -76,7 +76,8 @@ def read_window(connection_id: str) -> JsonObject:
     with Ledger() as ledger, AemGuidesHook(connection_id) as hook:
         if taken := take_in_waiting_notes(ledger):
             log.info("%s notes that had waited for the ledger are taken in", taken)
-        snapshot = take_snapshot(hook, ledger, connection_id, lambda run: run_state(run.dag_id, run.run_id))
+        remedies = read_settings().remedies
+        snapshot = take_snapshot(hook, ledger, connection_id, lambda run: run_state(run.dag_id, run.run_id), remedies)
     log.info(
         "%s shows %s jobs; %s more were asked for by their ids",
         snapshot.instance,

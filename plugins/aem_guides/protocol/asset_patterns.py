@@ -19,6 +19,9 @@ _REMEDY = (
     "* stands for any letters, slashes too, ? for one, [ab] for one of these."
 )
 
+_ANY_PATHS = ("/content/dam/a b-1/QZ.dita", "/content/dam/xk_7.png", "/content/dam/ü/w/0")
+"""All assets lie below `/content/dam`: what is of these is of any."""
+
 
 @dataclass(frozen=True)
 class AssetPatterns:
@@ -64,7 +67,8 @@ def _checked(name: str, value: object) -> str:
         raise InvalidInputError(name, value, f"{_REMEDY} At most {LONGEST_PATTERN:,} letters each.")
     if not pattern.startswith(("/", "*", "?", "[")):
         raise InvalidInputError(name, value, f"It would match no asset: their paths begin with a slash. {_REMEDY}")
-    if not pattern.strip("*?/"):
+    matches = re.compile(fnmatch.translate(_same_letters(pattern)))
+    if all(matches.match(path) for path in _ANY_PATHS):
         raise InvalidInputError(
             name, value, f"It would leave out every asset; switch verify_assets off instead. {_REMEDY}"
         )

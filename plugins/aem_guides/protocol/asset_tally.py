@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,17 @@ MOST_LISTED = 100
 """Assets of each kind that are kept to be shown."""
 
 _MOST_WORDS_KNOWN = 1_000
+_PARTS, _LARGEST_DIGEST = 256, 2**64 - 1
+_WORST_FIRST = (
+    "not_processed",
+    "strange",
+    "processing",
+    "pending",
+    "unreadable",
+    "gone",
+    "ignored",
+    "processed",
+)
 _UNPROCESSED = frozenset({"UNPROCESSED", "NOTPROCESSED"})
 _STATES = {
     JobState.WAITING: AssetState.PENDING,
@@ -46,6 +58,7 @@ def read_asset(told: JsonValue) -> AssetStatus:
 class AssetCounts:
     """How many assets an answer tells of, in all and by what it says of each. Every asset is in one count but `seen`.
 
+    One that it tells of several times is counted once, by the worst that it says of it.
     `not_processed`: failed, cancelled or left as they were. `strange`: a word that is not known. `gone`: the answer
     says that they are no longer there. `ignored`: they do not count. `unreadable`: the answer says nothing of them.
     """
@@ -67,29 +80,62 @@ class AssetTally:
 
     ignore: AssetPatterns = field(default_factory=AssetPatterns)
     listed: dict[str, list[AssetStatus]] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=dict)
+    _paths: dict[str, list[array[int]]] = field(default_factory=dict)
+    _without_path: dict[str, int] = field(default_factory=dict)
     _states: dict[str, AssetState] = field(default_factory=dict)
+    _counts: AssetCounts | None = None
 
     def take(self, entries: Iterable[JsonValue]) -> list[AssetStatus]:
         """Count entries of an answer; those that were not processed, or have a word that is not known."""
+        self._counts = None
         found: list[AssetStatus] = []
+        paths: dict[str, list[JsonValue]] = {kind: [] for kind in _WORST_FIRST}
+        processed = paths["processed"]
         for entry in entries:
             if isinstance(entry, dict) and self._is_plainly_processed(entry):
-                self._counts["processed"] = self._counts.get("processed", 0) + 1
+                processed.append(entry.get("path"))
                 continue
             asset = read_asset(entry)
             kind = self._kind(asset)
-            self._counts[kind] = self._counts.get(kind, 0) + 1
+            paths[kind].append(asset.path)
             kept = self.listed.setdefault(kind, [])
             if len(kept) < MOST_LISTED:
                 kept.append(asset)
             if kind in ("not_processed", "strange"):
                 found.append(asset)
+        for kind, told in paths.items():
+            if told:
+                self._note(kind, told)
         return found
 
     @property
     def counts(self) -> AssetCounts:
-        return AssetCounts(seen=sum(self._counts.values()), **self._counts)
+        """Counted when they are first asked for after more has come, which takes its time."""
+        if self._counts is None:
+            counts = dict(self._without_path)
+            for part in range(_PARTS):
+                told = set[int]()
+                for kind in _WORST_FIRST:
+                    if kind in self._paths:
+                        before = len(told)
+                        told.update(self._paths[kind][part])
+                        counts[kind] = counts.get(kind, 0) + len(told) - before
+            self._counts = AssetCounts(seen=sum(counts.values()), **counts)
+        return self._counts
+
+    def _note(self, kind: str, paths: list[JsonValue]) -> None:
+        """Eight bytes tell which assets are the same, in parts for the sake of memory; without a path each is one."""
+        parts = self._paths.setdefault(kind, [])
+        if not parts:
+            parts.extend(array("Q") for _ in range(_PARTS))
+        without = 0
+        for path in paths:
+            if isinstance(path, str) and path:
+                digest = hash(path) & _LARGEST_DIGEST
+                parts[digest % _PARTS].append(digest)
+            else:
+                without += 1
+        self._without_path[kind] = self._without_path.get(kind, 0) + without
 
     def _is_plainly_processed(self, entry: dict[str, JsonValue]) -> bool:
         """What most assets are, found out in no time: a million of them are looked at."""

@@ -44,10 +44,9 @@ class AssetQuestion:
 
     @property
     def job_files(self) -> int | None:
-        """How many assets the job had, None where it does not tell."""
-        if self.job is None:
-            return None
-        return self.job.total_files if self.job.total_files is not None else self.job.triggered_count
+        """How many assets the job had, None where it does not tell; it had those at the least that it handed over."""
+        told = (self.job.total_files, self.job.triggered_count) if self.job is not None else ()
+        return max((count for count in told if count is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes, unpacked: a hundred times the largest page of a log that is asked for."""
-LARGEST_ASSET_STATUS = 512 * 1024 * 1024
-"""Bytes, unpacked: a million assets take 176 MB."""
-LARGEST_ASSET_STREAM = 8 * LARGEST_ASSET_STATUS
-"""Bytes, unpacked, of one that is read as it comes: it fills no memory, but has to end."""
+LARGEST_ASSET_STATUS = 32 * 1024 * 1024
+"""Bytes, unpacked, of one that is read whole: some 180,000 assets, which take ten times as much memory."""
+LARGEST_ASSET_STREAM = 4096 * 1024 * 1024
+"""Bytes, unpacked, of one that is read as it comes: it fills no memory, but has to end. A million take 190 MB."""
 
 MOST_VALUES = 1_000_000
 """Values in an answer: three bytes of JSON can be a list of a hundred, so that a small answer fills the memory."""
-MOST_VALUES_OF_ASSETS = 16_000_000
-"""Values in an asset status: a million assets have eight million."""
+MOST_VALUES_OF_ASSETS = 2_000_000
+"""Values in an asset status that is read whole: an asset has eight."""
 
 _ANSWER_SECONDS = 240.0
 _WINDOW_SECONDS = 60.0

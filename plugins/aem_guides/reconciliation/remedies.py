@@ -26,6 +26,7 @@ from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.reconciliation.late_lines import look_for_late_lines
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.storage import ArchiveCondition
@@ -60,8 +61,16 @@ def take_in_waiting_notes(ledger: Ledger) -> int:
     return taken
 
 
-def take_snapshot(hook: AemGuidesHook, ledger: Ledger, connection_id: str, run_state: RunState) -> Snapshot:
+def take_snapshot(
+    hook: AemGuidesHook,
+    ledger: Ledger,
+    connection_id: str,
+    run_state: RunState,
+    remedies: frozenset[Remedy] = frozenset(),
+) -> Snapshot:
     """Read the window, the status of every job that is thought active, our runs' states, and some archives again.
+
+    Where logs are archived (`remedies`), those of some jobs that ended lately are held against their archives.
 
     Raises what a call raises, and the errors of the ledger.
     """
@@ -84,6 +93,7 @@ def take_snapshot(hook: AemGuidesHook, ledger: Ledger, connection_id: str, run_s
         statuses=statuses,
         runs={run: run_state(run) for run in sorted(runs)},
         archives=_check_archives(ledger, instance, taken_at),
+        log_grown=look_for_late_lines(hook, history.jobs, known) if Remedy.ARCHIVE in remedies else {},
         set_aside=notes_set_aside(),
     )
 

@@ -142,6 +142,46 @@ def test_the_log_of_a_job_that_was_resumed_since_is_fetched_again(
     assert visible(folder) == ["logs.zip", "manifest.json"]
 
 
+def replaced(folder: ObjectStoragePath) -> list[tuple[bool, str | None]]:
+    """What the manifest says of the archives that were replaced."""
+    manifest = json.loads(Path(folder.path, "manifest.json").read_text(encoding="utf-8"))
+    return [(entry["is_held_whole"], entry["kept_as"]) for entry in manifest.get("replaces", [])]
+
+
+def test_a_log_that_has_grown_is_fetched_again_and_the_manifest_says_what_it_replaces(
+    folder: ObjectStoragePath,
+) -> None:
+    first = store(FakeSource(as_zip(a_zip({"job.log": LINES}))), folder, log_end="a")
+    assert store(FakeSource(), folder, log_end="a") == first
+    assert store(FakeSource(), folder) == first, "how it ends now is not known"
+    grown = a_zip({"job.log": LINES + b"late\n", "other.log": b"x"})
+    store(FakeSource(as_zip(grown)), folder, log_end="b")
+    store(FakeSource(as_zip(grown)), folder, log_end="c")
+    assert replaced(folder) == [(True, None)]
+    assert archive.log_end_of(f"{folder}/logs.zip") == "c"
+    assert verify_archive(folder) is ArchiveCondition.OK
+    assert visible(folder) == ["logs.zip", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [{"job.log": LINES[5:]}, {"job.log": LINES[:5]}, {"renamed.log": LINES + b"late"}, {"job.log": b"x" + LINES}],
+    ids=["cut in front", "cut behind", "renamed", "shifted"],
+)
+def test_an_archive_that_the_new_one_does_not_hold_whole_is_kept_beside_it(
+    entries: dict[str, bytes], folder: ObjectStoragePath
+) -> None:
+    former = a_zip({"job.log": LINES})
+    sha256 = store(FakeSource(as_zip(former)), folder, log_end="a").sha256
+    store(FakeSource(as_zip(a_zip(entries))), folder, log_end="b")
+    kept = f"logs-{sha256[:16]}"
+    assert replaced(folder) == [(False, f"{kept}.zip")]
+    assert Path(folder.path, f"{kept}.zip").read_bytes() == former
+    assert json.loads(Path(folder.path, f"{kept}.json").read_bytes())["sha256"] == sha256
+    assert verify_archive(folder) is ArchiveCondition.OK
+    assert visible(folder) == [f"{kept}.json", f"{kept}.zip", "logs.zip", "manifest.json"]
+
+
 @pytest.mark.parametrize("harm", ["changed", "truncated", "removed", "no manifest", "manifest no JSON", "manifest {}"])
 def test_an_archive_that_was_damaged_is_told_from_a_missing_one_and_replaced(
     harm: str, folder: ObjectStoragePath

@@ -24,6 +24,12 @@ from aem_guides.protocol.errors import InvalidInputError
         ("/content/dam/A.dita", "/content/dam/a.dita", False),
         ("/content/dam/a+b(1).dita", "/content/dam/a+b(1).dita", True),
         (" /content/dam/a ", "/content/dam/a", True),
+        ("/content/dam/[a", "/content/dam/[a", True),
+        ("/content/dam/[", "/content/dam/a", False),
+        ("/content/dam/[z-a]", "/content/dam/b", False),
+        ("**/fragments/**", "/content/dam/fragments/a", True),
+        ("/content/dam/caf?", "/content/dam/cafe\u0301", True),
+        ("/content/dam/caf[\u00e9]", "/content/dam/cafe\u0301", True),
     ],
 )
 def test_a_pattern_is_of_whole_paths_and_a_star_stands_for_slashes_too(pattern: str, path: str, matches: bool) -> None:
@@ -76,6 +82,9 @@ def test_two_spellings_of_one_letter_are_one() -> None:
         ("*", "switch verify_assets off"),
         ("/**", "switch verify_assets off"),
         ("/*/*", "switch verify_assets off"),
+        ("[!x]*", "switch verify_assets off"),
+        ("/content/dam/*", "switch verify_assets off"),
+        ("*c*d?m*", "switch verify_assets off"),
     ],
 )
 def test_a_bad_pattern_is_refused_with_field_value_and_remedy(value: object, why: str) -> None:

@@ -16,13 +16,37 @@ def limit(value: object) -> FailureLimit:
     return found
 
 
-@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("value", [None, "", "None"])
 def test_nothing_sets_no_limit(value: object) -> None:
     assert FailureLimit.parse("fail_on_asset_failures", value) is None
 
 
 @pytest.mark.parametrize(
-    "value", ["0", "-1", "0%", "101%", "5 percent", "1e3", "%", "1.5", 0, True, 0.05, 10.0, 1e300, "NaN%", [1]]
+    "value",
+    [
+        "100.000001%",
+        "5%%",
+        "1 000",
+        "+5",
+        ".5%",
+        "\u0665",
+        "00",
+        "0",
+        "-1",
+        "0%",
+        "101%",
+        "5 percent",
+        "1e3",
+        "%",
+        "1.5",
+        0,
+        True,
+        0.05,
+        10.0,
+        1e300,
+        "NaN%",
+        [1],
+    ],
 )
 def test_what_is_no_limit_is_refused_with_field_value_and_remedy(value: object) -> None:
     with pytest.raises(InvalidInputError, match=r"fail_on_asset_failures.*a share such as 2\.5%"):
@@ -33,6 +57,8 @@ def test_a_count_is_reached_by_as_many_and_a_share_by_as_large_a_part() -> None:
     assert [limit("2").is_reached(n, 1000) for n in (0, 1, 2, 3)] == [False, False, True, True]
     assert [limit(" 2.5 %").is_reached(n, 1000) for n in (0, 24, 25, 26)] == [False, False, True, True]
     assert str(limit("2.50%")) == "2.5%"
+    assert (str(limit("100.0%")), str(limit(" 5 % ")), str(limit("5\n"))) == ("100%", "5%", "5")
+    assert limit("0.07%").is_reached(7, 10_000), "as it is written, not as a float has it"
 
 
 @given(st.integers(1, 10**9), st.integers(0, 10**6))

@@ -25,6 +25,7 @@ from tests.unit.protocol.driving import World, reply
 
 PATH = "/content/dam/x"
 REQUEST = ProcessingRequest(PATH, (f"{PATH}/no",))
+FILTERED = ProcessingRequest(PATH, file_types=("DITAMAP",))
 HOUR = 3600.0
 
 
@@ -32,7 +33,8 @@ def answer(status: str, *assets: JsonValue) -> JsonObject:
     return {"jobId": "q", "status": status, "assets": list(assets)}
 
 
-def asset(status: str, path: str = f"{PATH}/a", **more: JsonValue) -> JsonObject:
+def asset(status: str, path: str | None = None, **more: JsonValue) -> JsonObject:
+    """What an answer says of an asset; without a path, each is another one."""
     return {"path": path, "status": status, **more}
 
 
@@ -147,6 +149,36 @@ def test_an_empty_answer_with_nothing_to_hold_it_against_is_not_taken_for_no_fai
     assert FailureLimit(1).standing(found) is Standing.UNDECIDED
 
 
+def test_an_asset_that_is_told_of_several_times_is_one_and_counts_by_the_worst() -> None:
+    names = [f"{PATH}/{number}" for number in range(5)]
+    twice = [asset("SUCCESS", name) for name in (*names, *names)]
+    found = ask(saying(answer("SUCCESS", *twice)), job_of(10, HOUR))
+    assert (found.total, found.succeeded, found.least, found.most) == (10, 5, 0, 5)
+    assert "tells of 5 assets, and the job had 10." in found.unknown
+    told = [asset("FAILURE", names[0]), *twice, asset("UNPROCESSED", names[0]), asset("FAILURE", names[1])]
+    found = ask(saying(answer("SUCCESS", *told)), job_of(5, HOUR))
+    assert (found.total, found.succeeded, found.failed, found.unknown) == (5, 3, 2, "")
+    found = ask(saying(answer("SUCCESS", *twice[:5])), job_of(5, HOUR), FILTERED)
+    assert found.of_job is True
+
+
+@pytest.mark.parametrize("told", [b"null", b'{"/a": {"status": "FAILURE"}}', b"3"])
+def test_an_answer_that_has_no_list_though_it_is_done_tells_nothing(told: bytes) -> None:
+    body = b'{"status": "SUCCESS", "assets": ' + told + b"}"
+
+    def respond(request: HttpRequest) -> Reply:
+        return reply(200, {"jobId": "q"}) if request.method == "POST" else reply(200, body)
+
+    found = ask(World(respond), job_of(7, HOUR))
+    assert (found.least, found.most) == (0, 7)
+    assert "tells of 0 assets, and the job had 7." in found.unknown
+
+
+def test_a_job_had_at_the_least_what_it_handed_over() -> None:
+    found = ask(saying(answer("SUCCESS", asset("SUCCESS"))), job_of(0, HOUR, triggered_count=3))
+    assert (found.succeeded, found.most) == (1, 2)
+
+
 def test_an_answer_that_lags_behind_the_job_is_asked_for_again() -> None:
     found = ask(
         saying(answer("SUCCESS", asset("SUCCESS")), answer("SUCCESS", asset("SUCCESS"), asset("SUCCESS"))), job_of(2)
@@ -192,9 +224,6 @@ def test_where_not_one_asset_was_processed_nothing_is_left_out_but_not_known() -
 def test_an_asset_that_is_being_processed_is_never_left_out() -> None:
     with pytest.raises(AssetsAtWorkError, match="1 assets below /content/dam/x still at work"):
         ask(saying(answer("SUCCESS", asset("PROCESSING"), asset("SUCCESS"))))
-
-
-FILTERED = ProcessingRequest(PATH, file_types=("DITAMAP",))
 
 
 def test_of_a_job_with_a_filter_pending_assets_are_awaited_until_nothing_changes() -> None:

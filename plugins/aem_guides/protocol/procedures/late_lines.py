@@ -8,9 +8,11 @@ of its own gets to the log, and all of it where the job ended long ago: then not
 
 from __future__ import annotations
 
+import hashlib
+
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import RejectedError
+from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.log_lines import COMPARED_LINES, PAGE_LINES, PageReader, read_on
 from aem_guides.protocol.steps import Steps, Wait
@@ -68,6 +70,18 @@ def settle_log(talk: Conversation, job: Job) -> Steps[None]:
         yield Wait(pause, f"the log of job {job.processing_id} may get more lines")
         before, tail = tail, (yield from _tail(talk, job))
         quiet.note(grown=tail != before)
+
+
+def log_end(talk: Conversation, processing_id: str) -> Steps[str | None]:
+    """What the log of a job ends with, as a digest of its last lines: another one where it has grown since.
+
+    None where the instance does not say.
+    """
+    try:
+        page = yield from talk.call(contract.logs(processing_id, tail=COMPARED_LINES))
+    except AemGuidesError:
+        return None
+    return hashlib.sha256("\n".join(page.lines).encode(errors="replace")).hexdigest() if page.lines else None
 
 
 def _tail(talk: Conversation, job: Job) -> Steps[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from typing import cast
 
@@ -38,7 +39,7 @@ from aem_guides.protocol.limits import LARGEST_ASSET_STREAM, too_large
 from aem_guides.protocol.models import AssetStatus, JsonValue, text
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
-from aem_guides.protocol.states import ACTIVE_STATES, JobState, state_of_word
+from aem_guides.protocol.states import ACTIVE_STATES, WELL_ENDED_STATES, JobState, state_of_word
 from aem_guides.protocol.steps import Compute, Emit, Read, Reply, Steps, TransportFailure, Wait
 from aem_guides.protocol.wording import in_words
 
@@ -73,8 +74,11 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, field: str, value: object) -> FailureLimit | None:
-        """Read a count (`10`) or a share (`2.5%`); None and "" set no limit. Raises InvalidInputError."""
-        if value is None or value == "":
+        """Read a count (`10`) or a share (`2.5%`); None and "" set no limit. Raises InvalidInputError.
+
+        So does "None", as a template shows None.
+        """
+        if value is None or value in ("", "None"):
             return None
         found = _LIMIT.fullmatch(str(value).strip())
         count = int(found["count"]) if found and found["count"] else None
@@ -87,7 +91,7 @@ class FailureLimit:
         """Whether so many failures are too many. Where nothing failed, they are not."""
         if self.count is not None:
             return failed >= self.count
-        return failed > 0 and failed * 100 >= (self.percent or 0) * total
+        return failed > 0 and failed * 100 >= Fraction(str(self.percent or 0)) * total
 
     def standing(self, found: Verification) -> Standing:
         """Whether too many assets failed; undecided where what is not known could make them too many."""
@@ -268,7 +272,7 @@ def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
         if state in (JobState.FAILED, JobState.CANCELLED):
             said = f"The instance could not find out the asset status: its own job for it ended as {answer.word!r}."
             return f"{said} {_COMMA}"
-        if answer.stream.has_list and state not in ACTIVE_STATES:
+        if state not in ACTIVE_STATES and (answer.stream.has_list or state in WELL_ENDED_STATES):
             return answer.tally
         yield from watch.pause(f"the asset status of {watch.question.request.path} still {answer.word}")
 
@@ -294,6 +298,8 @@ class AssetAnswer:
             self.flaw = f"It cannot be read: {error}."
             return
         self.found = self.tally.take(entries)
+        if not block:
+            _ = self.tally.counts  # a million take a while
 
 
 def read_asset_status(talk: Conversation, job_id: str, ignore: AssetPatterns) -> Steps[AssetAnswer]:
