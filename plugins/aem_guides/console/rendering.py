@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from aem_guides import __version__
 from aem_guides.ledger.records import LOST, LedgerJob
@@ -77,8 +78,6 @@ def address(page: str, **query: object) -> str:
 
 def run_address(dag_id: str, run_id: str) -> Markup:
     """Where Airflow shows a run, as the attributes of a link that leaves the frame of the console."""
-    from urllib.parse import quote
-
     where = f"../dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
     return Markup('href="{0}" target="_top" data-outside').format(where)
 
@@ -106,15 +105,15 @@ _ENVIRONMENT.globals.update(
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page of this template."""
+    return rendered(request, template, values, status)
+
+
+def rendered(request: Request, template: str, values: Mapping[str, object], status: int = 200) -> Response:
+    """The same with values that have names already."""
     tab = request.url.path.rstrip("/").rpartition("/")[2]
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(tab=tab, **values), status)
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render({"tab": tab, **values}), status)
 
 
 def problem_page(request: Request, status: int, problem: Problem) -> Response:
     """A page that says what is wrong."""
     return page(request, "problem.html", status, problem=problem)
-
-
-def text_of(value: object) -> str:
-    """A value as text that is safe in a page."""
-    return str(escape(str(value)))

@@ -166,8 +166,10 @@ class Lookup:
         """All instances, by name."""
         columns = (instances.c.name, instances.c.connection_id, instances.c.taken_at)
         with self.reading() as connection:
-            rows = connection.execute(select(*columns).order_by(instances.c.name))
-            return tuple(Known(row.name, row.connection_id, row.taken_at) for row in rows)
+            rows = connection.execute(select(*columns).order_by(instances.c.name)).all()
+            return tuple(
+                Known(row.name, row.connection_id or _connection_of(connection, row.name), row.taken_at) for row in rows
+            )
 
     def page(self, search: Search, mark: Mark | None = None, size: int = PAGE) -> Page:
         """One page of the jobs that are searched for."""
@@ -199,6 +201,12 @@ class Lookup:
                 tuple(Change(change.seen_at, change.before, change.after, change.seen_by) for change in changes),
                 tuple(told_finding(finding._mapping) for finding in told),
             )
+
+
+def _connection_of(connection: Connection, instance: str) -> str | None:
+    """The connection of the last job on an instance that was not reconciled yet."""
+    query = select(jobs.c.connection_id).where(jobs.c.instance == instance, jobs.c.connection_id.is_not(None))
+    return connection.execute(query.order_by(BEGAN.desc()).limit(1)).scalar_one_or_none()
 
 
 _SOME_HAVE = frozenset({Order.ENDED, Order.LARGEST})
