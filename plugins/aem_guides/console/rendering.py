@@ -70,10 +70,10 @@ def starter(job: LedgerJob) -> str:
     return job.run.dag_id if job.run else job.created_by or "unknown"
 
 
-def address(page: str, **query: object) -> str:
+def address(where: str, /, **query: object) -> str:
     """A relative address within the console; what is None or empty is left out."""
     told = {name: value for name, value in query.items() if value not in (None, "")}
-    return f"{page}?{urlencode(told, errors='surrogatepass')}" if told else page
+    return f"{where}?{urlencode(told, errors='surrogatepass')}" if told else where
 
 
 def run_address(dag_id: str, run_id: str) -> Markup:
