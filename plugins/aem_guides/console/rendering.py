@@ -13,6 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from aem_guides import __version__
+from aem_guides.ledger.findings import FindingKind
+from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED
 from aem_guides.ledger.records import LOST, LedgerJob
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.wording import in_words, iso_time
@@ -82,6 +84,38 @@ def run_address(dag_id: str, run_id: str) -> Markup:
     return Markup('href="{0}" target="_top" data-outside').format(where)
 
 
+REMEDY_STATES = {
+    None: "nobody has asked for it; the option reconcile_remedies does not list it",
+    WANTED: "will be done",
+    BEGUN: "under way",
+    DONE: "done",
+    FAILED: "has failed",
+}
+"""The states of a remedy in words."""
+
+_ADVICE: dict[str, str] = {
+    FindingKind.NEW_EXTERNAL: "Nothing has to be done.",
+    FindingKind.STATE_CHANGED: "Nothing has to be done.",
+    FindingKind.MISSED_COMPLETION: "Nothing has to be done: the ledger has its end.",
+    FindingKind.DISAGREEMENT: "Look at the job and at its run. The remedy adopt takes the instance's word.",
+    FindingKind.LOST: "See whether the instance was restored or cleaned up. Process the path again if it is needed.",
+    FindingKind.STALLED: "Look at the instance's load and at the job's log. Cancel it, then resume or process again.",
+    FindingKind.FAILED_RESUMABLE: "Read its log, mend the cause, then resume it from its page.",
+    FindingKind.LOG_NOT_ARCHIVED: "Archive it from its page, as long as the instance has the log.",
+    FindingKind.ARCHIVE_MISSING: "Archive it anew from its page, or restore the storage.",
+    FindingKind.WINDOW_GAP: "Jobs may have passed unseen: reconcile more often (reconcile_schedule).",
+    FindingKind.DUPLICATE: "Find out what started both: people, another tool, a second Airflow.",
+    FindingKind.UNKNOWN_STATE: "Look at the job on the instance. A new version of this package may know the word.",
+    FindingKind.UNREADABLE_ENTRY: "The rest of the history is used. Look at the entry on the instance.",
+    FindingKind.NOTE_SET_ASIDE: "Read the file that it names, then remove it.",
+}
+
+
+def advice(kind: str) -> str:
+    """What a person can do about a finding."""
+    return _ADVICE.get(kind, "")
+
+
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(FOLDER / "templates"),
     autoescape=True,
@@ -97,6 +131,8 @@ _ENVIRONMENT.globals.update(
     starter=starter,
     address=address,
     run_address=run_address,
+    advice=advice,
+    remedy_states=REMEDY_STATES,
     in_words=in_words,
     states=STATES,
     version=__version__,

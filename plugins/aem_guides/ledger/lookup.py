@@ -182,6 +182,29 @@ class Lookup:
             keys = _along(connection, value, where, down, mark, size) if few is None else _pick(few, down, mark, size)
             return _page(_rows(connection, [key[1:] for key in keys[:size]]), keys, mark, size)
 
+    def findings(
+        self,
+        *,
+        instance: str | None = None,
+        kind: str | None = None,
+        is_open: bool = False,
+        before: int | None = None,
+        size: int = PAGE,
+    ) -> list[ToldFinding]:
+        """Findings, the newest first, at most so many, of those before the one with this id."""
+        where: list[ColumnElement[bool]] = []
+        if instance:
+            where.append(findings.c.instance == instance)
+        if kind:
+            where.append(findings.c.kind == kind)
+        if is_open:
+            where.append(findings.c.closed_at.is_(None))
+        if before is not None:
+            where.append(findings.c.id < before)
+        query = select(findings).where(*where).order_by(findings.c.id.desc()).limit(size)
+        with self.reading() as connection:
+            return [told_finding(row._mapping) for row in connection.execute(query)]
+
     def story(self, instance: str, name: str, most: int = 500) -> Story | None:
         """One job with its changes and findings, at most so many of each; None where the ledger does not have it."""
         with self.reading() as connection:
