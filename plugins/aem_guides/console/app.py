@@ -9,8 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
-from aem_guides.console import job_pages, static_files
+from aem_guides.console import action_pages, finding_page, job_pages, log_pages, now_page, static_files
 from aem_guides.console.access import visitor
+from aem_guides.console.airflow_runs import HOST
 from aem_guides.console.rendering import Problem, problem_page
 from aem_guides.ledger.database import LedgerSlowError
 from aem_guides.protocol.errors import AemGuidesError
@@ -27,9 +28,6 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
-HOST = "aem_guides_host"
-"""Where a request's scope names Airflow's own application, which has mounted this one."""
-
 _SAID = {
     401: Problem(
         "Your session has ended", "Sign in to Airflow again, then load this page anew.", link="Sign in", href="../"
@@ -69,7 +67,7 @@ class ConsoleApp(FastAPI):
 def make_app() -> FastAPI:
     """The console, to be mounted by Airflow. Every route asks first who it is."""
     app = ConsoleApp(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(visitor)])
-    for pages in (job_pages, static_files):
+    for pages in (now_page, job_pages, finding_page, action_pages, log_pages, static_files):
         app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)

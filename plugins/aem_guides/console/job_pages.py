@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from aem_guides.console import asked
 from aem_guides.console.access import VisitorDep
+from aem_guides.console.deeds import WORDS, possible
 from aem_guides.console.rendering import Problem, address, page
 from aem_guides.ledger.lookup import Change, Lookup, Mark, Search, Story
 from aem_guides.ledger.records import RunKey
@@ -15,7 +16,6 @@ router = APIRouter()
 FIELDS = ("instance", "path", "state", "starter", "since", "until", "name", "order", "offset")
 
 
-@router.get("/")
 @router.get("/jobs")
 def jobs(request: Request, visitor: VisitorDep) -> Response:
     """All jobs, or those that are searched for."""
@@ -70,6 +70,7 @@ def job(request: Request, visitor: VisitorDep, instance: str, name: str) -> Resp
         story=story,
         listed=story.listed,
         job=story.listed.job,
+        deeds=[(deed, WORDS[deed]) for deed in possible(visitor, story)],
         timeline=timeline(story),
         request_told=_told(story.listed.job.request),
     )

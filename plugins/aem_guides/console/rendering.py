@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from aem_guides import __version__
+from aem_guides.ledger.findings import FindingKind
+from aem_guides.ledger.queries import BEGUN, DONE, FAILED, WANTED
 from aem_guides.ledger.records import LOST, LedgerJob
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.wording import in_words, iso_time
@@ -69,18 +72,48 @@ def starter(job: LedgerJob) -> str:
     return job.run.dag_id if job.run else job.created_by or "unknown"
 
 
-def address(page: str, **query: object) -> str:
+def address(where: str, /, **query: object) -> str:
     """A relative address within the console; what is None or empty is left out."""
     told = {name: value for name, value in query.items() if value not in (None, "")}
-    return f"{page}?{urlencode(told, errors='surrogatepass')}" if told else page
+    return f"{where}?{urlencode(told, errors='surrogatepass')}" if told else where
 
 
 def run_address(dag_id: str, run_id: str) -> Markup:
     """Where Airflow shows a run, as the attributes of a link that leaves the frame of the console."""
-    from urllib.parse import quote
-
     where = f"../dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
     return Markup('href="{0}" target="_top" data-outside').format(where)
+
+
+REMEDY_STATES = {
+    None: "nobody has asked for it; the option reconcile_remedies does not list it",
+    WANTED: "will be done",
+    BEGUN: "under way",
+    DONE: "done",
+    FAILED: "has failed",
+}
+"""The states of a remedy in words."""
+
+_ADVICE: dict[str, str] = {
+    FindingKind.NEW_EXTERNAL: "Nothing has to be done.",
+    FindingKind.STATE_CHANGED: "Nothing has to be done.",
+    FindingKind.MISSED_COMPLETION: "Nothing has to be done: the ledger has its end.",
+    FindingKind.DISAGREEMENT: "Look at the job and at its run. The remedy adopt takes the instance's word.",
+    FindingKind.LOST: "See whether the instance was restored or cleaned up. Process the path again if it is needed.",
+    FindingKind.STALLED: "Look at the instance's load and at the job's log. Cancel it, then resume or process again.",
+    FindingKind.FAILED_RESUMABLE: "Read its log, mend the cause, then resume it from its page.",
+    FindingKind.LOG_NOT_ARCHIVED: "Archive it from its page, as long as the instance has the log.",
+    FindingKind.ARCHIVE_MISSING: "Archive it anew from its page, or restore the storage.",
+    FindingKind.WINDOW_GAP: "Jobs may have passed unseen: reconcile more often (reconcile_schedule).",
+    FindingKind.DUPLICATE: "Find out what started both: people, another tool, a second Airflow.",
+    FindingKind.UNKNOWN_STATE: "Look at the job on the instance. A new version of this package may know the word.",
+    FindingKind.UNREADABLE_ENTRY: "The rest of the history is used. Look at the entry on the instance.",
+    FindingKind.NOTE_SET_ASIDE: "Read the file that it names, then remove it.",
+}
+
+
+def advice(kind: str) -> str:
+    """What a person can do about a finding."""
+    return _ADVICE.get(kind, "")
 
 
 _ENVIRONMENT = Environment(
@@ -98,6 +131,8 @@ _ENVIRONMENT.globals.update(
     starter=starter,
     address=address,
     run_address=run_address,
+    advice=advice,
+    remedy_states=REMEDY_STATES,
     in_words=in_words,
     states=STATES,
     version=__version__,
@@ -106,15 +141,15 @@ _ENVIRONMENT.globals.update(
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page of this template."""
+    return rendered(request, template, values, status)
+
+
+def rendered(request: Request, template: str, values: Mapping[str, object], status: int = 200) -> Response:
+    """The same with values that have names already."""
     tab = request.url.path.rstrip("/").rpartition("/")[2]
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(tab=tab, **values), status)
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render({"tab": tab, **values}), status)
 
 
 def problem_page(request: Request, status: int, problem: Problem) -> Response:
     """A page that says what is wrong."""
     return page(request, "problem.html", status, problem=problem)
-
-
-def text_of(value: object) -> str:
-    """A value as text that is safe in a page."""
-    return str(escape(str(value)))

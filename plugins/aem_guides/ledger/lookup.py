@@ -166,8 +166,10 @@ class Lookup:
         """All instances, by name."""
         columns = (instances.c.name, instances.c.connection_id, instances.c.taken_at)
         with self.reading() as connection:
-            rows = connection.execute(select(*columns).order_by(instances.c.name))
-            return tuple(Known(row.name, row.connection_id, row.taken_at) for row in rows)
+            rows = connection.execute(select(*columns).order_by(instances.c.name)).all()
+            return tuple(
+                Known(row.name, row.connection_id or _connection_of(connection, row.name), row.taken_at) for row in rows
+            )
 
     def page(self, search: Search, mark: Mark | None = None, size: int = PAGE) -> Page:
         """One page of the jobs that are searched for."""
@@ -179,6 +181,29 @@ class Lookup:
                 few = _few(connection, value, where)
             keys = _along(connection, value, where, down, mark, size) if few is None else _pick(few, down, mark, size)
             return _page(_rows(connection, [key[1:] for key in keys[:size]]), keys, mark, size)
+
+    def findings(
+        self,
+        *,
+        instance: str | None = None,
+        kind: str | None = None,
+        is_open: bool = False,
+        before: int | None = None,
+        size: int = PAGE,
+    ) -> list[ToldFinding]:
+        """Findings, the newest first, at most so many, of those before the one with this id."""
+        where: list[ColumnElement[bool]] = []
+        if instance:
+            where.append(findings.c.instance == instance)
+        if kind:
+            where.append(findings.c.kind == kind)
+        if is_open:
+            where.append(findings.c.closed_at.is_(None))
+        if before is not None:
+            where.append(findings.c.id < before)
+        query = select(findings).where(*where).order_by(findings.c.id.desc()).limit(size)
+        with self.reading() as connection:
+            return [told_finding(row._mapping) for row in connection.execute(query)]
 
     def story(self, instance: str, name: str, most: int = 500) -> Story | None:
         """One job with its changes and findings, at most so many of each; None where the ledger does not have it."""
@@ -199,6 +224,12 @@ class Lookup:
                 tuple(Change(change.seen_at, change.before, change.after, change.seen_by) for change in changes),
                 tuple(told_finding(finding._mapping) for finding in told),
             )
+
+
+def _connection_of(connection: Connection, instance: str) -> str | None:
+    """The connection of the last job on an instance that was not reconciled yet."""
+    query = select(jobs.c.connection_id).where(jobs.c.instance == instance, jobs.c.connection_id.is_not(None))
+    return connection.execute(query.order_by(BEGAN.desc()).limit(1)).scalar_one_or_none()
 
 
 _SOME_HAVE = frozenset({Order.ENDED, Order.LARGEST})

@@ -16,6 +16,16 @@ from tests.support.worlds import INSTANCE, MINUTE, NOW, RUN, apply, job, note, s
 
 ODD = ["/", "a/b/c", "'", '"', "<script>alert(1)</script>", "' OR 1=1 --", "%", "ä" * 2000, "x" * 2000, "../..", "\x00"]
 
+PAGES = (
+    "",
+    "now",
+    "jobs",
+    "run?dag_id=x&run_id=y",
+    f"instance?name={INSTANCE}",
+    "static/console.css",
+    "static/console.js",
+)
+
 
 def one_job(ledger: Ledger, name: str = "job-1", **more: object) -> str:
     apply(ledger, snapshot(job(name, **more)))  # type: ignore[arg-type]  # of the tests' own making
@@ -23,9 +33,10 @@ def one_job(ledger: Ledger, name: str = "job-1", **more: object) -> str:
 
 
 def test_an_empty_ledger_says_what_will_come(host: Host) -> None:
-    answer = host.client().get("")
-    assert answer.status_code == 200
-    assert "The ledger has no job yet" in read(answer.text).words
+    for page, told in (("", "No instance is known yet"), ("jobs", "The ledger has no job yet")):
+        answer = host.client().get(page)
+        assert answer.status_code == 200
+        assert told in read(answer.text).words
 
 
 def test_jobs_are_listed_with_state_path_progress_and_starter(host: Host, ledger: Ledger) -> None:
@@ -140,11 +151,11 @@ def test_a_ledger_that_cannot_be_read_says_why(
 
 def test_every_address_is_relative_and_every_route_asks_who_it_is(host: Host, ledger: Ledger) -> None:
     address = one_job(ledger)
-    for page in ("", "jobs", address, "run?dag_id=x&run_id=y", "static/console.css", "static/console.js", "nowhere"):
+    for page in (*PAGES, address, "nowhere"):
         answer = host.client(ADMIN).get(page)
         assert [a for a in read(answer.text).addresses if a.startswith(("/", "http", "//"))] == []
         assert "default-src 'none'" in answer.headers["content-security-policy"]
-    for page in ("", "jobs", address, "run?dag_id=x&run_id=y", "static/console.css", "static/console.js"):
+    for page in (*PAGES, address):
         ended, refused = host.client(None).get(page), host.client(STRANGER).get(page)
         assert (ended.status_code, refused.status_code) == (401, 403)
         assert "job-1" not in ended.text + refused.text

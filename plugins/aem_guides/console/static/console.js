@@ -36,6 +36,33 @@
   }
   document.addEventListener("DOMContentLoaded", () => show(document));
 
+  /* Parts that are asked for again now and then, each by itself. */
+  async function renew(part) {
+    const wait = Number(part.dataset.every) * 1000;
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(part.dataset.part, {credentials: "same-origin", cache: "no-store"});
+        if (!answer.ok) throw new Error(String(answer.status));
+        const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+        part.innerHTML = await answer.text();
+        show(part);
+        for (const link of part.querySelectorAll("a")) if (focused && link.getAttribute("href") === focused) link.focus();
+        if (part.querySelector("[data-over]")) return;
+      } catch (error) {
+        if (!part.querySelector("[data-stale]")) {
+          const note = document.createElement("p");
+          note.className = "note";
+          note.dataset.stale = "";
+          note.textContent = error.message === "401" ? "Your session has ended: sign in to Airflow again, then load this page anew."
+            : "This part is not up to date: it could not be asked for again.";
+          part.prepend(note);
+        }
+      }
+    }
+    setTimeout(renew, wait, part);
+  }
+  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-part]").forEach(renew));
+
   /* The frame may not take the page around elsewhere; a link in that page may. */
   document.addEventListener("click", (event) => {
     const link = event.target.closest && event.target.closest("a[data-outside]");

@@ -1,0 +1,84 @@
+"""What an instance says of itself just now: asked once for all who look, and not waited for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import cast
+
+from airflow.sdk.exceptions import AirflowException
+
+from aem_guides.hooks import bodies
+from aem_guides.hooks.hook import AemGuidesAsyncHook
+from aem_guides.protocol import contract
+from aem_guides.protocol.conversation import RetrySettings
+from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, UnreachableError
+from aem_guides.protocol.models import History, Job
+from aem_guides.protocol.wording import describe_progress
+
+ANSWER_SECONDS = 4.0
+FRESH_SECONDS = 4.0
+_SECOND = 1000
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether an instance answers, in a sentence without any address; the jobs that it shows as active."""
+
+    answers: bool
+    said: str
+    active: tuple[Job, ...] = ()
+    read_at: int | None = None
+
+    def progress(self, job: Job) -> str:
+        """How far a job is, in words, with its rate since its start and what is left."""
+        return describe_progress(job, self.rate(job))
+
+    def rate(self, job: Job) -> float | None:
+        """Assets a second since the start, None where that cannot be known."""
+        if self.read_at is None or job.started_at is None or not job.triggered_count:
+            return None
+        return job.triggered_count * _SECOND / max(_SECOND, self.read_at - job.started_at)
+
+
+@dataclass
+class Watch:
+    """Asks instances, each at most once in `FRESH_SECONDS`, however many look at the page."""
+
+    _asked: dict[str, tuple[float, asyncio.Task[Health]]] = field(default_factory=dict)
+
+    async def look(self, connection_id: str) -> Health:
+        """What the instance of this connection says. Raises nothing."""
+        now = bodies.surroundings().elapsed()
+        at, asking = self._asked.get(connection_id, (None, None))
+        if asking is None or at is None or (asking.done() and now - at > FRESH_SECONDS):
+            asking = asyncio.create_task(ask(connection_id))
+            self._asked[connection_id] = (now, asking)
+        return await asyncio.shield(asking)
+
+
+async def ask(connection_id: str) -> Health:
+    """Ask for the history, once and for a few seconds only."""
+    try:
+        async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
+            asking: Awaitable[History] = hook.call(contract.history())
+            history = cast("History", await bodies.surroundings().wait_for(asking, ANSWER_SECONDS))
+    except (AemGuidesError, AirflowException, TimeoutError) as error:
+        return Health(False, _why(error))
+    now = int(bodies.surroundings().now() * _SECOND)
+    active = tuple(job for job in history.jobs if job.is_active)
+    return Health(True, "Answers", active, history.read_at or now)
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, without the address and what was sent: a viewer may not know these."""
+    if isinstance(error, TimeoutError):
+        return f"Gives no answer within {ANSWER_SECONDS:.0f} s"
+    if isinstance(error, AuthenticationError):
+        return "Refuses the login of its connection"
+    if isinstance(error, UnreachableError):
+        return "Cannot be reached"
+    if isinstance(error, (ConfigurationError, AirflowException)):
+        return "Its connection cannot be used: press its Test button in Admin, Connections"
+    return "Gives no answer that can be read"

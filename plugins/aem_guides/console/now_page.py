@@ -1,0 +1,106 @@
+"""What runs now, how far it is, and what failed lately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from aem_guides.console.access import VisitorDep
+from aem_guides.console.instance_health import Health, Watch
+from aem_guides.console.rendering import page
+from aem_guides.ledger.clock import now_ms
+from aem_guides.ledger.lookup import Known, Listed, Lookup, Search
+from aem_guides.ledger.records import LOST
+from aem_guides.protocol.states import JobState
+
+router = APIRouter()
+LATELY = timedelta(days=1)
+FAILED = (JobState.FAILED, LOST, JobState.WITH_ERRORS)
+MOST = 10
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that runs: as the ledger has it, None where it does not know it yet; what the instance says of it."""
+
+    name: str
+    path: str | None
+    state: str
+    done: int | None
+    total: int | None
+    progress: str
+    listed: Listed | None
+
+
+@router.get("/")
+@router.get("/now")
+def now(request: Request, visitor: VisitorDep) -> Response:
+    """The page. Each instance is a part of its own, which the browser asks for: one that is down holds up no other."""
+    since = now_ms() - int(LATELY.total_seconds() * 1000)
+    with Lookup() as ledger:
+        instances = ledger.instances()
+        parts = [(known, _running(known, ledger, None)) for known in instances]
+        failed = [
+            listed for state in FAILED for listed in ledger.page(Search(state=state, since=since), size=MOST).jobs
+        ]
+    failed.sort(key=lambda listed: listed.job.completed_at or listed.job.last_seen_at, reverse=True)
+    return page(request, "now.html", visitor=visitor, parts=parts, failed=failed[:MOST], health=None, tab="now")
+
+
+@router.get("/instance")
+async def instance(request: Request, visitor: VisitorDep, name: str) -> Response:
+    """The part of one instance, as it is now."""
+    known = await run_in_threadpool(_known, name)
+    if known is None:
+        raise HTTPException(404)
+    if not hasattr(request.app.state, "watch"):
+        request.app.state.watch = Watch()
+    watch: Watch = request.app.state.watch
+    health = await watch.look(known.connection_id) if known.connection_id else NO_CONNECTION
+    running = await run_in_threadpool(_look, known, health)
+    return page(request, "instance.html", visitor=visitor, known=known, running=running, health=health)
+
+
+NO_CONNECTION = Health(False, "The ledger knows no connection of it")
+
+
+def _known(name: str) -> Known | None:
+    with Lookup() as ledger:
+        return next((known for known in ledger.instances() if known.name == name), None)
+
+
+def _look(known: Known, health: Health) -> list[Running]:
+    with Lookup() as ledger:
+        return _running(known, ledger, health)
+
+
+def _running(known: Known, ledger: Lookup, health: Health | None) -> list[Running]:
+    """The active jobs: those that the instance shows; of one that does not answer, those of the ledger."""
+    kept = {
+        listed.job.processing_id: listed
+        for listed in ledger.page(Search(active=True, instance=known.name), size=200).jobs
+    }
+    if health is None or not health.answers:
+        return [_as_last_seen(listed) for listed in kept.values()]
+    return [
+        Running(
+            job.processing_id,
+            job.path,
+            str(job.state),
+            job.triggered_count,
+            job.total_files,
+            health.progress(job),
+            kept.get(job.processing_id),
+        )
+        for job in health.active
+    ]
+
+
+def _as_last_seen(listed: Listed) -> Running:
+    job = listed.job
+    return Running(
+        job.processing_id, job.path, job.state, job.triggered_count, job.total_files, "as it was last seen", listed
+    )
