@@ -65,7 +65,7 @@ EVENTS = frozenset(
         FindingKind.DUPLICATE,
     }
 )
-"""What happened once, and is over when it is reported; all others last until they are gone."""
+"""Findings that happen once and are closed when they are reported. All others stay open until their cause is gone."""
 
 SEVERITY: dict[FindingKind, Severity] = {
     FindingKind.NEW_EXTERNAL: Severity.INFO,
@@ -90,7 +90,7 @@ REMEDY: dict[FindingKind, Remedy] = {
     FindingKind.FAILED_RESUMABLE: Remedy.RESUME,
     FindingKind.DISAGREEMENT: Remedy.ADOPT,
 }
-"""What mends a finding; the others can only be told."""
+"""The remedy for each kind of finding; the other kinds are only reported."""
 
 
 @dataclass(frozen=True, order=True)

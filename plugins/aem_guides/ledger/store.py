@@ -155,7 +155,7 @@ class Ledger:
             taken_at = lock(connection, snapshot.instance)
             # A time still to come was noted by a clock that was ahead: it says nothing of what came later.
             if taken_at is not None and snapshot.taken_at < taken_at <= now_ms():
-                raise SupersededError(f"{snapshot.instance}: a later reconciliation has been there")
+                raise SupersededError(f"{snapshot.instance}: a later reconciliation was faster")
             window = [job.processing_id for job in snapshot.window]
             known = view(connection, snapshot.instance, window, snapshot.taken_at)
             result = reconcile(snapshot, known, policy)

@@ -115,8 +115,8 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
     def _started(self, context: Context, store: PathStore, state: PathState) -> JsonObject:
         if state.processing_id is None:
             raise DeadlineExceededError(
-                f"{state.request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Look in "
-                "the Bulk Processor for what holds the instance up; clear this task to queue again."
+                f"{state.request.path}: no turn came within {self.queue_hours} hours (queue_hours). Check in the Bulk "
+                "Processor which jobs are active, then clear this task to queue again."
             )
         self.log.info("%s: job %s (%s)", state.request.path, state.processing_id, state.origin)
         context["ti"].xcom_push("processing_id", state.processing_id)

@@ -93,8 +93,8 @@ class LogBudget:
             self._log.log(
                 logging.WARNING,
                 "%s",
-                f"… {left_out:,} of {self.total:,} log lines are left out here (max_log_lines); "
-                "the log archive has them all …",
+                f"… {left_out:,} of {self.total:,} log lines are not shown here (max_log_lines); the log archive has "
+                "all of them …",
             )
         lines = list(self._tail)
         for start in range(0, len(lines), 500):

@@ -53,12 +53,12 @@ class AemGuidesTrigger(BaseTrigger):
         except AemGuidesError as error:
             payload = self.failed(_error(str(error), type(error).__name__, error.retry))
         except Exception as error:
-            self.log.exception("%s failed in a way that nobody foresaw", type(self).__name__)
+            self.log.exception("%s failed unexpectedly", type(self).__name__)
             payload = self.failed(_error(f"{type(error).__name__}: {error}", type(error).__name__, Retry.USEFUL))
         if flaw := why_not_carried(payload):
-            self.log.error("%s: its event cannot be carried: %s", type(self).__name__, flaw)
+            self.log.error("%s: Airflow cannot pass on its event: %s", type(self).__name__, flaw)
             payload = _error(
-                f"The event of {type(self).__name__} cannot be carried: {flaw}", "EventError", Retry.USEFUL
+                f"Airflow cannot pass on the event of {type(self).__name__}: {flaw}", "EventError", Retry.USEFUL
             )
         yield event_of(payload)
 
@@ -85,9 +85,9 @@ class AemGuidesTrigger(BaseTrigger):
         try:
             await self.settle_kill()
         except AemGuidesError as error:
-            self.log.error("What is due after a kill was not done: %s", error)
+            self.log.error("The job could not be cancelled after the kill: %s", error)
         except Exception:
-            self.log.exception("What is due after a kill was not done, for a reason that nobody foresaw")
+            self.log.exception("The job could not be cancelled after the kill: unexpected error")
 
     async def _last_steps(self) -> None:
         if self._killing is not None:
@@ -107,9 +107,9 @@ def why_not_carried(payload: Mapping[str, JsonValue]) -> str | None:
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         return clean_text(f"{type(error).__name__}: {error}", 500)
     if r"\u0000" in shown.replace("\\\\", ""):
-        return "it holds a NUL, which PostgreSQL refuses"
+        return "it has a NUL character, which PostgreSQL refuses"
     if len(encoded) > LARGEST_EVENT_BYTES:
-        return f"it has {len(encoded)} bytes, of {LARGEST_EVENT_BYTES} at most"
+        return f"it has {len(encoded)} bytes, but at most {LARGEST_EVENT_BYTES} are allowed"
     return None
 
 

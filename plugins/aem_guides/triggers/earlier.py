@@ -12,7 +12,7 @@ class _HandOverTrigger(AemGuidesTrigger):
 
     async def outcome(self) -> JsonObject:
         """An event that has the task retried."""
-        why = "The task was deferred by an earlier version. Its next try takes up the job where it is."
+        why = "The task was deferred by an earlier version. Its next try finds the job and follows it."
         return {"error": why, "kind": "HandOver", "retry": Retry.USEFUL.value}
 
 
