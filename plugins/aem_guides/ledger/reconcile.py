@@ -1,6 +1,6 @@
 """Compare what an instance shows with what the ledger holds: findings, and the ledger as it is to be. Pure.
 
-The window is taken as a set: its order tells nothing. Times of the instance are compared with times of the instance
+The window is read as a set: its order has no meaning. Times of the instance are compared with times of the instance
 only, and ours with ours, so that a difference between the two clocks does not matter. Applied twice with the same
 snapshot, nothing is found the second time.
 """
@@ -39,8 +39,8 @@ class LedgerView:
     """The part of the ledger that a snapshot concerns.
 
     `jobs`: those in the window, those thought active, and those with something left to do. `open_findings`: what
-    lasts from before; `told`: events reported before. `last_window` maps the jobs of the last window to their
-    starts (empty: none was seen yet), read at `last_taken_at`.
+    lasts from before; `told`: findings that were reported before. `last_window` maps the jobs of the last window to
+    their starts (empty: none was seen yet), read at `last_taken_at`.
     """
 
     jobs: Mapping[str, LedgerJob] = field(default_factory=dict)

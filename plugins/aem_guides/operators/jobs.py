@@ -197,7 +197,7 @@ class AemGuidesResumeProcessingOperator(JobOperator):
 
 
 class AemGuidesHistoryOperator(InstanceOperator):
-    """The window: the last jobs of the instance, whoever started them.
+    """The window: the last jobs of the instance, also those of other users.
 
     Returns a list of jobs as `Job.to_json` gives them, in the instance's order.
     """

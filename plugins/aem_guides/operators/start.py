@@ -109,7 +109,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
             return self._started(context, store, self.came_back(store, event))
 
     def execute_after_wait(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """Where a task goes on that an earlier version had deferred."""
+        """The method with which a task continues that an earlier version deferred."""
         return self.execute_complete(context, event)
 
     def _started(self, context: Context, store: PathStore, state: PathState) -> JsonObject:

@@ -61,7 +61,7 @@ class PathList:
 class FileOfPathsError(InvalidInputError):
     """What a file of paths has at a place cannot be used.
 
-    It is not shown: whoever may trigger a DAG may name a file that they may not read.
+    It is not shown: a user who may trigger a DAG can name a file that this user may not read.
     """
 
     def __init__(self, place: str, remedy: str) -> None:
@@ -70,7 +70,7 @@ class FileOfPathsError(InvalidInputError):
 
 
 def read_paths(uri: str) -> PathList:
-    """Read a file of paths; its name's ending tells its form: `.csv`, `.json`, anything else is text.
+    """Read a file of paths. Its form follows from the ending of its name: `.csv`, `.json`, anything else is text.
 
     Raises InvalidInputError, which names the line, and ArchiveError where the storage cannot be asked.
     """

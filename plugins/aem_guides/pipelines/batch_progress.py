@@ -1,4 +1,4 @@
-"""The task whose log tells how far a whole batch is."""
+"""The task whose log shows the progress of a whole batch."""
 
 from __future__ import annotations
 

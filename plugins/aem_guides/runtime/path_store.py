@@ -22,14 +22,14 @@ _DECODER = msgspec.json.Decoder(PathState)
 
 
 class NewerStateError(AemGuidesError):
-    """Another process goes on with this path: what this one was about to do is not done."""
+    """Another process works on this path, so this one stops without its next step."""
 
 
 class PathStore:
     """The state of one path, by its key. It outlives Clear, retries and success; it is written until it is safe.
 
-    The store has no compare-and-set, so a state carries a serial number: whoever finds a newer one than it last read or
-    wrote raises NewerStateError.
+    The store has no compare-and-set, so a state has a serial number: a process that finds a newer one than it last read
+    or wrote raises NewerStateError.
     """
 
     def __init__(self, key: str, register: notes.Register | None = None) -> None:

@@ -30,7 +30,8 @@ class TaskLog(Protocol):
 
 
 def level_of(line: str) -> int | None:
-    """The logging level of a line in the product's form; None for one without prefix: it goes on the one before."""
+    """The logging level of a line in the product's form; None for a line without a prefix: it belongs to the line
+    before."""
     found = _LEVEL_OF_LINE.match(line)
     return _LEVELS.get(found.group(1).upper(), logging.INFO) if found else None
 

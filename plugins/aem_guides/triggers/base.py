@@ -46,7 +46,7 @@ class AemGuidesTrigger(BaseTrigger):
         """Wait for the outcome and fire once.
 
         A trigger that fails, or whose event cannot be carried, makes its task fail without a word of ours: it could
-        not be told from a killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
+        look like a killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
         """
         try:
             payload = await self.outcome()
@@ -63,10 +63,10 @@ class AemGuidesTrigger(BaseTrigger):
         yield event_of(payload)
 
     async def settle_kill(self) -> None:
-        """What is done where somebody killed, cleared or marked the waiting task."""
+        """What to do after the waiting task was killed, cleared or marked."""
 
     async def on_kill(self) -> None:
-        """Do it, and what was begun of it is ended.
+        """Settle the kill, and finish what was begun.
 
         Airflow 3.3.2 cancels this coroutine again at each of its rounds, a second apart, until it has ended. So
         the work is a task of its own, which that does not reach; `cleanup` stays until it is done.

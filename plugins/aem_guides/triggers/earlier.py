@@ -1,4 +1,4 @@
-"""The triggers of versions before 0.2, so that a task that one of them holds goes on in this version."""
+"""The triggers of versions before 0.2, so that a task that one of them holds continues in this version."""
 
 from __future__ import annotations
 

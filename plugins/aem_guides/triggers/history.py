@@ -35,10 +35,10 @@ class SeenStore(Protocol):
 class AemGuidesHistoryEventTrigger(BaseEventTrigger):
     """Fire for every job seen to end on a path, once.
 
-    What was seen is kept in the state store of the watched asset: a triggerer that restarts tells what ended meanwhile,
+    What was seen is kept in the state store of the watched asset: a restarted triggerer reports what ended meanwhile,
     as far as the instance's window goes, and nothing twice; only if it dies between an event and its note, that event
-    comes again. The very first look tells nothing. Two assets must not share one trigger with the same arguments: there
-    is no one state store then, and a restart begins anew.
+    comes again. The very first look reports nothing. Two assets must not share one trigger with the same arguments:
+    there is no one state store then, and a restart begins anew.
 
     :param path: jobs on this path or below it count.
     :param poll_seconds: how often the history is read; rarer while the instance does not answer.
@@ -135,7 +135,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
 
 
 def payload_of(job: Job, instance: str) -> JsonObject:
-    """What an event tells of a job. Times are ISO 8601 in UTC; what the instance does not tell is None."""
+    """The payload of an event about a job. Times are ISO 8601 in UTC. What the instance does not show is None."""
     return {
         "instance": instance,
         "processing_id": job.processing_id,

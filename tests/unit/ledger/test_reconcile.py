@@ -79,7 +79,7 @@ def test_our_run_and_the_instance_can_disagree_both_ways(said: str, shown: str) 
     known = ours(job("a", shown), reported_state=said, archive_uri="file:///a")
     result = reconcile(snapshot(job("a", shown), runs=OVER), view(known), POLICY)
     assert f" as {said}, but the instance shows " in found(result)["disagreement"]
-    assert f"the instance says {shown}" in found(result)["disagreement"]
+    assert f"the instance shows {shown}" in found(result)["disagreement"]
     kept = dataclasses.replace(known, kept=True)
     assert "disagreement" not in kinds(snapshot(job("a", shown), runs=OVER), view(kept))
 
