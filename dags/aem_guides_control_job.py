@@ -2,13 +2,13 @@
 
 Cancels, resumes, archives or inspects one job by its id, whoever started it.
 
-**When to run it**: when a job has to be dealt with that no run of Airflow waits for, such as one that an author started
-in the Bulk Processor. A job of a run that still waits is better dealt with there: mark its `wait_for_processing`
-failed to cancel it, clear it to resume.
+**When to run it**: for a job that no run of Airflow waits for, such as one that an author started in the Bulk
+Processor. If a run still waits for the job, use that run: mark its `wait_for_processing` failed to cancel the job, or
+clear it to resume the job.
 
 **Parameters**: `processing_id` is the execution ID in the Bulk Processor; `action` says what to do.
 
-**If it fails**: the message says why the action is not possible, and what is.
+**If it fails**: the message says why the action is not possible, and which one is.
 """
 
 from __future__ import annotations

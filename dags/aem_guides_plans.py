@@ -1,7 +1,7 @@
 """### Plans of AEM Guides processing
 
 One DAG for each enabled plan of `include/plans.yaml`, called `aem_guides_plan_<name>`, with the tasks of the Airflow
-DAG `aem_guides_process_assets`. What is wrong with a plan shows as an import error of `aem_guides_plans_check.py`.
+DAG `aem_guides_process_assets`. Errors in a plan are shown as an import error of `aem_guides_plans_check.py`.
 """
 
 from __future__ import annotations

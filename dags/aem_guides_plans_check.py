@@ -1,7 +1,7 @@
 """### Check of the plans
 
-Has no DAG. Its import error tells what is wrong with which plan: Airflow takes all DAGs of a file with an import
-error out of the schedule, so that the plans which are in order are made by another file, `aem_guides_plans.py`.
+This file has no DAG. Its import error says which plan is wrong, and why. Airflow unschedules all DAGs of a file with an
+import error, so the DAGs of the valid plans are in another file, `aem_guides_plans.py`.
 """
 
 from __future__ import annotations

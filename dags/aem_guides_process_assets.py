@@ -6,10 +6,10 @@ archives the log ZIP, verifies the assets, and reports. Start it from the UI, ov
 **When to run it**: after an import or migration, or when authors report assets without titles, ids or references.
 Large folders are best processed off-peak.
 
-**Parameters**: `paths` is the one that is needed; the form explains all of them.
+**Parameters**: only `paths` is required. The form explains all parameters.
 
-**If it fails**: the message of the failed task says what to do. *Clear* on `wait_for_processing` goes on from the
-job's checkpoint; *Clear* on `start_processing` starts anew, unless the job is still active. Marking
+**If it fails**: the message of the failed task says what to do. *Clear* on `wait_for_processing` resumes the job from
+its checkpoint. *Clear* on `start_processing` starts a new job, unless the job is still active. Marking
 `wait_for_processing` failed, or the run, cancels the job on the instance.
 """
 

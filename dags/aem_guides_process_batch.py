@@ -1,18 +1,18 @@
 """### Process many paths in AEM Guides
 
-Processes hundreds or thousands of paths: each is started once when it is its turn, followed without holding a
-worker, its log archived and its assets verified. At most `max_active_jobs` jobs are active on the instance at a time,
-whoever started them. The log of `batch_progress` shows how far the batch is.
+Processes hundreds or thousands of paths. For each path, one job is started when its turn comes. The job is followed
+without a worker, its log is archived, and its assets are verified. At most `max_active_jobs` jobs are active on the
+instance at a time; jobs of other users count too. The log of `batch_progress` shows the progress of the batch.
 
 **When to run it**: when a whole repository is to be processed folder by folder, such as after moving it to the
-database. For a few paths take `aem_guides_process_assets`, which brings the jobs' logs into Airflow's.
+database. For a few paths use `aem_guides_process_assets`, which also shows the jobs' logs in Airflow.
 
-**Parameters**: `paths`, or `paths_file` with a file of them. With a `batch_name`, a new run leaves out what an
-earlier one of that name processed well.
+**Parameters**: `paths`, or `paths_file` with a file of them. With a `batch_name`, a new run leaves out the paths that
+an earlier run with that name processed successfully.
 
-**If it fails**: the log of `report` names the paths that did not come to a good end; the CSV it names has them all.
-*Clear* on a failed `process_path` goes on from its job's checkpoint; *Clear* on the run does so for all that failed,
-and leaves alone what was processed well. Marking a path failed cancels its job and leaves the others alone.
+**If it fails**: the log of `report` names the paths that failed, and a CSV file with all paths. *Clear* on a failed
+`process_path` resumes its job from its checkpoint. *Clear* on the run does this for all failed paths, and does not
+process the successful ones again. Marking a path failed cancels its job and no other.
 """
 
 from __future__ import annotations

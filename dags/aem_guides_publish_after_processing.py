@@ -1,14 +1,14 @@
 """### Publish after processing (an example)
 
-Shows how a DAG of yours starts when content has been processed: by a run of Airflow, or by anybody else, such as an
-author in the Bulk Processor.
+Shows how your own DAG can start when content was processed: by a run of Airflow, or by somebody else, such as an author
+in the Bulk Processor.
 
-**When it runs**: when a run has processed `/content/dam/manuals` well, and when a job of anybody else on it, or on a
-folder in it, was seen to succeed. `ignore_users` has the user of the connection, whose jobs the runs tell of: else each
-of them is told twice. The DAG is paused until you have put your own instance, path, user and work in; a paused DAG
-watches nothing.
+**When it runs**: when a run has processed `/content/dam/manuals` successfully, and when somebody else's job on this
+folder, or on a folder in it, succeeds. `ignore_users` has the user of the connection: the runs report its jobs already,
+and without it each of them would be reported twice. Set your own instance, path, user and work before you unpause the
+DAG. A paused DAG watches nothing.
 
-**If it fails**: it only tells what was processed; what you put in its place decides.
+**If it fails**: the example only returns the jobs. Describe here what to do if your own task fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MANUALS = watched_asset("author.example.com", "/content/dam/manuals", ignore_use
 with DAG(
     dag_id="aem_guides_publish_after_processing",
     dag_display_name="AEM Guides: publish after processing (example)",
-    description="An example of a DAG that starts when content was processed, by whomever",
+    description="An example of a DAG that starts when content was processed, whoever started the job",
     doc_md=__doc__,
     schedule=[MANUALS],
     catchup=False,
@@ -34,7 +34,7 @@ with DAG(
 
     @task
     def publish() -> list[str]:
-        """Tell which jobs this run is for; put your own publishing here."""
+        """Return the jobs of this run. Put your own publishing here."""
         events = get_current_context()["triggering_asset_events"][MANUALS]
         told = [event.extra.get("payload") or event.extra for event in events]
         return [str(job["processing_id"]) for job in told]

@@ -1,18 +1,18 @@
 """### Reconcile the history of AEM Guides
 
-The instance shows its last few jobs only. This DAG reads them regularly, keeps the ledger true, mends what it can, and
-reports: somebody else's jobs, jobs that ended, got stuck, were lost or failed without anybody there, logs that are not
-archived, archives that are gone, and times in which jobs may have passed unseen.
+The instance shows only its last few jobs. This DAG reads them regularly, updates the ledger, applies remedies, and
+reports: jobs of other users, jobs that ended, stalled, were lost or failed while no run waited for them, logs that are
+not archived, archives that are missing, and times in which jobs may have been missed.
 
-**When it runs**: as `[aem_guides] reconcile_schedule` says, every five minutes by default; often enough that the
-window does not roll over in between. One run at a time.
+**When it runs**: on the schedule of the option `[aem_guides] reconcile_schedule`, every five minutes by default. It
+must run so often that no job leaves the window unseen. One run at a time.
 
-**Parameters**: `dry_run` only looks and reports; `connection_ids` chooses instances.
+**Parameters**: `dry_run` only reports; `connection_ids` selects the instances.
 
 **Remedies**: `[aem_guides] reconcile_remedies` switches on `archive`, `resume`, `adopt` and `alert`.
 
-**If it fails**: the report is there all the same, in the log of `write_report` and below the archive in
-`reconciliations/latest.md`. An instance that was down is caught up by the next run.
+**If it fails**: the report is still written, to the log of `write_report` and below the archive to
+`reconciliations/latest.md`. The next run reads an instance that was down.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aem_guides.pipelines.reconcile import build_reconcile_tasks
 with DAG(
     dag_id="aem_guides_reconcile_history",
     dag_display_name="AEM Guides: reconcile the history",
-    description="Compare the history of AEM Guides instances with the ledger, mend and report",
+    description="Compare the history of AEM Guides instances with the ledger, apply remedies and report",
     doc_md=__doc__,
     schedule=reconcile_schedule(),
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),

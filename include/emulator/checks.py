@@ -1,4 +1,4 @@
-"""Checks of what is told to the emulator. Every refusal names the field, the value and the remedy."""
+"""Checks of the emulator's input. Every refusal names the field, the value and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job as the API tells of it."""
+"""A job in the form that the API returns."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _BLOCK = b"[" * 65_536
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 _FIELD = b"x-a: b\r\n"
 _MOST = 1_000_000
-"""Parts of an answer without end: whoever has not left by then is let go."""
+"""Parts of an answer without end. After that many parts the answer ends."""
 
 
 def endless(kind: str, pause: Callable[[], Awaitable[None]]) -> Response:

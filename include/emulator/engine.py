@@ -64,7 +64,7 @@ class Engine:
                 self._start_scheduled()
 
     async def stop(self) -> None:
-        """End all work at once; what is active goes on after the next start."""
+        """End all work at once. Active jobs continue after the next start."""
         tasks = [*self._tasks.values(), *self._tails]
         for task in tasks:
             task.cancel()
@@ -125,7 +125,7 @@ class Engine:
         self._end(job, "FAILED", resumable=resumable, why="Failed by the administrator")
 
     def lose(self, processing_id: str) -> None:
-        """Forget a job: neither its state nor the history tells of it any more. Raises Refusal."""
+        """Forget a job: the status and the history no longer show it. Raises Refusal."""
         job = self.job(processing_id)
         self._stop_task(job)
         job.lost = True

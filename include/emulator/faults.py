@@ -92,7 +92,7 @@ class Fault:
 
     `every` is 2 where it strikes every second call, as where a second pod answers that one.
 
-    `acted` tells for `status` and `echo` whether the request is carried out before the answer; `status`, `body` and
+    `acted`: whether, for `status` and `echo`, the request is carried out before the answer; `status`, `body` and
     `headers` are that answer, whose body `echo` replaces by the request itself; `seconds` belongs to `delay`,
     `slow_body` and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields`, `odd_lines`
     and `zip_odd`.

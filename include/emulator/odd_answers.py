@@ -51,7 +51,7 @@ async def made_odd(kind: str, body: str, word: str, real: Response, request: Req
         told = _replaced(told, json.loads(body))
     elif isinstance(told, dict) and isinstance(told.get("lines"), list):
         told["lines"] = [f"{line}{json.loads(body)}" for line in told["lines"]]
-    # In ASCII: half an emoji is no text in any charset, but JSON can tell it.
+    # In ASCII: half an emoji cannot be encoded in any charset, but JSON can escape it.
     return Response(json.dumps(told).encode(), real.status_code, media_type=media_type)
 
 

@@ -63,7 +63,7 @@ def make_odd(path: Path, oddities: Oddities) -> None:
 
 
 def falsify_crc(path: Path, number: int) -> None:
-    """Change the checksum that a whole archive tells of an entry, in both of its places."""
+    """Change the checksum of an entry in a complete archive, in both places where it is written."""
     with zipfile.ZipFile(path) as archive:
         local, central = archive.infolist()[number].header_offset, archive.start_dir
     with path.open("r+b") as file:

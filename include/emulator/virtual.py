@@ -19,7 +19,7 @@ class VirtualFolder:
     """A folder of `files` assets named `topic_0000000.dita` and so on.
 
     `rate` is in assets a second (0: the instance's). The job on it fails once at the share `fail_at` (0: never),
-    resumable or not. `failed_assets` tells which assets fail: a whole number for so many at the end, a fraction for
+    resumable or not. `failed_assets` says which assets fail: a whole number for so many at the end, a fraction for
     a share spread over the folder, a list for the names in it. `log_lines` lines are written for each asset;
     `zip_padding_bytes` incompressible bytes are added to its log archive. Creation times are spread evenly between
     `created_from` and `created_to` (epoch milliseconds).

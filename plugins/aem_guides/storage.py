@@ -72,7 +72,7 @@ def beside(place: ObjectStoragePath, content: Content) -> Iterator[ObjectStorage
             )
         yield part
     finally:
-        with contextlib.suppress(Exception):  # what went wrong before is what has to be told
+        with contextlib.suppress(Exception):  # the first error is the one to report
             remove(part)
 
 

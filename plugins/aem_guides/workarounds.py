@@ -63,7 +63,7 @@ async def _with_mended_body(scope: Scope, receive: Receive) -> tuple[Scope, Rece
 
 
 def _is_long(scope: Scope) -> bool:
-    """Whether the request says that it is, or how long it is cannot be told from what it says."""
+    """Whether the request says that its body is too long, or does not say how long it is."""
     told = [value for name, value in scope["headers"] if name == b"content-length"]
     return any(not value.isdigit() or len(value) > 9 or int(value) > _LONGEST_BODY for value in told)
 

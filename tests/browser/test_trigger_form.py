@@ -81,16 +81,16 @@ def test_every_field_is_what_its_values_need(airflow: LiveAirflow, ui: Ui) -> No
         expect(form.field(title).get_by_test_id("datetime-input")).to_be_visible()
     assert form.choices("Processing type") == ["ASSET_PROCESSING"]
     form.section("Other jobs on the instance")
-    assert form.choices("If a job is active on a path") == [
+    assert form.choices("If a job is already active on a path") == [
         "adopt it if it is the same request",
-        "queue behind it",
+        "wait until it has ended",
         "fail",
     ]
     form.section("While the job runs")
     assert form.choices("At the deadline") == ["cancel", "leave"]
     for title in ("Most resumes", "Deadline in hours", "Warn without progress after (minutes)"):
         expect(form.field(title).get_by_role("spinbutton")).to_be_visible()
-    for title in ("Cancel adopted jobs", "Show the job's log as it runs"):
+    for title in ("Cancel adopted jobs", "Show the job's log while it runs"):
         expect(form.field(title).get_by_role("checkbox")).to_have_count(1)
 
 
@@ -107,7 +107,7 @@ def test_a_run_gets_exactly_what_was_filled_in(airflow: LiveAirflow, ui: Ui, tmp
         form.write("Connection", own.connection_id)
         ui.show("form filled in")
         form.section("Other jobs on the instance")
-        form.choose("If a job is active on a path", "queue behind it")
+        form.choose("If a job is already active on a path", "wait until it has ended")
         form.write("Most active jobs", "7")
         form.write("Only in off-peak hours", '{"from": "00:00", "to": "23:59:59", "timezone": "Europe/Paris"}')
         form.section("While the job runs")
@@ -116,7 +116,7 @@ def test_a_run_gets_exactly_what_was_filled_in(airflow: LiveAirflow, ui: Ui, tmp
         form.choose("At the deadline", "leave")
         form.switch("Cancel adopted jobs")
         form.write("Warn without progress after (minutes)", "10")
-        form.switch("Show the job's log as it runs")
+        form.switch("Show the job's log while it runs")
         form.section("Afterwards")
         form.write("Most log lines", "500")
         form.switch("Archive the log")

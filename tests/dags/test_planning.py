@@ -58,7 +58,7 @@ def test_what_only_a_task_can_see_fails_the_plan_of_the_main_job(given: dict[str
     ("given", "said"),
     [
         ({}, "Give paths, or a file that has some"),
-        ({"paths_file": "file://FOLDER/paths.txt"}, "paths_file (paths.txt, line 2): what stands there is not valid."),
+        ({"paths_file": "file://FOLDER/paths.txt"}, "paths_file (paths.txt, line 2): this entry is not valid."),
         ({"paths_file": "none.txt"}, "There is no such file"),
         ({"paths_file": "file://FOLDER/../secret.txt"}, "A local file must lie below"),
         ({"paths": ["/content/dam/a", "/content/dam/a/b"]}, "lies below /content/dam/a"),

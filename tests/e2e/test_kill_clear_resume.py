@@ -92,7 +92,7 @@ def a_job_is_resumed_max_resumes_times_and_again_after_clear(stage: Stage) -> No
         stage.common.emulator.post("/emulator/jobs/fail", {"processingId": run.jobs()[0]["processing_id"]})
     assert run.end() == "failed"
     assert (run.row()["state"], run.row()["resumes"]) == ("FAILED", 1)
-    assert run.tries_that_said("It was resumed 1 times and is not resumed by itself again", WAIT) == 1
+    assert run.tries_that_said("It was resumed 1 times (max_resumes) and is not resumed automatically again", WAIT) == 1
     assert [job["resumes"] for job in run.jobs()] == [1], run.airflow.account(run.run_id)
     run.hasten()
     run.clear(WAIT)

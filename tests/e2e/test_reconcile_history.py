@@ -44,7 +44,7 @@ def jobs_of_all_are_in_the_ledger_and_those_whose_run_is_gone_are_adopted_archiv
         events = airflow.rest.request("GET", "/assets/events", params={"source_dag_id": RECONCILE})["asset_events"]
         (event,) = (event for event in events if event["source_run_id"] == first.run_id)
         assert event["extra"]["opened_by_kind"]["new_external"] >= 1
-        assert f"is over, and its job {kept}" in first.report
+        assert f"is over, but its job {kept}" in first.report
         assert "the reconciliation looks after the job" in first.report
         assert f"Job {resumed} on {failed.path} failed at 50 of 100 assets" in first.report
         assert f"it goes on as {resumed}" in first.report
@@ -94,15 +94,15 @@ def a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id(stage: Stage) -
         state, _, log = does(action, processing_id)
         assert (state, words in log) == ("failed", True)
 
-    is_refused("its log is not whole yet", "archive")
+    is_refused("so its log is not complete", "archive")
     state, result, _ = does("cancel")
     assert (state, result["result"]) == ("success", "cancelled")
-    is_refused("there is nothing to cancel", "cancel")
+    is_refused("There is nothing to cancel", "cancel")
     instance.hasten(path, 100)
     state, result, _ = does("resume")
     assert (state, result["goes_on_as"]) == ("success", foreign)
     stage.airflow.wait_until(lambda: instance.emulator.jobs(path)[0]["state"] == "SUCCESS", "the job's end")
-    is_refused("has succeeded: there is nothing to resume", "resume")
+    is_refused("has succeeded. There is nothing to resume", "resume")
     state, result, _ = does("archive")
     assert state == "success"
     assert result["archive_uri"].startswith("file://")

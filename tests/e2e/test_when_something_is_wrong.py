@@ -110,17 +110,17 @@ def a_duplicate_is_told_once_and_mended(stage: Stage) -> None:
     with stage.instances.new({"lock": False}) as doubled:
         path = doubled.folder(FILES, rate=SLOW)
         first, second = (start_foreign(doubled.emulator, path) for _ in range(2))
-        assert any(f"did the same on {path} at the same time" in found for found in new_findings(doubled))
+        assert any(f"had the same request on {path} at the same time" in found for found in new_findings(doubled))
         state, result, _ = control(stage.airflow, "cancel", second, connection_id=doubled.connection_id)
         assert (state, result["result"]) == ("success", "cancelled")
         doubled.hasten(path, FILES)
         ended(doubled.emulator, first)
-        assert not any("did the same on" in found for found in new_findings(doubled))
+        assert not any("had the same request on" in found for found in new_findings(doubled))
 
 
 @lasting
 def a_window_gap_is_told_once_and_what_passed_in_it_is_archived_by_its_id(stage: Stage) -> None:
-    gap = "jobs may have passed unseen in between"
+    gap = "Jobs in between may have been missed"
     with stage.instances.new({"window": 2}) as narrow:
 
         def somebody_runs() -> str:

@@ -166,7 +166,7 @@ def _quick_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_log_that_never_goes_on_ends_in_an_error_that_says_where(emulator: EmulatorProcess) -> None:
     processing_id = ended(emulator)
     emulator.fault("logs", "repeat_page", count=None, after=1)
-    with pytest.raises(LogPageError, match="cannot be read on from line 50"):
+    with pytest.raises(LogPageError, match="could not be read from line 50 on"):
         pull(processing_id)
 
 

@@ -268,7 +268,7 @@ def test_the_test_button_tells_the_state_of_the_database(
         emulator.settings(database_check="passed")
     assert not passed
     assert "database check says Failed" in told
-    assert "stop using the system" in told
+    assert "Stop using the system" in told
 
 
 def test_the_test_button_says_what_cannot_be_reached_and_what_to_do(

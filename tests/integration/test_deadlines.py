@@ -21,7 +21,7 @@ from tests.support.notes import KeptNotes
 from tests.support.path_triggers import deferred_trigger, event_of, path_trigger
 from tests.support.tasks import Task
 
-ADOPTED_AND_LEFT = "It was left running: it was adopted, not started (cancel_adopted is off)."
+ADOPTED_AND_LEFT = "It was left running, because this run only adopted it (cancel_adopted is off)."
 CASES = pytest.mark.parametrize(
     ("origin", "cancel_adopted", "cancelled"),
     [("started", False, True), ("recovered", False, True), ("adopted", False, False), ("adopted", True, True)],

@@ -157,6 +157,6 @@ def test_a_checksum_that_stays_wrong_is_a_clear_error_and_nothing_is_stored(
         archive(ended, Task("archive"), clock.now())
     assert len(emulator.requests("download")) == before + 3
     told = str(caught.value)
-    assert f"job {ended.processing_id} is not whole after 3 downloads; nothing was stored" in told
+    assert f"job {ended.processing_id} was still incomplete after 3 downloads, so nothing was stored" in told
     assert "entry '/b.log' does not match its CRC-32" in told
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

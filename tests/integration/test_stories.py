@@ -263,8 +263,8 @@ def test_clear_after_an_adopted_job_that_failed_starts_a_job_of_its_own_as_the_m
     emulator.virtual_folder(run.path, 40, rate=4, fail_at=0.5)
     start_as_stranger(emulator, run.path)
     assert run.to_the_end()["state"] == "FAILED"
-    assert "It was adopted, not started here" in str(run.error)
-    assert "to start a job of its own" in str(run.error)
+    assert "This run adopted the job" in str(run.error)
+    assert "to start a new job" in str(run.error)
     emulator.virtual_folder(run.path, 40, rate=40)
     run.clear(*dict.fromkeys((run.begins, run.waits)))
     assert run.to_the_end()["state"] == "SUCCESS"

@@ -56,7 +56,7 @@ def test_what_an_earlier_version_deferred_is_retried_at_once_with_whatever_it_wa
 
     event = asyncio.run(fired())
     assert event["retry"] == Retry.USEFUL.value
-    assert "next try takes up the job" in str(event["error"])
+    assert "next try finds the job" in str(event["error"])
 
 
 @pytest.mark.parametrize("earlier", EARLIER)

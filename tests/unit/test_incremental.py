@@ -45,7 +45,7 @@ def test_a_run_has_the_times_of_its_interval_unless_it_was_given_times() -> None
     ("start", "end"), [(None, None), (START, None), (None, END), (START, START), (END, START)], ids=str
 )
 def test_a_run_without_an_interval_is_told_how_to_get_one(start: datetime | None, end: datetime | None) -> None:
-    with pytest.raises(InvalidInputError, match=r"data_interval: .* as a backfill, or give created_after") as caught:
+    with pytest.raises(InvalidInputError, match=r"data_interval: .* as a backfill, or with created_after") as caught:
         interval_bounds(start, end, FilterEnd.EXCLUSIVE)
     assert caught.value.field == "data_interval"
 

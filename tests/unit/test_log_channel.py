@@ -97,7 +97,7 @@ async def test_what_a_kill_asks_for_is_done_before_the_trigger_ends_however_ofte
     may_end.set()
     await asyncio.wait({running})
     assert (running.cancelled(), trigger.is_done) == (True, True)
-    assert "What is due after a kill was not done: refused after all" in capsys.readouterr().out
+    assert "The job could not be cancelled after the kill: refused after all" in capsys.readouterr().out
 
 
 async def test_a_triggerer_that_ends_is_not_held_up_by_a_trigger(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ def test_an_adopted_job_is_not_said_to_be_resumed_by_a_task_that_does_not(status
         conclude(adopted)
     said = str(caught.value)
     assert "from its checkpoint" not in said
-    assert "It was adopted, not started here" in said
-    assert f"clear {starter} to start a job of its own" in said
+    assert "This run adopted the job" in said
+    assert f"clear {starter} to start a new job" in said
 
 
 @pytest.mark.parametrize(
@@ -143,5 +143,7 @@ def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
 
 def test_a_job_that_was_resumed_as_often_as_allowed_says_so_and_what_to_do() -> None:
     over = replace(ending(FollowEnd.ENDED, a_job("FAILED", resumable=True), left=0), resumes=1)
-    with pytest.raises(JobFailedError, match=r"It was resumed 1 times and is not resumed by itself again\. Clear"):
+    with pytest.raises(
+        JobFailedError, match=r"It was resumed 1 times \(max_resumes\) and is not resumed automatically again\. Clear"
+    ):
         conclude(over)

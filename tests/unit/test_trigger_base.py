@@ -96,14 +96,14 @@ def test_an_outcome_that_can_be_carried_is_the_event() -> None:
         ({"number": 2**64}, "OverflowError"),
         ({"number": float("nan")}, "ValueError"),
         (nested(5_000), "Recursion"),
-        ({"text": "a" * (LARGEST_EVENT_BYTES + 1)}, f"of {LARGEST_EVENT_BYTES} at most"),
+        ({"text": "a" * (LARGEST_EVENT_BYTES + 1)}, f"at most {LARGEST_EVENT_BYTES} are allowed"),
         ({"thing": object()}, "TypeError"),
     ],
 )
 def test_an_outcome_that_cannot_be_carried_becomes_an_error_that_can(payload: JsonObject, why: str) -> None:
     event = fired(lambda: payload)
     assert event["retry"] == Retry.USEFUL.value
-    assert str(event["error"]).startswith("The event of Ends cannot be carried: ")
+    assert str(event["error"]).startswith("Airflow cannot pass on the event of Ends: ")
     assert why in str(event["error"])
     assert why_not_carried(event) is None
 

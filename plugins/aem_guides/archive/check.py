@@ -1,4 +1,4 @@
-"""A whole ZIP, told from a torn, a damaged and a dangerous one: every entry is read against its CRC-32.
+"""Checks that a ZIP is complete, undamaged and safe. Every entry is read and compared with its CRC-32.
 
 Nothing is unpacked here, so that odd names do no harm: a whole ZIP is kept as it came, and what is odd about it, or
 could not be checked, is a warning.

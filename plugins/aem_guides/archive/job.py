@@ -1,4 +1,4 @@
-"""The archive of one job: the same, whoever archives it."""
+"""The archive of one job, written in the same way by a task, a batch and the reconciliation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def archive_job(
 
 
 def folder_of(hook: AemGuidesHook, job: Job, first_seen: FirstSeen, base_uri: str = "") -> ObjectStoragePath:
-    """The folder of a job's archive, dated by the job; by `first_seen` where it tells no time of its own.
+    """The folder of a job's archive. Its date is that of the job, or `first_seen` if the job has no time.
 
     A try after midnight finds what the one before it stored.
     """

@@ -1,4 +1,4 @@
-"""The whole remote API, one method an endpoint, for whoever can drive a generator and wait for it."""
+"""The whole remote API, one method per endpoint. A subclass drives the generators."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Consumer = Callable[[object], None]
 
 
 def ignore(_item: object) -> None:
-    """Consume what nobody asked for."""
+    """Discard the emitted item."""
 
 
 class InstanceApi(ABC):
@@ -90,11 +90,11 @@ class InstanceApi(ABC):
         return self.drive(cancel_and_confirm(self.talk, processing_id, within_seconds=within_seconds))
 
     def resume_processing(self, processing_id: str) -> str:
-        """POST one resume; returns the id under which the job goes on."""
+        """POST one resume. Returns the id of the job after the resume."""
         return self.call(contract.resume(processing_id))
 
     def get_history(self) -> History:
-        """The window: the last jobs, whoever started them."""
+        """The window: the last jobs, also those of other users."""
         return self.call(contract.history())
 
     def get_system_status(self) -> SystemStatus:

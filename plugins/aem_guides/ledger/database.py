@@ -115,7 +115,7 @@ def _url_of(connection: AirflowConnection) -> URL:
 
 @contextlib.contextmanager
 def ledger_errors(what: str) -> Iterator[None]:
-    """Turn what the database raises into errors that say what to do; they never name its address."""
+    """Turn the errors of the database into errors that say what to do. They never show its address."""
     try:
         yield
     except AemGuidesError:
@@ -126,13 +126,13 @@ def ledger_errors(what: str) -> Iterator[None]:
             raise LedgerSlowError(f"{what}: the ledger takes longer than is waited for.") from None
         said = " ".join(str(cause or type(error).__name__).split())[:300]
         if isinstance(error, DataError) or (isinstance(error, StatementError) and not isinstance(error, DBAPIError)):
-            raise LedgerRefusedError(f"{what}: the ledger does not take it: {said}.") from None
+            raise LedgerRefusedError(f"{what}: the ledger refused it: {said}.") from None
         raise LedgerUnavailableError(
-            f"{what}: the ledger (connection {LEDGER_CONNECTION}) cannot be used: {said}. See that its database is up, "
-            "not locked, and has room."
+            f"{what}: the ledger (connection {LEDGER_CONNECTION}) cannot be used: {said}. Check that its database is "
+            "running, not locked, and has free space."
         ) from None
     except (ValueError, TypeError, OverflowError) as error:
-        raise LedgerRefusedError(f"{what}: the ledger does not take it: {clean_text(str(error), 300)}.") from None
+        raise LedgerRefusedError(f"{what}: the ledger refused it: {clean_text(str(error), 300)}.") from None
 
 
 def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS, read_seconds: int | None = None) -> Engine:
@@ -222,7 +222,7 @@ def _migrate(engine: Engine) -> None:
         except CommandError as error:
             raise LedgerVersionError(
                 f"The ledger (connection {LEDGER_CONNECTION}) has a schema that this version does not know ({error}). "
-                "Install the version of airflow-provider-aem-guides that wrote it, or a newer one, everywhere."
+                "Install the version of airflow-provider-aem-guides that wrote it, or a newer one, on every machine."
             ) from None
 
 

@@ -12,11 +12,12 @@ class FindingKind(enum.StrEnum):
     new_external: somebody else's job. state_changed: a job is in another state than when last seen.
     missed_completion: our job ended, and its run is not there to say so. disagreement: our run says one thing, the
     instance another. lost: our job, which neither history nor status knows. stalled: no progress for too long.
-    failed_resumable: our job failed, can be resumed, and nobody will. log_not_archived: an ended job's log is to be
-    archived and is not. log_grown: a log has more lines than when it was archived. archive_missing: a recorded
-    archive is gone or is not what was stored. window_gap: nothing of the last window is in this one. duplicate: two
-    jobs did the same at the same time. unknown_state: a state word that nobody knows. unreadable_entry: an entry of
-    the history that cannot be read. note_set_aside: a run's note of its job, which the ledger cannot take.
+    failed_resumable: our job failed and can be resumed, but its run does not resume it. log_not_archived: an ended
+    job's log is to be archived and is not. log_grown: a log has more lines than when it was archived.
+    archive_missing: a recorded archive is gone or is not what was stored. window_gap: nothing of the last window is in
+    this one. duplicate: two jobs did the same at the same time. unknown_state: a state with an unknown word.
+    unreadable_entry: an entry of the history that cannot be read. note_set_aside: a run's note of its job, which the
+    ledger cannot take.
     """
 
     NEW_EXTERNAL = "new_external"
@@ -48,7 +49,7 @@ class Remedy(enum.StrEnum):
     """What is done about findings.
 
     archive: fetch and store the log. resume: go on from the checkpoint. adopt: take the instance's word and look
-    after the job from now on. alert: tell people through Airflow's notifiers.
+    after the job from now on. alert: send it through Airflow's notifiers.
     """
 
     ARCHIVE = "archive"
@@ -66,7 +67,7 @@ EVENTS = frozenset(
         FindingKind.DUPLICATE,
     }
 )
-"""What happened once, and is over when it is reported; all others last until they are gone."""
+"""Findings that happen once and are closed when they are reported. All others stay open until their cause is gone."""
 
 SEVERITY: dict[FindingKind, Severity] = {
     FindingKind.NEW_EXTERNAL: Severity.INFO,
@@ -93,7 +94,7 @@ REMEDY: dict[FindingKind, Remedy] = {
     FindingKind.FAILED_RESUMABLE: Remedy.RESUME,
     FindingKind.DISAGREEMENT: Remedy.ADOPT,
 }
-"""What mends a finding; the others can only be told."""
+"""The remedy for each kind of finding; the other kinds are only reported."""
 
 
 @dataclass(frozen=True, order=True)

@@ -118,7 +118,7 @@ def _fresh(note: Note) -> LedgerJob:
 
 def _with_outcome(entry: LedgerJob, note: Note, outcome: Outcome, now: int) -> LedgerJob:
     active = outcome.state in ACTIVE_STATES or (outcome.state == JobState.UNKNOWN and entry.active)
-    # The log of a job that goes on has grown since: what was archived of it does not count.
+    # The log of a resumed job has grown since, so its earlier archive does not count.
     archived = outcome.archive_uri is not None and not active
     entry = dataclasses.replace(
         entry,

@@ -20,7 +20,7 @@ from aem_guides.runtime.notes import path_key
 
 _CHUNK = 500
 ASK_FOR_LOST_MS = 24 * 3600 * 1000
-"""How long a lost job is still asked for."""
+"""How long the status of a lost job is still read."""
 
 WANTED, BEGUN, DONE, FAILED = "wanted", "begun", "done", "failed"
 """The states of a remedy and of an alert."""

@@ -1,6 +1,6 @@
 """Compare what an instance shows with what the ledger holds: findings, and the ledger as it is to be. Pure.
 
-The window is taken as a set: its order tells nothing. Times of the instance are compared with times of the instance
+The window is read as a set: its order has no meaning. Times of the instance are compared with times of the instance
 only, and ours with ours, so that a difference between the two clocks does not matter. Applied twice with the same
 snapshot, nothing is found the second time.
 """
@@ -39,8 +39,8 @@ class LedgerView:
     """The part of the ledger that a snapshot concerns.
 
     `jobs`: those in the window, those thought active, and those with something left to do. `open_findings`: what
-    lasts from before; `told`: events reported before. `last_window` maps the jobs of the last window to their
-    starts (empty: none was seen yet), read at `last_taken_at`.
+    lasts from before; `told`: findings that were reported before. `last_window` maps the jobs of the last window to
+    their starts (empty: none was seen yet), read at `last_taken_at`.
     """
 
     jobs: Mapping[str, LedgerJob] = field(default_factory=dict)
@@ -171,7 +171,7 @@ class _Comparison:
             FindingKind.NEW_EXTERNAL,
             job.processing_id,
             f"{job.created_by or 'Somebody'} started job {job.processing_id} on {job.path} at "
-            f"{iso_time(job.started_at) or 'an unknown time'}; it is {job.state}.",
+            f"{iso_time(job.started_at) or 'an unknown time'}; its state is {job.state}.",
         )
 
     def _find_missed(self, job: LedgerJob, before: LedgerJob | None) -> None:
@@ -182,7 +182,7 @@ class _Comparison:
                 FindingKind.MISSED_COMPLETION,
                 f"{job.processing_id} @{job.completed_at or 0}",
                 f"Job {job.processing_id} on {job.path} ended as {job.state} at "
-                f"{iso_time(job.completed_at) or 'an unknown time'}; its run {_run_name(job.run)} was over by then.",
+                f"{iso_time(job.completed_at) or 'an unknown time'}, after its run {_run_name(job.run)} had ended.",
                 job.processing_id,
             )
 
@@ -192,9 +192,11 @@ class _Comparison:
         run = f"Run {_run_name(job.run)} ({self._run_state(job) or 'gone'})"
         said = job.reported_state
         if job.active:
-            text = f"{run} is over, and its job {job.processing_id} on {job.path} goes on ({job.state})."
+            text = f"{run} is over, but its job {job.processing_id} on {job.path} is still {job.state}."
         elif said in ENDED_STATES | {LOST} and said != job.state:
-            text = f"{run} said {said} of job {job.processing_id} on {job.path}; the instance says {job.state}."
+            text = (
+                f"{run} reported job {job.processing_id} on {job.path} as {said}, but the instance shows {job.state}."
+            )
         else:
             return
         self._add(FindingKind.DISAGREEMENT, job.processing_id, text)
@@ -204,8 +206,8 @@ class _Comparison:
             self._add(
                 FindingKind.LOST,
                 job.processing_id,
-                f"Job {job.processing_id} on {job.path} is known neither to history nor to status since "
-                f"{iso_time(job.missing_since)}. Look in the Bulk Processor whether it ran.",
+                f"Job {job.processing_id} on {job.path} has been in neither history nor status since "
+                f"{iso_time(job.missing_since)}. Check in the Bulk Processor whether it ran.",
             )
 
     def _find_stalled(self, job: LedgerJob) -> None:
@@ -214,7 +216,7 @@ class _Comparison:
             self._add(
                 FindingKind.STALLED,
                 job.processing_id,
-                f"Job {job.processing_id} on {job.path} made no progress for {in_words(quiet / 1000)}; it stands at "
+                f"Job {job.processing_id} on {job.path} made no progress for {in_words(quiet / 1000)}; it is at "
                 f"{job.triggered_count if job.triggered_count is not None else 'an unknown number'} of "
                 f"{job.total_files if job.total_files is not None else 'unknown'} assets.",
             )
@@ -228,7 +230,7 @@ class _Comparison:
             FindingKind.FAILED_RESUMABLE,
             job.processing_id,
             f"Job {job.processing_id} on {job.path} failed at {job.triggered_count} of {job.total_files} assets and "
-            f"can be resumed; its run {_run_name(job.run)} does not do so.",
+            f"can be resumed, but its run {_run_name(job.run)} does not resume it.",
         )
 
     def _find_log_not_archived(self, job: LedgerJob) -> None:
@@ -263,7 +265,7 @@ class _Comparison:
             self.jobs[job.processing_id] = dataclasses.replace(current, archive_checked_at=self.snapshot.taken_at)
         if condition is ArchiveCondition.OK or (condition is None and key not in self.ledger.open_findings):
             return
-        what = "differs from what was stored" if condition is ArchiveCondition.DIFFERENT else "is gone"
+        what = "is not the one that was stored" if condition is ArchiveCondition.DIFFERENT else "is gone"
         self._add(key.kind, key.subject, f"The archive {job.archive_uri} of job {job.processing_id} {what}.")
 
     def _find_unknown_state(self, job: LedgerJob) -> None:
@@ -273,8 +275,8 @@ class _Comparison:
             self._add(
                 FindingKind.UNKNOWN_STATE,
                 job.processing_id,
-                f"Job {job.processing_id} on {job.path} is in state {job.status_word!r}, which is not known; by its "
-                f"other fields it is {'active' if job.active else job.state}.",
+                f"Job {job.processing_id} on {job.path} is in the unknown state {job.status_word!r}; its other "
+                f"fields say {'active' if job.active else job.state}.",
             )
 
     def _find_gap(self) -> None:
@@ -287,8 +289,9 @@ class _Comparison:
         self._add(
             FindingKind.WINDOW_GAP,
             f"{since} to {iso_time(self.snapshot.taken_at)}",
-            f"None of the {len(before)} jobs that the window showed at {since} is in it any more "
-            f"({len(self.snapshot.window)} others are): jobs may have passed unseen in between.",
+            f"The window has changed completely since {since}: none of its {len(before)} jobs is still shown, "
+            f"{len(self.snapshot.window)} others are. Jobs in between may have been missed. Reconcile more often "
+            "(reconcile_schedule).",
         )
 
     def _find_duplicates(self) -> None:
@@ -311,8 +314,8 @@ class _Comparison:
         self._add(
             FindingKind.DUPLICATE,
             " + ".join(names),
-            f"Jobs {names[0]} (by {one.created_by}) and {names[1]} (by {other.created_by}) did the same on {one.path} "
-            "at the same time.",
+            f"Jobs {names[0]} (by {one.created_by}) and {names[1]} (by {other.created_by}) had the same request on "
+            f"{one.path} at the same time.",
             names[0],
         )
 
@@ -323,7 +326,7 @@ class _Comparison:
 
     def _find_set_aside(self) -> None:
         for place in self.snapshot.set_aside:
-            said = f"A run's note of its job cannot be taken in, and lies in {place}. Read it, then remove it."
+            said = f"The ledger cannot read a run's note of its job. The note is in {place}. Read it, then remove it."
             self._add(FindingKind.NOTE_SET_ASIDE, place, said)
 
     def _is_superseded(self, job: LedgerJob) -> bool:

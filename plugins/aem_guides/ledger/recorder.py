@@ -22,7 +22,7 @@ from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.start import Origin
 
 LOCK_SECONDS = 3
-"""A run does not wait longer for the ledger: its note can wait instead."""
+"""Seconds that a run waits for the ledger. After that its note waits instead."""
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +124,11 @@ def record(notes: Sequence[Note]) -> None:
     try:
         _write(left)
     except AemGuidesError as error:
-        log.warning("%s The next reconciliation catches up.", error)
+        log.warning("%s The note is stored and written to the ledger by the next reconciliation.", error)
     except Exception:  # whatever a database or a note turns out to be
-        log.exception("The ledger could not take a note. The next reconciliation catches up.")
+        log.exception(
+            "A note could not be written to the ledger. The note is stored and written by the next reconciliation."
+        )
     for note in left:
         let_wait(note)
 

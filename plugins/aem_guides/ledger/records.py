@@ -1,4 +1,4 @@
-"""What the ledger holds of a job, and what a reconciliation was told. Plain values without I/O.
+"""What the ledger stores of a job, and what a reconciliation knows. Plain values without I/O.
 
 Times are whole milliseconds since the Unix epoch, UTC: those that end in `_seen_at`, `progress_at`, `missing_since`
 and `taken_at` by our clock, `started_at`, `completed_at` and `instance_now` by the instance's.
@@ -79,7 +79,7 @@ class LedgerJob:
 
 
 def request_of(job: Job) -> ProcessingRequest | None:
-    """What the job was asked to do, as far as the instance tells; None where it tells no path."""
+    """The request of the job, as far as the instance shows it. None if it shows no path."""
     if job.path is None:
         return None
     chosen = job.job_filter
@@ -102,7 +102,7 @@ _STATES = {
 
 
 def observed(job: Job, known: LedgerJob | None, taken_at: int) -> LedgerJob:
-    """The ledger's entry after the job was seen as it is now. What the instance does not tell is kept."""
+    """The ledger's entry, updated with what the instance shows now. Fields that the instance does not show are kept."""
     state = str(job.state if job.state is not JobState.UNKNOWN else _STATES.get(job.verdict, JobState.UNKNOWN))
     before = known or _unknown(job, taken_at)
     moved = known is None or state != before.state or (job.triggered_count or 0) > (before.triggered_count or 0)

@@ -1,4 +1,4 @@
-"""What the reconciliation is told in Airflow's configuration, section `[aem_guides]`."""
+"""The options of the reconciliation in Airflow's configuration, section `[aem_guides]`."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Ledger:
             taken_at = lock(connection, snapshot.instance)
             # A time still to come was noted by a clock that was ahead: it says nothing of what came later.
             if taken_at is not None and snapshot.taken_at < taken_at <= now_ms():
-                raise SupersededError(f"{snapshot.instance}: a later reconciliation has been there")
+                raise SupersededError(f"{snapshot.instance}: a later reconciliation was faster")
             window = [job.processing_id for job in snapshot.window]
             known = view(connection, snapshot.instance, window, snapshot.taken_at)
             result = reconcile(snapshot, known, policy)
@@ -184,7 +184,7 @@ class Ledger:
         return began, ended
 
     def unalerted(self, instance: str) -> list[OpenFinding]:
-        """Findings, open or over, of which people are still to be told."""
+        """Findings, open or closed, that are not sent to the notifiers yet."""
         query = select(findings).where(findings.c.instance == instance, findings.c.alert_state == WANTED)
         with self.begin("Reading findings") as connection:
             return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
@@ -221,7 +221,7 @@ class Ledger:
             )
 
     def claim_alert(self, finding_ids: Sequence[int], now: int) -> list[int]:
-        """Take findings to tell of: those that nobody else took before. A claim is not given back."""
+        """Claim findings for the notifiers: those that no other process claimed before. A claim is not given back."""
         with self.begin("Claiming an alert") as connection:
             done = connection.execute(
                 update(findings)
@@ -232,7 +232,7 @@ class Ledger:
             return sorted(row.id for row in done)
 
     def end_alert(self, finding_ids: Sequence[int], *, succeeded: bool) -> None:
-        """Note that people were told, or that the notifier said it could not."""
+        """Note that the notifiers were called, or that they failed."""
         with self.begin("Noting an alert") as connection:
             connection.execute(
                 update(findings).where(findings.c.id.in_(finding_ids)).values(alert_state=DONE if succeeded else WANTED)

@@ -46,7 +46,7 @@ def set_aside(place: ObjectStoragePath, why: str) -> None:
     with storage_errors("Setting a note aside", place):
         aside.fs.makedirs(aside.path, exist_ok=True)
         place.fs.mv(place.path, (aside / place.name).path)
-    log.error("A note for the ledger cannot be taken in and is set aside as %s: %s", aside / place.name, why)
+    log.error("A note for the ledger cannot be read. It was moved to %s: %s", aside / place.name, why)
 
 
 def notes_set_aside() -> tuple[str, ...]:
@@ -62,7 +62,11 @@ def let_wait(note: Note) -> None:
     try:
         write(_folder() / f"{note.at}-{uuid.uuid4().hex}.json", told.encode(), "Storing a note for the ledger")
     except Exception:  # what a job comes to does not hang on its note
-        log.exception("Job %s is noted nowhere but here: %s", note.processing_id, told)
+        log.exception(
+            "Job %s could not be written to the ledger or stored as a note. Only this log has it: %s",
+            note.processing_id,
+            told,
+        )
 
 
 def _folder() -> ObjectStoragePath:

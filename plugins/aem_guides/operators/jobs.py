@@ -24,7 +24,7 @@ from aem_guides.runtime.task_log import LogBudget
 
 
 class AemGuidesCheckInstanceOperator(InstanceOperator):
-    """See that the instance can be reached, accepts the credentials, and is fit for work.
+    """Check that the instance can be reached, accepts the credentials, and can process.
 
     Returns `{"base_url", "jobs", "active", "is_database"}`. An instance that has no system status passes. Raises
     ConfigurationError where its database does not answer: Adobe's advice is to stop using the system then.
@@ -33,12 +33,12 @@ class AemGuidesCheckInstanceOperator(InstanceOperator):
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         history = hook.get_history()
         for entry in history.unreadable:
-            self.log.warning("The history has what cannot be read: %s", entry)
+            self.log.warning("Ignored an unreadable entry of the history: %s", entry)
         is_database: bool | None = None
         try:
             status = hook.get_system_status()
         except NotFoundError:
-            self.log.info("This instance does not tell its system status; going on without.")
+            self.log.info("This instance has no system-status endpoint (404). The check is skipped.")
         else:
             is_database = status.is_database
             if not status.is_fit:
@@ -90,7 +90,7 @@ class AemGuidesPullLogsOperator(JobOperator):
         self.log.info("The log of job %s, from its first line:", job.processing_id)
         budget = LogBudget(self.log, most)
         if hook.drive(has_no_log(hook.talk, job)):
-            self.log.warning("Job %s has no log, as it says itself.", job.processing_id)
+            self.log.warning("The instance says that job %s has no log.", job.processing_id)
             return 0, 0
         lines = hook.read_settled_log(job, budget.take)
         left_out = budget.finish()
@@ -192,12 +192,12 @@ class AemGuidesResumeProcessingOperator(JobOperator):
 
         steps = resume_once(hook.talk, job, request, run=run_label(context), intent=intent)
         goes_on_as = hook.drive(steps, keep)
-        self.log.info("Job %s goes on as %s", job.processing_id, goes_on_as)
+        self.log.info("Job %s was resumed. Its id is now %s", job.processing_id, goes_on_as)
         return {"processing_id": goes_on_as, "resumed_from": job.processing_id}
 
 
 class AemGuidesHistoryOperator(InstanceOperator):
-    """The window: the last jobs of the instance, whoever started them.
+    """The window: the last jobs of the instance, also those of other users.
 
     Returns a list of jobs as `Job.to_json` gives them, in the instance's order.
     """
@@ -214,5 +214,5 @@ class AemGuidesHistoryOperator(InstanceOperator):
                 iso_time(job.started_at),
             )
         for entry in history.unreadable:
-            self.log.warning("The history has what cannot be read: %s", entry)
+            self.log.warning("Ignored an unreadable entry of the history: %s", entry)
         return [cast("JsonValue", job.to_json()) for job in history.jobs]

@@ -2,8 +2,8 @@
 
 Airflow's task runner asks for them when a try ends or defers, whatever became of it, and keeps the answers as XComs of
 the task instance; the API server only reads these. So a link has the rendered fields of its very try and map index, and
-is there for tries that failed and for deferred ones that were killed. A link that cannot be told is empty, and is not
-shown. No link holds a credential: base URLs with user information are refused.
+is there for tries that failed and for deferred ones that were killed. A link whose target is not known is empty, and is
+not shown. No link holds a credential: base URLs with user information are refused.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class BulkProcessorLink(BaseOperatorLink):
 
 
 class ArchiveLink(BaseOperatorLink):
-    """The archive that this try stored: below `[aem_guides] archive_url`, else the XComs that tell where it lies.
+    """The archive that this try stored: below `[aem_guides] archive_url`, otherwise the XComs, which have its URI.
 
     The operator's `archived` is the URI of a file there, None before there is one: to ask for an XCom that is not there
     yet makes Airflow log an error.
@@ -99,7 +99,7 @@ def archive_page(base: str, uri: str) -> str:
 
 
 def _xcom_page(instance: RuntimeTaskInstance) -> str:
-    """The task instance's XComs in the Airflow UI; relative where Airflow is not told its own address."""
+    """The task instance's XComs in the Airflow UI; relative if Airflow does not know its own address."""
     base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
     if base and urlsplit(base).scheme not in ("http", "https"):
         return ""

@@ -110,14 +110,14 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
             return self._started(context, store, self.came_back(store, event))
 
     def execute_after_wait(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """Where a task goes on that an earlier version had deferred."""
+        """The method with which a task continues that an earlier version deferred."""
         return self.execute_complete(context, event)
 
     def _started(self, context: Context, store: PathStore, state: PathState) -> JsonObject:
         if state.processing_id is None:
             raise DeadlineExceededError(
-                f"{state.request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Look in "
-                "the Bulk Processor for what holds the instance up; clear this task to queue again."
+                f"{state.request.path}: no turn came within {self.queue_hours} hours (queue_hours). Check in the Bulk "
+                "Processor which jobs are active, then clear this task to queue again."
             )
         self.log.info("%s: job %s (%s)", state.request.path, state.processing_id, state.origin)
         context["ti"].xcom_push("processing_id", state.processing_id)

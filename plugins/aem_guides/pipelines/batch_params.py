@@ -8,7 +8,7 @@ from aem_guides.pipelines.params import FLAG, OTHERS, PATH_PATTERN, WHAT, above_
 
 MOST_PATHS_IN_FORM = 10_240
 
-_AGAIN = in_section("What was processed before")
+_AGAIN = in_section("Paths that were processed before")
 _NOT_HERE = ("paths", "stream_logs", "max_log_lines")
 
 
@@ -29,15 +29,16 @@ def _paths() -> dict[str, Param]:
                 "maxItems": MOST_PATHS_IN_FORM,
                 "uniqueItems": True,
             },
-            "Folders or assets to process with all below them, one a line; or name a file below.",
+            "The folders or assets to process, with everything below them, one per line. Or give a file below.",
         ),
         "paths_file": WHAT(
             None,
             "File of paths",
             {"type": ["null", "string"], "minLength": 1, "maxLength": 2000},
-            "URI of a file in Airflow's object storage, such as *s3://bucket/paths.csv*: text with a path a line, "
-            "CSV with the column *path* (and *excluded_paths*, separated by *|*), or a JSON list. A local file "
-            "(*file://*, or a name alone) lies below the folder that *[aem_guides] paths_files_folder* names.",
+            "The URI of a file in Airflow's object storage, such as *s3://bucket/paths.csv*: a text file with one "
+            "path per line, a CSV file with the column *path* (and *excluded_paths*, separated by *|*), or a JSON "
+            "list. A local file (*file://*, or only a name) must be below the folder of the option *[aem_guides] "
+            "paths_files_folder*.",
         ),
     }
 
@@ -48,18 +49,18 @@ def _waiting() -> dict[str, Param]:
             168,
             "Longest wait for a turn (hours)",
             above_zero(8760),
-            "How long a path may wait until it can be started.",
+            "How long a path may wait before its job is started. After that it fails.",
         ),
         "batch_name": _AGAIN(
             None,
             "Name of the batch",
             {"type": ["null", "string"], "minLength": 1, "maxLength": 200},
-            "A new run of the same name leaves out what an earlier one processed well.",
+            "A new run with the same name leaves out the paths that an earlier run processed successfully.",
         ),
         "reprocess": _AGAIN(
             False,
             "Process again",
             FLAG,
-            "Process also what was processed well before, by a run of that name or before *Clear*.",
+            "Also process paths that were processed successfully before, by a run with that name or before *Clear*.",
         ),
     }

@@ -21,7 +21,7 @@ LARGEST_FILE_BYTES = 64 * 1024 * 1024
 _FIELD = "paths_file"
 _SEPARATOR = "|"
 _FORMS = (
-    "Give a text file (a path a line), a CSV file with a column `path` (and, if wanted, `excluded_paths`, "
+    "Give a text file (one path per line), a CSV file with a column `path` (and optionally `excluded_paths`, "
     "separated by |), or a JSON list of paths or of objects with `path` and `excluded_paths`."
 )
 
@@ -47,10 +47,11 @@ class PathList:
         above = [place for path, place in zip(self.paths, self.places, strict=True) if is_below(value, path)]
         remedy = error.remedy
         if excluded and self.paths:
-            remedy = "An exclusion must be an absolute path that lies below a processed one."
+            remedy = "An excluded path must be an absolute path below a processed path."
         elif above and not excluded:
             remedy = (
-                f"It lies below the path in {above[0]}, which is processed with all below it; list only one of them."
+                f"It lies below the path in {above[0]}. Everything below that path is processed anyway: list only one "
+                "of them."
             )
         if its:
             return FileOfPathsError(" and ".join(its), remedy)
@@ -60,16 +61,16 @@ class PathList:
 class FileOfPathsError(InvalidInputError):
     """What a file of paths has at a place cannot be used.
 
-    It is not shown: whoever may trigger a DAG may name a file that they may not read.
+    It is not shown: a user who may trigger a DAG can name a file that this user may not read.
     """
 
     def __init__(self, place: str, remedy: str) -> None:
         super().__init__(place, None, remedy)
-        self.args = (f"{place}: what stands there is not valid. {remedy}",)
+        self.args = (f"{place}: this entry is not valid. {remedy}",)
 
 
 def read_paths(uri: str) -> PathList:
-    """Read a file of paths; its name's ending tells its form: `.csv`, `.json`, anything else is text.
+    """Read a file of paths. Its form follows from the ending of its name: `.csv`, `.json`, anything else is text.
 
     Raises InvalidInputError, which names the line, and ArchiveError where the storage cannot be asked.
     """
@@ -80,11 +81,11 @@ def read_paths(uri: str) -> PathList:
         except ABSENT:
             raise InvalidInputError(_FIELD, uri, "There is no such file. Check the URI.") from None
     if len(data) > LARGEST_FILE_BYTES:
-        raise InvalidInputError(_FIELD, uri, f"It is larger than {LARGEST_FILE_BYTES:,} bytes. Split it.")
+        raise InvalidInputError(_FIELD, uri, f"The file is larger than {LARGEST_FILE_BYTES:,} bytes. Split it.")
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InvalidInputError(_FIELD, uri, "It is not UTF-8. Save it as UTF-8.") from None
+        raise InvalidInputError(_FIELD, uri, "The file is not UTF-8. Save it as UTF-8.") from None
     return parse_paths(place.name, content)
 
 
@@ -96,8 +97,8 @@ def _read(uri: str, place: ObjectStoragePath) -> bytes:
     local = within(folder, place.path)
     if local is None:
         remedy = (
-            f"A local file must lie below {folder} ([aem_guides] paths_files_folder). Put it there, or give the URI of "
-            "one in object storage."
+            f"A local file must lie below {folder} ([aem_guides] paths_files_folder). Move the file there, or give "
+            "the URI of a file in object storage."
         )
         raise InvalidInputError(_FIELD, uri, remedy)
     if not local.is_file():
@@ -158,9 +159,9 @@ def _from_json(name: str, content: str) -> list[_Entry]:
     try:
         data: JsonValue = json.loads(content)
     except json.JSONDecodeError as error:
-        raise InvalidInputError(_FIELD, name, f"It is not JSON from line {error.lineno} on. {_FORMS}") from None
+        raise InvalidInputError(_FIELD, name, f"It is not valid JSON from line {error.lineno} on. {_FORMS}") from None
     except (ValueError, RecursionError):
-        raise InvalidInputError(_FIELD, name, f"It is not JSON that can be read. {_FORMS}") from None
+        raise InvalidInputError(_FIELD, name, f"It is not valid JSON. {_FORMS}") from None
     if not isinstance(data, list):
         raise InvalidInputError(_FIELD, name, f"It is not a JSON list. {_FORMS}")
     return [_json_entry(_where(name, f"entry {number}"), entry) for number, entry in enumerate(data, 1)]

@@ -76,7 +76,8 @@ def check_size(requests: Sequence[ProcessingRequest]) -> None:
         raise InvalidInputError(
             "paths",
             f"{len(requests):,} paths",
-            f"One batch takes at most {most:,} (10 times [core] max_map_length). Split it, or give folders above them.",
+            f"A batch has at most {most:,} paths (10 times [core] max_map_length). Split it into several batches, or "
+            "give folders above these paths.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The task whose log tells how far a whole batch is."""
+"""The task whose log shows the progress of a whole batch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
                 try:
                     counts, over = await self._count(hook, plan)
                 except AirflowRuntimeError as error:
-                    self.log.warning("Progress cannot be told just now: %s", error)
+                    self.log.warning("The progress could not be read; trying again: %s", error)
                     continue
                 said = counts.in_words(speed.seconds_left(counts, surroundings().now()))
                 now = surroundings().elapsed()
@@ -161,5 +161,5 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         """All paths have come to an end, or nothing more can be told of them: that is no failure of the batch."""
         told = event or {}
         if "error" in told:
-            self.log.warning("Progress could not be told to the end: %s", told["error"])
+            self.log.warning("The progress display stopped early: %s. The paths are not affected.", told["error"])
         return {"progress": told.get("text")}

@@ -70,8 +70,8 @@ def control_job() -> JsonObject:
         job = hook.drive(find_job(hook.talk, processing_id))
         if job is None:
             raise JobLostError(
-                f"processing_id: {processing_id!r} is known neither to status nor to history of "
-                f"{hook.settings.base_url}. Check the id, and that connection_id is the instance it ran on; "
+                f"processing_id: {processing_id!r} is in neither the status nor the history of "
+                f"{hook.settings.base_url}. Check the id, and that connection_id is the instance where it ran; "
                 + _in_ledger(_from_ledger(hook.settings.instance, processing_id))
             )
         subject = Subject(hook, job, _from_ledger(hook.settings.instance, processing_id), context)
@@ -99,7 +99,7 @@ def _cancel(subject: Subject) -> JsonObject:
     if not job.is_active:
         when = iso_time(job.completed_at) or "time unknown"
         raise ActionNotPossibleError(
-            f"Job {job.processing_id} has ended already ({job.status_word}, {when}): there is nothing to cancel."
+            f"Job {job.processing_id} has already ended ({job.status_word}, {when}). There is nothing to cancel."
         )
     outcome = subject.hook.cancel_processing(job.processing_id, within_seconds=CANCEL_SECONDS)
     said = outcome.in_words(job.processing_id)
@@ -124,7 +124,7 @@ def _resume(subject: Subject) -> JsonObject:
     steps = resume_once(subject.hook.talk, job, request, run=run_label(subject.context), intent=intent)
     goes_on_as = subject.hook.drive(steps, keep)
     log.info(
-        "Job %s goes on as %s; nobody waits for it here: the reconciliation sees its end.",
+        "Job %s was resumed. Its id is now %s. This task does not wait for it. The reconciliation reports its end.",
         job.processing_id,
         goes_on_as,
     )
@@ -134,16 +134,17 @@ def _resume(subject: Subject) -> JsonObject:
 def _check_resumable(job: Job) -> None:
     if job.is_active:
         raise ActionNotPossibleError(
-            f"Job {job.processing_id} is active ({job.status_word}): there is nothing to resume."
+            f"Job {job.processing_id} is active ({job.status_word}). There is nothing to resume."
         )
     if job.verdict is Verdict.SUCCEEDED:
         raise ActionNotPossibleError(
-            f"Job {job.processing_id} has succeeded: there is nothing to resume. To process again, start a new run."
+            f"Job {job.processing_id} has succeeded. There is nothing to resume. To process its path again, start a "
+            "new run."
         )
     if not job.resumable:
         raise ActionNotPossibleError(
-            f"Job {job.processing_id} ended as {job.status_word}, and the instance does not offer to resume it. Start "
-            "a new run for its path."
+            f"Job {job.processing_id} ended as {job.status_word}, and the instance cannot resume it. Start a new run "
+            "for its path."
         )
 
 
@@ -153,8 +154,8 @@ def _archive(subject: Subject) -> JsonObject:
     job, entry = subject.job, subject.entry
     if job.is_active:
         raise ActionNotPossibleError(
-            f"Job {job.processing_id} is active ({job.status_word}): its log is not whole yet. Archive it when it has "
-            "ended."
+            f"Job {job.processing_id} is still active ({job.status_word}), so its log is not complete. Archive it "
+            "when the job has ended."
         )
     request = entry.request if entry else None
     first_seen = entry.first_seen_at if entry else now_ms()
@@ -219,7 +220,7 @@ def _facts(job: Job) -> str:
 
 def _in_ledger(entry: LedgerJob | None) -> str:
     if entry is None:
-        return "the ledger does not know it."
-    whose = f"run {entry.run.run_id} of {entry.run.dag_id} started it" if entry.run else "it was not started by Airflow"
+        return "the ledger has no such job."
+    whose = f"run {entry.run.run_id} of {entry.run.dag_id} started it" if entry.run else "Airflow did not start it"
     archive = f"its log is {entry.archive_uri}" if entry.archive_uri else "its log is not archived"
     return f"the ledger has it as {entry.state} on {entry.path}; {whose}, {archive}."

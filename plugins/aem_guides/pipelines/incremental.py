@@ -10,9 +10,9 @@ from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonObject, JsonValue
 
 _REMEDY = (
-    "An incremental plan processes the assets created in the run's data interval. Start the run with a logical date "
-    "(the interval before it is taken), over REST with data_interval_start and data_interval_end too, as a backfill, "
-    "or give created_after and created_before."
+    "An incremental plan processes the assets that were created in the data interval of the run. Start the run with a "
+    "logical date (its interval is the one before that date), over REST also with data_interval_start and "
+    "data_interval_end, as a backfill, or with created_after and created_before."
 )
 
 

@@ -83,7 +83,8 @@ def process_assets_params() -> dict[str, Param]:
                 "maxItems": 1000,
                 "uniqueItems": True,
             },
-            "Folders or assets to process with all below them, one a line: absolute, such as */content/dam/manuals*.",
+            "The folders or assets to process, with everything below them, one per line. Absolute paths, such as "
+            "*/content/dam/manuals*.",
         ),
         "excluded_paths": WHAT(
             [],
@@ -93,7 +94,7 @@ def process_assets_params() -> dict[str, Param]:
                 "items": {"type": "string", "minLength": 1, "maxLength": 2000},
                 "maxItems": 1000,
             },
-            "What to leave out, one a line. Each must lie below one of the paths.",
+            "Folders or assets to leave out, one per line. Each must be below one of the paths.",
         ),
         "file_types": WHAT(
             [],
@@ -105,7 +106,7 @@ def process_assets_params() -> dict[str, Param]:
                 "values_display": {"HTML/CSS": "HTML and CSS", "OTHERS": "All other types"},
                 "uniqueItems": True,
             },
-            "Only these types; none chosen means all. Instances before 2026.01 do not know this filter.",
+            "Only these file types. Empty: all. Needs AEM Guides 2026.01 or later.",
         ),
         "created_after": WHAT(
             None, "Created after", _TIME, "Only assets created at or after this time. Over REST: ISO 8601 with offset."
@@ -124,23 +125,24 @@ def process_assets_params() -> dict[str, Param]:
         ),
         "on_active_job": OTHERS(
             str(OnActiveJob.ADOPT),
-            "If a job is active on a path",
+            "If a job is already active on a path",
             {
                 "type": "string",
                 "enum": [*map(str, OnActiveJob)],
                 "values_display": {
                     "adopt": "adopt it if it is the same request",
-                    "queue": "queue behind it",
+                    "queue": "wait until it has ended",
                     "fail": "fail",
                 },
             },
-            "**adopt**: take it up if it asks for the same; **queue**: wait, then start; **fail**.",
+            "**adopt**: follow the active job if it has the same request. **queue**: wait until it has ended, then "
+            "start. **fail**: fail the task.",
         ),
         "max_active_jobs": OTHERS(
             4,
             "Most active jobs",
             _whole(1, 100),
-            "Start only while fewer jobs are active on the instance, whoever started them.",
+            "Start a job only while fewer jobs are active on the instance. Jobs of other users count too.",
         ),
         "only_between": OTHERS(
             None,
@@ -152,64 +154,66 @@ def process_assets_params() -> dict[str, Param]:
                 "maxItems": 100,
                 **_HOURS,
             },
-            'Start and resume only in these hours; empty: at any time. For one span of hours: *{"from": "22:00", '
-            '"to": "06:00", "timezone": "Europe/Paris", "at_end": "cancel"}*; for several, a list of such. What '
-            "still runs when they are over goes on with **leave**; with **cancel** it is cancelled, and resumed "
-            'from its checkpoint when the next ones begin. With *"weekdays": ["sat", "sun"]* they begin on these '
-            "days only.",
+            'Start and resume jobs only in these hours. Empty: at any time. Example: *{"from": "22:00", "to": '
+            '"06:00", "timezone": "Europe/Paris", "at_end": "cancel"}*, or a list of such objects. **at_end** says '
+            "what happens to a job that still runs at the end: **leave** lets it run. **cancel** cancels it, and "
+            'resumes it from its checkpoint when the hours begin again. With *"weekdays": ["sat", "sun"]* the hours '
+            "begin only on these days.",
         ),
         "max_resumes": _COURSE(
-            2, "Most resumes", _whole(0, 10), "How often a failed job is resumed from its checkpoint by a retry."
+            2, "Most resumes", _whole(0, 10), "How often a retry of the task resumes a failed job from its checkpoint."
         ),
         "deadline_hours": _COURSE(
             24,
             "Deadline in hours",
             above_zero(720),
-            "How long one job may take, resumes and restarts included. The time for which it is held back for "
-            "off-peak hours does not count.",
+            "The most time for one job, with its resumes and restarts. Time outside the off-peak hours, while the "
+            "job is held back, does not count.",
         ),
         "on_deadline": _COURSE(
             str(OnDeadline.CANCEL),
             "At the deadline",
             {"type": "string", "enum": [*map(str, OnDeadline)]},
-            "**cancel** the job, or **leave** it running; the run fails either way. An adopted job is left "
+            "**cancel** the job, or **leave** it running. The run fails in both cases. An adopted job is left "
             "running unless *Cancel adopted jobs* is on.",
         ),
         "cancel_adopted": _COURSE(
             False,
             "Cancel adopted jobs",
             FLAG,
-            "Whether stopping this run, its deadline or the end of its off-peak hours may cancel a job that "
-            "somebody else started.",
+            "Also cancel a job that this run only adopted: when the run is stopped, at its deadline, and at the end "
+            "of its off-peak hours.",
         ),
         "stall_minutes": _COURSE(
             30,
             "Warn without progress after (minutes)",
             above_zero(10080),
-            "A warning in the log of *wait_for_processing*; the job goes on.",
+            "Log a warning if the job makes no progress for this time. The job keeps running.",
         ),
         "stream_logs": _COURSE(
             True,
-            "Show the job's log as it runs",
+            "Show the job's log while it runs",
             FLAG,
-            "Its first 2,000 lines appear in the log of *wait_for_processing*.",
+            "Show its first 2,000 lines in the log of *wait_for_processing*.",
         ),
         "max_log_lines": _AFTER(
             100_000,
             "Most log lines",
             _whole(2, 10_000_000),
-            "Lines that *pull_logs* shows; of a longer log, its head and its tail.",
+            "The most lines that *pull_logs* shows. Of a longer log, it shows the beginning and the end.",
         ),
-        "archive_logs": _AFTER(True, "Archive the log", FLAG, "Store the log ZIP, checked and with a manifest."),
-        "verify_assets": _AFTER(True, "Verify the assets", FLAG, "Ask for the state of every asset after the job."),
+        "archive_logs": _AFTER(
+            True, "Archive the log", FLAG, "Store the log ZIP and a manifest, after a check that it is complete."
+        ),
+        "verify_assets": _AFTER(True, "Verify the assets", FLAG, "Read the state of every asset after the job."),
         "fail_on_asset_failures": _AFTER(
             None,
             "Fail if so many assets failed",
             # The form takes the first type that is not null, and shares need its text field.
             {"type": ["null", "string", "integer"], "pattern": FAILURES_PATTERN, "minimum": 1, "maximum": 999_999_999},
-            "A count such as *1*, or a share such as *2.5%*: the run fails if at least so many assets failed, or if "
-            "that cannot be told. Empty: they are reported only. With a filter (file types, created times) the "
-            "instance cannot say which of the assets below the path the job had.",
+            "A count such as *1*, or a share such as *2.5%*. The run fails if at least this many assets failed, or "
+            "if their number is not known. Empty: failed assets are only reported. With a filter (file types, "
+            "created times) the instance does not show which assets the job processed.",
         ),
         "verify_ignore": _AFTER(
             [],
@@ -220,13 +224,13 @@ def process_assets_params() -> dict[str, Param]:
                     "type": "string",
                     "pattern": ASSET_PATTERN,
                     "maxLength": LONGEST_PATTERN,
-                    "description": "Give a pattern of whole asset paths, and not of all, such as */fragments/*.",
+                    "description": "Give a pattern that matches some asset paths, not all, such as */fragments/*.",
                 },
                 "maxItems": MOST_PATTERNS,
             },
-            "Patterns of asset paths that *verify_assets* leaves out, one a line, such as "
-            "*/content/dam/site/fragments/\\** or *\\*/translation-output/\\**. A star stands for any letters, slashes "
-            "too.",
+            "Patterns of asset paths that *verify_assets* ignores, one per line, such as "
+            "*/content/dam/site/fragments/\\** or *\\*/translation-output/\\**. A star stands for any characters, "
+            "including slashes.",
         ),
     }
 
@@ -244,8 +248,8 @@ def control_params() -> dict[str, Param]:
             "inspect",
             "Action",
             {"type": "string", "enum": ["inspect", "cancel", "resume", "archive"]},
-            "**inspect**: show what is known of it. **cancel**: stop it. **resume**: go on from its checkpoint. "
-            "**archive**: store its log.",
+            "**inspect**: show the job. **cancel**: stop it. **resume**: resume it from its checkpoint. **archive**: "
+            "store its log.",
         ),
         "connection_id": _JOB(
             DEFAULT_CONNECTION, "Connection", ID, "The Airflow connection (type *AEM Guides*) of the instance."
@@ -256,13 +260,12 @@ def control_params() -> dict[str, Param]:
 def reconcile_params() -> dict[str, Param]:
     """The parameters of *aem_guides_reconcile_history*."""
     return {
-        "dry_run": _LOOK(
-            False, "Dry run", FLAG, "Only look and report: nothing is written to the ledger, nothing is mended."
-        ),
+        "dry_run": _LOOK(False, "Dry run", FLAG, "Only report. The ledger is not changed, and no remedy is applied."),
         "connection_ids": _LOOK(
             None,
             "Connections",
             {"type": ["array", "null"], "items": ID},
-            "The instances, one connection a line; empty: as *[aem_guides] reconcile_connections* says.",
+            "The connections of the instances, one per line. Empty: those of the option *[aem_guides] "
+            "reconcile_connections*.",
         ),
     }

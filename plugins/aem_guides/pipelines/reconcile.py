@@ -75,11 +75,11 @@ def read_window(connection_id: str) -> JsonObject:
     get_current_context()["aem_guides_label"] = connection_id  # type: ignore[typeddict-unknown-key]  # for the label
     with Ledger() as ledger, AemGuidesHook(connection_id) as hook:
         if taken := take_in_waiting_notes(ledger):
-            log.info("%s notes that had waited for the ledger are taken in", taken)
+            log.info("%s waiting notes were written to the ledger", taken)
         remedies = read_settings().remedies
         snapshot = take_snapshot(hook, ledger, connection_id, lambda run: run_state(run.dag_id, run.run_id), remedies)
     log.info(
-        "%s shows %s jobs; %s more were asked for by their ids",
+        "%s: %s jobs in the history, %s more read by their ids",
         snapshot.instance,
         len(snapshot.window),
         len(snapshot.statuses),
@@ -199,9 +199,11 @@ def confirm(found: JsonObject) -> None:
     if planned is None:
         wrong.append("the remedies could not be planned")
     elif len(planned) > int(str(found.get("remedies") or 0)):
-        wrong.append("a remedy did not come to its end")
+        wrong.append("a remedy failed or was stopped")
     if wrong:
-        raise ReconciliationIncompleteError("; ".join(wrong) + ". The report and the log of those tasks say why.")
+        raise ReconciliationIncompleteError(
+            "; ".join(wrong) + ". The report and the logs of those tasks have the reason."
+        )
 
 
 def build_reconcile_tasks() -> None:
@@ -227,7 +229,7 @@ def _alert(ledger: Ledger, instance: str) -> str:
             ledger.end_alert(claimed, succeeded=False)
             raise
         ledger.end_alert(claimed, succeeded=True)
-    return f"{len(sentences)} findings were told."
+    return f"{len(sentences)} findings were sent to the notifiers."
 
 
 def _found(opened: list[Finding], closed: list[Finding], snapshot: Snapshot) -> JsonObject:

@@ -97,7 +97,7 @@ def _missing_imports(file: str, plan: Plan) -> Iterator[PlanProblem]:
             if callable(found):
                 continue
             what = f"{path!r} cannot be called."
-        remedy = "Write the import path of a notifier or function that is installed where the DAGs are read."
+        remedy = "Write the import path of a notifier or function that is installed where Airflow parses the DAGs."
         yield _refused(file, plan, name, what, remedy)
 
 
@@ -182,8 +182,8 @@ def _documentation(plan: Plan) -> str:
     more = f" and {len(paths) - 10} more paths" if isinstance(paths, list) and len(paths) > 10 else ""
     return f"""### Plan {plan.name}
 {what}
-Processes {times} below {shown}{more}. It has the tasks of `{tasks}`, whose documentation says what
-to do if one fails, and the plan's values as the defaults of its parameters.
+Processes {times} below {shown}{more}. It has the tasks of `{tasks}`; the documentation of that
+DAG says what to do if a task fails. The values of the plan are the defaults of the parameters.
 """
 
 
@@ -196,7 +196,7 @@ def _alert(number: int, deadline: Deadline) -> DeadlineAlert:
     try:
         callback = make(deadline.callback, dict(deadline.kwargs))
     except (AttributeError, ValueError) as error:
-        remedy = "Name a notifier or an asynchronous function, or write runs_in: executor for another callable."
+        remedy = "Give a notifier or an asynchronous function, or write runs_in: executor for a synchronous callable."
         raise InvalidInputError(f"deadline.{number}.callback", deadline.callback, remedy) from error
     return DeadlineAlert(_reference(deadline.reference), deadline.interval, callback, deadline.name or None)
 

@@ -104,7 +104,7 @@ def _listed(root: yaml.MappingNode) -> Iterator[Entry | PlanProblem]:
         line = key.start_mark.line + 1
         if key.value != _TOP:
             if not str(key.value).startswith("x-"):
-                remedy = _HOW + " Fields of your own begin with x-."
+                remedy = _HOW + " The names of your own fields must begin with x-."
                 yield PlanProblem(line, str(key.value), "it is not known here.", remedy)
         elif isinstance(value, yaml.SequenceNode):
             yield from map(_entry, value.value)
@@ -138,7 +138,7 @@ def _entry(node: yaml.Node) -> Entry | PlanProblem:
     except yaml.YAMLError as error:
         return _unreadable(error, line)
     except RecursionError:
-        return PlanProblem(line, _TOP, "the plan contains itself.", "Leave out the alias that leads back to it.")
+        return PlanProblem(line, _TOP, "the plan contains itself.", "Remove the alias that refers back to it.")
     finally:
         loader.dispose()
 

@@ -72,8 +72,8 @@ def parse_plans(text: str, file: str = "plans.yaml") -> Plans:
 
 
 def _doubled(plan: Plan, first: Plan) -> PlanProblem:
-    what = f"{plan.name!r} is the name of the plan at line {first.line('name')} already."
-    return PlanProblem(plan.line("name"), "name", what, "Give each plan a name of its own.", plan.name)
+    what = f"{plan.name!r} is already the name of the plan at line {first.line('name')}."
+    return PlanProblem(plan.line("name"), "name", what, "Give each plan a different name.", plan.name)
 
 
 def _no_file(file: Path, what: str) -> Plans:

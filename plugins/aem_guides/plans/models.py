@@ -96,7 +96,7 @@ def _once(items: list[str]) -> list[str]:
 
 def _without_context(kwargs: dict[str, object]) -> dict[str, object]:
     if "context" in kwargs:
-        raise _wrong("context is what Airflow passes.", "Give the argument another name.")
+        raise _wrong("Airflow itself passes an argument named context.", "Give the argument another name.")
     return kwargs
 
 
@@ -123,7 +123,7 @@ class Span(_Part):
 def _length(said: object) -> timedelta:
     length = timedelta(**Span.model_validate(said).model_dump())
     if not length:
-        raise _wrong("it is no time at all.", "Write a length of time such as {hours: 6}.")
+        raise _wrong("the length of time is zero.", "Write a length of time such as {hours: 6}.")
     return length
 
 
@@ -153,7 +153,9 @@ class Schedule(_Part):
     @model_validator(mode="after")
     def _is_one(self) -> Schedule:
         if self.interval and len(self.model_fields_set) > 1:
-            raise _wrong("an interval stands with other fields.", "Write either interval, or cron and timezone.")
+            raise _wrong(
+                "interval is given together with other fields.", "Write either interval, or cron and timezone."
+            )
         if not self.interval and not self.cron:
             raise _wrong("it has no cron expression.", "Write cron: '30 1 * * *' beside timezone.")
         return self
@@ -163,15 +165,15 @@ class Window(_Part):
     """Write {from: '22:00', to: '05:00'}."""
 
     begin: Time = Field(alias="from")
-    """Write the time when jobs may begin to start, as 'HH:MM'."""
+    """Write the time from which jobs may start, as 'HH:MM'."""
     to: Time
-    """Write the time from which on none is started, as 'HH:MM'; it may lie on the next day."""
+    """Write the time after which no job is started, as 'HH:MM'. It may be on the next day."""
     timezone: Zone = ""
-    """Write the name of a time zone, such as Europe/Paris. Without it, the schedule's is meant."""
+    """Write the name of a time zone, such as Europe/Paris. Default: the time zone of the schedule."""
     at_end: Literal["leave", "cancel"] = "leave"
-    """Write leave to let a job run on at the end of the window, cancel to cancel it and resume it in the next one."""
+    """Write leave to let a job run after the hours, or cancel to cancel it then and resume it in the next hours."""
     weekdays: Annotated[Once[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)] = []
-    """List the days on which the window begins: mon, tue, wed, thu, fri, sat, sun. Without it, all are meant."""
+    """List the days on which the hours begin: mon, tue, wed, thu, fri, sat, sun. Default: all days."""
 
 
 Windows: TypeAlias = Annotated[list[Window], Field(min_length=1, max_length=100)]
@@ -199,16 +201,16 @@ class Deadline(_Part):
     """Write {interval: {hours: 6}, callback: import path, kwargs: {...}}."""
 
     name: Text = ""
-    """Write a name that tells the plan's deadlines apart."""
+    """Write a name that no other deadline of the plan has."""
     reference: Literal["DAGRUN_QUEUED_AT", "DAGRUN_LOGICAL_DATE", "AVERAGE_RUNTIME"] = "DAGRUN_QUEUED_AT"
     """Write what the interval counts from: DAGRUN_QUEUED_AT, DAGRUN_LOGICAL_DATE or AVERAGE_RUNTIME (of past runs)."""
     interval: Length
     callback: ImportPath
-    """Write the import path of what is called: an Airflow notifier, or a function at the top of a module."""
+    """Write the import path of the callback: an Airflow notifier, or a function at the top level of a module."""
     kwargs: Annotated[dict[str, object], AfterValidator(_without_context)] = {}
-    """Write the callback's arguments by name; context is not free."""
+    """Write the callback's arguments by name. The name context is reserved."""
     runs_in: Literal["triggerer", "executor"] = "triggerer"
-    """Write triggerer for an asynchronous callback, executor for another one."""
+    """Write triggerer for an asynchronous callback, executor for a synchronous one."""
 
 
 def _parameter(param: Param) -> tuple[object, object]:
@@ -242,7 +244,7 @@ class Plan(_Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=200)]
     """Write letters, digits, underscores, hyphens and dots, at most 200; the DAG is called aem_guides_plan_<name>."""
     enabled: bool = True
-    """Write true or false; a plan that is not enabled is checked and makes no DAG."""
+    """Write true or false. A plan that is not enabled is checked, but has no DAG."""
     description: Annotated[str, Field(max_length=2000)] = ""
     """Write one or a few sentences for the DAG list and its documentation."""
     schedule: Annotated[Schedule | None, BeforeValidator(_in_full, json_schema_input_type=str | Schedule | None)]
@@ -250,20 +252,20 @@ class Plan(_Part):
     {interval: {hours: 6}}, one of @hourly, @daily, @weekly, @monthly, @quarterly, @yearly, @once, @continuous, or null
     for runs started by hand only."""
     start_date: datetime | None = None
-    """No run has an earlier logical date. Needed where catchup is true. Write an ISO 8601 date or time such as
-    2026-01-31 or 2026-01-31T01:30; without offset it is meant in the schedule's time zone."""
+    """No run has an earlier logical date. Required if catchup is true. Write an ISO 8601 date or time such as
+    2026-01-31 or 2026-01-31T01:30; without an offset it is in the time zone of the schedule."""
     end_date: datetime | None = None
-    """No run has a later logical date. Write an ISO 8601 date or time such as 2026-01-31 or 2026-01-31T01:30; without
-    offset it is meant in the schedule's time zone."""
+    """No run has a later logical date. Write an ISO 8601 date or time such as 2026-01-31 or 2026-01-31T01:30;
+    without an offset it is in the time zone of the schedule."""
     paths: Annotated[list[Path], Field(min_length=1, max_length=MOST_PATHS_IN_FORM)] = []
-    """List absolute paths below /content, such as /content/dam/manuals; each is processed with all below it."""
+    """List absolute paths below /content, such as /content/dam/manuals. Everything below each path is processed."""
     paths_file: Uri = ""
-    """Write the URI of a file in Airflow's object storage with a path a line, or a CSV or JSON file of paths; for a
-    batch."""
+    """Write the URI of a text file (one path per line), CSV file or JSON file of paths in Airflow's object storage.
+    Only for a batch."""
     excluded_paths: Annotated[list[Uri], Field(max_length=1000)] = []
-    """List what to leave out; each below one of the paths."""
+    """List the folders or assets to leave out, each below one of the paths."""
     file_types: Once[FileType] = []
-    """List the types to process; none means all."""
+    """List the file types to process. Default: all."""
     connection: Text = DEFAULT_CONNECTION
     """Write the id of an Airflow connection of type AEM Guides."""
     parameters: Annotated[
@@ -273,28 +275,27 @@ class Plan(_Part):
             json_schema_input_type=_PARAMETERS,
         ),
     ] = {}
-    """Write parameters of aem_guides_process_assets, or of aem_guides_process_batch for a batch, that have no field of
-    their own in a plan."""
+    """Write parameters of aem_guides_process_assets, or for a batch of aem_guides_process_batch. Leave out those
+    that are fields of a plan."""
     tags: Once[Tag] = []
-    """List tags of 1 to 100 characters; aem-guides is added."""
+    """List tags of 1 to 100 characters. The tag aem-guides is added."""
     owner: Annotated[str, Field(min_length=1, max_length=500)] = ""
-    """Write who answers for the plan, as Airflow shows it."""
+    """Write the owner of the plan. Airflow shows it."""
     incremental: bool = False
     """Write true to process only the assets created in the run's data interval."""
     catchup: bool = Field(default_factory=lambda read: read["incremental"])
-    """Write true or false: whether runs that were missed since start_date are made up. Without it, true for an
-    incremental plan, whose assets would be missed, else false."""
+    """Write true to run the intervals that were missed since start_date, else false. Default: true for an
+    incremental plan, whose assets would be missed otherwise, and false for other plans."""
     filter_end: Annotated[FilterEnd, Strict(False)] = FilterEnd.EXCLUSIVE
-    """Write inclusive where the instance lets an asset pass that was created in the very millisecond of
-    filter.endTime, else exclusive."""
+    """Write inclusive if the instance includes an asset that was created exactly at filter.endTime, else exclusive."""
     batch: bool = False
-    """Write true for hundreds of paths and more: the tasks are those of aem_guides_process_batch."""
+    """Write true for hundreds of paths or more. The plan then has the tasks of aem_guides_process_batch."""
     only_between: Annotated[Windows, BeforeValidator(_in_list, json_schema_input_type=Window | Windows)] = []
     """Write {from: '22:00', to: '05:00', timezone: Europe/Paris, at_end: leave}, or a list of such."""
     notifications: Notifications = Notifications()
     """Write on_success and on_failure, each a list of notifiers."""
     deadline: list[Deadline] = []
-    """List what is to be called when a run is not done in time."""
+    """List callbacks for runs that are not done in time."""
     _entry: Entry  # from which the plan was read
 
     def model_post_init(self, context: Any) -> None:
@@ -347,7 +348,7 @@ class Plan(_Part):
 
     def _flaws_of_times(self) -> Iterator[_Flaw]:
         if self.catchup and not self.start_date:
-            why = "it makes up for missed runs, and nothing says from when on."
+            why = "catchup is true, but start_date is missing."
             yield ["catchup"], why, "Give start_date, or set catchup to false."
         if self.start_date and self.end_date and self.end_date <= self.start_date:
             yield ["end_date"], f"'{self.end_date}' is not later than start_date.", "Give a later one."

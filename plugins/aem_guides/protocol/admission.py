@@ -1,4 +1,4 @@
-"""Whose turn it is to start a job: so many active on the instance at the most, whoever started them, in fair order.
+"""Which path may start its job next: in fair order, and only while fewer than the allowed number of jobs are active.
 
 Two things hide active jobs from the window: it lags behind a start, and newer jobs push older ones out of it. So
 what was once known to be active counts until it was seen to have ended, in the window or by its own status.
@@ -55,7 +55,7 @@ class Ticket:
 
 @dataclass
 class _Known:
-    """A job held to be active: its path, since when nobody knows it, and the end it had before it was resumed."""
+    """A job that counts as active: its path, since when the instance does not know it, and its end before a resume."""
 
     path: str | None
     lost_since: float | None = None
@@ -64,7 +64,7 @@ class _Known:
 
 @dataclass
 class Turns:
-    """The line of those who wait, and what is known of the jobs on the instance. One ticket starts at a time."""
+    """The queue of waiting tickets, and what is known of the jobs on the instance. One ticket starts at a time."""
 
     starting: Ticket | None = None
     _line: list[Ticket] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Turns:
         bisect.insort(self._line, ticket, key=lambda other: other.place)
 
     def leave(self, ticket: Ticket) -> None:
-        """Leave the line, whether or not one has had one's turn."""
+        """Leave the line, with or without a turn."""
         if self.starting is ticket:
             self.starting = None
         if ticket in self._line:
@@ -85,7 +85,7 @@ class Turns:
 
     @property
     def first(self) -> Ticket | None:
-        """Who stands at the head of the line."""
+        """The first ticket of the line."""
         return self._line[0] if self._line else None
 
     @property
@@ -94,12 +94,12 @@ class Turns:
 
     @property
     def active(self) -> dict[str, str | None]:
-        """The jobs held to be active, with their paths."""
+        """The jobs that count as active, with their paths."""
         return {processing_id: known.path for processing_id, known in self._active.items()}
 
     @property
     def followed(self) -> dict[str, str | None]:
-        """The jobs that somebody follows here, with their paths."""
+        """The jobs that a lifecycle of this process follows, with their paths."""
         return {i: known.path for i, known in self._active.items() if i in self._followed}
 
     def note_active(self, processing_id: str, path: str | None, earlier_end: EarlierEnd | None = None) -> None:
@@ -107,16 +107,17 @@ class Turns:
         self._active[processing_id] = _Known(path, None, earlier_end)
 
     def learn(self, active: Mapping[str, str | None]) -> None:
-        """Take over what another knew to be active; what has ended since is found by asking."""
+        """Take over the active jobs that another process knew. Jobs that have ended since are found by reading their
+        status."""
         for processing_id, path in active.items():
             self._active.setdefault(processing_id, _Known(path))
 
     def follow(self, processing_id: str) -> None:
-        """Somebody looks at this job and will note its end: it need not be asked for here."""
+        """A lifecycle follows this job and notes its end, so its status is not read here."""
         self._followed.add(processing_id)
 
     def unfollow(self, processing_id: str, *, ended: bool) -> None:
-        """Nobody looks at this job any more."""
+        """No lifecycle of this process follows this job any more."""
         self._followed.discard(processing_id)
         if ended:
             self._active.pop(processing_id, None)
@@ -147,7 +148,7 @@ class Turns:
 
     @property
     def to_ask(self) -> list[str]:
-        """The active jobs whose end only their own status can tell.
+        """The active jobs whose end only their own status can show.
 
         Those that are followed are asked for only where they keep others waiting: a short job may leave the window
         before it was seen there, and long before its follower looks.
@@ -157,7 +158,7 @@ class Turns:
         return sorted(unseen if crowded else unseen - self._followed)
 
     def grant(self, now: float) -> Ticket | None:
-        """Give the turn to the first in the line who may start; None while one is starting, or nobody may."""
+        """Give the turn to the first ticket in the line that may start. None while one is starting, or if none may."""
         if self.starting is not None:
             return None
         busy = {same_path(known.path) for known in self._active.values() if known.path}
@@ -171,7 +172,7 @@ class Turns:
         return None
 
     def put_back(self, ticket: Ticket, *, not_before: float, blocked_by: str | None = None) -> None:
-        """It could not start after all: it keeps its place."""
+        """The ticket could not start. It keeps its place."""
         if self.starting is ticket:
             self.starting = None
         ticket.not_before = not_before

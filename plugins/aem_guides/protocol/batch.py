@@ -1,4 +1,4 @@
-"""How far a whole batch is."""
+"""The progress of a whole batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aem_guides.protocol.wording import in_words
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """How many paths of a batch there are, and what they are at. `done` and `failed` exclude each other."""
+    """The number of paths of a batch, in all and by state. No path is both `done` and `failed`."""
 
     total: int
     done: int
@@ -33,7 +33,8 @@ class BatchCounts:
 
 @dataclass
 class BatchSpeed:
-    """What remains of a batch, by the pace since it was first looked at; told after the first paths have ended."""
+    """The time that is left for a batch, from its speed since the first check. Known after the first paths have
+    ended."""
 
     _ended_first: int | None = None
     _at_first: float = 0.0

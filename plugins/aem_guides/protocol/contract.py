@@ -1,4 +1,4 @@
-"""The remote API: one function an endpoint, each telling what to send and how to read the answer.
+"""The remote API: one function per endpoint. Each returns the request to send and how to read its answer.
 
 Source: the product's "Bulk asset processing" API, version 1. Readers bear missing optional fields and ignore
 unknown ones; what cannot be what the API promises raises `ShapeError`.
@@ -43,14 +43,14 @@ T = TypeVar("T")
 _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
 _AS_IT_IS = {"Accept-Encoding": "identity"}
-"""A compressed body that is cut off would be unpacked as far as it goes, and no length tells."""
+"""A compressed body that is cut off would be unpacked as far as it goes, and no length would show the cut."""
 
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
 
 LONGEST_ID = 500
 """Characters: what is longer is no id, and no index of a database holds it."""
 _MOST_UNREADABLE = 20
-"""Entries of a history that cannot be read of which each is told."""
+"""The most unreadable entries of a history that are reported one by one."""
 _LONGEST_ETA_SECONDS = 365 * 86400.0
 """A year: no job lasts longer, and clocks can still be asked what time it will be then."""
 
@@ -111,7 +111,7 @@ def logs(
 
 
 def download(processing_id: str) -> Call[Reply]:
-    """The whole log: a ZIP, or JSON with `logFilePaths`. Content tells which, so the reply itself is given back."""
+    """The whole log: a ZIP, or JSON with `logFilePaths`. The content shows which, so the reply itself is returned."""
     request = _get(
         f"{_PROCESS}/logs/download", {"processingId": processing_id}, accept="application/zip, application/json"
     )
@@ -131,7 +131,8 @@ def cancel(processing_id: str) -> Call[None]:
 
 
 def resume(processing_id: str) -> Call[str]:
-    """Resume a job from its checkpoint. Reads the id it goes on under, which is another one if the answer has one."""
+    """Resume a job from its checkpoint. Reads the id of the job after the resume, which is another one if the answer
+    has one."""
 
     def read(reply: Reply) -> str:
         try:
@@ -149,7 +150,7 @@ def resume(processing_id: str) -> Call[str]:
 
 
 def history() -> Call[History]:
-    """The window: the last jobs, whoever started them."""
+    """The window: the last jobs, also those of other users."""
     return Call("processing history", _get(f"{_PROCESS}/history"), _read_history)
 
 
@@ -185,7 +186,7 @@ def asset_status(job_id: str) -> Call[AssetStatusReport]:
 
 
 def asset_status_as_it_comes(job_id: str) -> Call[Reply]:
-    """The same answer, to be read block by block: it may tell of a million assets."""
+    """The same answer, read block by block: it may have a million assets."""
     return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _whole)
 
 

@@ -46,7 +46,7 @@ class StaticCredentials(Protocol):
 
 
 class RenewableCredentials(Protocol):
-    """Credentials that buy an access token; `identity` tells whose tokens may be shared."""
+    """Credentials that buy an access token. Credentials with the same `identity` share their tokens."""
 
     @property
     def secrets(self) -> tuple[str, ...]: ...

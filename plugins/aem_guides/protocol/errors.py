@@ -20,7 +20,7 @@
     │   ├── JobFailedError
     │   ├── JobCancelledError
     │   ├── JobLostError             neither status nor history knows it any more
-    │   └── JobOutcomeUnknownError   it ended in a state that nobody can read
+    │   └── JobOutcomeUnknownError   it ended in an unknown state
     ├── DeadlineExceededError        the job was still active when its time was over
     ├── CancelUnconfirmedError       cancelling was asked for, and its effect could not be seen
     ├── ArchiveError                 a log archive that is not whole, or could not be stored

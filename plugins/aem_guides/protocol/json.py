@@ -2,7 +2,7 @@
 
 An instance, a proxy or a CDN can send anything. So here, and nowhere else, text is decoded by its declared charset and
 its byte order mark, and cleaned: PostgreSQL's JSONB takes no NUL, UTF-8 has no lone surrogates, a terminal obeys
-control characters. Numbers that nobody can mean are cut to the largest that a BIGINT holds.
+control characters. Numbers that are too large are cut to the largest BIGINT.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who of several triggerers may start jobs just now, decided over a register that can only be read and written.
+"""Which triggerer may start jobs now, decided with a store that can only be read and written.
 
-Fischer's protocol: who finds the register free writes his name, waits longer than any write takes, and has it if
-his name still stands there. What a triggerer knows to be active is handed on with it.
+Fischer's protocol: a triggerer that finds the key free writes its id, waits longer than any write takes, and holds the
+lease if its id is still there. The lease also passes on the jobs that are known to be active.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ RENEW_SECONDS = 15.0
 """A lease with less than this left is renewed before it is used."""
 
 SETTLE_SECONDS = 0.5
-"""How long a new holder waits before it takes itself for the only one; what took longer to write does not count."""
+"""How long a new holder waits before it uses the lease. A write that took longer does not count."""
 
 YIELD_SECONDS = 6.0
-"""How long a holder who gave way leaves the register to the other."""
+"""How long a holder that gave way does not ask for the lease again."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Who may start, until when (epoch seconds), the jobs known to be active, and who else wants to (and when)."""
+    """The holder, until when it may start jobs (epoch seconds), and the jobs known to be active with their paths."""
 
     holder: str
     until: float
     active: Mapping[str, str | None] = field(default_factory=dict)
 
     def keeps_out(self, me: str, now: float) -> bool:
-        """Whether somebody else holds it. One that ends unbelievably late is of a clock that is wrong."""
+        """Whether another triggerer holds it. A lease that ends far too late comes from a wrong clock and does not
+        count."""
         return self.holder != me and now < self.until <= now + 3 * TERM_SECONDS
 
     def is_mine(self, me: str, now: float) -> bool:
@@ -44,7 +45,7 @@ class Lease:
 
     @classmethod
     def from_json(cls, stored: JsonValue) -> Lease | None:
-        """The stored lease; None for anything else, as if nobody held it."""
+        """The stored lease; None for anything else, so that the lease counts as free."""
         match stored:
             case {"holder": str(holder), "until": int(until) | float(until), "active": dict(active)}:
                 return cls(holder, float(until), {key: text(path) for key, path in active.items()})

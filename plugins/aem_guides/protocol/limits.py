@@ -1,7 +1,7 @@
 """What an answer may cost: how large it may be, and how long it may take. Pure.
 
 An instance, a proxy or a CDN can send without end, or a byte every few seconds for ever: no read of a socket times out
-then, and whoever waits is held for good.
+then, and the caller would wait for ever.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class ProcessingRequest:
 
 @dataclass(frozen=True)
 class JobFilter:
-    """The filter of a job as the instance tells it; times in epoch milliseconds."""
+    """The filter of a job as the instance shows it; times in epoch milliseconds."""
 
     file_types: tuple[str, ...] = ()
     created_after: int | None = None
@@ -105,7 +105,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the instance tells it. What it does not tell is None.
+    """One job as the instance shows it. What it does not show is None.
 
     `status_word` is the state as spelled by the instance; `total_files` counts the set of assets, and is None
     until it has been counted; `eta_seconds` is the instance's own estimate of what remains.
@@ -198,7 +198,7 @@ class Job:
     def match(self, request: ProcessingRequest) -> Match:
         """Compare with a request.
 
-        `UNTOLD`: all that the instance tells agrees, but it keeps back a field in which the two could differ. An
+        `UNTOLD`: all that the instance shows agrees, but it does not show a field in which the two could differ. An
         empty field counts as kept back where the request has one: how instances echo a request is not documented.
         """
         if not self.on_path(request.path):
@@ -228,7 +228,7 @@ class LogPage:
 
 @dataclass(frozen=True)
 class History:
-    """The window: the last jobs of the instance, whoever started them, in the order in which it lists them.
+    """The window: the last jobs of the instance, also those of other users, in the order of the instance.
 
     `unreadable` has a description of each entry that could not be read; `read_at` is the instance's own time in
     epoch milliseconds (its `Date` header), None where it sent none.
@@ -241,7 +241,8 @@ class History:
 
 @dataclass(frozen=True)
 class SystemStatus:
-    """`is_database` tells database-based from JCR-based processing; `database_check` is "passed" or a complaint."""
+    """`is_database`: processing is database-based (True) or JCR-based (False). `database_check` is "passed" or an
+    error."""
 
     is_database: bool | None
     database_check: str | None
@@ -332,7 +333,7 @@ def milliseconds(value: object) -> int | None:
 
 
 def ids_before(earlier: tuple[str, ...], current: str | None, goes_on_as: str) -> tuple[str, ...]:
-    """The ids that a job had before the one under which it goes on, the first one first."""
+    """The earlier ids of a job that was resumed, the first one first."""
     ids = earlier if current is None or current in earlier else (*earlier, current)
     return tuple(name for name in ids if name != goes_on_as)
 
@@ -348,7 +349,7 @@ def newest_first(jobs: Iterable[Job]) -> list[Job]:
 
 
 def _compare(*told_and_wanted: tuple[object, object]) -> Match:
-    """Compare what is told with what is wanted, field by field; what is empty is not told, or not wanted."""
+    """Compare the shown fields with the wanted ones. An empty field is not shown, or not wanted."""
     match = Match.SAME
     for told, wanted in told_and_wanted:
         if told and told != wanted:

@@ -49,5 +49,6 @@ def _in_html(shown: str) -> set[str]:
 
 
 def without_tokens(shown: str) -> str:
-    """The text without tokens that nobody knows yet: an identity service may send one with an error, too."""
+    """The text without tokens, also those that this process did not know: an identity service may send one with an
+    error."""
     return _TOKEN.sub(r"\1***", shown)

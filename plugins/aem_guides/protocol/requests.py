@@ -124,7 +124,7 @@ def parse_processing_type(value: object) -> str:
 
 def _require_list(field: str, value: object) -> None:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidInputError(field, value, "Give a list of texts.")
+        raise InvalidInputError(field, value, "Give a list of strings.")
 
 
 def _parse_file_types(values: Sequence[str]) -> tuple[str, ...]:

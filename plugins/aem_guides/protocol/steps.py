@@ -140,7 +140,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class ConfirmTurn:
-    """See, right before the request, that nobody else may send one. Answered with a `Turn`."""
+    """Check, right before the request, that no other process may send one. Answered with a `Turn`."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ Steps: TypeAlias = Generator[Step, Answer, T]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What decisions and waits need of the world; whoever replaces it makes time run as it likes.
+    """Clock, sleep and randomness. A test replaces it to control the time.
 
     `now` is in seconds since the epoch, `random` in [0, 1). `elapsed` is in seconds since some moment or other, and no
     setting of the clock moves it. `sleep` blocks, `asleep` does not. `wait_for` awaits something for no longer than so

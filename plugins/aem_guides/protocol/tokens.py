@@ -1,7 +1,7 @@
 """Credentials that buy access tokens from Adobe's identity service (IMS): OAuth server-to-server, and service
 credentials with a signed JWT.
 
-Sources: the OAuth endpoint tells `expires_in` in seconds, the JWT exchange in milliseconds; neither gives a refresh
+Sources: the OAuth endpoint gives `expires_in` in seconds, the JWT exchange in milliseconds; neither gives a refresh
 token; too many requests are throttled, so that a token is kept and shared until it is about to end.
 """
 
@@ -179,7 +179,7 @@ def _with_line_breaks(private_key: str) -> str:
 
 
 def _certificate_ends(integration: Mapping[str, object]) -> datetime | None:
-    """When the certificate ends, where the document tells; what cannot be read is for the identity service to judge."""
+    """When the certificate expires, if the document has it. If it cannot be read, the identity service decides."""
     told = integration.get("certificateExpirationDate")
     try:
         ends = datetime.fromisoformat(str(told))
@@ -300,7 +300,7 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
         return AuthenticationError(refusal.request, refusal.status, "", attempts=refusal.attempts, hint=_NO_SERVICE)
     error, description = _complaint(reply)
     if isinstance(refusal, NotFoundError) and not error:
-        # Not as NotFoundError: whoever asked the instance for something would take that for missing.
+        # Not as NotFoundError: the caller would believe that the instance lacks what was asked for.
         nobody = AuthenticationError(
             refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=_NO_SERVICE
         )

@@ -129,38 +129,38 @@ class WaitOutcome:
 
 
 def conclude(ending: Ending) -> str:
-    """A sentence on a job that ended well. Raises the error for one that did not."""
+    """A sentence about a job that succeeded. Raises the error for any other end."""
     job, name = ending.followed.job, f"Job {ending.processing_id}"
     match ending.followed.end:
         case FollowEnd.NO_TURN:
             raise DeadlineExceededError(
-                f"{name}: its turn to be resumed did not come in time (queue_hours, max_active_jobs). Clear this task "
-                "to queue again.",
+                f"{name}: no turn to resume it came in time (queue_hours), because max_active_jobs other jobs were "
+                "active. Clear this task to queue again.",
                 job,
             )
         case FollowEnd.DEADLINE:
             raise DeadlineExceededError(_deadline_text(ending, name), job)
         case FollowEnd.LOST:
             raise JobLostError(
-                f"{name} is lost: neither status nor history knows it any more. Look in the Bulk Processor whether it "
-                f"ran; clear {ending.starter} to start it anew.",
+                f"{name} is lost: it is no longer in the status or the history. Check in the Bulk Processor whether "
+                f"it ran. To start a new job, clear {ending.starter}.",
                 job,
             )
     if job is None:
-        raise JobOutcomeUnknownError(f"{name} was never seen.")
+        raise JobOutcomeUnknownError(f"{name} was never seen on the instance.")
     match job.verdict:
         case Verdict.SUCCEEDED:
             return f"{name} succeeded: {describe_progress(job, None)}{_duration(job)}"
         case Verdict.WITH_ERRORS:
             return f"{name} ended with errors ({job.status_word}): {describe_progress(job, None)}{_duration(job)}"
         case Verdict.CANCELLED:
-            goes_on = _not_ours(ending) if ending.adopted else "Clear this task to go on from its checkpoint."
+            goes_on = _not_ours(ending) if ending.adopted else "Clear this task to resume it from its checkpoint."
             raise JobCancelledError(f"{name} was cancelled at {describe_progress(job, None)}. {goes_on}", job)
         case Verdict.FAILED:
             raise _failed(ending, job, name)
     raise JobOutcomeUnknownError(
-        f"{name} ended as {job.status_word!r}, which is not known, and its other fields do not tell how. Look in the "
-        "Bulk Processor, and into the log archive.",
+        f"{name} ended with the unknown state {job.status_word!r}, and its other fields do not show whether it "
+        "succeeded. Look at the job in the Bulk Processor and in the log archive.",
         job,
     )
 
@@ -169,13 +169,13 @@ def _failed(ending: Ending, job: Job, name: str) -> JobError:
     why = f" ({job.comments})" if job.comments else ""
     said = f"{name} failed at {describe_progress(job, None)}{why}."
     if not job.resumable:
-        return JobFailedError(f"{said} It cannot be resumed: clear {ending.starter} to start anew.", job)
+        return JobFailedError(f"{said} It cannot be resumed. Clear {ending.starter} to start a new job.", job)
     if ending.adopted:
         return JobFailedError(f"{said} {_not_ours(ending)}", job)
     if ending.resumes_left <= 0:
         return JobFailedError(
-            f"{said} It was resumed {ending.resumes} times and is not resumed by itself again. Clear this task to "
-            "resume it from its checkpoint.",
+            f"{said} It was resumed {ending.resumes} times (max_resumes) and is not resumed automatically again. "
+            "Clear this task to resume it from its checkpoint.",
             job,
         )
     return JobFailedError(f"{said} The next try resumes it from its checkpoint.", job, resumable=True)
@@ -183,13 +183,13 @@ def _failed(ending: Ending, job: Job, name: str) -> JobError:
 
 def _not_ours(ending: Ending) -> str:
     return (
-        "It was adopted, not started here, and is not resumed from here: resume it in the Bulk Processor or with the "
-        f"DAG aem_guides_control_job, or clear {ending.starter} to start a job of its own."
+        "This run adopted the job and does not resume it. Resume it in the Bulk Processor or with the DAG "
+        f"aem_guides_control_job, or clear {ending.starter} to start a new job."
     )
 
 
 _LEFT = "It was left running (on_deadline = leave)."
-_ADOPTED = "It was left running: it was adopted, not started (cancel_adopted is off)."
+_ADOPTED = "It was left running, because this run only adopted it (cancel_adopted is off)."
 
 
 def _deadline_text(ending: Ending, name: str) -> str:
@@ -198,9 +198,9 @@ def _deadline_text(ending: Ending, name: str) -> str:
         said += f": {describe_progress(ending.followed.job, None)}"
     what = {
         None: _ADOPTED if ending.spared else _LEFT,
-        "cancelled": "It was cancelled; clear this task to go on from its checkpoint.",
-        "already finished": "It finished while it was being cancelled; clear this task to take that up.",
-        "unknown": "Whether it could be cancelled is unknown: check it in the Bulk Processor.",
+        "cancelled": "It was cancelled. Clear this task to resume it from its checkpoint.",
+        "already finished": "It finished while it was being cancelled. Clear this task to use its result.",
+        "unknown": "It is not known whether it was cancelled. Check it in the Bulk Processor.",
     }[ending.cancel]
     return f"{said}. {what}"
 

@@ -1,1 +1,1 @@
-"""What Airflow keeps and tells of a task, and what a task is given."""
+"""What Airflow stores and shows of a task, and the values that a task gets."""

@@ -69,7 +69,7 @@ def texts(field: str, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
-        raise InvalidInputError(field, value, "Give a list of texts.")
+        raise InvalidInputError(field, value, "Give a list of strings.")
     if not all(isinstance(item, str) for item in value):
-        raise InvalidInputError(field, value, "Give a list of texts.")
+        raise InvalidInputError(field, value, "Give a list of strings.")
     return tuple(value)

@@ -1,4 +1,4 @@
-"""Files of the machine that a task runs on: those that whoever may trigger a DAG may name."""
+"""Local files of a worker that a user may name when triggering a DAG."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a task that deals with one job by its id remembers over its tries, in Airflow's task state store.
 
-The store outlives retries, crashes, Clear and success. Whether a try follows a failure or somebody's Clear is
-told apart by `max_tries`: Clear raises it, a retry does not.
+The store outlives retries, crashes, Clear and success. `max_tries` shows whether a try follows a failure or a Clear:
+Clear raises it, a retry does not.
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ _DECODER = msgspec.json.Decoder(PathState)
 
 
 class NewerStateError(AemGuidesError):
-    """Another process goes on with this path: what this one was about to do is not done."""
+    """Another process works on this path, so this one stops without its next step."""
 
 
 class PathStore:
     """The state of one path, by its key. It outlives Clear, retries and success; it is written until it is safe.
 
-    The store has no compare-and-set, so a state carries a serial number: whoever finds a newer one than it last read or
-    wrote raises NewerStateError.
+    The store has no compare-and-set, so a state has a serial number: a process that finds a newer one than it last read
+    or wrote raises NewerStateError.
     """
 
     def __init__(self, key: str, register: notes.Register | None = None) -> None:
@@ -93,13 +93,13 @@ class PathStore:
         serial = stored.get("serial") if isinstance(stored, dict) else None
         if isinstance(serial, int) and serial > self._serial and stored != value:
             raise NewerStateError(
-                f"Another process goes on with this path (its state has the number {serial}, and this one last saw "
-                f"{self._serial}): this one stops. If nothing goes on, clear the task."
+                f"Another process works on this path now (its state has the number {serial}, this process last saw "
+                f"{self._serial}), so this one stops. If the path makes no progress, clear the task."
             )
 
     @staticmethod
     def _pause(state: PathState, error: AirflowRuntimeError, failures: int) -> float:
-        log.warning("%s: Airflow did not take the state, trying again: %s", state.request.path, error)
+        log.warning("%s: Airflow did not store the state; trying again: %s", state.request.path, error)
         return Pacing().after_failures(failures, random=0.5)
 
 
@@ -122,8 +122,8 @@ def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> Path
         return _DECODER.decode(msgspec.json.encode(stored))
     except msgspec.ValidationError as error:
         raise UnreadableStateError(
-            f"The stored state of a path cannot be read ({error}). Look in the Bulk Processor whether its job is "
-            "running; start a new run for the path."
+            f"The stored state of a path cannot be read ({error}). Check in the Bulk Processor whether its job is "
+            "running, then start a new run for the path."
         ) from None
 
 

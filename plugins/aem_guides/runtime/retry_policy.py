@@ -38,7 +38,7 @@ class AemGuidesRetryPolicy(RetryPolicy):
     ) -> RetryDecision:
         """Decide by the exception and the number of the try that failed (1 is the first)."""
         if not is_worth_a_retry(exception, try_number):
-            return RetryDecision.fail(reason=f"{type(exception).__name__}: a retry cannot mend it")
+            return RetryDecision.fail(reason=f"{type(exception).__name__}: a retry would fail again")
         seconds = min(_LONGEST_SECONDS, first_retry_seconds() * 2.0 ** max(0, min(try_number, 30) - 1))
         if isinstance(exception, AnswerError) and exception.retry_after is not None:
             seconds = min(_LONGEST_SECONDS, max(seconds, exception.retry_after))

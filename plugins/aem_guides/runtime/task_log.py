@@ -30,7 +30,8 @@ class TaskLog(Protocol):
 
 
 def level_of(line: str) -> int | None:
-    """The logging level of a line in the product's form; None for one without prefix: it goes on the one before."""
+    """The logging level of a line in the product's form; None for a line without a prefix: it belongs to the line
+    before."""
     found = _LEVEL_OF_LINE.match(line)
     return _LEVELS.get(found.group(1).upper(), logging.INFO) if found else None
 
@@ -93,8 +94,8 @@ class LogBudget:
             self._log.log(
                 logging.WARNING,
                 "%s",
-                f"… {left_out:,} of {self.total:,} log lines are left out here (max_log_lines); "
-                "the log archive has them all …",
+                f"… {left_out:,} of {self.total:,} log lines are not shown here (max_log_lines); the log archive has "
+                "all of them …",
             )
         lines = list(self._tail)
         for start in range(0, len(lines), 500):

@@ -1,4 +1,4 @@
-"""What Airflow holds a task instance to be: why a task was stopped can be told from that alone.
+"""The state of a task instance in Airflow: only that shows why a task was stopped.
 
 And what task instances have left behind, where it may well be nothing.
 """

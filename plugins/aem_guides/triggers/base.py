@@ -50,7 +50,7 @@ class AemGuidesTrigger(BaseTrigger):
         """Wait for the outcome and fire once, no sooner than Airflow is ready for it.
 
         A trigger that fails, or whose event cannot be carried, makes its task fail without a word of ours: it could
-        not be told from a killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
+        look like a killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
         """
         ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
         try:
@@ -58,22 +58,22 @@ class AemGuidesTrigger(BaseTrigger):
         except AemGuidesError as error:
             payload = self.failed(_error(str(error), type(error).__name__, error.retry))
         except Exception as error:
-            self.log.exception("%s failed in a way that nobody foresaw", type(self).__name__)
+            self.log.exception("%s failed unexpectedly", type(self).__name__)
             payload = self.failed(_error(f"{type(error).__name__}: {error}", type(error).__name__, Retry.USEFUL))
         if flaw := why_not_carried(payload):
-            self.log.error("%s: its event cannot be carried: %s", type(self).__name__, flaw)
+            self.log.error("%s: Airflow cannot pass on its event: %s", type(self).__name__, flaw)
             payload = _error(
-                f"The event of {type(self).__name__} cannot be carried: {flaw}", "EventError", Retry.USEFUL
+                f"Airflow cannot pass on the event of {type(self).__name__}: {flaw}", "EventError", Retry.USEFUL
             )
         if (left := ready_at - surroundings().elapsed()) > 0:
             await surroundings().asleep(left)
         yield event_of(payload)
 
     async def settle_kill(self) -> None:
-        """What is done where somebody killed, cleared or marked the waiting task."""
+        """What to do after the waiting task was killed, cleared or marked."""
 
     async def on_kill(self) -> None:
-        """Do it, and what was begun of it is ended.
+        """Settle the kill, and finish what was begun.
 
         Airflow 3.3.2 cancels this coroutine again at each of its rounds, a second apart, until it has ended. So
         the work is a task of its own, which that does not reach; `cleanup` stays until it is done.
@@ -92,9 +92,9 @@ class AemGuidesTrigger(BaseTrigger):
         try:
             await self.settle_kill()
         except AemGuidesError as error:
-            self.log.error("What is due after a kill was not done: %s", error)
+            self.log.error("The job could not be cancelled after the kill: %s", error)
         except Exception:
-            self.log.exception("What is due after a kill was not done, for a reason that nobody foresaw")
+            self.log.exception("The job could not be cancelled after the kill: unexpected error")
 
     async def _last_steps(self) -> None:
         if self._killing is not None:
@@ -114,9 +114,9 @@ def why_not_carried(payload: Mapping[str, JsonValue]) -> str | None:
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         return clean_text(f"{type(error).__name__}: {error}", 500)
     if r"\u0000" in shown.replace("\\\\", ""):
-        return "it holds a NUL, which PostgreSQL refuses"
+        return "it has a NUL character, which PostgreSQL refuses"
     if len(encoded) > LARGEST_EVENT_BYTES:
-        return f"it has {len(encoded)} bytes, of {LARGEST_EVENT_BYTES} at most"
+        return f"it has {len(encoded)} bytes, but at most {LARGEST_EVENT_BYTES} are allowed"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The triggers of versions before 0.2, so that a task that one of them holds goes on in this version."""
+"""The triggers of versions before 0.2, so that a task that one of them holds continues in this version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _HandOverTrigger(AemGuidesTrigger):
 
     async def outcome(self) -> JsonObject:
         """An event that has the task retried."""
-        why = "The task was deferred by an earlier version. Its next try takes up the job where it is."
+        why = "The task was deferred by an earlier version. Its next try finds the job and follows it."
         return {"error": why, "kind": "HandOver", "retry": Retry.USEFUL.value}
 
 

@@ -35,10 +35,10 @@ class SeenStore(Protocol):
 class AemGuidesHistoryEventTrigger(BaseEventTrigger):
     """Fire for every job seen to end on a path, once.
 
-    What was seen is kept in the state store of the watched asset: a triggerer that restarts tells what ended meanwhile,
+    What was seen is kept in the state store of the watched asset: a restarted triggerer reports what ended meanwhile,
     as far as the instance's window goes, and nothing twice; only if it dies between an event and its note, that event
-    comes again. The very first look tells nothing. Two assets must not share one trigger with the same arguments: there
-    is no one state store then, and a restart begins anew.
+    comes again. The very first look reports nothing. Two assets must not share one trigger with the same arguments:
+    there is no one state store then, and a restart begins anew.
 
     :param path: jobs on this path or below it count.
     :param poll_seconds: how often the history is read; rarer while the instance does not answer.
@@ -95,7 +95,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
                                 continue
                             payload = payload_of(job, instance)
                             if flaw := why_not_carried(payload):
-                                self.log.error("Job %r makes no event: %s", job.processing_id, flaw)
+                                self.log.error("No asset event was sent for job %r: %s", job.processing_id, flaw)
                                 continue
                             yield event_of(payload)
                         await self._remember(seen)
@@ -103,7 +103,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
             except AemGuidesError as error:
                 failures += 1
                 if failures % _TELL_EVERY_FAILURES == 1:
-                    self.log.warning("Look %s failed in a row, looking on. %s", failures, error)
+                    self.log.warning("%s checks failed in a row; checking again. %s", failures, error)
             await surroundings().asleep(pacing.after_failures(failures, 0.5))
 
     def _counts(self, job: Job) -> bool:
@@ -115,7 +115,9 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
         try:
             return Seen.from_json(await self._store().aget(SEEN_KEY))
         except (AirflowRuntimeError, ValueError) as error:
-            self.log.warning("What was seen before cannot be read, so that this look is the first: %s", error)
+            self.log.warning(
+                "The record of the jobs seen before cannot be read, so this check counts as the first: %s", error
+            )
             return None
 
     async def _remember(self, seen: Seen | None) -> None:
@@ -124,16 +126,16 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
         try:
             await self._store().aset(SEEN_KEY, seen.to_json())
         except (AirflowRuntimeError, ValueError) as error:
-            self.log.warning("What was seen cannot be kept: %s", error)
+            self.log.warning("The record of the jobs seen could not be stored: %s", error)
 
     def _store(self) -> SeenStore:
         if self.asset_state_store is None:
-            raise ValueError("the triggerer gave this trigger no state store")
+            raise ValueError("the triggerer did not give this trigger a state store")
         return self.asset_state_store
 
 
 def payload_of(job: Job, instance: str) -> JsonObject:
-    """What an event tells of a job. Times are ISO 8601 in UTC; what the instance does not tell is None."""
+    """The payload of an event about a job. Times are ISO 8601 in UTC. What the instance does not show is None."""
     return {
         "instance": instance,
         "processing_id": job.processing_id,

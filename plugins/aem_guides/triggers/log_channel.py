@@ -23,7 +23,7 @@ _BETWEEN_LOOKS = 0.05
 async def until_log_is_read(longest: float = LONGEST_WAIT) -> None:
     """Wait until the triggerer has read all log lines that were written before.
 
-    Returns at once where the log passes no socket, and where the system does not tell.
+    Returns at once if the log does not go through a socket, or if the system does not show how much is unread.
     """
     elapsed, asleep = surroundings().elapsed, surroundings().asleep
     deadline = elapsed() + longest
@@ -32,7 +32,7 @@ async def until_log_is_read(longest: float = LONGEST_WAIT) -> None:
 
 
 def unread_bytes() -> int:
-    """About how many bytes of log lines the other end of the channel has not read; 0 where nobody knows."""
+    """About how many bytes of log lines the other end of the channel has not read; 0 if that is not known."""
     channel = getattr(structlog.get_config()["logger_factory"], "io", None)
     try:
         told = fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, bytes(4)) if channel is not None else bytes(4)

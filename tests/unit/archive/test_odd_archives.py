@@ -83,7 +83,7 @@ def test_an_odd_name_is_a_warning_and_made_safe_in_the_manifest(
     (warning,) = stored.warnings
     assert repr(name[:200]) in warning
     assert "good/one.log" not in warning
-    assert "kept as it came" in caplog.text
+    assert "is stored unchanged, with a warning" in caplog.text
     assert warning in caplog.text
     assert json.loads(Path(folder.path, "manifest.json").read_text())["warnings"] == [warning]
     assert store(FakeSource([]), folder) == stored
@@ -110,9 +110,7 @@ def test_bytes_behind_the_end_of_a_zip_are_a_warning(behind: bytes, comment: byt
     assert (source.count, waits) == (1, [])
     assert Path(folder.path, "logs.zip").read_bytes() == content
     (warning,) = stored.warnings
-    assert warning.startswith(
-        f"{len(behind):,} bytes that after the end of the ZIP do not belong to it, and begin with"
-    )
+    assert warning.startswith(f"{len(behind):,} bytes after the end of the ZIP do not belong to it. They begin with")
 
 
 def test_a_zip_with_64_bit_records_is_whole_with_bytes_behind_it_and_not_without_its_end(

@@ -78,8 +78,8 @@ def test_an_end_that_our_run_did_not_see_is_a_missed_completion_and_one_that_it_
 def test_our_run_and_the_instance_can_disagree_both_ways(said: str, shown: str) -> None:
     known = ours(job("a", shown), reported_state=said, archive_uri="file:///a")
     result = reconcile(snapshot(job("a", shown), runs=OVER), view(known), POLICY)
-    assert f"said {said} of job a" in found(result)["disagreement"]
-    assert f"the instance says {shown}" in found(result)["disagreement"]
+    assert f" as {said}, but the instance shows " in found(result)["disagreement"]
+    assert f"the instance shows {shown}" in found(result)["disagreement"]
     kept = dataclasses.replace(known, kept=True)
     assert "disagreement" not in kinds(snapshot(job("a", shown), runs=OVER), view(kept))
 
@@ -87,7 +87,7 @@ def test_our_run_and_the_instance_can_disagree_both_ways(said: str, shown: str) 
 def test_a_job_that_goes_on_without_its_run_is_a_disagreement_and_one_whose_run_waits_is_none() -> None:
     ledger = view(ours(job("a", "RUNNING")))
     assert (
-        "is over, and its job a"
+        "is over, but its job a"
         in found(reconcile(snapshot(job("a", "RUNNING"), runs=OVER), ledger, POLICY))["disagreement"]
     )
     assert not kinds(snapshot(job("a", "RUNNING"), runs=RUNNING), ledger)
@@ -96,7 +96,7 @@ def test_a_job_that_goes_on_without_its_run_is_a_disagreement_and_one_whose_run_
 def test_our_job_is_lost_when_neither_history_nor_status_knows_it() -> None:
     known = ours(job("a", "RUNNING"), at=NOW - 10 * MINUTE)
     result = reconcile(snapshot(job("b"), statuses={"a": None}, runs=RUNNING), view(known, entry(job("b"))), POLICY)
-    assert "known neither to history nor to status" in found(result)["lost"]
+    assert "in neither history nor status" in found(result)["lost"]
     assert {j.processing_id: j.state for j in result.jobs}["a"] == LOST
     ledger = after(view(known, entry(job("b"))), snapshot(job("b")), result)
     back = reconcile(snapshot(job("b"), job("a"), at=NOW + MINUTE, runs=RUNNING), ledger, POLICY)
@@ -113,7 +113,7 @@ def test_a_job_whose_status_cannot_be_had_or_that_has_just_begun_is_not_lost() -
 def test_no_progress_for_too_long_is_stalled_until_there_is_some() -> None:
     quiet = entry(job("a", "RUNNING"), progress_at=NOW - 61 * MINUTE)
     result = reconcile(snapshot(job("a", "RUNNING")), view(quiet), POLICY)
-    assert "no progress for 1 h 1 min; it stands at 10 of 20 assets" in found(result)["stalled"]
+    assert "no progress for 1 h 1 min; it is at 10 of 20 assets" in found(result)["stalled"]
     ledger = after(view(quiet), snapshot(job("a", "RUNNING")), result)
     moved = reconcile(snapshot(job("a", "RUNNING", triggered_count=11), at=NOW + MINUTE), ledger, POLICY)
     assert [str(k.kind) for k in moved.closed] == ["stalled"]
@@ -148,7 +148,8 @@ def test_the_logs_of_others_are_archived_if_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"), [(ArchiveCondition.MISSING, "is gone"), (ArchiveCondition.DIFFERENT, "differs")]
+    ("condition", "said"),
+    [(ArchiveCondition.MISSING, "is gone"), (ArchiveCondition.DIFFERENT, "is not the one that was stored")],
 )
 def test_an_archive_that_is_gone_or_differs_is_found_and_lasts_until_it_is_there(
     condition: ArchiveCondition, said: str
@@ -166,7 +167,7 @@ def test_a_window_without_anything_of_the_last_one_is_a_gap() -> None:
     ledger = view(entry(job("a")), entry(job("b")))
     shown = snapshot(job("c"), job("d"))
     result = reconcile(shown, ledger, POLICY)
-    assert "None of the 2 jobs that the window showed" in found(result)["window_gap"]
+    assert "none of its 2 jobs is still shown" in found(result)["window_gap"]
     assert "window_gap" not in kinds(snapshot(job("d"), job("e"), at=NOW + MINUTE), after(ledger, shown, result))
     assert "window_gap" not in kinds(snapshot(job("b"), job("c")), ledger)
     assert "window_gap" not in kinds(snapshot(job("c")), LedgerView())
@@ -183,7 +184,7 @@ def test_two_jobs_that_do_the_same_at_the_same_time_are_duplicates_and_told_once
     one, other = (job(n, "RUNNING", path="/content/dam/x", start=NOW - 20 * MINUTE) for n in "ab")
     ledger = view(entry(one), entry(other))
     result = reconcile(snapshot(one, other), ledger, POLICY)
-    assert "Jobs a (by author) and b (by author) did the same" in found(result)["duplicate"]
+    assert "Jobs a (by author) and b (by author) had the same request" in found(result)["duplicate"]
     assert not reconcile(snapshot(other, one, at=NOW + 1), after(ledger, snapshot(one, other), result), POLICY).opened
 
 
@@ -199,7 +200,7 @@ def test_one_after_the_other_or_another_request_is_no_duplicate() -> None:
 def test_an_unknown_state_is_found_and_polled_on() -> None:
     odd = job("a", "Paused", start=NOW - MINUTE)
     result = reconcile(snapshot(odd), LedgerView(), POLICY)
-    assert "'Paused', which is not known" in found(result)["unknown_state"]
+    assert "the unknown state 'Paused'" in found(result)["unknown_state"]
     assert result.jobs[0].active
     judged = reconcile(snapshot(job("a", "Archived", restartable=True, cancellable=False)), LedgerView(), POLICY)
     assert "by its other fields it is UNKNOWN" not in found(judged)["unknown_state"]

@@ -88,7 +88,7 @@ def test_a_state_is_read_as_it_was_written(state: PathState) -> None:
 
 def test_what_is_not_a_state_is_said_to_be_none() -> None:
     assert decoded(None) is None
-    with pytest.raises(UnreadableStateError, match="Look in the Bulk Processor"):
+    with pytest.raises(UnreadableStateError, match="Check in the Bulk Processor"):
         decoded({"phase": "asleep"})
 
 

@@ -188,6 +188,6 @@ def test_a_processing_type_is_read_in_any_case_and_sent_in_capitals() -> None:
 @pytest.mark.parametrize("field", ["paths", "excluded_paths", "file_types"])
 def test_one_text_is_no_list(field: str) -> None:
     lists: dict[str, object] = {"paths": ["/content/a"], field: "/content/a"}
-    with pytest.raises(InvalidInputError, match=r"Give a list of texts\.") as caught:
+    with pytest.raises(InvalidInputError, match=r"Give a list of strings\.") as caught:
         parse_requests(**lists)  # type: ignore[arg-type]  # wrong on purpose
     assert (caught.value.field, caught.value.value) == (field, "/content/a")

@@ -1,4 +1,4 @@
-"""The views of a ledger in PostgreSQL, to be dropped for a while and made again, with whoever may read them."""
+"""The views of a ledger in PostgreSQL, with the roles that may read them. A migration drops and recreates them."""
 
 from __future__ import annotations
 

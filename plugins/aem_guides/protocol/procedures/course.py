@@ -47,14 +47,14 @@ class Course:
 
 @dataclass
 class Kept:
-    """The last state that was kept, and how many were."""
+    """The last state that was stored, and how many were stored."""
 
     state: PathState
     times: int = 0
 
 
 def keep(state: PathState) -> Steps[PathState]:
-    """Have the state kept, and go on with it."""
+    """Have the state stored, and continue with it."""
     yield Emit(state)
     return state
 
@@ -126,6 +126,6 @@ def wait_until(course: Course, at: float, why: str) -> Steps[None]:
 
 
 def say_trouble(course: Course, error: AemGuidesError, what: str) -> Steps[None]:
-    """Show a failure, the first of many in a row and then each tenth."""
+    """Log the first of several failures in a row, and then every tenth."""
     if course.failures % 10 == 0:
         yield Emit(Notice(Level.WARNING, f"{what}; trying again. {error}"))

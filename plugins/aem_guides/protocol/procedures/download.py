@@ -93,9 +93,9 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
 
 
 def has_no_log(talk: Conversation, job: Job) -> Steps[bool]:
-    """Whether an ended job that tells of itself that it has no log has none: its download is not there, or empty.
+    """Whether an ended job has no log: the job says so itself, and its download is missing or empty.
 
-    What the job tells is not enough, nor is a download that is missing. Raises what a call raises.
+    Neither of the two is enough alone. Raises what a call raises.
     """
     if job.has_logs is not False or job.is_active:
         return False

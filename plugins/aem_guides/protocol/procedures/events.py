@@ -18,7 +18,7 @@ class Level(enum.Enum):
 
 @dataclass(frozen=True)
 class Notice:
-    """Something to tell people."""
+    """A message for the log of the task."""
 
     level: Level
     text: str

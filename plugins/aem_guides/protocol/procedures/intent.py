@@ -22,7 +22,7 @@ CLOCK_TOLERANCE_MS = 300_000
 
 
 class Fate(enum.Enum):
-    """What the history tells of a request whose answer did not come."""
+    """What the history shows of a request that was not answered."""
 
     FOUND = "found"
     NOT_SEEN = "not seen"
@@ -31,7 +31,7 @@ class Fate(enum.Enum):
 
 @dataclass(frozen=True)
 class Sighting:
-    """What one look at the history told; `job` is the one found, or the one that leaves it unclear."""
+    """The result of one look at the history. `job` is the one found, or the one that leaves it unclear."""
 
     fate: Fate
     job: Job | None = None

@@ -24,7 +24,7 @@ def await_interval(talk: Conversation, request: ProcessingRequest, longest: floa
     False, and no wait, where it takes more than `longest` seconds. Raises what a call raises.
     """
     while request.created_before is not None:
-        yield from talk.call(contract.history())  # its answer tells the time
+        yield from talk.call(contract.history())  # its answer has the time of the instance
         if (seconds := until_interval_ends(talk, request)) <= 0:
             return True
         if longest is not None and seconds > longest:

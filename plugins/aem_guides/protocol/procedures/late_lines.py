@@ -1,9 +1,9 @@
 """The last lines of a log: some come after the end of the job.
 
 A job that has succeeded may only have handed its assets over: the product was seen to log "waiting for remaining
-assets" after "completed [...] Exiting...". So neither the job's state nor any line tells that a log is whole. It is
-held to be so once the job has ended and nothing has come for `SETTLE_SECONDS`. Most of that time has passed when a task
-of its own gets to the log, and all of it where the job ended long ago: then nothing is waited for.
+assets" after "completed [...] Exiting...". So neither the job's state nor any line shows that a log is complete. It
+counts as complete once the job has ended and no line has come for `SETTLE_SECONDS`. When a separate task reads the log,
+most of that time has already passed. If the job ended long ago, there is no wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aem_guides.protocol.steps import Steps, Wait
 
 SETTLE_SECONDS = 5.0
 LONGEST_SECONDS = 120.0
-"""A log that goes on for longer is taken as it is."""
+"""A log that grows for longer than this is read as it is then."""
 
 
 class _Quiet:
@@ -85,7 +85,7 @@ def log_end(talk: Conversation, processing_id: str) -> Steps[str | None]:
 
 
 def _tail(talk: Conversation, job: Job) -> Steps[tuple[str, ...]]:
-    """The last lines; none where the instance does not tell them: then the time alone counts."""
+    """The last lines; none if the instance does not show them: then only the time counts."""
     try:
         page = yield from talk.call(contract.logs(job.processing_id, tail=COMPARED_LINES))
     except RejectedError:

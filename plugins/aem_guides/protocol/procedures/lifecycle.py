@@ -122,7 +122,7 @@ def _cancelling(course: Course, state: PathState) -> Steps[PathState]:
 
 
 def _held_back(course: Course, state: PathState) -> Steps[PathState | None]:
-    """Wait for the hours; resume the job unless somebody has taken it into his own hands meanwhile."""
+    """Wait for the hours, then resume the job, unless somebody else resumed it meanwhile."""
     talk, hours = course.talk, course.options.hours
     if hours is not None and not hours.is_open(talk.now()):
         opens_at = hours.opens_at(talk.now())

@@ -35,8 +35,8 @@ class PageReader:
     def fresh_lines(self, page: LogPage) -> tuple[str, ...] | None:
         """The lines of a page asked for at `offset` that were not handed on yet; None if it is the wrong page.
 
-        An instance that tells the page's offset is believed: what overlaps is cut off, a gap is a wrong page. One
-        that does not tell is caught at repeating the same page, or the last line alone.
+        If the instance gives the offset of the page, it is used: what overlaps is cut off, a gap is a wrong page. One
+        that gives no offset is caught when it repeats the same page, or the last line alone.
         """
         begins = self.offset if page.offset is None else page.offset
         if begins > self.offset and page.lines:
@@ -66,7 +66,7 @@ class PageReader:
 def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_lines: int = PAGE_LINES) -> Steps[int]:
     """Emit all lines from `offset` on as `LogLines` and return the number of the line after the last.
 
-    Where pages and what they tell contradict each other, the log's last lines settle whether all have come. Raises
+    If the pages and their fields contradict each other, the last lines of the log show whether all lines came. Raises
     LogPageError where they have not, even when asked again, and what a call raises.
     """
     return (yield from read_on(talk, processing_id, PageReader(offset), page_lines))

@@ -1,7 +1,7 @@
-"""What is known of one request of one run, and which phase may follow which. Everything that moves a path is here.
+"""The state of one request of one run, and which phase may follow which. All changes of the state are in this module.
 
-A state is written down before anything that depends on it is sent. So whoever comes back - a next try, a restarted
-triggerer, a task after it, another run - goes on from it.
+A state is stored before anything that depends on it is sent. So the next try, a restarted triggerer, a later task or
+another run continues from it.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ class PathState:
     """Where a path is.
 
     `serial` grows with each state. `clear_counts`: for each task that has worked on the path, the number that Clear
-    changes and a retry does not. `first_tries`: the id that Airflow gave the first try of each, by which a run that was
-    deleted and created anew is told from this one. `intent`: what was written down before a start (STARTING) or a
-    resume (RESUMING); in QUEUED, that of a start of which nothing was seen yet. `processing_id` is the id under which
-    the job goes on, `earlier_ids` those it had before a resume changed them. `resumes` counts all resumes,
-    `resumes_left` those that retries may still make, None until a task that waits for the job has said. Times are in
-    seconds since the epoch: `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by
-    the time since `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started
-    or resumed, and a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what
-    came of cancelling it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING,
-    why it is cancelled. `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it
-    to its end, so that it was not killed. `instance`: where the connection led when the path was first taken up.
-    `result`: the outcome that the task returned.
+    changes and a retry does not. `first_tries`: the id that Airflow gave the first try of each, which differs if the
+    run was deleted and created again. `intent`: what was written down before a start (STARTING) or a resume (RESUMING);
+    in QUEUED, that of a start of which nothing was seen yet. `processing_id` is the id under which the job goes on,
+    `earlier_ids` those it had before a resume changed them. `resumes` counts all resumes, `resumes_left` those that
+    retries may still make, None until a task that waits for the job has said. Times are in seconds since the epoch:
+    `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by the time since
+    `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started or resumed, and
+    a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling
+    it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING, why it is cancelled.
+    `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it to its end, so that
+    it was not killed. `instance`: where the connection led when the path was first taken up. `result`: the outcome that
+    the task returned.
     """
 
     request: ProcessingRequest
@@ -109,7 +109,7 @@ class PathState:
 
     @property
     def is_left_behind(self) -> bool:
-        """Whether nobody has dealt with it to its end: where its task was killed, its job is still to be cancelled."""
+        """Whether no process has finished the path: if its task was killed, its job must still be cancelled."""
         return not self.concluded and self.phase is not Phase.ENDED and self.cancel not in SETTLED
 
     def to(self, phase: Phase, **changes: object) -> PathState:
@@ -148,9 +148,9 @@ class PathState:
         return self.to(Phase.RESUMING, job=job, intent=None, end=None, queue_until=None)
 
     def goes_on(self, processing_id: str, now: float, *, resumes: int = 1) -> PathState:
-        """The state of a job that works again; the time for which it was held back does not count.
+        """The state of a job that runs again. The time while it was held back does not count for the deadline.
 
-        A job that goes on under another id writes another log, from its first line on.
+        A job that has another id after a resume writes another log, from its first line on.
         """
         held = 0.0 if self.held_since is None else max(0.0, now - self.held_since)
         before = (self.intent.resumes if self.intent else None) or self.job

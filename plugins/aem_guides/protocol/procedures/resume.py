@@ -1,4 +1,4 @@
-"""Resume a job from its checkpoint, once, and find the id under which it goes on."""
+"""Resume a job from its checkpoint, once, and find its id after the resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ATTEMPTS = 4
 def resume_once(
     talk: Conversation, job: Job, request: ProcessingRequest, *, run: str, intent: Intent | None = None
 ) -> Steps[str]:
-    """Resume the ended job and return the id it goes on under, which may be another one.
+    """Resume the ended job and return its id after the resume, which may be another one.
 
     Emits the `Intent` before the POST, and again with the id after it. `intent` is the one stored by an earlier
     try that may have been cut short: where that resume has come to an end since, nothing is sent again. Raises
@@ -74,9 +74,9 @@ def resume_once(
 def settle_resume(
     talk: Conversation, job: Job, request: ProcessingRequest, intent: Intent, patience: tuple[float, ...] = ()
 ) -> Steps[str | None]:
-    """The id under which the job goes on, None where it was not resumed as far as the instance shows.
+    """The id of the job after the resume; None if the instance does not show that it was resumed.
 
-    `job` is the job as far as the caller knows it; how it stood before the resume, the intent tells. `patience` are
+    `job` is the job as far as the caller knows it; the intent has its state before the resume. `patience` are
     the seconds between looks at a history that may lag. Raises DoubtfulStartError, and what a call raises.
     """
     before = intent.resumes or job

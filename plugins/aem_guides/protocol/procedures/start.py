@@ -1,4 +1,4 @@
-"""Start once: whatever happens on the way, one job comes of one request."""
+"""Start once: whatever happens on the way, one request leads to one job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LATEST_START_MS = 900_000
 
 
 class OnActiveJob(enum.StrEnum):
-    """What to do where a job is active on the path already."""
+    """What to do if a job is already active on the path."""
 
     ADOPT = "adopt"
     QUEUE = "queue"
@@ -39,7 +39,7 @@ class OnActiveJob(enum.StrEnum):
 
 
 class Origin(enum.StrEnum):
-    """How a job became ours."""
+    """How the run got its job."""
 
     STARTED = "started"
     RECOVERED = "recovered"
@@ -66,7 +66,7 @@ class StartPolicy:
 
 @dataclass(frozen=True)
 class Started:
-    """There is a job for the request, and this is its id."""
+    """The request has a job with this id."""
 
     processing_id: str
     origin: Origin
@@ -74,7 +74,7 @@ class Started:
 
 @dataclass(frozen=True)
 class MustWait:
-    """It cannot be started now; `processing_id` is the job in the way, where it is one that can be seen.
+    """The job cannot be started now. `processing_id` is the active job that prevents it, if the instance shows one.
 
     `pending` is the intent of a start of which nothing was seen, and of which a job may come yet; without one it is
     certain that none came of an intent emitted before. `lacks_room`: nothing is in the way on its path, but as many
@@ -207,7 +207,7 @@ def _post(
 def _after_refusal(
     history: History, request: ProcessingRequest, intent: Intent, policy: StartPolicy, refusal: RejectedError
 ) -> Steps[StartOutcome | _NotAccepted]:
-    """A refusal's words are not documented; that a job is in the way shows in the history alone."""
+    """The words of a refusal are not documented. Only the history shows whether another job is the cause."""
     obstacle = _obstacle(history, request, policy, refused=True)
     if isinstance(obstacle, Job):
         return (yield from _take(intent, obstacle, Origin.ADOPTED))
@@ -234,7 +234,7 @@ def _after_refusal(
 
 
 def still_pending(talk: Conversation, pending: Intent | None) -> Intent | None:
-    """An unanswered start, as long as a job may come of it yet: a gateway may have kept it, but not for ever."""
+    """An unanswered start, as long as it may still lead to a job: a gateway may pass it on late, but not for ever."""
     return pending if pending is not None and talk.instance_now() - pending.at < _LATEST_START_MS else None
 
 

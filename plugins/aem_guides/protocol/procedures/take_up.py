@@ -1,4 +1,4 @@
-"""What a try does with what it finds: a path that is new, that an earlier try had begun, or that a person cleared."""
+"""What a try does with a path: a new one, one that an earlier try began, or one that a person cleared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aem_guides.protocol.states import Verdict
 
 
 class Part(enum.StrEnum):
-    """What of a path's lifecycle a task sees to."""
+    """The part of a path's lifecycle that a task does."""
 
     START = "start"
     WAIT = "wait"
@@ -24,7 +24,7 @@ class Part(enum.StrEnum):
 
 @dataclass(frozen=True)
 class LifecycleOptions:
-    """How a path is to be dealt with; plain values, since Airflow stores them.
+    """The options of a lifecycle. Plain values, since Airflow stores them.
 
     `run` names the run and try. `came_at` (epoch seconds), `run_key` and `index` are the place in the line.
     `queue_seconds`: its turn has to come within so long; `job_seconds`: the job's time, from its start on. `log_lines`:
@@ -75,7 +75,7 @@ def take_up(
     now: float,
     options: LifecycleOptions,
 ) -> PathState:
-    """The state from which a try goes on. `job` is its job as the instance shows it, None where it does not.
+    """The state from which a try continues. `job` is its job as the instance shows it; None if it does not.
 
     A try after a failure resumes a failed job; only a person's Clear resumes a cancelled one. Where there is nothing
     to resume, Clear begins anew. Clear gives new resumes and new time, and settles what was in doubt.
@@ -105,7 +105,7 @@ def _is_under_way(state: PathState) -> bool:
 
 
 def _is_at_work(state: PathState, job: Job | None, now: float) -> bool:
-    """Whether the job works as far as can be told: an end from before its resume is none."""
+    """Whether the job seems to be running: an end from before its resume does not count."""
     if job is None:
         return False
     return job.is_active or (state.earlier_end is not None and state.earlier_end.is_shown_by(job, now))

@@ -1,4 +1,4 @@
-"""Which jobs have ended since the last look, whoever started them."""
+"""Which jobs have ended since the last look, also those of other users."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def look_for_ends(talk: Conversation, seen: Seen | None) -> Steps[tuple[tuple[Jo
 
 
 def _is_news(job: Job, seen: Seen) -> bool:
-    """Whether this end was not seen before. Its time may be told later than the end itself, which is no other end."""
+    """Whether this end was not seen before. The instance may show its time later than the end itself; that is the
+    same end."""
     name = job.processing_id
     if name not in seen.ended:
         return True
