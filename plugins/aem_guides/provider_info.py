@@ -106,8 +106,8 @@ def _network_fields() -> dict[str, object]:
         "read_timeout": _seconds("Read time-out", "Seconds to wait for an answer.", 60),
         "requests_per_second": _field(
             "Requests a second",
-            "The most requests of a process to the instance in a second, over all of its tasks. Starts, cancels and the "
-            "parts of logs are not limited.",
+            "The most requests that a process sends to the instance in a second, for all of its tasks together. "
+            "Starts, cancels and the parts of logs are not limited.",
             "number",
             default=2,
             exclusiveMinimum=0,
