@@ -7,9 +7,12 @@ from airflow.plugins_manager import AirflowPlugin
 # The scheduler and the DAG processor load plugins before they fork: a task whose process is a fork has this in memory
 # then and need not import it, which costs half a second of processor time, more than the task itself.
 import aem_guides.pipelines.batch  # noqa: F401
+from aem_guides.console import PREFIX, VIEWS, LateApp
 
 
 class AemGuidesPlugin(AirflowPlugin):
-    """Names the project among the plugins."""
+    """Names the project among the plugins, and shows its console."""
 
     name = "aem_guides"
+    fastapi_apps = [{"app": LateApp(), "url_prefix": PREFIX, "name": "AEM Guides"}]  # noqa: RUF012  # as Airflow declares it
+    external_views = VIEWS

@@ -49,8 +49,8 @@ def a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards(stage
         run_id = airflow.rest.trigger(BATCH, conf)
         airflow.wait_until(lambda: len([job for job in emulator.jobs() if job["position"]]) == 2, "both jobs run")
         with outage.seen():
-            looks = len(emulator.requests("status"))
-        airflow.wait_until(lambda: len(emulator.requests("status")) > looks + 2, "the jobs are followed again")
+            looks = len(emulator.requests("history"))
+        airflow.wait_until(lambda: len(emulator.requests("history")) > looks + 2, "the jobs are followed again")
         airflow.set_state(run_id, PATHS, "failed", 0, dag_id=BATCH)
         airflow.wait_until(lambda: emulator.jobs(paths[0])[0]["state"] == "CANCELLED", "the job is cancelled")
         assert emulator.jobs(paths[1])[0]["state"] == "RUNNING"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from aem_guides.hooks import bodies
+from aem_guides.ledger import recorder
+from aem_guides.ledger.notes import Note
 from aem_guides.runtime import notes
 from tests.support.clocks import FAST, Clock
+from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
+from tests.support.ways import Begin, PathRun, Way
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +35,42 @@ def register(monkeypatch: pytest.MonkeyPatch) -> KeptNotes:
     kept = KeptNotes()
     monkeypatch.setattr(notes, "AirflowNotes", lambda: kept)
     return kept
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Note]:
+    """What is noted for the ledger."""
+    notes: list[Note] = []
+    monkeypatch.setattr(recorder, "record", notes.extend)
+    return notes
+
+
+@pytest.fixture
+def begin(
+    emulator: EmulatorProcess,
+    register: KeptNotes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    noted: list[Note],
+    way: Way,
+) -> Iterator[Begin]:
+    """Gives a path of its own to run, in the way of the test."""
+    del noted
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
+
+    def begun(
+        path: str | None = None, *, files: int = 20, rate: float = 20, run_id: str = "run", **options: object
+    ) -> PathRun:
+        if path is None:
+            path = f"/content/dam/story-{uuid.uuid4().hex[:8]}"
+            emulator.virtual_folder(path, files, rate=rate)
+        fields = {"archive_uri": f"file://{tmp_path}", "longest_look": 2.0, **options}
+        if not way.five_tasks:
+            fields.setdefault("verify_assets", False)
+        return PathRun(way, path, register, monkeypatch, fields, run_id)
+
+    yield begun
+    emulator.delete("/emulator/faults")
+    for job in emulator.jobs():
+        if job["state"] in ("RUNNING", "WAITING", "QUEUED"):
+            emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})

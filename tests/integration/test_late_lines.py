@@ -69,7 +69,11 @@ def test_a_late_line_of_a_path_of_a_batch_is_archived(
     register.set(key_of(task, request), encoded(PathState(request).works(ended_job, Origin.STARTED)))
     monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
     operator = AemGuidesProcessAssetsOperator(
-        task_id="path", path=request.path, archive_uri=f"file://{tmp_path}", verify_assets=verify
+        task_id="path",
+        path=request.path,
+        archive_uri=f"file://{tmp_path}",
+        verify_assets=verify,
+        deferrable=False,
     )
     row = operator.execute(task.context())
     assert row["state"] == "SUCCESS"

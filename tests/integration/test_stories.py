@@ -4,70 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aem_guides.ledger import recorder
 from aem_guides.ledger.notes import Note
 from aem_guides.protocol.errors import ConfigurationError
 from aem_guides.protocol.procedures import begin as begin_procedure
 from aem_guides.protocol.procedures import lifecycle as lifecycle_procedure
 from aem_guides.protocol.procedures.start import start_once
-from tests.support.batch import start_as_stranger
+from tests.support.batch import fail_job, start_as_stranger
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
-from tests.support.ways import PathRun, Way, every_way
-
-Begin = Callable[..., PathRun]
-
-
-@pytest.fixture
-def noted(monkeypatch: pytest.MonkeyPatch) -> list[Note]:
-    """What is noted for the ledger."""
-    notes: list[Note] = []
-    monkeypatch.setattr(recorder, "record", notes.extend)
-    return notes
-
-
-@pytest.fixture
-def begin(
-    emulator: EmulatorProcess,
-    register: KeptNotes,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    noted: list[Note],
-    way: Way,
-) -> Iterator[Begin]:
-    """Gives a path of its own to run, in the way of the test."""
-    del noted
-    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
-
-    def begun(
-        path: str | None = None, *, files: int = 20, rate: float = 20, run_id: str = "run", **options: object
-    ) -> PathRun:
-        if path is None:
-            path = f"/content/dam/story-{uuid.uuid4().hex[:8]}"
-            emulator.virtual_folder(path, files, rate=rate)
-        fields = {"archive_uri": f"file://{tmp_path}", "longest_look": 2.0, **options}
-        if not way.five_tasks:
-            fields.setdefault("verify_assets", False)
-        return PathRun(way, path, register, monkeypatch, fields, run_id)
-
-    yield begun
-    emulator.delete("/emulator/faults")
-    for path in {job["path"] for job in emulator.jobs() if job["state"] in ("RUNNING", "WAITING", "QUEUED")}:
-        fail_job(emulator, path)
-
-
-def fail_job(emulator: EmulatorProcess, path: str) -> None:
-    """Let the job on a path fail where it is."""
-    emulator.post("/emulator/jobs/fail", {"processingId": emulator.jobs(path)[-1]["processing_id"]})
+from tests.support.ways import Begin, PathRun, every_way
 
 
 @every_way

@@ -66,6 +66,11 @@ def a_stranger_starting_jobs(emulator: EmulatorProcess, *, every: float, files: 
     assert not failures, failures
 
 
+def fail_job(emulator: EmulatorProcess, path: str) -> None:
+    """Let the last job on a path fail where it is."""
+    emulator.post("/emulator/jobs/fail", {"processingId": emulator.jobs(path)[-1]["processing_id"]})
+
+
 def start_as_stranger(emulator: EmulatorProcess, path: str) -> None:
     """Start a job as somebody else does."""
     body = {"path": path, "type": "ASSET_PROCESSING"}

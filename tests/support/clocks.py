@@ -65,3 +65,12 @@ class Clock:
 def stop_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
     """Stop the clock of the code under test at a moment, in seconds since the epoch."""
     monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
+
+
+def sleep_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let triggers take no time for what they would wait for."""
+
+    async def asleep(_seconds: float) -> None:
+        pass
+
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, asleep=asleep))

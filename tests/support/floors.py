@@ -14,6 +14,7 @@ FLOORS = (
     ("sensors",),
     ("pipelines",),
     ("plans",),
+    ("console",),
 )
 """The packages and modules of the house, from the ground up: each imports from lower floors only."""
 OUTSIDE = {"__init__", "provider_info", "workarounds"}

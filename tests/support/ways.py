@@ -22,6 +22,7 @@ from aem_guides.operators import (
     AemGuidesProcessAssetsOperator,
     AemGuidesPullLogsOperator,
     AemGuidesStartProcessingOperator,
+    AemGuidesVerifyAssetsOperator,
 )
 from aem_guides.pipelines.batch import _killed_row
 from aem_guides.protocol.errors import AemGuidesError
@@ -32,7 +33,7 @@ from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
+from aem_guides.triggers.base import AemGuidesTrigger
 from tests.support.notes import KeptNotes
 from tests.support.tasks import Run, Task
 
@@ -43,6 +44,7 @@ _BUILDING = threading.Lock()
 TASKS: Mapping[str, Callable[..., BaseOperator]] = {
     "start": AemGuidesStartProcessingOperator,
     "wait": AemGuidesProcessingSensor,
+    "verify": AemGuidesVerifyAssetsOperator,
     "pull": AemGuidesPullLogsOperator,
     "archive": AemGuidesArchiveLogsOperator,
     "batch": AemGuidesProcessAssetsOperator,
@@ -59,6 +61,7 @@ FIELDS = {
         "longest_look",
         "stream_logs",
     },
+    "verify": {"fail_on_asset_failures", "verify_ignore", "archive_uri"},
     "archive": {"archive_uri"},
 }
 
@@ -76,7 +79,9 @@ class PathRun:
     errors: dict[str, BaseException] = field(default_factory=dict)
     results: dict[str, JsonValue] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
-    triggers: list[AemGuidesLifecycleTrigger] = field(default_factory=list)
+    triggers: list[AemGuidesTrigger] = field(default_factory=list)
+    wait_is_over: Callable[[AemGuidesTrigger], None] = lambda _trigger: None
+    """What happens when a trigger has fired, before its task goes on."""
 
     def __post_init__(self) -> None:
         self.run = Run(run_id=self.run_id)
@@ -109,6 +114,16 @@ class PathRun:
         return next((self.errors[name] for name in reversed(names) if name in self.errors), None)
 
     @property
+    def verification(self) -> tuple[JsonValue, str]:
+        """How many assets failed, None where that is not known, and what is said of a run that is not green."""
+        task, key, field = (
+            ("verify", "return_value", "failed") if self.way.five_tasks else ("batch", "row", "failed_assets")
+        )
+        pushed = self.tasks[task].pushed if task in self.tasks else {}
+        found = cast("JsonObject", pushed.get(key) or {})
+        return found.get(field), str(self.errors.get(task, ""))
+
+    @property
     def begins(self) -> str:
         """The task that starts the job."""
         return "start" if self.way.five_tasks else "batch"
@@ -121,8 +136,8 @@ class PathRun:
     def to_the_end(self) -> JsonObject:
         """Run all tasks, each with its retries; those after a failure run too, as theirs are all done."""
         if self.way.five_tasks:
-            if self.play("start"):
-                self.play("wait")
+            if self.play("start") and self.play("wait") and self.options.get("verify_assets"):
+                self.play("verify")
             self.afterwards()
         else:
             self.play("batch")
@@ -182,10 +197,9 @@ class PathRun:
         operator = self._operator(name)
         self.errors.pop(name, None)
         try:
-            try:
-                result = operator.execute(ti.context())
-            except TaskDeferred as deferred:
-                result = self._come_back(operator, ti, deferred)
+            result = _or_deferred(operator.execute, ti.context())
+            while isinstance(result, TaskDeferred):
+                result = _or_deferred(self._come_back, operator, ti, result)
         except BaseException as error:
             self.errors[name] = error
             raise
@@ -214,8 +228,8 @@ class PathRun:
                 request = self.request.to_json()
                 return TASKS["batch"](task_id=GROUP, request=request, deferrable=self.way.deferred, **self.options)
             with TaskGroup(GROUP):
-                tasks = {task: self._of_five(task) for task in ("start", "wait", "pull", "archive")}
-                tasks["start"] >> tasks["wait"] >> [tasks["pull"], tasks["archive"]]
+                tasks = {task: self._of_five(task) for task in ("start", "wait", "verify", "pull", "archive")}
+                tasks["start"] >> tasks["wait"] >> tasks["verify"] >> [tasks["pull"], tasks["archive"]]
         return tasks[name]
 
     def _of_five(self, name: str) -> BaseOperator:
@@ -226,12 +240,17 @@ class PathRun:
         elif name == "wait":
             job = self.results.get("start") or {"processing_id": "none"}
             given |= {"job": job, "deferrable": self.way.deferred}
+        elif name == "verify":
+            minutes = self.options.get("verify_minutes", 60)
+            processing_id = self.state.processing_id if self.state is not None else None
+            given |= {"request": request, "processing_id": processing_id, "within_minutes": minutes}
+            given |= {"deferrable": self.way.deferred}
         else:
             given |= {"request": request, "processing_id": ""}
         return TASKS[name](task_id=name, **given)
 
     def _come_back(self, operator: BaseOperator, ti: Task, deferred: TaskDeferred) -> object:
-        trigger = cast("AemGuidesLifecycleTrigger", deferred.trigger)
+        trigger = cast("AemGuidesTrigger", deferred.trigger)
         trigger.task_instance = ti  # type: ignore[assignment]  # of which its key is read
         self.triggers.append(trigger)
 
@@ -239,6 +258,7 @@ class PathRun:
             return cast("JsonObject", (await anext(trigger.run())).payload)
 
         event = asyncio.run(fire())
+        self.wait_is_over(trigger)
         return getattr(operator, deferred.method_name)(ti.context(), event)
 
     def _states(self, key: TaskKey) -> frozenset[str]:
@@ -247,6 +267,14 @@ class PathRun:
 
     async def _astates(self, key: TaskKey) -> frozenset[str]:
         return self._states(key)
+
+
+def _or_deferred(work: Callable[..., object], *arguments: object) -> object:
+    """What it returns; or what it raises to be deferred."""
+    try:
+        return work(*arguments)
+    except TaskDeferred as deferred:
+        return deferred
 
 
 @dataclass(frozen=True)
@@ -261,4 +289,8 @@ class Way:
 
 
 WAYS = [Way(five_tasks, deferred) for five_tasks in (True, False) for deferred in (True, False)]
+Begin = Callable[..., PathRun]
+"""Gives a path of its own to run, in the way of the test."""
+
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)
+every_deferred_way = pytest.mark.parametrize("way", [way for way in WAYS if way.deferred], ids=str)

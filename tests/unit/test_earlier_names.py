@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 import aem_guides
-from aem_guides.operators.verify import AemGuidesAssetsTrigger
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
 from aem_guides.protocol.errors import Retry
 from aem_guides.protocol.models import JsonObject
 from aem_guides.runtime.earlier_names import EARLIER
+from aem_guides.triggers.assets import AemGuidesAssetsTrigger
 from aem_guides.triggers.base import AemGuidesTrigger
 from aem_guides.triggers.earlier import AemGuidesJobTrigger, AemGuidesPathTrigger, AemGuidesTurnTrigger
 from aem_guides.triggers.history import AemGuidesHistoryEventTrigger
+from tests.support.clocks import sleep_not_at_all
 
 STORED = {
     "aem_guides.triggers.AemGuidesJobTrigger": AemGuidesJobTrigger,
@@ -27,9 +28,15 @@ STORED = {
     "aem_guides.batch_trigger.AemGuidesPathTrigger": AemGuidesPathTrigger,
     "aem_guides.batch_progress.AemGuidesBatchProgressTrigger": AemGuidesBatchProgressTrigger,
     "aem_guides.verify_operator.AemGuidesAssetsTrigger": AemGuidesAssetsTrigger,
+    "aem_guides.operators.verify.AemGuidesAssetsTrigger": AemGuidesAssetsTrigger,
     "aem_guides.watcher.AemGuidesHistoryEventTrigger": AemGuidesHistoryEventTrigger,
 }
 """The class paths under which earlier versions had Airflow store their triggers."""
+
+
+@pytest.fixture(autouse=True)
+def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep_not_at_all(monkeypatch)
 
 
 @pytest.mark.parametrize("stored", STORED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -12,13 +12,21 @@ from airflow.triggers.base import TriggerEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aem_guides.operators.verify import AemGuidesAssetsTrigger
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
 from aem_guides.protocol.errors import JobLostError, Retry
 from aem_guides.protocol.models import JsonObject
+from aem_guides.triggers.assets import AemGuidesAssetsTrigger
 from aem_guides.triggers.base import LARGEST_EVENT_BYTES, AemGuidesTrigger, why_not_carried
 from aem_guides.triggers.earlier import AemGuidesJobTrigger, AemGuidesPathTrigger, AemGuidesTurnTrigger
 from aem_guides.triggers.lifecycle import AemGuidesLifecycleTrigger
+from tests.support.clocks import sleep_not_at_all
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_time_passes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        sleep_not_at_all(patch)
+        yield
 
 
 class Ends(AemGuidesTrigger):

@@ -6,6 +6,7 @@ Without that connection it is a SQLite file below AIRFLOW_HOME, which suits one 
 
     LedgerError
     ├── LedgerUnavailableError   cannot be reached, is locked, is full
+    │   └── LedgerSlowError      a question takes longer than a reader waits
     ├── LedgerRefusedError       does not take a value, and never will
     └── LedgerVersionError       was made by a newer version of this package
 """
@@ -41,6 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import NullPool
 
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.tables import VERSION_TABLE
 from aem_guides.protocol.errors import AemGuidesError, ConfigurationError, Retry
 from aem_guides.protocol.json import clean_text
@@ -50,6 +52,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _CONNECT_SECONDS = 5
 LOCK_SECONDS = 15
 _MIGRATION_LOCK = 4_870_211_093
+_GAVE_UP = ("interrupted", "statement timeout")
+_STEPS_BETWEEN_LOOKS = 100_000
 _DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2", "sqlite": "sqlite"}
 
 
@@ -59,6 +63,10 @@ class LedgerError(AemGuidesError):
 
 class LedgerUnavailableError(LedgerError):
     """The ledger cannot be reached, is locked, or is full."""
+
+
+class LedgerSlowError(LedgerUnavailableError):
+    """A question to the ledger takes longer than its reader waits."""
 
 
 class LedgerRefusedError(LedgerError):
@@ -114,6 +122,8 @@ def ledger_errors(what: str) -> Iterator[None]:
         raise
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None)
+        if any(word in str(cause) for word in _GAVE_UP):
+            raise LedgerSlowError(f"{what}: the ledger takes longer than is waited for.") from None
         said = " ".join(str(cause or type(error).__name__).split())[:300]
         if isinstance(error, DataError) or (isinstance(error, StatementError) and not isinstance(error, DBAPIError)):
             raise LedgerRefusedError(f"{what}: the ledger refused it: {said}.") from None
@@ -125,15 +135,20 @@ def ledger_errors(what: str) -> Iterator[None]:
         raise LedgerRefusedError(f"{what}: the ledger refused it: {clean_text(str(error), 300)}.") from None
 
 
-def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
-    """An engine without kept connections: tasks are short, and come in many processes."""
+def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS, read_seconds: int | None = None) -> Engine:
+    """An engine without kept connections: tasks are short, and come in many processes.
+
+    With `read_seconds` it reads only, for so long at most, and takes no write lock of SQLite.
+    """
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_seconds})
-        _begin_sqlite_as_told(engine)
+        _begin_sqlite_as_told(engine, read_seconds)
         return engine
-    options = f"-c lock_timeout={lock_seconds}s -c statement_timeout=120s"
+    options = f"-c lock_timeout={lock_seconds}s -c statement_timeout={read_seconds or 120}s"
+    if read_seconds is not None:
+        options += " -c default_transaction_read_only=on"
     return create_engine(
         url,
         poolclass=NullPool,
@@ -142,16 +157,24 @@ def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
     )
 
 
-def _begin_sqlite_as_told(engine: Engine) -> None:
-    """Take SQLite's write lock when a transaction begins: who reads in order to write must not be overtaken."""
+def _begin_sqlite_as_told(engine: Engine, read_seconds: int | None) -> None:
+    """Take SQLite's write lock when a transaction begins: who reads in order to write must not be overtaken.
+
+    Who only reads takes none, and is interrupted when its time is over.
+    """
 
     @event.listens_for(engine, "connect")
     def _leave_beginning_to_us(connection: object, _record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own attribute
+        if read_seconds is not None:
+            until = surroundings().elapsed() + read_seconds
+            connection.set_progress_handler(  # type: ignore[attr-defined]  # sqlite3's own method
+                lambda: surroundings().elapsed() > until, _STEPS_BETWEEN_LOOKS
+            )
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if read_seconds is None else "BEGIN")
 
 
 def open_engine(url: URL | None = None, *, lock_seconds: int = LOCK_SECONDS) -> Engine:
@@ -167,6 +190,21 @@ def open_engine(url: URL | None = None, *, lock_seconds: int = LOCK_SECONDS) -> 
         except BaseException:
             engine.dispose()
             raise
+    return engine
+
+
+def open_reader(url: URL | None = None, *, lock_seconds: int = 3, read_seconds: int = 5) -> Engine:
+    """An engine that reads the ledger and changes nothing but an older schema, which it brings up to date.
+
+    Raises what `open_engine` raises, and LedgerSlowError where a question takes longer than `read_seconds`.
+    """
+    url = url or ledger_url()
+    with ledger_errors("Opening"):
+        engine = make_engine(url, lock_seconds, read_seconds)
+        with engine.begin() as connection:
+            current = _is_current(connection)
+    if not current:
+        open_engine(url, lock_seconds=lock_seconds).dispose()
     return engine
 
 

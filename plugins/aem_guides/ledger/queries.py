@@ -64,7 +64,7 @@ def view(connection: Connection, instance: str, window: Sequence[str], now: int)
         query = select(jobs).where(jobs.c.instance == instance, text(condition))
         if name == "lost":
             query = query.where(jobs.c.missing_since > now - ASK_FOR_LOST_MS)
-        found.update((row.processing_id, _job(row)) for row in connection.execute(query))
+        found.update((row.processing_id, ledger_job(row)) for row in connection.execute(query))
     named = {*window, *(row.processing_id for row in opened if row.processing_id)} - found.keys()
     found.update(jobs_by_id(connection, instance, sorted(named)))
     shown = {str(name): number(start) for name, start in (last.shown_jobs if last else {}).items()}
@@ -197,7 +197,7 @@ def jobs_by_id(connection: Connection, instance: str, names: Sequence[str]) -> d
     found: dict[str, LedgerJob] = {}
     for part in chunks(names):
         query = select(jobs).where(jobs.c.instance == instance, jobs.c.processing_id.in_(part))
-        found.update((row.processing_id, _job(row)) for row in connection.execute(query))
+        found.update((row.processing_id, ledger_job(row)) for row in connection.execute(query))
     return found
 
 
@@ -217,7 +217,8 @@ def _job_row(instance: str, entry: LedgerJob) -> dict[str, object]:
     }
 
 
-def _job(row: Row[tuple[object, ...]]) -> LedgerJob:
+def ledger_job(row: Row[tuple[object, ...]]) -> LedgerJob:
+    """The job in a row with all columns of the table."""
     values = dict(row._mapping)
     dag_id, run_id = values.pop("dag_id"), values.pop("run_id")
     values.pop("instance")

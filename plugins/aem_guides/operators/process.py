@@ -17,17 +17,18 @@ from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.base import first_seen_by, still_known
 from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
+from aem_guides.operators.verify import AssetsTask, require_no_failure
 from aem_guides.protocol.asset_patterns import AssetPatterns, parse_patterns
 from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.conversation import IN_MID_RUN
-from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, VerificationError
+from aem_guides.protocol.errors import AemGuidesError, DeadlineExceededError, Retry, VerificationError
 from aem_guides.protocol.models import ASSET_PROCESSING, Job, JsonObject, JsonValue, ProcessingRequest
-from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.pacing import LONGEST_LOOK
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.take_up import Part
-from aem_guides.protocol.procedures.verify import FailureLimit, Patience
+from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.states import Verdict
 from aem_guides.results import verification
 from aem_guides.results.batch_rows import ROW_KEY
@@ -37,12 +38,17 @@ from aem_guides.runtime import fields
 from aem_guides.runtime.memory import clear_count, run_label
 from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.path_store import PathStore
+from aem_guides.triggers.assets import AemGuidesAssetsTrigger
+from aem_guides.triggers.base import FollowingFailedError
+
+_NOT_VERIFIED = "Its task ended while assets were still at work: they were not verified, nor was the log archived."
 
 
 class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
-    """Process one path from start to archive, as one of many: start once, follow, archive, verify.
+    """Process one path from start to archive, as one of many: start once, follow, verify, archive.
 
-    It waits for its turn and for the job in the triggerer, deferring once a try. All such tasks, of whatever run,
+    It waits for its turn and for the job in the triggerer, deferring once a try, and once more for assets that are
+    still at work when the job has ended. All such tasks, of whatever run,
     keep to `max_active_jobs` against what the instance itself shows as active, and start in the order in which
     their runs came and of their map index.
 
@@ -59,7 +65,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     :param archive_logs: store the log ZIP, also of a job that failed.
     :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
     :param verify_assets: ask for the state of every asset after a success.
-    :param verify_minutes: how long to wait for assets that are still at work; this holds a worker.
+    :param verify_minutes: how long to wait for assets that are still at work.
     :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`).
     :param verify_ignore: patterns of the paths of assets that do not count, such as `*/fragments/*`.
     :param reprocess: process again when cleared after a success, rather than return what came of it.
@@ -118,13 +124,13 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         archive_logs: bool | str = True,
         archive_uri: str = "",
         verify_assets: bool | str = True,
-        verify_minutes: float | str = 10,
+        verify_minutes: float | str = 60,
         fail_on_asset_failures: int | str | None = None,
         verify_ignore: Sequence[str] | str | None = None,
         reprocess: bool | str = False,
         only_between: JsonValue = None,
         deferrable: bool = True,
-        longest_look: float = 15.0,
+        longest_look: float = LONGEST_LOOK,
         **kwargs: object,
     ) -> None:
         kwargs.setdefault("inlets", [NOTES])
@@ -183,6 +189,16 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
                 raise
             return self._finish(context, store, state)
 
+    def execute_verified(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
+        """The job has ended, and no asset is at work any more: verify and archive."""
+        request = self.asked(context)
+        store = self.store(context, request)
+        with self.concluding(context, store):
+            state = store.load(request)
+            if state is None or state.phase is not Phase.ENDED:
+                raise FollowingFailedError("The path went on while its assets were waited for.", Retry.USEFUL)
+            return self._finish(context, store, state, event or {})
+
     def asked(self, context: Context) -> ProcessingRequest:
         """The request of this task. Raises InvalidInputError."""
         del context
@@ -200,8 +216,13 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         self.log.info("%s was processed before (job %s)", request.path, state.processing_id)
         return cast("JsonObject", dict(state.result))
 
-    def _finish(self, context: Context, store: PathStore, state: PathState) -> JsonObject:
-        """Archive, verify, store the outcome. Raises the error of a job that did not end well."""
+    def _finish(
+        self, context: Context, store: PathStore, state: PathState, event: Mapping[str, JsonValue] | None = None
+    ) -> JsonObject:
+        """Verify, archive, store the outcome; `event`: what the wait for the assets came to.
+
+        Raises the error of a job that did not end well.
+        """
         if state.processing_id is None or state.end is FollowEnd.NO_TURN:
             said = (
                 f"{state.request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Clear "
@@ -211,18 +232,20 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
             raise DeadlineExceededError(said)
         with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
             require_instance(hook.settings.instance, state.instance)
-            row = self._judged(context, hook, state)
+            row = self._judged(context, hook, state, event)
             result = row.to_json()
             self.conclude(store, result=result)
             announce(context, hook.settings.instance, result, f"{context['ti'].dag_id} / {context['ti'].run_id}")
         return self._hand_on(context, result)
 
-    def _judged(self, context: Context, hook: AemGuidesHook, state: PathState) -> Row:
+    def _judged(
+        self, context: Context, hook: AemGuidesHook, state: PathState, event: Mapping[str, JsonValue] | None
+    ) -> Row:
         ending, job = ending_of(state, self.options(context), "this task"), state.job
         row = row_of(state, WaitOutcome.of(ending))
         try:
             try:
-                said, found = conclude(ending), self._verified(context, hook, state.request, job)
+                said, found = conclude(ending), self._verified(context, hook, row, state.request, job, event)
                 if found is not None:
                     row = replace(row, failed_assets=found.failed_of_job)
                     verification.check(found, self._failure_limit())
@@ -261,18 +284,29 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         )
 
     def _verified(
-        self, context: Context, hook: AemGuidesHook, request: ProcessingRequest, job: Job | None
+        self,
+        context: Context,
+        hook: AemGuidesHook,
+        row: Row,
+        request: ProcessingRequest,
+        job: Job | None,
+        event: Mapping[str, JsonValue] | None,
     ) -> Verification | None:
-        """What became of the assets; None where that is not to be asked."""
+        """What became of the assets; None where that is not to be asked. Defers while they are at work."""
         if job is None or not fields.flag("verify_assets", self.verify_assets):
             if job is not None and job.verdict is Verdict.WITH_ERRORS and self._failure_limit() is not None:
                 raise VerificationError(f"{request.path}: {ERRORS_UNCOUNTED}.")
             return None
+        require_no_failure(event)
         within = fields.positive("verify_minutes", self.verify_minutes, most=60 * 24) * 60
         question = AssetQuestion(request, job, self._ignored())
         folder = partial(folder_of, hook, job, first_seen_by(context, job), self.archive_uri)
-        patience = Patience(within, Pacing(shortest=0.2))
-        return verification.find_out(hook, self.log, question, patience, folder)[0]
+        found = AssetsTask(hook, self.log, within, self.deferrable).find_out(question, folder, event)
+        if isinstance(found, AemGuidesAssetsTrigger):
+            # What the report shows where the task is killed in its wait.
+            self._hand_on(context, replace(row, error=_NOT_VERIFIED).to_json())
+            self.defer(trigger=found, method_name="execute_verified")
+        return found[0]
 
     def _hand_on(self, context: Context, row: JsonObject) -> JsonObject:
         context["ti"].xcom_push(ROW_KEY, row)

@@ -12,6 +12,7 @@ from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue
+from aem_guides.protocol.pacing import LONGEST_LOOK
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState
 from aem_guides.protocol.procedures.start import OnActiveJob
 from aem_guides.protocol.procedures.take_up import Part
@@ -68,7 +69,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         queue_hours: float | str = 24,
         only_between: JsonValue = None,
         cancel_adopted: bool | str = False,
-        longest_look: float = 15.0,
+        longest_look: float = LONGEST_LOOK,
         deferrable: bool = True,
         **kwargs: object,
     ) -> None:

@@ -3,79 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow.sdk import Context, ObjectStoragePath
 
 from aem_guides.archive.place import archive_folder
 from aem_guides.hooks.bodies import surroundings
-from aem_guides.hooks.hook import AemGuidesAsyncHook, AemGuidesHook
+from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators.base import InstanceOperator
 from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.protocol.asset_patterns import parse_patterns
-from aem_guides.protocol.asset_verdict import AssetQuestion
+from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AssetsAtWorkError, Retry
-from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.models import Job, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.procedures.verify import FailureLimit, Patience, verify_assets
+from aem_guides.protocol.procedures.verify import FailureLimit, Patience
 from aem_guides.protocol.requests import parse_path
-from aem_guides.results.verification import as_json, check, find_out
+from aem_guides.results.verification import Folder, as_json, check, find_out
 from aem_guides.runtime import fields
-from aem_guides.runtime.task_log import show_event
+from aem_guides.runtime.task_log import TaskLog
 from aem_guides.storage import default_archive_uri
-from aem_guides.triggers.base import AemGuidesTrigger, FollowingFailedError
+from aem_guides.triggers.assets import AemGuidesAssetsTrigger
+from aem_guides.triggers.base import FollowingFailedError
 
 RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0
-"""How long a worker looks before it leaves the waiting to the triggerer."""
+"""How long a worker waits for the answer to its one look before it leaves the waiting to the triggerer."""
 
 QUICK_PACING = Pacing(shortest=0.5)
 LAST_LOOK_SECONDS = 1800.0
 """An instance takes its time to find out about a million assets; nothing is waited for besides."""
 
 
-class AemGuidesAssetsTrigger(AemGuidesTrigger):
-    """Wait until no asset of a request is at work, or nothing changes; fire `{"ready": true}` or `{"error", "retry"}`.
+@dataclass(frozen=True)
+class AssetsTask:
+    """A task that asks what became of the assets of a job: it looks in the worker, and waits in the triggerer.
 
-    :param request: what was processed, as `ProcessingRequest.to_json` gives it.
-    :param deadline_at: how long to wait, in seconds since the epoch.
-    :param job: the job that worked on it, as `Job.to_json` gives it; None where it is not known.
-    :param ignore: patterns of the assets that do not count.
+    `seconds`: how long assets that are at work are waited for. `deferrable` false: that is done in the worker, too.
     """
 
-    def __init__(
-        self,
-        *,
-        aem_guides_conn_id: str,
-        request: JsonObject,
-        deadline_at: float,
-        job: JsonObject | None = None,
-        ignore: Sequence[str] = (),
-    ) -> None:
-        super().__init__(
-            aem_guides_conn_id=aem_guides_conn_id,
-            request=request,
-            deadline_at=deadline_at,
-            job=job,
-            ignore=list(ignore),
-        )
-        self.aem_guides_conn_id = aem_guides_conn_id
-        self.deadline_at = deadline_at
-        self.question = AssetQuestion(
-            ProcessingRequest.from_json(request),
-            Job.from_json(job) if job is not None else None,
-            parse_patterns("ignore", ignore),
+    hook: AemGuidesHook
+    log: TaskLog
+    seconds: float
+    deferrable: bool
+
+    def find_out(
+        self, question: AssetQuestion, folder: Folder, event: Mapping[str, JsonValue] | None
+    ) -> tuple[Verification, str | None] | AemGuidesAssetsTrigger:
+        """What was found, and the URI of its CSV; or the trigger for which the task is to be deferred.
+
+        `event`: what that trigger fired, no failure; None before. Raises AssetsAtWorkError, ArchiveError, and what a
+        call raises.
+        """
+        until, patience, now = self._patience(event)
+        try:
+            return find_out(self.hook, self.log, question, patience, folder)
+        except AssetsAtWorkError:
+            if not patience.goes_on or now >= until:
+                raise
+        return AemGuidesAssetsTrigger(
+            aem_guides_conn_id=self.hook.aem_guides_conn_id,
+            request=question.request.to_json(),
+            deadline_at=until,
+            job=question.job.to_json() if question.job is not None else None,
+            ignore=question.ignore.patterns,
+            instance=self.hook.settings.instance,
         )
 
-    async def outcome(self) -> JsonObject:
-        """Ask again and again, the more rarely the longer it takes."""
-        async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
-            left = max(1.0, self.deadline_at - surroundings().now())
-            steps = verify_assets(await hook.talk(), self.question, Patience(left, Pacing()))
-            await hook.drive(steps, lambda event: show_event(self.log, event))
-        return {"ready": True}
+    def _patience(self, event: Mapping[str, JsonValue] | None) -> tuple[float, Patience, float]:
+        now = surroundings().now()
+        match event:
+            case None:
+                goes_on = self.deferrable and self.seconds > QUICK_SECONDS
+                within = QUICK_SECONDS if goes_on else self.seconds
+                return now + self.seconds, Patience(within, QUICK_PACING, goes_on=goes_on), now
+            case {"ready": True}:
+                # The trigger has seen that nothing changes any more; what is at work again is left to it anew.
+                until = event.get("deadline_at")
+                patience = Patience(LAST_LOOK_SECONDS, QUICK_PACING, quiet_seconds=0.0, goes_on=True)
+                return (until if isinstance(until, int | float) else now), patience, now
+        raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
+
+
+def require_no_failure(event: Mapping[str, JsonValue] | None) -> None:
+    """Raise FollowingFailedError where the trigger could not wait for the assets to its end."""
+    match event:
+        case {"error": str(error), "retry": str(retry)}:
+            raise FollowingFailedError(error, Retry(retry))
 
 
 class AemGuidesVerifyAssetsOperator(InstanceOperator):
@@ -136,42 +153,24 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         self.deferrable = deferrable
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
-        """Look; leave the waiting to the triggerer where that may take long."""
-        self._limit()
-        seconds = fields.positive("within_minutes", self.within_minutes, most=60 * 24 * 7) * 60
-        question = self._question(hook)
-        goes_on = self.deferrable and seconds > QUICK_SECONDS
-        try:
-            patience = Patience(QUICK_SECONDS if goes_on else seconds, QUICK_PACING, goes_on=goes_on)
-            return self._verify(hook, context, question, patience)
-        except AssetsAtWorkError:
-            if not goes_on:
-                raise
-        trigger = AemGuidesAssetsTrigger(
-            aem_guides_conn_id=self.aem_guides_conn_id,
-            request=question.request.to_json(),
-            deadline_at=surroundings().now() + seconds - QUICK_SECONDS,
-            job=question.job.to_json() if question.job is not None else None,
-            ignore=question.ignore.patterns,
-        )
-        return self.defer(trigger=trigger, method_name="execute_complete")
+        """Look; leave the waiting to the triggerer where assets are at work."""
+        return self._verify(hook, context, None)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonValue:
         """Nothing is at work any more: take the answer."""
-        match event:
-            case {"error": str(error), "retry": str(retry)}:
-                raise FollowingFailedError(error, Retry(retry))
-            case {"ready": True}:
-                with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
-                    self.require_instance_of_path(hook, context)
-                    # The trigger has seen that nothing changes any more.
-                    patience = Patience(LAST_LOOK_SECONDS, QUICK_PACING, quiet_seconds=0.0)
-                    return self._verify(hook, context, self._question(hook), patience)
-        raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
+        require_no_failure(event)
+        with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
+            self.require_instance_of_path(hook, context)
+            return self._verify(hook, context, event or {})
 
-    def _verify(self, hook: AemGuidesHook, context: Context, question: AssetQuestion, patience: Patience) -> JsonValue:
+    def _verify(self, hook: AemGuidesHook, context: Context, event: Mapping[str, JsonValue] | None) -> JsonValue:
         limit = self._limit()
-        found, uri = find_out(hook, self.log, question, patience, lambda: self._folder(hook, question.job))
+        seconds = fields.positive("within_minutes", self.within_minutes, most=60 * 24 * 7) * 60
+        question, task = self._question(hook, context), AssetsTask(hook, self.log, seconds, self.deferrable)
+        outcome = task.find_out(question, lambda: self._folder(hook, question.job), event)
+        if isinstance(outcome, AemGuidesAssetsTrigger):
+            self.defer(trigger=outcome, method_name="execute_complete")
+        found, uri = outcome
         self.archived = uri
         result = as_json(found, limit, uri)
         context["ti"].xcom_push(RETURN_KEY, result)
@@ -191,10 +190,17 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         value = None if self.fail_on_asset_failures == "None" else self.fail_on_asset_failures
         return FailureLimit.parse("fail_on_asset_failures", value)
 
-    def _question(self, hook: AemGuidesHook) -> AssetQuestion:
+    def _question(self, hook: AemGuidesHook, context: Context) -> AssetQuestion:
         ignore = parse_patterns("verify_ignore", self.verify_ignore)
-        job = hook.drive(find_job(hook.talk, self.processing_id)) if self.processing_id else None
-        return AssetQuestion(self._processed(), job, ignore)
+        return AssetQuestion(self._processed(), self._job(hook, context), ignore)
+
+    def _job(self, hook: AemGuidesHook, context: Context) -> Job | None:
+        """The job as the instance shows it; as it was last seen where that has forgotten it since."""
+        if not self.processing_id:
+            return None
+        job, store = hook.drive(find_job(hook.talk, self.processing_id)), self._path_store(context)
+        state = store.load() if job is None and store is not None else None
+        return job or (state.job if state is not None and state.processing_id == self.processing_id else None)
 
     def _processed(self) -> ProcessingRequest:
         if self.request is not None:

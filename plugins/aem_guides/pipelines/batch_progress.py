@@ -60,7 +60,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
                 age = surroundings().elapsed() - began
-                await self._pause(plan, pacing.next_look(age=age, eta=None, random=0.5))
+                await self._pause(plan, pacing.next_look(age=age, random=0.5))
                 try:
                     counts, over = await self._count(hook, plan)
                 except AirflowRuntimeError as error:

@@ -15,7 +15,7 @@ from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.models import History, Job, same_path
-from aem_guides.protocol.steps import Steps
+from aem_guides.protocol.steps import Steps, Window
 from aem_guides.protocol.wording import crowd
 
 LOST_AFTER_SECONDS = 300.0
@@ -199,14 +199,18 @@ class Turns:
             self._active.pop(job.processing_id, None)
 
 
-def take_a_look(talk: Conversation, turns: Turns) -> Steps[dict[str, Job]]:
-    """Read the window, and the status of active jobs that it does not show; the jobs seen, by their ids.
-
-    A status that cannot be read changes nothing: the job still counts. Raises what reading the history raises.
-    """
+def read_window(talk: Conversation, turns: Turns) -> Steps[Window]:
+    """Read the window, and take in what it shows. Raises what reading the history raises."""
     history = yield from talk.call(contract.history())
     turns.see(history, talk.now())
-    seen = {job.processing_id: job for job in history.jobs}
+    return Window({job.processing_id: job for job in history.jobs})
+
+
+def ask_for_hidden(talk: Conversation, turns: Turns) -> Steps[None]:
+    """Ask for the status of active jobs that the window does not show, where only that can tell their end.
+
+    A status that cannot be read changes nothing: the job still counts.
+    """
     for processing_id in turns.to_ask:
         try:
             job = yield from talk.call(contract.status(processing_id))
@@ -215,6 +219,4 @@ def take_a_look(talk: Conversation, turns: Turns) -> Steps[dict[str, Job]]:
         except AemGuidesError:
             continue
         else:
-            seen[processing_id] = job
             turns.see_status(processing_id, job, talk.now())
-    return seen

@@ -25,6 +25,7 @@ from aem_guides.protocol.limits import LARGEST_ANSWER
 
 if TYPE_CHECKING:
     from aem_guides.protocol.conversation import Conversation
+    from aem_guides.protocol.models import Job
 
 T = TypeVar("T")
 
@@ -154,8 +155,20 @@ class EndTurn:
     holds_all: bool = False
 
 
+@dataclass(frozen=True)
+class SeeWindow:
+    """See the window as it is now, read once for all who wait. Answered with a `Window`; None where that fails."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The jobs that the window shows, by their ids."""
+
+    jobs: Mapping[str, Job]
+
+
 Step: TypeAlias = Send | Read | Wait | Authorize | Emit | Mask | Compute
-Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | Turn | None"
+Answer: TypeAlias = "Reply | TransportFailure | Mapping[str, str] | bytes | Turn | Window | None"
 Steps: TypeAlias = Generator[Step, Answer, T]
 
 

@@ -13,6 +13,7 @@ from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.operators.path_task import PathTask
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
+from aem_guides.protocol.pacing import LONGEST_LOOK
 from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
@@ -43,7 +44,8 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
     :param only_between: the off-peak hours in which the job may work, as `protocol.hours` has them. It is resumed in
         them alone; with `at_end` = `cancel` it is cancelled at their end and resumed at the next beginning, which
         `max_resumes` does not count, nor `deadline_hours` the time between.
-    :param longest_look: seconds between two looks at the most.
+    :param longest_look: seconds between two looks at the most. Near the end of a job there are more, and of one that
+        takes minutes, too; so many lie between two looks only at one that takes hours.
     :param lost_minutes: for how long a job is looked for that neither status nor history knows, as while the instance
         starts up; then it is lost.
     :param deferrable: wait in the triggerer, which costs no worker slot.
@@ -85,7 +87,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         stall_minutes: float | str = 30,
         stream_logs: bool | str = True,
         only_between: JsonValue = None,
-        longest_look: float = 15.0,
+        longest_look: float = LONGEST_LOOK,
         lost_minutes: float = 5.0,
         deferrable: bool = True,
         **kwargs: object,

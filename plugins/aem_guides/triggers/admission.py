@@ -1,8 +1,8 @@
-"""The pacing of starts in a triggerer: one look at the instance for all who wait, one start at a time.
+"""What all paths of a process share of an instance: one look at it for all who wait, one start at a time.
 
-All triggers of a process share a `Coordinator` for each instance. Whoever waits first looks for all; the others
-sleep until they are woken. Between triggerers a lease goes round (`protocol.lease`), so that only one of them
-starts jobs on an instance at a time.
+All triggers of a process share a `Coordinator` for each instance, which reads the window once for all of them. Of those
+who wait to start a job, the first looks for all; the others sleep until they are woken. Between triggerers a lease goes
+round (`protocol.lease`), so that only one of them starts jobs on an instance at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable
@@ -18,21 +19,22 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
-from aem_guides.protocol.admission import Ticket, Turns, take_a_look
-from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.admission import Ticket, Turns, ask_for_hidden, read_window
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
 from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
-from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import SETTLED
-from aem_guides.protocol.procedures.follow import FollowEnd, find_job
+from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import PathState, Phase
-from aem_guides.protocol.steps import EndTurn, Steps, TakeTurn, Turn
+from aem_guides.protocol.procedures.shared_look import SharedLook
+from aem_guides.protocol.steps import EndTurn, TakeTurn, Turn, Window
 from aem_guides.runtime.notes import Notes, lease_key
 from aem_guides.runtime.task_log import TaskLog
 
 TELL_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0
+LONGEST_LOOK_OF_A_LINE = 15.0
+"""Seconds between two looks of those who wait to start a job: one look serves all of them."""
 BRIEF_SECONDS = 3.0
 """How long a worker waits for a turn before it leaves the waiting to the triggerer."""
 
@@ -110,7 +112,7 @@ class StartLease:
 
 
 class Coordinator:
-    """Those of one process who wait to start a job on one instance."""
+    """Those of one process who wait on one instance: for the end of a job, or for their turn to start one."""
 
     def __init__(self, lease: StartLease, pacing: Pacing) -> None:
         self.turns = Turns()
@@ -124,8 +126,10 @@ class Coordinator:
         self._held_until = 0.0
         self._failures = 0
         self._refused_since: float | None = None
-        self._seen: dict[str, Job] | None = None
-        self._read_at = 0.0
+        self._shown: Window | AemGuidesError | None = None
+        self._read_at = -math.inf
+        self._reading: asyncio.Event | None = None
+        self._asked_at = -math.inf
 
     @contextlib.asynccontextmanager
     async def line(self, ticket: Ticket) -> AsyncIterator[None]:
@@ -164,7 +168,7 @@ class Coordinator:
             now = surroundings().now()
             if now >= deadline_at:
                 return False
-            if self._seen is not None and now - told_at >= TELL_EVERY_SECONDS:
+            if self.looks and now - told_at >= TELL_EVERY_SECONDS:
                 told_at = now
                 tell(f"{ticket.path} waits: {self.turns.why(ticket)}")
             if self._looker in (None, ticket):
@@ -207,16 +211,36 @@ class Coordinator:
         self.turns.unfollow(processing_id, ended=ended)
         self._stir()
 
-    def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
-        """The job from what was read for all just now or, where that does not show it active, by its status.
+    async def window(self, hook: AemGuidesAsyncHook) -> Window | None:
+        """The window as it is now, read once for all who ask for it at about the same time; None where it fails."""
+        with contextlib.suppress(AemGuidesError):
+            return await self._window(hook)
+        return None
 
-        The window may lag, and still show the end that the job had before it was resumed.
-        """
-        fresh = talk.now() - self._read_at < self._pacing.shortest
-        job = self._seen.get(processing_id) if fresh and self._seen is not None else None
-        if job is not None and job.is_active:
-            return job
-        return (yield from find_job(talk, processing_id))
+    async def _window(self, hook: AemGuidesAsyncHook) -> Window:
+        """The window as it is now. Raises what reading it raises, for all who ask meanwhile."""
+        while self._shown is None or surroundings().now() - self._read_at >= self._pacing.shortest / 2:
+            if self._reading is None:
+                await self._read(hook)
+            else:
+                await self._reading.wait()
+        if isinstance(self._shown, AemGuidesError):
+            raise self._shown
+        return self._shown
+
+    async def _read(self, hook: AemGuidesAsyncHook) -> None:
+        """Read the window for all. Where the one who reads is cancelled, one of the others does so."""
+        self._reading = asyncio.Event()
+        try:
+            talk = await hook.talk()
+            self.looks += 1
+            self._shown = await hook.drive(read_window(talk.without_retries(), self.turns))
+            self._read_at = talk.now()
+        except AemGuidesError as error:
+            self._shown, self._read_at = error, surroundings().now()
+        finally:
+            self._reading.set()
+            self._reading = None
 
     async def _look(self, hook: AemGuidesAsyncHook, tell: Tell) -> float:
         """Look for all, and give the turn to who may have it; seconds until the next look."""
@@ -229,10 +253,10 @@ class Coordinator:
         try:
             if not await self._lease.hold(self.turns):
                 return self._pacing.shortest * (0.9 + 0.2 * random)
-            if talk.now() - self._read_at >= self._pacing.shortest / 2:
-                self.looks += 1
-                self._seen = await hook.drive(take_a_look(talk, self.turns))
-                self._read_at = talk.now()
+            await self._window(hook)
+            if talk.now() - self._asked_at >= self._pacing.shortest / 2:
+                await hook.drive(ask_for_hidden(talk, self.turns))
+                self._asked_at = talk.now()
         except (AemGuidesError, AirflowRuntimeError) as error:
             return self._after_failure(error, random, tell)
         self._failures, self._refused_since = 0, None
@@ -241,7 +265,7 @@ class Coordinator:
             self._quiet_since = talk.now()
             self._wake[granted].set()
             return self._pacing.longest
-        return self._pacing.next_look(age=talk.now() - self._quiet_since, eta=None, random=random)
+        return self._pacing.next_look(age=talk.now() - self._quiet_since, random=random)
 
     def _after_failure(self, error: Exception, random: float, tell: Tell) -> float:
         now = surroundings().now()
@@ -286,6 +310,7 @@ class Admission:
         self._line = contextlib.AsyncExitStack()
         self._in_line = False
         self._followed: str | None = None
+        self.find = SharedLook().find
 
     async def __aenter__(self) -> Admission:
         return self
@@ -306,6 +331,10 @@ class Admission:
         if not granted:
             await self._leave()
         return Turn(granted, frozenset(self._coordinator.turns.active))
+
+    async def window(self) -> Window | None:
+        """The window, read once for all."""
+        return await self._coordinator.window(self._hook)
 
     async def confirm(self) -> Turn:
         """Whether the turn lasts, right before the request."""
@@ -357,5 +386,6 @@ async def coordinator_for(hook: AemGuidesAsyncHook, notes: Notes, longest_look: 
     base_url = (await hook.settings()).base_url
     of_loop = _COORDINATORS.setdefault(asyncio.get_running_loop(), {})
     if base_url not in of_loop:
-        of_loop[base_url] = Coordinator(StartLease(notes, lease_key(base_url)), Pacing(longest=longest_look))
+        pacing = Pacing(longest=min(longest_look, LONGEST_LOOK_OF_A_LINE))
+        of_loop[base_url] = Coordinator(StartLease(notes, lease_key(base_url)), pacing)
     return of_loop[base_url]

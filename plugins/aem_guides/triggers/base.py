@@ -12,11 +12,15 @@ from typing import cast
 import msgspec
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.runtime.task_states import Instance, TaskKey
 from aem_guides.triggers.log_channel import until_log_is_read
+
+FIRST_EVENT_SECONDS = 2.0
+"""An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 
 LARGEST_EVENT_BYTES = 8 * 1024 * 1024
 """The limit of an event in bytes: it passes a pipe, Airflow's API and a row of its database."""
@@ -43,11 +47,12 @@ class AemGuidesTrigger(BaseTrigger):
         return error
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the outcome and fire once.
+        """Wait for the outcome and fire once, no sooner than Airflow is ready for it.
 
         If a trigger fails, or its event cannot be passed on, its task fails without our message: it could look like a
         killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
         """
+        ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
         try:
             payload = await self.outcome()
         except AemGuidesError as error:
@@ -60,6 +65,8 @@ class AemGuidesTrigger(BaseTrigger):
             payload = _error(
                 f"Airflow cannot pass on the event of {type(self).__name__}: {flaw}", "EventError", Retry.USEFUL
             )
+        if (left := ready_at - surroundings().elapsed()) > 0:
+            await surroundings().asleep(left)
         yield event_of(payload)
 
     async def settle_kill(self) -> None:

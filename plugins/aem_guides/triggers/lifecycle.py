@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.ledger.recorder import StartedPath, note_path
@@ -19,7 +18,7 @@ from aem_guides.protocol.procedures.lifecycle import run_lifecycle
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
-from aem_guides.protocol.steps import ConfirmTurn, EndTurn, TakeTurn, Turn
+from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
@@ -27,8 +26,6 @@ from aem_guides.triggers.admission import Admission, coordinator_for, let_others
 from aem_guides.triggers.base import AemGuidesTrigger
 
 KILL_CANCEL_SECONDS = 20.0
-FIRST_EVENT_SECONDS = 2.0
-"""An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 
 _OPTIONS, _STARTED_BY = msgspec.json.Decoder(LifecycleOptions), msgspec.json.Decoder(StartedPath)
 """Made at import: two threads that both need one for the first time crash the process (msgspec)."""
@@ -67,15 +64,8 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         self._notes: set[asyncio.Task[None]] = set()
 
     async def outcome(self) -> JsonObject:
-        """Go on; the event comes no sooner than Airflow is ready for it, nor does what fails at once."""
-        ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
-        try:
-            state = await self.go_on()
-        except Exception:
-            await _sleep_until(ready_at)
-            raise
-        await _sleep_until(ready_at)
-        return {"phase": str(state.phase)}
+        """Go on until the phase is reached."""
+        return {"phase": str((await self.go_on()).phase)}
 
     async def go_on(self) -> PathState:
         """Go on from the stored state; the state that was reached. Raises what `run_lifecycle` raises."""
@@ -91,7 +81,7 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
                 if state.log_offset:
                     said = "The log of job %s goes on at line %s: what comes before was shown."
                     self.log.info(said, state.processing_id, state.log_offset)
-                steps = run_lifecycle(talk, state, self.options, self.until, coordinator.find)
+                steps = run_lifecycle(talk, state, self.options, self.until, admission.find)
                 consumer = _Consumer(self, admission, state)
                 try:
                     return await hook.drive(steps, consumer.take)
@@ -149,11 +139,6 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
             await asyncio.wait({self._notes.pop()})
 
 
-async def _sleep_until(at: float) -> None:
-    if (left := at - surroundings().elapsed()) > 0:
-        await surroundings().asleep(left)
-
-
 class _Consumer:
     """Deals with what the lifecycle emits: states are stored before it goes on."""
 
@@ -162,7 +147,7 @@ class _Consumer:
         self._admission = admission
         self._noted = None if state.phase in HAS_NO_JOB else state.processing_id
 
-    async def take(self, item: object) -> Turn | None:
+    async def take(self, item: object) -> Turn | Window | None:
         match item:
             case PathState():
                 await self._trigger.store.asave(item)
@@ -174,6 +159,8 @@ class _Consumer:
                 return await self._admission.take(item)
             case ConfirmTurn():
                 return await self._admission.confirm()
+            case SeeWindow():
+                return await self._admission.window()
             case EndTurn():
                 await self._admission.end(item)
             case _:

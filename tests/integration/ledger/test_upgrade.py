@@ -26,8 +26,8 @@ NEXT = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade():
@@ -46,7 +46,7 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
     def install(more: str) -> None:
         migrations = tmp_path / "later"
         shutil.copytree(MIGRATIONS, migrations, dirs_exist_ok=True)
-        (migrations / "versions" / "0005_later.py").write_text(NEXT.format(more=more))
+        (migrations / "versions" / "0006_later.py").write_text(NEXT.format(more=more))
         monkeypatch.setattr(database, "_MIGRATIONS", migrations)
 
     return install
@@ -102,7 +102,7 @@ def test_the_counts_of_an_earlier_ledger_grow_and_views_and_their_readers_stay(
 ) -> None:
     address = fresh_database(server)
     first = tmp_path / "first"
-    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("0002_*", "0003_*", "0004_*"))
+    shutil.copytree(MIGRATIONS, first, ignore=shutil.ignore_patterns("0002_*", "0003_*", "0004_*", "0005_*"))
     with monkeypatch.context() as earlier:
         earlier.setattr(database, "_MIGRATIONS", first)
         with Ledger(open_engine(address)) as ledger:

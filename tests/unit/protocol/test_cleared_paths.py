@@ -64,3 +64,14 @@ def test_a_start_that_may_have_been_sent_stays_known_where_its_turn_did_not_come
         after = cleared(late, None, part)
         assert (after.phase, after.intent) == (Phase.QUEUED, intent)
     assert cleared(replace(late, doubtful=True), None, Part.START).intent is None, "a person has looked"
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCESS, JobState.WITH_ERRORS])
+@pytest.mark.parametrize("by_clear", [True, False])
+def test_a_job_that_ended_well_and_was_forgotten_since_is_neither_started_anew_nor_lost(
+    state: JobState, by_clear: bool
+) -> None:
+    ended = STARTED.ended(FollowEnd.ENDED, job(state))
+    options = LifecycleOptions(Part.ALL, reprocess=True)
+    after = take_up(ended, None, cleared=by_clear, later_try=True, now=50.0, options=options)
+    assert (after.phase, after.end, after.job) == (Phase.ENDED, FollowEnd.ENDED, job(state))

@@ -41,9 +41,11 @@ class Instance:
             return self._log(passed)
         return reply(200, {"executionHistory": self._history}) if path == "history" else self._status(passed)
 
-    def follow(self, *, attempts: int = 1, earlier_end: EarlierEnd | None = None, **plan: float) -> Followed:
+    def follow(
+        self, *, attempts: int = 1, earlier_end: EarlierEnd | None = None, longest: float = 15, **plan: float
+    ) -> Followed:
         settings: dict[str, float] = {"deadline_at": BEGAN + 86_400, "stall_seconds": 600} | plan
-        wanted = FollowPlan(pacing=Pacing(longest=15), earlier_end=earlier_end, **settings)  # type: ignore[arg-type]  # numbers all
+        wanted = FollowPlan(pacing=Pacing(longest=longest), earlier_end=earlier_end, **settings)  # type: ignore[arg-type]  # numbers all
         return self.world.run(follow(self.world.conversation(attempts=attempts), "p", wanted))
 
     def notices(self, level: Level) -> list[str]:
@@ -273,6 +275,57 @@ def test_a_job_that_is_seen_again_is_told_with_the_number_of_failed_looks() -> N
     assert again.startswith("Job p is seen again after ")
 
 
+@pytest.mark.parametrize("stall_seconds", [600.0, 7000.25])
+def test_a_standstill_is_told_on_time_and_an_instance_that_comes_back_is_seen_soon_though_looks_are_rare(
+    stall_seconds: float,
+) -> None:
+    told_at = list[tuple[float, int]]()
+
+    def status(passed: float) -> Reply:
+        if 20_000 < passed < 24_000:
+            return reply(503)
+        return reply(200, a_job("RUNNING" if passed < 24_100 else "SUCCESS", 9))
+
+    def note() -> None:
+        told_at.append((instance.world.clock - BEGAN, len(instance.notices(Level.WARNING))))
+
+    instance = Instance(status)
+    instance.world.after_wait = note
+    instance.follow(stall_seconds=stall_seconds, longest=900.0)
+    first_seen = 2.0
+    assert next(at for at, notices in told_at if at >= first_seen + stall_seconds) == first_seen + stall_seconds
+    assert instance.notices(Level.WARNING)[0].startswith("No progress for")
+    again = next(at for at, _ in told_at if at >= 24_000)
+    assert again < 24_016
+
+
+def test_the_log_is_read_on_where_the_job_moved_and_at_its_end() -> None:
+    pages = list[float]()
+
+    def log(passed: float) -> Reply:
+        pages.append(passed)
+        return reply(200, {"lines": [], "hasMore": False})
+
+    instance = Instance(lambda s: reply(200, a_job("RUNNING" if s < 5000 else "SUCCESS", min(int(s), 1000))), log=log)
+    instance.follow(log_budget=100)
+    assert len([at for at in pages if at < 1000]) > 30
+    assert len([at for at in pages if 1020 < at < 5000]) == 0
+    assert pages[-1] >= 5000
+
+
+def test_a_page_that_failed_is_asked_for_again_though_the_job_did_not_move() -> None:
+    pages = list[float]()
+
+    def log(passed: float) -> Reply:
+        pages.append(passed)
+        return reply(503) if passed < 100 else reply(200, {"lines": ["a"], "offset": 0, "hasMore": False})
+
+    instance = Instance(lambda s: reply(200, a_job("RUNNING" if s < 500 else "SUCCESS", 7)), log=log)
+    assert instance.follow(log_budget=100).log_lines == 1
+    assert len([at for at in pages if at < 130]) > 3
+    assert len([at for at in pages if 130 < at < 500]) == 0
+
+
 def test_a_deadline_less_than_a_second_away_is_kept_too() -> None:
     instance = Instance(lambda _s: reply(200, a_job()))
     assert instance.follow(deadline_at=BEGAN + 2.25).end is FollowEnd.DEADLINE
@@ -282,7 +335,8 @@ def test_a_deadline_less_than_a_second_away_is_kept_too() -> None:
 def test_near_the_end_that_the_instance_expects_it_is_looked_at_more_often() -> None:
     instance = Instance(lambda s: reply(200, a_job("RUNNING" if s < 150 else "SUCCESS", eta={"value": 8})))
     instance.follow()
-    assert {wait.seconds for wait in instance.world.waits[-5:]} == {4.0}
+    assert {wait.seconds for wait in instance.world.waits[8:28]} == {1.5}
+    assert instance.world.waits[-1].seconds < 5
 
 
 def test_looks_that_fail_for_long_are_told_at_the_first_and_then_now_and_again() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
-from aem_guides.protocol.errors import AssetsAtWorkError, MalformedAnswerError, RejectedError
+from aem_guides.protocol.errors import AssetsAtWorkError, MalformedAnswerError, RejectedError, UnavailableError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.events import Level, Notice
@@ -20,7 +20,7 @@ from aem_guides.protocol.procedures.verify import (
     verify_assets,
 )
 from aem_guides.protocol.states import JobState
-from aem_guides.protocol.steps import HttpRequest, Reply
+from aem_guides.protocol.steps import HttpRequest, Reply, TransportFailure
 from tests.unit.protocol.driving import World, reply
 
 PATH = "/content/dam/x"
@@ -56,10 +56,15 @@ def saying(*answers: JsonObject) -> World:
 
 
 def ask(
-    world: World, job: Job | None = None, request: ProcessingRequest = REQUEST, within: float = HOUR
+    world: World,
+    job: Job | None = None,
+    request: ProcessingRequest = REQUEST,
+    within: float = HOUR,
+    *,
+    goes_on: bool = False,
 ) -> Verification:
     question = AssetQuestion(request, job)
-    return world.run(verify_assets(world.conversation(), question, Patience(within, Pacing())))
+    return world.run(verify_assets(world.conversation(), question, Patience(within, Pacing(), goes_on=goes_on)))
 
 
 @pytest.mark.parametrize("word", ["WAITING", "PENDING", "RUNNING", "PROCESSING", "In progress", "IN_PROGRESS"])
@@ -294,3 +299,48 @@ def test_what_is_still_at_work_is_shown_until_the_time_is_over() -> None:
         ask(world, within=60)
     assert world.clock == 1_750_000_060
     assert Notice(Level.INFO, "1 of 2 assets below /content/dam/x are still at work") in world.emitted
+
+
+def refusing(left: list[Reply], *assets: JsonValue) -> World:
+    """An instance that answers so first, whatever it is asked for, and well afterwards."""
+    world = saying(answer("SUCCESS", *assets))
+    well = world.responder
+    world.responder = lambda request: left.pop(0) if left else well(request)
+    return world
+
+
+def test_one_look_is_all_where_something_else_waits_on() -> None:
+    world = saying(answer("SUCCESS", asset("PENDING"), asset("SUCCESS")))
+    with pytest.raises(AssetsAtWorkError, match=r"^1 assets below /content/dam/x still at work\.$"):
+        ask(world, job_of(2), goes_on=True)
+    assert world.waits == []
+    assert ask(saying(answer("SUCCESS", asset("SUCCESS"))), job_of(1), goes_on=True).succeeded == 1
+
+
+@pytest.mark.parametrize("status", [429, 503, 404])
+def test_an_instance_that_is_busy_or_restarts_in_mid_wait_is_waited_out(status: int) -> None:
+    left: list[Reply] = []
+    world = refusing(left, asset("SUCCESS"))
+    pending, well = answer("SUCCESS", asset("PENDING")), world.responder
+
+    def respond(request: HttpRequest) -> Reply | TransportFailure:
+        if request.target.endswith("jobId=q") and not world.waits:
+            left.extend([reply(status)] * 20)
+            return reply(200, pending)
+        return well(request)
+
+    world.responder = respond
+    assert ask(world, job_of(1)).succeeded == 1
+    assert any("A look at the assets failed, looking on." in str(item) for item in world.emitted)
+
+
+def test_an_instance_that_stays_busy_is_said_to_be_so_when_the_time_is_over() -> None:
+    world = refusing([reply(503)] * 10_000)
+    with pytest.raises(UnavailableError, match="HTTP 503"):
+        ask(world, job_of(1))
+    assert HOUR <= world.clock - 1_750_000_000 <= HOUR + 300
+
+
+def test_a_look_that_fails_is_left_to_what_waits_on() -> None:
+    with pytest.raises(AssetsAtWorkError, match=r"could not be asked.*HTTP 503"):
+        ask(refusing([reply(503)] * 100), job_of(1), within=10, goes_on=True)

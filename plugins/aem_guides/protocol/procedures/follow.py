@@ -1,4 +1,4 @@
-"""Follow a job to its end: look at the right times, tell of progress, hand on its log, notice a standstill."""
+"""Follow a job to its end: look at the right times, show progress, hand on its log, notice a standstill."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aem_guides.protocol.errors import (
     RejectedError,
 )
 from aem_guides.protocol.models import Job
-from aem_guides.protocol.pacing import Pacing, Speedometer
+from aem_guides.protocol.pacing import Look, Outlook, Pacing, Speedometer
 from aem_guides.protocol.procedures.events import Level, Notice, Progress
 from aem_guides.protocol.procedures.log_lines import PageReader, stream_new_lines
 from aem_guides.protocol.states import JobState, Verdict
@@ -26,6 +26,10 @@ from aem_guides.protocol.wording import describe_progress, in_words
 
 _TELL_EVERY_FAILURES = 10
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
+_LOG_EVERY = 15.0
+"""Seconds between two reads of the log: near a job's end it is looked at more often than its lines are worth."""
+_TROUBLED_LOOK = 15.0
+"""Seconds between two looks at the most while they fail, or show an end that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class _Watch:
     plan: FollowPlan
     began: float
     reader: PageReader
+    outlook: Outlook
     job: Job | None = None
     speed: Speedometer = field(default_factory=Speedometer)
     moved_at: float = 0.0
@@ -88,6 +93,8 @@ class _Watch:
     refused_since: float | None = None
     unclear_since: float | None = None
     unknown_words: set[str] = field(default_factory=set)
+    log_is_behind: bool = True
+    log_read_at: float = 0.0
     log_trouble_told: bool = False
     budget_told: bool = False
 
@@ -143,13 +150,13 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
     """
     talk = talk.giving_up_at(plan.deadline_at)
     began = talk.now()
-    watch = _Watch(plan, began, PageReader(plan.log_offset))
+    watch = _Watch(plan, began, PageReader(plan.log_offset), Outlook(plan.pacing, began))
     yield Wait(plan.first_look, f"first look at job {processing_id}")
     while True:
         job = yield from _look(talk, processing_id, watch, find)
         if job is not None:
             yield from _tell(talk, watch, job)
-            yield from _stream_log(talk, processing_id, watch)
+            yield from _stream_log(talk, processing_id, watch, job)
             if (end := _ended(watch, job, talk.now())) is not None:
                 return _followed(watch, end)
             if _hands_back(plan, job, talk.now()):
@@ -158,7 +165,8 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
             return _followed(watch, FollowEnd.LOST)
         if talk.now() >= plan.deadline_at:
             return _followed(watch, FollowEnd.DEADLINE)
-        yield Wait(_pause(talk, watch), f"next look at job {processing_id}")
+        look = _next_look(talk, watch)
+        yield Wait(look.seconds, f"next look at job {processing_id}: {look.why}")
 
 
 def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) -> Steps[Job | None]:
@@ -203,6 +211,7 @@ def _tell_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:
 
 def _tell(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
     now = talk.now()
+    watch.outlook.see(now, eta=job.eta_seconds, done=job.triggered_count, total=job.total_files)
     if job.triggered_count is not None:
         watch.speed.note(job.triggered_count, now)
     if job.state is JobState.UNKNOWN and job.status_word not in watch.unknown_words:
@@ -212,8 +221,9 @@ def _tell(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
     if watch.job is None or _moved(watch.job, job):
         watch.moved_at = now
         watch.stall_told = False
+        watch.log_is_behind = True
         yield Emit(Progress(job, describe_progress(job, watch.speed.rate)))
-    elif job.is_active and not watch.stall_told and now - watch.moved_at >= watch.plan.stall_seconds:
+    elif job.is_active and not watch.stall_told and now >= watch.moved_at + watch.plan.stall_seconds:
         watch.stall_told = True
         text = f"No progress for {in_words(now - watch.moved_at)}. Last seen: {describe_progress(job, None)}."
         yield Emit(Notice(Level.WARNING, text))
@@ -229,9 +239,16 @@ def _moved(before: Job, now: Job) -> bool:
     )
 
 
-def _stream_log(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[None]:
-    """Status is read before the log, so that the log of an ended job is read to its end."""
-    plan = watch.plan
+def _stream_log(talk: Conversation, processing_id: str, watch: _Watch, job: Job) -> Steps[None]:
+    """Read the log on where there may be new lines: the job moved, does not say whether it did, or has ended.
+
+    Status is read before the log, so that the log of an ended job is read to its end.
+    """
+    plan, now = watch.plan, talk.now()
+    may_have_more = watch.log_is_behind or job.triggered_count is None
+    is_due = now - watch.log_read_at >= min(_LOG_EVERY, (now - watch.began) / 20)
+    if job.is_active and not (may_have_more and is_due):
+        return
     left = plan.log_budget - (watch.reader.offset - plan.log_offset)
     if plan.log_budget <= 0:
         return
@@ -241,6 +258,7 @@ def _stream_log(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[
             text = f"{plan.log_budget:,} log lines are shown here; all of them come with pull_logs and the archive."
             yield Emit(Notice(Level.INFO, text))
         return
+    watch.log_read_at = now
     try:
         yield from stream_new_lines(talk, processing_id, watch.reader, left)
     except AemGuidesError as error:
@@ -248,7 +266,7 @@ def _stream_log(talk: Conversation, processing_id: str, watch: _Watch) -> Steps[
             watch.log_trouble_told = True
             yield Emit(Notice(Level.WARNING, f"The log cannot be read just now; the job is not affected. {error}"))
     else:
-        watch.log_trouble_told = False
+        watch.log_trouble_told = watch.log_is_behind = False
 
 
 def _ended(watch: _Watch, job: Job, now: float) -> FollowEnd | None:
@@ -265,17 +283,20 @@ def _hands_back(plan: FollowPlan, job: Job, now: float) -> bool:
     return plan.hand_back_at is not None and plan.hand_back_at <= now < plan.deadline_at and job.is_active
 
 
-def _pause(talk: Conversation, watch: _Watch) -> float:
-    now, hand_back_at = talk.now(), watch.plan.hand_back_at
-    random = talk.surroundings.random()
+def _next_look(talk: Conversation, watch: _Watch) -> Look:
+    """When to look again: never later than a moment at which something is due."""
+    now, plan, random = talk.now(), watch.plan, talk.surroundings.random()
     if watch.failures:
-        pause = watch.plan.pacing.after_failures(watch.failures, random)
+        seconds = plan.pacing.after_failures(watch.failures, random)
+        look = Look(min(_TROUBLED_LOOK, seconds), "the last one failed")
+    elif watch.unclear_since is not None:
+        seconds = plan.pacing.spread(_TROUBLED_LOOK, random)
+        look = Look(seconds, "it may yet be seen how it ended")
     else:
-        eta = watch.job.eta_seconds if watch.job else None
-        pause = watch.plan.pacing.next_look(age=now - watch.began, eta=eta, random=random)
-    if hand_back_at is not None and now < hand_back_at:
-        pause = min(pause, hand_back_at - now)
-    return max(0.0, min(pause, watch.plan.deadline_at - now))
+        look = watch.outlook.next_look(now, random)
+    stalls_at = None if watch.job is None or watch.stall_told else watch.moved_at + plan.stall_seconds
+    later = [moment - now for moment in (plan.hand_back_at, stalls_at) if moment is not None and moment > now]
+    return Look(max(0.0, min(look.seconds, plan.deadline_at - now, *later)), look.why)
 
 
 def _followed(watch: _Watch, end: FollowEnd) -> Followed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from aem_guides.protocol.hours import AtEnd, OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job
+from aem_guides.protocol.pacing import LONGEST_LOOK
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.start import OnActiveJob
@@ -46,7 +47,7 @@ class LifecycleOptions:
     cancel_adopted: bool = False
     stall_seconds: float = 1800.0
     log_lines: int = 0
-    longest_look: float = 15.0
+    longest_look: float = LONGEST_LOOK
     lost_seconds: float = 300.0
     only_between: object = None
     reprocess: bool = False
@@ -139,6 +140,8 @@ def _with_job(
 ) -> PathState:
     if cleared and options.reprocess and state.result is not None:
         return state.anew()
+    if job is None and state.phase is Phase.ENDED and state.job is not None and state.job.verdict in _DONE:
+        job = state.job  # the instance has forgotten it since; that it went through all its assets, it did say
     if job is not None and state.earlier_end is not None and state.earlier_end.is_shown_by(job, now):
         return state.to(Phase.FOLLOWING, end=None, cancel=None)
     verdict = job.verdict if job is not None else None

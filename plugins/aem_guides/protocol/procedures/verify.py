@@ -23,10 +23,13 @@ from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
     AemGuidesError,
     AssetsAtWorkError,
+    AuthenticationError,
     InvalidInputError,
     MalformedAnswerError,
     NotFoundError,
     RejectedError,
+    Retry,
+    UnavailableError,
     UnreachableError,
 )
 from aem_guides.protocol.json import JsonError
@@ -114,7 +117,7 @@ class NotProcessed:
 class Patience:
     """How long assets are waited for: `within_seconds` at the most, `quiet_seconds` while nothing changes.
 
-    `goes_on`: somebody else waits on after this, so that what is not settled is left to him.
+    `goes_on`: something else waits on after this one look, so that what it does not settle is left to that.
     """
 
     within_seconds: float
@@ -126,18 +129,24 @@ class Patience:
 def verify_assets(talk: Conversation, question: AssetQuestion, patience: Patience) -> Steps[Verification]:
     """Ask for the state of every asset until none is at work any more, or nothing changes any more.
 
-    Emits `LookBegins` and `NotProcessed` besides notices. Raises AssetsAtWorkError where some are still at work when
-    the time is over, and what a call raises.
+    Emits `LookBegins` and `NotProcessed` besides notices. An instance that does not answer, or is busy, is waited out
+    like assets that are at work. Raises AssetsAtWorkError where some are still at work when the time is over, and what
+    a call raises.
     """
     known = without_asking(question)
     if known is not None:
         return known
-    if not (yield from _can_be_asked(talk)):
-        return not_known(question, _NO_ENDPOINT, asked=False)
     watch = _Watch(talk, question, patience)
     while True:
         looked_at = watch.elapsed()
-        found = yield from _ask(watch)
+        try:
+            found = (yield from _ask(watch)) if watch.is_there or (yield from _can_be_asked(talk)) else None
+        except (UnreachableError, UnavailableError, AuthenticationError, NotFoundError) as error:
+            yield from watch.pause_after(error)
+            continue
+        if found is None:
+            return not_known(question, _NO_ENDPOINT, asked=False)
+        watch.is_there = True
         if isinstance(found, str):
             return not_known(question, found)
         open_ = watch.open_of(found)
@@ -148,9 +157,10 @@ def verify_assets(talk: Conversation, question: AssetQuestion, patience: Patienc
         yield Emit(Notice(Level.INFO, f"{open_:,} of {found.counts.seen:,} assets below {path} are still at work"))
         if watch.is_over() and not patience.goes_on and not (found.counts.processing or found.counts.pending):
             return conclude_assets(question, found)
-        yield from watch.pause(
-            f"{open_:,} assets below {path} still at work", min(_LONGEST_REST, _REST * (watch.elapsed() - looked_at))
-        )
+        said = f"{open_:,} assets below {path} still at work"
+        if patience.goes_on:
+            raise AssetsAtWorkError(f"{said}.")
+        yield from watch.pause(said, min(_LONGEST_REST, _REST * (watch.elapsed() - looked_at)))
 
 
 @dataclass
@@ -161,6 +171,8 @@ class _Watch:
     question: AssetQuestion
     patience: Patience
     began: float = field(init=False)
+    is_there: bool = False
+    """Whether the instance is known to have an asset status."""
     _last: AssetCounts | None = None
     _since: float = 0.0
 
@@ -194,8 +206,18 @@ class _Watch:
         age = self.elapsed() - self.began
         if self.is_over():
             raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to look again.")
-        pause = self.patience.pacing.next_look(age=age, eta=None, random=self.talk.surroundings.random())
+        pause = self.patience.pacing.next_look(age=age, random=self.talk.surroundings.random())
         yield Wait(min(max(pause, rest), self.patience.within_seconds - age), what)
+
+    def pause_after(self, error: AemGuidesError) -> Steps[None]:
+        """Wait for a while after a look that failed. Raises the error where that does not mend it, or not in time."""
+        restarts = self.is_there and error.retry is Retry.BRIEFLY
+        if not (restarts or error.retry is Retry.USEFUL) or (self.is_over() and not self.patience.goes_on):
+            raise error
+        yield Emit(Notice(Level.WARNING, f"A look at the assets failed, looking on. {error}"))
+        if self.patience.goes_on:
+            raise AssetsAtWorkError(f"What became of the assets could not be asked. {error}") from error
+        yield from self.pause("the asset status could not be had")
 
 
 def _can_be_asked(talk: Conversation) -> Steps[bool]:

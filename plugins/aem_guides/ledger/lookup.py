@@ -1,0 +1,328 @@
+"""The questions that people have to the ledger: which jobs there are, and what is known of one.
+
+A page costs the same among a thousand jobs and among a million: it is read along an index from where the last one
+ended, or is sorted here where a search finds few.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, cast
+
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, literal, or_, select, text, tuple_
+
+from aem_guides.ledger.database import ledger_errors, open_reader
+from aem_guides.ledger.findings import Severity
+from aem_guides.ledger.queries import ledger_job
+from aem_guides.ledger.records import LedgerJob, RunKey
+from aem_guides.ledger.tables import LEFT_TO_DO, findings, instances, jobs, state_changes
+
+PAGE = 50
+FEW = 3_000
+"""So many matches are sorted here."""
+HEAD = 200
+"""Characters of a path that its index holds."""
+BEGAN = func.coalesce(jobs.c.started_at, jobs.c.first_seen_at)
+"""When a job began, by its instance, or else when it was first seen."""
+_LAST_LETTER = "\U0010ffff"
+_KEYS = (jobs.c.instance, jobs.c.processing_id)
+
+
+class Order(enum.StrEnum):
+    """How jobs are sorted. By end and by size, jobs that have none are left out."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    ENDED = "ended"
+    LARGEST = "largest"
+
+
+class Starter(enum.StrEnum):
+    """What started a job."""
+
+    AIRFLOW = "airflow"
+    OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which jobs. `path` and `name` are beginnings of paths and ids.
+
+    Times are epoch milliseconds; `until` is not in.
+    """
+
+    instance: str | None = None
+    path: str | None = None
+    state: str | None = None
+    active: bool = False
+    starter: Starter | None = None
+    since: int | None = None
+    until: int | None = None
+    name: str | None = None
+    run: RunKey | None = None
+    map_index: int | None = None
+    order: Order = Order.NEWEST
+
+
+class Mark(NamedTuple):
+    """A place in a sorted list: behind this job; before it, where one goes back."""
+
+    value: int
+    instance: str
+    name: str
+    back: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A job and where it ran."""
+
+    instance: str
+    job: LedgerJob
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs in their order, and the marks of the pages around."""
+
+    jobs: tuple[Listed, ...]
+    earlier: Mark | None = None
+    further: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of state, and what saw it: `instance`, `run` or `resume`."""
+
+    seen_at: int
+    before: str | None
+    after: str
+    seen_by: str
+
+
+@dataclass(frozen=True)
+class ToldFinding:
+    """A finding as people read it."""
+
+    id: int
+    instance: str
+    kind: str
+    severity: Severity
+    processing_id: str | None
+    text: str
+    opened_at: int
+    closed_at: int | None
+    remedy: str | None
+    remedy_state: str | None
+    remedy_at: int | None
+    remedy_by: str | None
+    remedy_note: str | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """An instance of the ledger, with when it was last reconciled (epoch milliseconds)."""
+
+    name: str
+    connection_id: str | None
+    taken_at: int | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that the ledger has of one job."""
+
+    listed: Listed
+    connection_id: str | None
+    changes: tuple[Change, ...]
+    findings: tuple[ToldFinding, ...]
+
+
+class Lookup:
+    """The ledger, for reading. Use it as a context manager. Raises what `open_reader` and the ledger raise."""
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine or open_reader()
+
+    def __enter__(self) -> Lookup:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction for questions."""
+        with ledger_errors("Reading"), self._engine.begin() as connection:
+            yield connection
+
+    def instances(self) -> tuple[Known, ...]:
+        """All instances, by name."""
+        columns = (instances.c.name, instances.c.connection_id, instances.c.taken_at)
+        with self.reading() as connection:
+            rows = connection.execute(select(*columns).order_by(instances.c.name))
+            return tuple(Known(row.name, row.connection_id, row.taken_at) for row in rows)
+
+    def page(self, search: Search, mark: Mark | None = None, size: int = PAGE) -> Page:
+        """One page of the jobs that are searched for."""
+        with self.reading() as connection:
+            value, down = _order(search.order)
+            where = [*_conditions(connection, search), *([value.is_not(None)] if search.order in _SOME_HAVE else [])]
+            few = None
+            if search.active or search.name or search.run or search.path:
+                few = _few(connection, value, where)
+            keys = _along(connection, value, where, down, mark, size) if few is None else _pick(few, down, mark, size)
+            return _page(_rows(connection, [key[1:] for key in keys[:size]]), keys, mark, size)
+
+    def story(self, instance: str, name: str, most: int = 500) -> Story | None:
+        """One job with its changes and findings, at most so many of each; None where the ledger does not have it."""
+        with self.reading() as connection:
+            this = (jobs.c.instance == instance, jobs.c.processing_id == name)
+            row = connection.execute(select(jobs).where(*this)).one_or_none()
+            if row is None:
+                return None
+            listed = Listed(row.instance, ledger_job(row))
+            here = (state_changes.c.instance == instance, state_changes.c.processing_id == name)
+            changes = connection.execute(select(state_changes).where(*here).order_by(state_changes.c.id).limit(most))
+            about = (findings.c.instance == instance, findings.c.processing_id == name)
+            told = connection.execute(select(findings).where(*about).order_by(findings.c.id.desc()).limit(most))
+            known = select(instances.c.connection_id).where(instances.c.name == instance)
+            return Story(
+                listed,
+                listed.job.connection_id or connection.execute(known).scalar_one_or_none(),
+                tuple(Change(change.seen_at, change.before, change.after, change.seen_by) for change in changes),
+                tuple(told_finding(finding._mapping) for finding in told),
+            )
+
+
+_SOME_HAVE = frozenset({Order.ENDED, Order.LARGEST})
+
+
+def told_finding(row: object) -> ToldFinding:
+    """The finding in a row with all columns of the table."""
+    values = cast("dict[str, object]", row)
+    return ToldFinding(**{name: values[name] for name in ToldFinding.__dataclass_fields__})  # type: ignore[arg-type]  # as the table has them
+
+
+def _order(order: Order) -> tuple[ColumnElement[int], bool]:
+    """What is sorted by, and whether the largest comes first."""
+    values: dict[Order, ColumnElement[int]] = {Order.ENDED: jobs.c.completed_at, Order.LARGEST: jobs.c.total_files}
+    return values.get(order, BEGAN), order is not Order.OLDEST
+
+
+def _conditions(connection: Connection, search: Search) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if search.instance:
+        found.append(jobs.c.instance == search.instance)
+    if search.state:
+        found.append(jobs.c.state == search.state)
+    if search.active:
+        # In these words a partial index has them.
+        found.append(cast("ColumnElement[bool]", text(LEFT_TO_DO[connection.dialect.name]["active"]).self_group()))
+    if search.starter:
+        found.append(jobs.c.dag_id.is_not(None) if search.starter is Starter.AIRFLOW else jobs.c.dag_id.is_(None))
+    if search.since is not None:
+        found.append(search.since <= BEGAN)
+    if search.until is not None:
+        found.append(search.until > BEGAN)
+    if search.run:
+        found += [jobs.c.dag_id == search.run.dag_id, jobs.c.run_id == search.run.run_id]
+    if search.map_index is not None:
+        found.append(jobs.c.map_index == search.map_index)
+    if search.path:
+        found += _begins_with(connection, search.path)
+    if search.name:
+        # The primary key begins with the instance.
+        names = [row.name for row in connection.execute(select(instances.c.name))]
+        here = [search.instance] if search.instance else names
+        found += [jobs.c.instance.in_(here), jobs.c.processing_id >= search.name]
+        found.append(jobs.c.processing_id < search.name + _LAST_LETTER)
+    return found
+
+
+def _begins_with(connection: Connection, path: str) -> list[ColumnElement[bool]]:
+    """The path begins with this: by its head, which has an index, and by the rest of it."""
+    whole: ColumnElement[str] = func.substr(jobs.c.path, 1, HEAD, type_=jobs.c.path.type)
+    by_bytes = whole.collate("C") if connection.dialect.name == "postgresql" else whole
+    head = path[:HEAD]
+    found: list[ColumnElement[bool]] = [by_bytes >= head]
+    if len(path) <= HEAD:
+        found.append(by_bytes < head + _LAST_LETTER)
+    else:
+        found += [by_bytes == head, func.substr(jobs.c.path, 1, len(path)) == path]
+    return found
+
+
+Key = tuple[int, str, str]
+"""What is sorted by, instance, id."""
+
+
+def _few(connection: Connection, value: ColumnElement[int], where: Sequence[ColumnElement[bool]]) -> list[Key] | None:
+    """All that match, None where they are many."""
+    found = connection.execute(select(value, *_KEYS).where(*where).limit(FEW + 1)).all()
+    return None if len(found) > FEW else [(row[0], row[1], row[2]) for row in found]
+
+
+def _pick(few: list[Key], down: bool, mark: Mark | None, size: int) -> list[Key]:
+    """The next of them, and one more."""
+    place = (mark.value, mark.instance, mark.name) if mark else None
+    falling = down != bool(mark and mark.back)
+    ordered = sorted(few, reverse=falling)
+    return [key for key in ordered if place is None or (key < place if falling else key > place)][: size + 1]
+
+
+def _along(
+    connection: Connection,
+    value: ColumnElement[int],
+    where: Sequence[ColumnElement[bool]],
+    down: bool,
+    mark: Mark | None,
+    size: int,
+) -> list[Key]:
+    """The next along the index, and one more."""
+    falling = down != bool(mark and mark.back)
+    columns: list[ColumnElement[object]] = [cast("ColumnElement[object]", column) for column in (value, *_KEYS)]
+    query = select(value, *_KEYS).where(*where)
+    if mark:
+        place = tuple_(
+            *(literal(part, column.type) for part, column in zip(mark[:3], columns, strict=True)),
+        )
+        here = tuple_(*columns)
+        query = query.where(here < place if falling else here > place)
+    ordered = query.order_by(*(column.desc() if falling else column.asc() for column in columns))
+    return [(row[0], row[1], row[2]) for row in connection.execute(ordered.limit(size + 1))]
+
+
+def _rows(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Listed]:
+    """These jobs, in this order."""
+    if not keys:
+        return []
+    matches: ColumnElement[bool] = or_(
+        *(and_(jobs.c.instance == instance, jobs.c.processing_id == name) for instance, name in keys)
+    )
+    found = {
+        (row.instance, row.processing_id): Listed(row.instance, ledger_job(row))
+        for row in connection.execute(select(jobs).where(matches))
+    }
+    return [found[key] for key in keys if key in found]
+
+
+def _page(rows: Sequence[Listed], keys: Sequence[Key], mark: Mark | None, size: int) -> Page:
+    """The page that the keys are of: one more than its size where there is something behind."""
+    shown, more = list(keys[:size]), len(keys) > size
+    listed = list(rows)
+    if mark and mark.back:
+        shown.reverse()
+        listed.reverse()
+    if not shown:
+        return Page(())
+    first, last = Mark(*shown[0], back=True), Mark(*shown[-1])
+    if mark and mark.back:
+        return Page(tuple(listed), first if more else None, last)
+    return Page(tuple(listed), first if mark else None, last if more else None)

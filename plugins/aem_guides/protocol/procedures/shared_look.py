@@ -1,0 +1,43 @@
+"""How a job is looked at beside others on its instance: by the window, which is read once for all who wait."""
+
+from __future__ import annotations
+
+from aem_guides.protocol.conversation import Conversation
+from aem_guides.protocol.models import Job
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.steps import Emit, SeeWindow, Steps, Window
+
+_SAME_FOR_SECONDS = 60.0
+"""So long a window may lag behind, and a pod's cache give the same."""
+
+
+class SharedLook:
+    """Looks at a job: by the window while that shows it at work, else by its own status.
+
+    What the window does not show, or shows unchanged, for a minute is asked for by itself from then on: newer jobs have
+    pushed it out for good, or what answers is an old copy. An end is believed only by the job's own status.
+    """
+
+    def __init__(self) -> None:
+        self._of: str | None = None
+        self._last: Job | None = None
+        self._since = 0.0
+        self._is_alone = False
+
+    def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
+        """The job; None where the instance does not know it. Raises what `find_job` raises."""
+        if processing_id != self._of:
+            self._of, self._last, self._since, self._is_alone = processing_id, None, talk.now(), False
+        if not self._is_alone:
+            window = yield Emit(SeeWindow())
+            if isinstance(window, Window) and (job := self._shown(window, processing_id, talk.now())) is not None:
+                return job
+        return (yield from find_job(talk, processing_id))
+
+    def _shown(self, window: Window, processing_id: str, now: float) -> Job | None:
+        """The job where the window is the last word on it."""
+        shown = window.jobs.get(processing_id)
+        if shown is not None and shown != self._last:
+            self._last, self._since = shown, now
+        self._is_alone = now - self._since >= _SAME_FOR_SECONDS
+        return shown if shown is not None and shown.is_active and not self._is_alone else None
