@@ -1,1 +1,1 @@
-"""A job's log as a checked ZIP: fetched, checked, put in its place."""
+"""A job's log as a checked ZIP: fetch it, check it, store it."""

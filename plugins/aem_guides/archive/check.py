@@ -1,7 +1,7 @@
 """Checks that a ZIP is complete, undamaged and safe. Every entry is read and compared with its CRC-32.
 
-Nothing is unpacked here, so that odd names do no harm: a whole ZIP is kept as it came, and what is odd about it, or
-could not be checked, is a warning.
+Nothing is unpacked here, so unusual names do no harm. A complete ZIP is stored unchanged. Anything unusual in it, or
+that could not be checked, is a warning.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueErro
 
 
 class DamagedArchiveError(ArchiveError):
-    """What was downloaded is not a whole ZIP. Fetching it again may help at once."""
+    """The download is not a complete ZIP. A second download may help at once."""
 
 
 class RefusedArchiveError(ArchiveError):
-    """A whole ZIP that is not to be kept: it would fill the disk when unpacked."""
+    """A complete ZIP that is not stored: it would fill the disk when unpacked."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ArchivedEntry:
 
 @dataclass(frozen=True)
 class ZipLimits:
-    """What a log archive may unpack to. Ratios are uncompressed to compressed; sizes are in bytes.
+    """The limits of an unpacked log archive. Ratios are uncompressed to compressed; sizes are in bytes.
 
     Deflate reaches 1,032 at most; logs stay below 40. `ratio_from` is the uncompressed size below which a ratio
     does no harm.
@@ -72,7 +72,7 @@ class ZipLimits:
 
 @dataclass(frozen=True)
 class CheckedZip:
-    """What a whole ZIP has in it, and what is odd about it or could not be checked, a sentence each."""
+    """The entries of a complete ZIP, and its warnings: a sentence for all that is unusual or could not be checked."""
 
     entries: tuple[ArchivedEntry, ...]
     warnings: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class CheckedZip:
 def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: bool) -> CheckedZip:
     """Read every entry of a ZIP of `size` bytes against its CRC-32, in blocks.
 
-    What was packed here is not held against the compression ratio: all its bytes came over the network. Raises
+    The compression ratio of a ZIP that was packed here is not checked: all its bytes came over the network. Raises
     DamagedArchiveError and RefusedArchiveError.
     """
     _look_at_beginning(file, size)

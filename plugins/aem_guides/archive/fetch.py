@@ -1,4 +1,4 @@
-"""A job's log as one ZIP in a local temporary file: taken in block by block, then checked."""
+"""A job's log as one ZIP in a local temporary file: written block by block, then checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aem_guides.storage import storage_errors
 
 
 class LogSource(Protocol):
-    """Who can hand on a job's log, block by block, each time from its beginning.
+    """A source of a job's log, which gives it block by block, each time from its beginning.
 
     Raises UnreachableError where the body is cut off, and the other errors of `protocol.errors`.
     """
@@ -29,7 +29,7 @@ class LogSource(Protocol):
 
 @dataclass(frozen=True)
 class LocalArchive:
-    """A checked ZIP in a file that has no name and goes with its handle; `size` in bytes."""
+    """A checked ZIP in a file without a name, which disappears when it is closed. `size` is in bytes."""
 
     file: BinaryIO
     sha256: str
@@ -44,7 +44,7 @@ def fetch_archive(
 ) -> Iterator[LocalArchive]:
     """Download the log into a temporary file and check it. Log files that come one by one are packed, dated `dated`.
 
-    Raises DamagedArchiveError, RefusedArchiveError, ArchiveError where the temporary folder cannot hold it, and
+    Raises DamagedArchiveError, RefusedArchiveError, ArchiveError if the temporary folder has no room for it, and
     what `download_logs` raises.
     """
     folder = Path(work_dir or tempfile.gettempdir())
@@ -66,7 +66,7 @@ def fetch_archive(
 
 
 class _Receiver:
-    """Writes what a download hands on, the ZIP as it is or the named files packed into one, and digests it."""
+    """Writes what a download gives, the ZIP unchanged or the single files packed into one, and computes its SHA-256."""
 
     def __init__(self, output: _DigestingOutput, dated: datetime, largest: int) -> None:
         self._output = output
@@ -91,7 +91,7 @@ class _Receiver:
         return self._output.digest.hexdigest()
 
     def take(self, part: ArchivePart) -> None:
-        """Raises RefusedArchiveError where more comes than an archive may unpack to: it may never end."""
+        """Raises RefusedArchiveError if the download is larger than an archive may be: it may never end."""
         self._received += len(part.block)
         if self._received > self._largest:
             raise RefusedArchiveError(

@@ -31,7 +31,7 @@ def archive_job(
     first_seen: FirstSeen,
     base_uri: str = "",
 ) -> StoredArchive | None:
-    """Store the log ZIP of a job once its log gets no more lines; None where it has none, as it says itself.
+    """Store the log ZIP of a job once its log gets no more lines; None if the instance says that it has no log.
 
     `base_uri`: where archives lie, default `[aem_guides] archive_uri`. Raises ArchiveError, and what a call raises.
     """
@@ -50,7 +50,7 @@ def archive_job(
 def folder_of(hook: AemGuidesHook, job: Job, first_seen: FirstSeen, base_uri: str = "") -> ObjectStoragePath:
     """The folder of a job's archive. Its date is that of the job, or `first_seen` if the job has no time.
 
-    A try after midnight finds what the one before it stored.
+    So a try after midnight finds the archive of an earlier try.
     """
     at = job.started_at or job.completed_at
     when = datetime.fromtimestamp(at / 1000 if at else first_seen(), tz=UTC)

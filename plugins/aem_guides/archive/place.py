@@ -1,8 +1,8 @@
-"""A job's log archive in object storage: fetched, checked, and only then put in its place.
+"""A job's log archive in object storage: fetched, checked, and only then stored under its name.
 
-The ZIP is streamed to a temporary file, every entry is read against its CRC-32, the whole is written beside its
-place under a hidden name, read back from the storage, and moved. The manifest comes last: an archive without it
-does not count, and is fetched again.
+The ZIP is streamed to a temporary file, and every entry is compared with its CRC-32. Then the ZIP is written to the
+storage under a hidden name, read back, and moved to its name. The manifest is written last: an archive without a
+manifest does not count and is fetched again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredArchive:
-    """An archive in its place. Sizes in bytes; `sha256` and `size` are those of the ZIP."""
+    """A stored archive. Sizes are in bytes; `sha256` and `size` are those of the ZIP."""
 
     uri: str
     manifest_uri: str
@@ -100,8 +100,8 @@ def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: 
 def verify_archive(place: ObjectStoragePath | str, *, sha256: str | None = None) -> ArchiveCondition:
     """Read a stored archive again and compare it with its manifest, and with `sha256` where that is given.
 
-    `place` is the folder, or the URI of its ZIP. Raises ArchiveError where the storage cannot be asked, which is
-    not to be taken for a missing archive.
+    `place` is the folder, or the URI of its ZIP. Raises ArchiveError if the storage cannot be read; that does not mean
+    that the archive is missing.
     """
     folder = ObjectStoragePath(place) if isinstance(place, str) else place
     if folder.name == ARCHIVE_NAME:
@@ -126,12 +126,12 @@ def store_archive(
     work_dir: Path | None = None,
     limits: ZipLimits = _DEFAULT_LIMITS,
 ) -> StoredArchive:
-    """Fetch, check and store the log of a job; what is there already, intact and of the job as it is now, stays.
+    """Fetch, check and store the log of a job.
 
-    Torn and damaged downloads are fetched again, `attempts` times in all, with `wait` (seconds) in between; the
-    archive that is there already stays until a whole one takes its place. `work_dir` is for the temporary file,
-    which takes as much room as the ZIP. Raises ArchiveError, and what `download_logs` raises where fetching
-    again does not help.
+    An archive that is there already is kept if it is intact and has the job as it is now. Incomplete and damaged
+    downloads are fetched again, `attempts` times in all, with `wait` (seconds) in between. The archive that is there
+    stays until a complete one replaces it. `work_dir` is the folder of the temporary file, which is as large as the
+    ZIP. Raises ArchiveError, and what `download_logs` raises where fetching again does not help.
     """
     if attempts < 1:
         raise InvalidInputError("attempts", attempts, "Give at least 1.")
@@ -202,7 +202,7 @@ def _put_in_place(
         manifest = _manifest(stored, provenance, at) | ({"replaces": former} if former else {})
         data = json.dumps(manifest, indent=2, ensure_ascii=False).encode(errors="replace")
         with beside(folder / ARCHIVE_NAME, Content(archive.file, archive.sha256, archive.size)) as part:
-            # From here until the new manifest lies there, the folder has no archive that counts.
+            # From here until the new manifest is written, the folder has no valid archive.
             remove(folder / MANIFEST_NAME)
             move(part, folder / ARCHIVE_NAME, archive.size)
         write(folder / MANIFEST_NAME, data, "Storing the manifest")

@@ -49,14 +49,14 @@ class InstanceApi(ABC):
 
     @abstractmethod
     def drive(self, steps: Steps[T], consume: Consumer = ignore) -> T:
-        """Carry out a generator; `consume` gets what it emits, before it goes on."""
+        """Run a generator. `consume` gets what it emits, before the generator continues."""
 
     def call(self, call: Call[T]) -> T:
-        """Carry out one call of `protocol.contract`."""
+        """Send one call of `protocol.contract`."""
         return self.drive(self.talk.call(call))
 
     def start_processing(self, request: ProcessingRequest) -> str:
-        """POST one start and return the `processingId`; for a start that is never doubled use `start_once`."""
+        """POST one start and return the `processingId`. To start a job only once, use `start_once`."""
         return self.call(contract.start(request))
 
     def get_status(self, processing_id: str) -> Job:
@@ -72,21 +72,21 @@ class InstanceApi(ABC):
     def read_log(
         self, processing_id: str, consume: Callable[[LogLines], None], *, offset: int = 0, page_lines: int = PAGE_LINES
     ) -> int:
-        """Hand on all lines from `offset` on, page by page; returns the number of the line after the last."""
+        """Pass on all lines from `offset` on, page by page. Returns the number of the line after the last."""
         steps = read_log(self.talk, processing_id, offset=offset, page_lines=page_lines)
         return self.drive(steps, cast("Consumer", consume))
 
     def read_settled_log(self, job: Job, consume: Callable[[LogLines], None]) -> int:
-        """Hand on the whole log of a job, with the lines that come after its end; returns how many lines it has."""
+        """Pass on the whole log of a job, with the lines that come after its end. Returns the number of lines."""
         return self.drive(read_settled_log(self.talk, job), cast("Consumer", consume))
 
     def download_logs(self, processing_id: str, consume: Callable[[ArchivePart], None]) -> None:
-        """Hand on the whole log, block by block: as the ZIP, or as the files, that the instance sends."""
+        """Pass on the whole log, block by block: the ZIP or the files that the instance sends."""
         steps = download_log(self.talk, processing_id, base_url=self.settings.base_url)
         self.drive(steps, cast("Consumer", consume))
 
     def cancel_processing(self, processing_id: str, *, within_seconds: float = 60.0) -> CancelOutcome:
-        """Cancel a job and look until it has ended, or the time is over."""
+        """Cancel a job and check until it has ended, or the time is over."""
         return self.drive(cancel_and_confirm(self.talk, processing_id, within_seconds=within_seconds))
 
     def resume_processing(self, processing_id: str) -> str:
@@ -98,17 +98,17 @@ class InstanceApi(ABC):
         return self.call(contract.history())
 
     def get_system_status(self) -> SystemStatus:
-        """Whether the instance is fit for work. Raises NotFoundError on an instance that has no such endpoint."""
+        """Whether the instance can process. Raises NotFoundError on an instance without this endpoint."""
         return self.call(contract.system_status())
 
     def start_asset_status(self, request: ProcessingRequest) -> str:
-        """Ask for the state of all assets of a request; returns the id of the question."""
+        """Request the state of all assets of a request. Returns the id with which the answer is read."""
         return self.call(contract.start_asset_status((request.path,), request.excluded_paths))
 
     def get_asset_status(self, job_id: str) -> AssetStatusReport:
-        """The answer to `start_asset_status`, once it is there, whole and in memory.
+        """The answer to `start_asset_status`, once the instance has it; it is whole in memory.
 
-        Raises MalformedAnswerError for one of more than 32 MiB (some 180,000 assets): `AemGuidesVerifyAssetsOperator`
-        reads it as it comes, however large.
+        Raises MalformedAnswerError for an answer of more than 32 MiB (some 180,000 assets):
+        `AemGuidesVerifyAssetsOperator` reads answers of any size as they come.
         """
         return self.call(contract.asset_status(job_id))

@@ -1,4 +1,4 @@
-"""What the Test button of the connection says: what was looked at, one sentence each, and what to do."""
+"""The result of the Test button of the connection: a sentence for each check, and what to do."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _NO_GUIDES = (
 
 @dataclass
 class Diagnosis:
-    """Sentences on what is right or wrong; `passed`: everything that a run needs is right."""
+    """The sentences of the result. `passed`: everything that a run needs works."""
 
     sentences: list[str] = field(default_factory=list)
     passed: bool = True
 
     def right(self, sentence: str) -> None:
-        """Something is as it should be, or cannot be known."""
+        """Add a check that passed, or whose result is not known."""
         self.sentences.append(sentence)
 
     def wrong(self, sentence: str) -> None:
-        """Something is not as a run needs it."""
+        """Add a check that failed."""
         self.sentences.append(sentence)
         self.passed = False
 
@@ -49,7 +49,7 @@ class Diagnosis:
 
 
 def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[Diagnosis]:
-    """Look at everything that a run needs: reach, login, AEM Guides and its database, history. Raises nothing."""
+    """Check everything that a run needs: network, login, AEM Guides and its database, history. Raises nothing."""
     diagnosis = Diagnosis([_without_name(warning, settings.conn_id) for warning in settings.warnings])
     try:
         history = yield from talk.call(contract.history())

@@ -1,7 +1,7 @@
-"""The two bodies that carry out what the protocol decides: one blocking, one asynchronous.
+"""The two hooks that carry out what the protocol decides: one blocking, one asynchronous. Both run a generator of
+`protocol.steps.Steps`, act on what it yields, and return what it returns.
 
-Both take a generator of `protocol.steps.Steps`, act on what it yields, and return what it returns. They decide
-nothing themselves.
+They decide nothing themselves.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
         self.close()
 
     def drive(self, steps: Steps[T], consume: Consumer = ignore) -> T:
-        """Carry out a generator; `consume` gets what it emits, before it goes on."""
+        """Run a generator. `consume` gets what it emits, before the generator continues."""
         answer: Answer = None
         error: BaseException | None = None
         try:
@@ -147,9 +147,9 @@ class AemGuidesHook(InstanceApi, HttpHook):
             self._drop_response()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say what is right or wrong with the connection, for the Test button."""
-        self._retries = self._retries or RetrySettings(attempts=1)  # whoever waits for the button asks again
-        self._vault = TokenVault()  # a kept token would hide that the credentials buy none any more
+        """Check the connection, for the Test button."""
+        self._retries = self._retries or RetrySettings(attempts=1)  # the user of the button can press it again
+        self._vault = TokenVault()  # a cached token would hide that the credentials are no longer accepted
         try:
             diagnosis = self.drive(diagnose(self.talk, self.settings))
         except ConfigurationError as error:
@@ -294,7 +294,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
         await self.close()
 
     async def drive(self, steps: Steps[T], consume: Callable[[object], object] = ignore) -> T:
-        """Carry out a generator; `consume` gets what it emits, and is awaited where it is a coroutine function."""
+        """Run a generator. `consume` gets what it emits; a coroutine function is awaited."""
         answer: Answer = None
         error: BaseException | None = None
         try:
@@ -314,7 +314,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
             self._drop_response()
 
     async def call(self, call: Call[T]) -> T:
-        """Carry out one call of `protocol.contract`."""
+        """Send one call of `protocol.contract`."""
         return await self.drive((await self.talk()).call(call))
 
     async def _act(self, step: Step, consume: Callable[[object], object]) -> Answer:

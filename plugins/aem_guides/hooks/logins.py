@@ -1,4 +1,4 @@
-"""How a connection logs in: the four kinds of credentials, and which of its fields each of them is in."""
+"""How a connection logs in: the four kinds of credentials, and their fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_credentials(connection: ConnectionLike, fields: Fields) -> Credentials:
 
 
 def login_remedy(connection: ConnectionLike, fields: Fields) -> str:
-    """Which fields to check where the instance refuses the login."""
+    """Which fields to check if the instance refuses the login."""
     if _is_password_taken_for_token(connection, fields):
         return f"{_CHECK}: {_NO_USER}"
     remedy = _REMEDIES[_kind(connection, fields)].format(token="token" if fields.text("token") else "password")

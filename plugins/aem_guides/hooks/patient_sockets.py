@@ -1,6 +1,6 @@
-"""Sockets whose answer has to come within a time, however many small parts of it there are.
+"""Sockets with a time limit for the whole answer.
 
-A time-out of a socket begins anew with every byte: an answer that trickles would never end.
+The time-out of a socket begins again with every byte: an answer that trickles would never end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logging.getLogger("urllib3.connection").addFilter(_NoHeaders())
 
 
 class TooSlowError(TimeoutError):
-    """What is received has taken all the time that it had. A time-out of a socket says less."""
+    """The answer took more than its time. The time-out of a socket does not detect that."""
 
 
 @dataclass

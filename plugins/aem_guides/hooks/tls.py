@@ -10,11 +10,11 @@ from urllib3.connection import HTTPSConnection
 
 
 class HandshakeError(ssl.SSLError):
-    """TLS could not be agreed on, so that nothing was sent; any other error of TLS may come after the request too."""
+    """The TLS handshake failed, so nothing was sent. Any other TLS error may come after the request."""
 
 
 class HandshakeConnection(HTTPSConnection):
-    """Tells an error of the handshake from one after it."""
+    """Distinguishes an error of the handshake from a later one."""
 
     def connect(self) -> None:
         try:

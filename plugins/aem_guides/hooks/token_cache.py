@@ -1,4 +1,4 @@
-"""The access tokens of this process, shared by all who log in as the same, and bought once for all of them."""
+"""The access tokens of this process. All hooks with the same credentials share one token, which is bought once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aem_guides.protocol.errors import AemGuidesError
 
 
 class AbandonedPurchaseError(Exception):
-    """Whoever was buying the token was stopped; one of those who waited takes over."""
+    """The caller that bought the token was stopped. One of the waiting callers takes over."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Somebody's claim to a token: `outcome` has it, or will. `is_buyer`: the one who has to buy it."""
+    """A caller's claim to a token: `outcome` has the token, or will have it. `is_buyer`: this caller has to buy it."""
 
     key: str
     outcome: Future[AccessToken]
@@ -38,8 +38,8 @@ class TokenVault:
     def claim(self, identity: str, refused: str | None, now: float, is_hurried: bool = False) -> Claim:
         """The kept token, unless it ends soon or is `refused`, which the instance has just turned down.
 
-        Without one, the first who comes is to buy it; all who come until it is settled share what becomes of it, a
-        failure too. Who is in a hurry shares with such alone: the others' purchase may wait between its tries.
+        Without one, the first caller has to buy it. All callers that come until then share the result, also a failure.
+        Callers in a hurry share only with each other, because the purchase of the others may wait between its tries.
         """
         key = _key(identity)
         with self._lock:
@@ -51,12 +51,12 @@ class TokenVault:
                 return Claim(key, under_way, is_buyer=False)
             purchase: Future[AccessToken] = Future()
             self._purchases[key, is_hurried] = purchase
-            purchase.set_running_or_notify_cancel()  # one who gives up waiting must not cancel it for the others
+            purchase.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it for the others
             return Claim(key, purchase, is_buyer=True, is_hurried=is_hurried)
 
     @contextmanager
     def settling(self, claim: Claim) -> Iterator[Callable[[AccessToken], None]]:
-        """Buy in this block, and hand the token to what it yields. What fails is in the claim's outcome."""
+        """Buy in this block, and give the token to what it yields. An error is passed to the claim's outcome."""
         bought: list[AccessToken] = []
         error: BaseException = AbandonedPurchaseError()
         try:

@@ -1,5 +1,5 @@
-"""The ledger: our own lasting record of jobs, since the instance shows its last few only.
+"""The ledger: our own lasting record of jobs, since the instance shows only its last few.
 
-`records` and `findings` are the words, `reconcile` decides (pure), `tables` and `migrations` are how it is stored,
-`database` opens it, `store` reads and writes it, `recorder` is what a run writes of its own jobs.
+`records` and `findings` have the types, `reconcile` decides (pure), `tables` and `migrations` have the schema,
+`database` opens it, `store` reads and writes it, `recorder` writes the jobs of a run.
 """

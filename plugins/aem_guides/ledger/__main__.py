@@ -1,7 +1,7 @@
-"""Make the ledger, or bring its schema up to this version: `python -m aem_guides.ledger`.
+"""Create the ledger, or update its schema to this version: `python -m aem_guides.ledger`.
 
-Every task does so by itself when it first opens the ledger; a deployment does it before anything runs, and sees at once
-whether the ledger can be reached. Exit status 1 and a message that says what to do where it cannot.
+Every task does this when it first opens the ledger. A deployment does it before anything runs, to see at once whether
+the ledger can be reached. If it cannot, the exit status is 1 and a message says what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aem_guides.protocol.errors import AemGuidesError
 
 def main() -> int:
     """Open the ledger of connection `aem_guides_ledger`; returns the exit status."""
-    # As Airflow's own commands do: else connections that are kept in Airflow's database are not seen.
+    # As Airflow's own commands do: otherwise connections in Airflow's database are not found.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         engine = open_engine()

@@ -58,7 +58,7 @@ _DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg
 
 
 class LedgerError(AemGuidesError):
-    """Something is wrong with the ledger."""
+    """Base of the errors of the ledger."""
 
 
 class LedgerUnavailableError(LedgerError):
@@ -70,7 +70,7 @@ class LedgerSlowError(LedgerUnavailableError):
 
 
 class LedgerRefusedError(LedgerError):
-    """The ledger does not take a value: not now, and not later."""
+    """The ledger refuses a value. A later attempt fails too."""
 
     retry = Retry.POINTLESS
 
@@ -82,7 +82,7 @@ class LedgerVersionError(LedgerError):
 
 
 def ledger_url() -> URL:
-    """The address of the ledger. Raises ConfigurationError for a connection that is no database."""
+    """The address of the ledger. Raises ConfigurationError for a connection that is not a database."""
     try:
         connection = BaseHook.get_connection(LEDGER_CONNECTION)
     except AirflowNotFoundException:

@@ -1,4 +1,4 @@
-"""What a reconciliation finds, how serious it is, and what can be done about it."""
+"""The findings of a reconciliation, their severities and their remedies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FindingKind(enum.StrEnum):
 
 
 class Severity(enum.StrEnum):
-    """How serious a finding is: `info` is not alerted."""
+    """The severity of a finding. `info` is not sent to the notifiers."""
 
     INFO = "info"
     WARNING = "warning"
@@ -46,10 +46,10 @@ class Severity(enum.StrEnum):
 
 
 class Remedy(enum.StrEnum):
-    """What is done about findings.
+    """The remedies.
 
-    archive: fetch and store the log. resume: go on from the checkpoint. adopt: take the instance's word and look
-    after the job from now on. alert: send it through Airflow's notifiers.
+    archive: fetch and store the log. resume: resume the job from its checkpoint. adopt: take the state that the
+    instance shows, and follow the job from now on. alert: send it through Airflow's notifiers.
     """
 
     ARCHIVE = "archive"
@@ -99,7 +99,7 @@ REMEDY: dict[FindingKind, Remedy] = {
 
 @dataclass(frozen=True, order=True)
 class FindingKey:
-    """What makes two findings one: their kind, and the job, pair of jobs, or entry that they are about."""
+    """Two findings with the same key are the same finding: the kind, and the job, pair of jobs, or entry."""
 
     kind: FindingKind
     subject: str
@@ -107,7 +107,7 @@ class FindingKey:
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding, in a sentence for people; `processing_id` is the job that it is about, if it is about one."""
+    """A finding. `text` is a sentence for people; `processing_id` is its job, if it has one."""
 
     key: FindingKey
     text: str

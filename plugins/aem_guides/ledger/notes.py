@@ -1,6 +1,6 @@
-"""What a run of ours notes in the ledger of its own jobs, and how that goes together with what is there. Pure.
+"""The notes that a run writes to the ledger about its jobs, and how they are merged with what is there. Pure.
 
-A note may come late, twice, or after a later one: it waits in the archive while the ledger is down.
+A note may come late, twice, or after a later one, because notes wait in the archive while the ledger is down.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aem_guides.protocol.states import ACTIVE_STATES, JobState
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run saw of its job in the end. Times in epoch milliseconds; what is not known is None."""
+    """The end of a job as its run saw it. Times in epoch milliseconds; unknown values are None."""
 
     state: str
     total_files: int | None = None
@@ -84,7 +84,7 @@ def _check(data: Mapping[str, JsonValue], texts: tuple[str, ...], numbers: tuple
 
 
 def noted(note: Note, known: LedgerJob | None, now: int) -> LedgerJob:
-    """The ledger's entry with the note taken in. What was seen later than the note stands.
+    """The ledger's entry, merged with the note. What was seen later than the note stands.
 
     What is said to have been seen later than now was seen by a clock that was ahead, and does not count as later.
     """

@@ -42,9 +42,9 @@ class OpenFinding:
 
 
 def lock(connection: Connection, instance: str) -> int | None:
-    """Keep other writers of this instance out until the end of the transaction; when its last snapshot was taken.
+    """Lock this instance for other writers until the end of the transaction.
 
-    In SQLite the transaction itself does so.
+    Returns when its last snapshot was taken. In SQLite the transaction itself is the lock.
     """
     _upsert(connection, instances, [{"name": instance, "shown_jobs": {}}], ("name",), replace=False)
     row = connection.execute(select(instances.c.taken_at).where(instances.c.name == instance).with_for_update()).one()

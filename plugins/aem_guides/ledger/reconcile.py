@@ -1,4 +1,4 @@
-"""Compare what an instance shows with what the ledger holds: findings, and the ledger as it is to be. Pure.
+"""Compare an instance with the ledger. The result: findings, and the new entries of the ledger. Pure.
 
 The window is read as a set: its order has no meaning. Times of the instance are compared with times of the instance
 only, and ours with ours, so that a difference between the two clocks does not matter. Applied twice with the same
@@ -20,15 +20,15 @@ from aem_guides.protocol.wording import in_words, iso_time
 from aem_guides.storage import ArchiveCondition
 
 GRACE_MS = 120_000
-"""How long a start, an end or a first look may be ago before its absence elsewhere means anything."""
+"""A start, an end or a first check must be so long ago before a difference counts."""
 
 OVER_RUN_STATES = frozenset({"success", "failed", None})
-"""The states of a run of ours that does nothing any more; None: Airflow does not know it any more."""
+"""The states of a run that has ended. None: Airflow no longer knows the run."""
 
 
 @dataclass(frozen=True)
 class ReconcilePolicy:
-    """What is worth a finding. `archive_foreign`: the logs of somebody else's jobs are to be archived too."""
+    """The options of the comparison. `archive_foreign`: the logs of other users' jobs are archived too."""
 
     stall_minutes: float = 60
     archive_foreign: bool = False
@@ -52,7 +52,7 @@ class LedgerView:
 
 @dataclass(frozen=True)
 class StateChange:
-    """A job was seen in another state than before; `before` is None for one that was not known."""
+    """A job has another state than before. `before` is None for a new job."""
 
     processing_id: str
     before: str | None
@@ -61,7 +61,7 @@ class StateChange:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What is to be written. `jobs` are whole new entries, of those that changed only."""
+    """The result. `jobs` has the complete new entries of the jobs that changed."""
 
     jobs: tuple[LedgerJob, ...]
     changes: tuple[StateChange, ...]
@@ -71,7 +71,7 @@ class Reconciliation:
 
 
 def reconcile(snapshot: Snapshot, ledger: LedgerView, policy: ReconcilePolicy) -> Reconciliation:
-    """Say what the snapshot means for the ledger."""
+    """Compare the snapshot with the ledger."""
     return _Comparison(snapshot, ledger, policy).result()
 
 

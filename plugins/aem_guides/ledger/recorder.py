@@ -1,6 +1,7 @@
-"""What a run writes of its own jobs. A ledger that is down delays no job and loses nothing: notes wait in the archive.
+"""Write the jobs of a run to the ledger.
 
-The next reconciliation takes in what waits there.
+A ledger that is down delays no job and loses nothing: the notes wait in the archive, and the next reconciliation writes
+them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class StartedPath:
 
 
 def note_path(by: StartedPath, state: PathState) -> None:
-    """Record the job of a path, once it works. Never raises."""
+    """Record the job of a path once it is active. Never raises."""
     note = Note(
         instance=state.instance or "",
         connection_id=by.connection_id,
@@ -119,7 +120,8 @@ def _outcome_of(row: Mapping[str, JsonValue]) -> Outcome:
 
 
 def record(notes: Sequence[Note]) -> None:
-    """Write notes to the ledger, or where they wait for it. Never raises: what a job comes to does not hang on it."""
+    """Write notes to the ledger, or store them until it is available. Never raises: a job must not fail because of
+    the ledger."""
     left = list(notes)
     try:
         _write(left)

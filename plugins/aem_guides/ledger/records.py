@@ -18,7 +18,7 @@ from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.storage import ArchiveCondition
 
 LOST = "LOST"
-"""The state of a job that neither history nor status knows any more; all others are those of `JobState`."""
+"""The state of a job that is no longer in the history or the status. All other states are those of `JobState`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,11 +31,11 @@ class RunKey:
 
 @dataclass(frozen=True)
 class LedgerJob:
-    """A job as the ledger holds it.
+    """A job in the ledger.
 
-    `run` is our run that started it, None for a job of somebody else; `reported_state` what that run said of it in
-    the end. `wants_archive`: its log is to be archived. `kept`: its run is over, and the reconciliation looks after
-    it. `announced`: that somebody else started it was reported. `continues` is the id that it had before a resume.
+    `run` is our run that started it; None for another user's job. `reported_state`: the last state in the report of
+    that run. `wants_archive`: its log must be archived. `kept`: its run has ended, and the reconciliation follows it.
+    `announced`: another user's job was reported as a finding. `continues`: its id before a resume.
     """
 
     processing_id: str

@@ -1,6 +1,6 @@
-"""Column types that take whatever a value turns out to be: what no database can store is cut or marked on its way in.
+"""Column types that accept any value: what a database cannot store is cut or marked before it is written.
 
-So no job of an odd instance, and no note of a run, holds up the ledger for all others.
+So one unusual job or note cannot block the ledger for all others.
 """
 
 from __future__ import annotations

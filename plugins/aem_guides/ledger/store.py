@@ -1,4 +1,4 @@
-"""Read and write the ledger. What belongs together is one transaction, and one instance has one writer at a time."""
+"""Read and write the ledger. Each method is one transaction, and each instance has one writer at a time."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Ledger:
             yield connection
 
     def take_note(self, note: Note) -> LedgerJob:
-        """Write down what a run of ours knows of its job."""
+        """Write the note of a run about its job."""
         with self.begin("Noting a job") as connection:
             lock(connection, note.instance)
             known = jobs_by_id(connection, note.instance, [note.processing_id]).get(note.processing_id)
@@ -166,7 +166,7 @@ class Ledger:
             return result
 
     def open_findings(self, instance: str) -> list[OpenFinding]:
-        """What lasts, the oldest first."""
+        """The open findings, the oldest first."""
         query = select(findings).where(findings.c.instance == instance, findings.c.closed_at.is_(None))
         with self.begin("Reading findings") as connection:
             return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
@@ -243,11 +243,11 @@ class Ledger:
         self._set_job(instance, processing_id, archive_uri=uri, sha256=sha256, archive_checked_at=now)
 
     def keep(self, instance: str, processing_id: str) -> None:
-        """Note that the reconciliation looks after a job from now on."""
+        """Note that the reconciliation follows a job from now on."""
         self._set_job(instance, processing_id, kept=True)
 
     def resumed(self, finding_id: int, instance: str, entry: LedgerJob, goes_on_as: str, now: int) -> None:
-        """Note that a job was resumed by the reconciliation, which looks after it from now on: once for a finding."""
+        """Note that the reconciliation resumed a job, and follows it from now on. Once for each finding."""
         with self.begin("Noting a resume") as connection:
             lock(connection, instance)
             known = jobs_by_id(connection, instance, [goes_on_as]).get(goes_on_as)
@@ -278,9 +278,9 @@ class Ledger:
             connection.execute(done.values(remedy_state=DONE, intent=None))
 
     def prune(self, instance: str, before: int, most: int = 1000) -> int:
-        """Forget ended jobs last seen before then (epoch milliseconds), with all that is noted of them.
+        """Delete jobs that ended and were last seen before then (epoch milliseconds), with all their rows.
 
-        Archives stay. At most `most` at once; returns how many.
+        Archives are kept. At most `most` at once; returns how many.
         """
         with self.begin("Pruning") as connection:
             lock(connection, instance)

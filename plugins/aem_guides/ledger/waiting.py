@@ -1,7 +1,8 @@
-"""Notes that wait in the archive for a ledger that could not take them, and those that none ever will.
+"""Notes that wait in the archive for a ledger that was down, and notes that no ledger can read.
 
-A note lies as `<archive_uri>/ledger-notes/<time>-<number>.json`, where every worker can write. One that cannot be read
-or stored is set aside, below `set-aside/`: it holds up no other, and stays until a person has looked at it.
+A note is `<archive_uri>/ledger-notes/<time>-<number>.json`, where every worker can write. A note that cannot be read or
+written to the ledger is moved below `set-aside/`. There it blocks no other note, and stays until a person has looked at
+it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def forget(place: ObjectStoragePath) -> None:
 
 
 def set_aside(place: ObjectStoragePath, why: str) -> None:
-    """Put a note that no ledger will take where it holds up no other."""
+    """Move a note that cannot be written to the ledger, so that it blocks no other note."""
     aside = place.parent / SET_ASIDE_FOLDER
     with storage_errors("Setting a note aside", place):
         aside.fs.makedirs(aside.path, exist_ok=True)
@@ -61,7 +62,7 @@ def let_wait(note: Note) -> None:
     told = json.dumps(note.to_json(), default=str)
     try:
         write(_folder() / f"{note.at}-{uuid.uuid4().hex}.json", told.encode(), "Storing a note for the ledger")
-    except Exception:  # what a job comes to does not hang on its note
+    except Exception:  # a job must not fail because of its note
         log.exception(
             "Job %s could not be written to the ledger or stored as a note. Only this log has it: %s",
             note.processing_id,

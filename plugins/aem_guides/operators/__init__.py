@@ -1,4 +1,4 @@
-"""The operators: one for each thing that can be asked of an instance."""
+"""The operators: one for each action on an instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operators: one for each thing that can be asked of an instance."""
+"""The operators: one for each action on an instance."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class UnfitInstanceError(ConfigurationError):
 
 
 class AemGuidesPullLogsOperator(JobOperator):
-    """Bring the job's whole log into this task's log, every line once; errors and warnings at their level.
+    """Show the job's whole log in the log of this task, every line once. Errors and warnings keep their level.
 
     A job that was resumed under another id has a log for each: they come one after the other. One that ended and says
     that it has no log has none, if the instance does not know of one either.
@@ -151,7 +151,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
 
 
 class AemGuidesCancelProcessingOperator(JobOperator):
-    """Cancel a job and see it end.
+    """Cancel a job and wait until it has ended.
 
     :param within_seconds: how long to look for its end.
 

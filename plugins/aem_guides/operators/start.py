@@ -22,7 +22,7 @@ from aem_guides.runtime.path_store import PathStore
 
 
 class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
-    """Start processing of one path, once: whatever dies or is lost on the way, one job comes of it.
+    """Start processing of one path, once: whatever fails on the way, one job is started.
 
     :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO
         8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.

@@ -1,4 +1,4 @@
-"""How a batch of thousands is cut into what Airflow maps over.
+"""How a batch of thousands of paths is split into the lists that Airflow maps over.
 
 Airflow maps over at most `[core] max_map_length` values of one list (1,024 by default), but over every pair of two
 lists. So the planning task returns the numbers of blocks of ten requests, and the mapped task runs for every block
@@ -27,7 +27,7 @@ def block_key(block: int) -> str:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a run is to do: `paths` with their requests' fingerprints; `done_before` paths are left out."""
+    """The plan of a run: `paths` with the fingerprints of their requests. `done_before` paths are left out."""
 
     instance: str
     batch_name: str

@@ -26,12 +26,13 @@ from aem_guides.triggers.base import AemGuidesTrigger
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
 _SHORTEST_LOOK_SECONDS = 3.0
 _ASK_FOR_THE_END_EVERY = 2.5
-"""Seconds: the run waits for this task after the last path; that all are over costs Airflow one small question."""
+"""Seconds between two checks. The run waits for this task after the last path, and a check is one small request to
+Airflow."""
 _TELL_EVERY_SECONDS = 30.0
 
 
 class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
-    """Tell how far a batch is whenever that changes, until all of its paths have come to an end.
+    """Log the progress of a batch whenever it changes, until all of its paths have ended.
 
     :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
     :param look_every: seconds between two looks at the most.
@@ -52,7 +53,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         self.look_every = look_every
 
     async def outcome(self) -> JsonObject:
-        """Look, tell, wait."""
+        """Check, log, wait."""
         plan = await self._plan()
         speed, told, told_at = BatchSpeed(), "", -_TELL_EVERY_SECONDS
         began, pacing = surroundings().elapsed(), Pacing(shortest=_SHORTEST_LOOK_SECONDS, longest=self.look_every)
@@ -120,7 +121,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
 
 
 class AemGuidesBatchProgressOperator(BaseOperator):
-    """Tell how far a batch is, in its log and from the triggerer, until all of its paths have come to an end.
+    """Log the progress of a batch, from the triggerer, until all of its paths have ended.
 
     :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
     :param look_every: seconds between two looks at the most.
@@ -158,7 +159,7 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """All paths have come to an end, or nothing more can be told of them: that is no failure of the batch."""
+        """All paths have ended, or their progress cannot be read any more. Neither is a failure of the batch."""
         told = event or {}
         if "error" in told:
             self.log.warning("The progress display stopped early: %s. The paths are not affected.", told["error"])

@@ -1,4 +1,4 @@
-"""Cancel, resume, archive or inspect one job, whoever started it."""
+"""Cancel, resume, archive or inspect one job, also another user's."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Action(enum.StrEnum):
 
 
 class ActionNotPossibleError(AemGuidesError):
-    """The job is not in a state in which this can be done."""
+    """The state of the job does not allow the action."""
 
     retry = Retry.POINTLESS
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The job, with what the ledger has of it: None where it does not know it, or cannot be asked."""
+    """The job, and its entry in the ledger: None if the ledger does not have it, or cannot be read."""
 
     hook: AemGuidesHook
     job: Job
@@ -182,7 +182,7 @@ def _from_ledger(instance: str, processing_id: str) -> LedgerJob | None:
 
 
 def _with_ledger(ask: Callable[[Ledger], T]) -> T | None:
-    """What the ledger says; None where it cannot be used, which keeps nobody from controlling a job."""
+    """The entry in the ledger; None if the ledger cannot be used. The action works without it."""
     from aem_guides.ledger.store import Ledger
 
     try:

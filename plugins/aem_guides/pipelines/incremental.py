@@ -1,4 +1,4 @@
-"""From a run's data interval to the creation times that its requests ask for."""
+"""The creation times of a run's requests, from its data interval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REMEDY = (
 
 
 class FilterEnd(enum.StrEnum):
-    """How an instance reads `filter.endTime`: whether an asset created in that very millisecond passes.
+    """How an instance reads `filter.endTime`: whether it includes an asset that was created exactly at that time.
 
     The API's documentation calls it an upper bound and leaves this open; EXCLUSIVE is how the bound is used here.
     """
@@ -29,7 +29,7 @@ class FilterEnd(enum.StrEnum):
 def with_interval(
     params: Mapping[str, JsonValue], start: datetime | None, end: datetime | None, filter_end: FilterEnd
 ) -> JsonObject:
-    """A run's parameters with the times of its data interval, unless it was started with times of its own.
+    """The parameters of a run with the times of its data interval, unless the run was started with its own times.
 
     Raises InvalidInputError where it has neither.
     """

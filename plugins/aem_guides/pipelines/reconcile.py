@@ -62,7 +62,7 @@ def list_instances() -> list[str]:
 
 @task_group(group_id=GROUP)
 def reconcile_instance(connection_id: str) -> None:
-    """One instance: what it shows, against what the ledger holds."""
+    """Compare one instance with the ledger."""
     reconcile_window(cast("JsonObject", read_window(connection_id)))
 
 
@@ -167,7 +167,7 @@ def carry_out_remedy(assignment: JsonObject) -> JsonObject:
 
 @task(trigger_rule="all_done", outlets=[RECONCILIATION])
 def write_report() -> JsonObject:
-    """Show the report, store it, and tell other DAGs by an asset event."""
+    """Log the report, store it, and send an asset event to other DAGs."""
     context = get_current_context()
     ti = cast("RuntimeTaskInstance", context["ti"])
     connections = cast("list[str] | None", ti.xcom_pull(task_ids="list_instances")) or []
@@ -187,7 +187,7 @@ def write_report() -> JsonObject:
 
 @task
 def confirm(found: JsonObject) -> None:
-    """Fail the run where something could not be done; the report has been written by then."""
+    """Fail the run if something could not be done. The report is written before this task."""
     failed = found.get("failed_instances")
     wrong = [f"{name} could not be reconciled" for name in failed] if isinstance(failed, list) else []
     if found.get("failed_remedies"):
@@ -217,7 +217,7 @@ def build_reconcile_tasks() -> None:
 
 
 def _alert(ledger: Ledger, instance: str) -> str:
-    """Tell people of what they were not told yet; what was told is not told again, even after a crash."""
+    """Send new findings to the notifiers. No finding is sent twice, even after a crash."""
     items = {item.id: item for item in ledger.unalerted(instance)}
     claimed = ledger.claim_alert(list(items), now_ms())
     sentences = [items[name].finding.text for name in claimed]

@@ -1,7 +1,7 @@
-"""From plans to DAGs: `aem_guides_plan_<name>`, with the tasks of `aem_guides_process_assets` and by the same code.
+"""Make DAGs of plans: `aem_guides_plan_<name>`, with the tasks of `aem_guides_process_assets`, built by the same code.
+A broken plan is an import error of a separate DAG file (`check_plans`).
 
-A broken plan is shown as an import error of a DAG file of its own (`check_plans`): Airflow takes every DAG of a
-file with an import error out of the schedule, so that the file which makes the DAGs must not have one.
+Airflow unschedules every DAG of a file with an import error, so the file with the DAGs must not have one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BUILDERS: dict[bool, Callable[[FilterEnd | None], None]] = {
     False: build_process_tasks,
     True: lambda filter_end: build_batch_tasks(filter_end=filter_end),
 }
-"""What puts the tasks into the DAG that is being built, by the plan's `batch`."""
+"""The functions that build the tasks of a plan's DAG, by its field `batch`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PlanDags:
 
 @dataclass(frozen=True)
 class LazyNotifier:
-    """A callback that imports and builds its notifier when there is something to notify of, not at every parse."""
+    """A callback that imports and builds its notifier when it is called, not at every parse."""
 
     notification: Notification
 
@@ -75,7 +75,8 @@ def load_plan_dags() -> PlanDags:
 def check_plans() -> None:
     """Raise PlansError with everything that is wrong with the configured plans, also with what they import.
 
-    Only the check imports what plans name. A plan whose notifier is not there runs all the same, and tells nobody.
+    Only the check imports the notifiers of plans. A plan whose notifier cannot be imported still runs, but notifies
+    nobody.
     """
     file, chosen = plans_file()
     plans = load_plans(file, required=chosen)

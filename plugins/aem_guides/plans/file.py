@@ -1,6 +1,6 @@
-"""A file of plans, taken apart: every plan as plain data, with the line of every field.
+"""Read a file of plans: every plan as plain data, with the line of every field.
 
-YAML as its version 1.2 reads it: times and dates are texts, `22:00` is no number.
+Read as YAML 1.2: times and dates are strings, and `22:00` is not a number.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Entry:
 def read_entries(text: str) -> list[Entry | PlanProblem]:
     """The plans of a file, and what could not be read of it.
 
-    A file that is no YAML as a whole is read plan by plan, so that one typing error costs one plan.
+    If the file is not valid YAML, it is read plan by plan, so that a typing error affects only one plan.
     """
     try:
         root: yaml.Node | None = yaml.compose(text, _Loader)

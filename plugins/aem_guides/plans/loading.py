@@ -1,7 +1,7 @@
-"""Scheduled work as configuration: `plans.yaml` to validated plans.
+"""Read `plans.yaml` and validate its plans. The file has a list `plans:`, described by `plans.schema.json`.
 
-The file holds `plans:`, a list; `plans.schema.json` describes it. Each plan is checked for itself: what is wrong with
-one is a `PlanProblem` and leaves the others alone. `plan_dags` makes DAGs of them.
+Each plan is checked on its own: an error in one is a `PlanProblem` and does not affect the others. `plan_dags` makes
+DAGs of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aem_guides.protocol.errors import ConfigurationError
 
 
 class PlansError(ConfigurationError):
-    """Plans that cannot be carried out: `problems` are all of them, one a line of the message."""
+    """Plans that cannot be used. `problems` has all errors, one per line of the message."""
 
     def __init__(self, problems: Sequence[PlanProblem]) -> None:
         self.problems = tuple(problems)
@@ -28,7 +28,7 @@ class PlansError(ConfigurationError):
 
 @dataclass(frozen=True)
 class Plans:
-    """The good plans of a file, and what is wrong with the others."""
+    """The valid plans of a file, and the errors of the others."""
 
     file: str
     plans: tuple[Plan, ...] = ()

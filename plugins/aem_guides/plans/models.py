@@ -1,4 +1,4 @@
-"""What a file of plans may say: the models by which plans are read, and from which their JSON schema is made.
+"""The fields of a file of plans: the models that read plans, and from which their JSON schema is generated.
 
 The text below a field says what to write there: editors show it, and so does the message about a wrong value.
 """
@@ -67,7 +67,7 @@ def _refuse(flaws: Iterable[tuple[Iterable[str | int], PydanticCustomError]]) ->
 
 
 _Flaw: TypeAlias = tuple[list[str | int], str, str]
-"""Where a plan is wrong, what is wrong, and what would be right."""
+"""The place of an error in a plan, the error, and its remedy."""
 
 
 Count: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000, description="Write a whole number.")]

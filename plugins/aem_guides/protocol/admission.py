@@ -209,7 +209,7 @@ def read_window(talk: Conversation, turns: Turns) -> Steps[Window]:
 def ask_for_hidden(talk: Conversation, turns: Turns) -> Steps[None]:
     """Ask for the status of active jobs that the window does not show, where only that can tell their end.
 
-    A status that cannot be had changes nothing: the job goes on to count.
+    A status that cannot be read changes nothing: the job still counts.
     """
     for processing_id in turns.to_ask:
         try:

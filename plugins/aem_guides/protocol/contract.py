@@ -180,7 +180,7 @@ def asset_status_is_there() -> Call[None]:
 
 
 def asset_status(job_id: str) -> Call[AssetStatusReport]:
-    """The answer to `start_asset_status`, once it is there."""
+    """The answer to `start_asset_status`, once the instance has it."""
     request = replace(_get(f"{_BASE}/assets/status", {"jobId": job_id}), largest_answer=LARGEST_ASSET_STATUS)
     return Call("asset status", request, _read_asset_status)
 

@@ -1,4 +1,4 @@
-"""What became of a job, for people and for other tasks."""
+"""The outcome of a job, for people and for other tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aem_guides.protocol.wording import describe_progress, in_words, iso_time
 
 
 class OnDeadline(enum.StrEnum):
-    """What to do with a job whose time is over."""
+    """What to do with a job at its deadline."""
 
     CANCEL = "cancel"
     LEAVE = "leave"
@@ -31,10 +31,10 @@ class OnDeadline(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """How waiting for a job ended. `cancel` is the result of cancelling it, None where that was not tried.
+    """How waiting for a job ended. `cancel` is the result of cancelling it; None if that was not tried.
 
-    `starter` names the task that starts it anew when it is cleared. `adopted`: the job was taken up, not started, so
-    that it is not resumed. `spared`: it was not cancelled at its deadline, since it was adopted.
+    `starter` is the task that starts a new job when it is cleared. `adopted`: the job was not started by this run, so
+    it is not resumed. `spared`: it was adopted, so it was not cancelled at its deadline.
     """
 
     followed: Followed
@@ -49,7 +49,7 @@ class Ending:
 
 
 def started_as(state: PathState) -> JsonObject:
-    """What the task that starts a job says of it to other tasks, and the ledger."""
+    """What the task that starts a job returns for other tasks and the ledger."""
     return {
         "processing_id": state.processing_id,
         "path": state.request.path,
@@ -60,7 +60,7 @@ def started_as(state: PathState) -> JsonObject:
 
 
 def ending_of(state: PathState, options: LifecycleOptions, starter: str) -> Ending:
-    """How a path that has ended did so; `starter` is the task that starts it anew when it is cleared."""
+    """How a path ended. `starter` is the task that starts a new job when it is cleared."""
     return Ending(
         followed=Followed(state.end or FollowEnd.ENDED, state.job, 0),
         cancel=state.cancel,

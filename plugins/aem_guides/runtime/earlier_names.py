@@ -1,6 +1,6 @@
-"""Module names of earlier versions, so that what is stored under them, or was written for them, still loads.
+"""Module names of earlier versions, so that stored triggers and your own DAGs that use them still load.
 
-Airflow stores a waiting trigger by the path of its class: one that was stored ahead of an upgrade is loaded by it.
+Airflow stores a waiting trigger by the path of its class, and after an upgrade loads it by that path.
 """
 
 from __future__ import annotations

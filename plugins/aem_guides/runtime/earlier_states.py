@@ -1,4 +1,4 @@
-"""What versions before 0.2 stored of a path of a batch, read as a state of today."""
+"""Read what versions before 0.2 stored of a path of a batch as a state of this version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aem_guides.protocol.procedures.start import Origin
 
 
 def state_of_note(note: Mapping[str, JsonValue], request: ProcessingRequest | None) -> PathState | None:
-    """The state of a path that such a note stands for; None where it is of another request."""
+    """The state of the path; None if the stored value belongs to another request."""
     if request is None or note.get("fingerprint") != request.fingerprint():
         return None
     start, resume = _intent(note.get("start")), _intent(note.get("resume"))

@@ -1,4 +1,4 @@
-"""Operator fields after rendering: a template gives texts where a number or a flag is meant."""
+"""Operator fields after rendering: a template returns strings, also for numbers and flags."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def positive(field: str, value: object, *, most: float) -> float:
 
 
 def flag(field: str, value: object) -> bool:
-    """True or false, also as a text. Raises InvalidInputError."""
+    """True or false, also as a string. Raises InvalidInputError."""
     if isinstance(value, bool):
         return value
     known = {"true": True, "false": False}
@@ -65,7 +65,7 @@ def identifier(field: str, value: object) -> str:
 
 
 def texts(field: str, value: object) -> tuple[str, ...]:
-    """A list of texts; None is an empty one. Raises InvalidInputError."""
+    """A list of strings; None is an empty list. Raises InvalidInputError."""
     if value is None:
         return ()
     if isinstance(value, str | Mapping) or not isinstance(value, Sequence):

@@ -1,9 +1,9 @@
-"""What a mapped task is called in Airflow's grid."""
+"""The label of a mapped task in Airflow's grid."""
 
 from __future__ import annotations
 
 LONGEST_LABEL = 250
-"""Airflow's database takes no longer one, and then refuses every message of the task's state."""
+"""The longest label in Airflow's database. With a longer one Airflow could not store the state of the task."""
 
 _HEAD = LONGEST_LABEL // 2 - 1
 _TAIL = LONGEST_LABEL - _HEAD - 1

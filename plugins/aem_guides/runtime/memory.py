@@ -1,4 +1,4 @@
-"""What a task that deals with one job by its id remembers over its tries, in Airflow's task state store.
+"""What a task with one job stores for its later tries, in Airflow's task state store.
 
 The store outlives retries, crashes, Clear and success. `max_tries` shows whether a try follows a failure or a Clear:
 Clear raises it, a retry does not.
@@ -38,7 +38,7 @@ def run_label(context: Context) -> str:
 
 
 def resume_intent(context: Context, processing_id: str) -> Intent | None:
-    """The intent of an earlier try to resume this job. What came of it holds for a retry; Clear asks anew."""
+    """The intent of an earlier try to resume this job. A retry uses it; a Clear resumes again."""
     stored = _load(context, _RESUME_KEY)
     kept = stored.get("intent") if stored is not None else None
     if stored is None or stored.get("processing_id") != processing_id or not isinstance(kept, dict):
@@ -60,7 +60,7 @@ def keep_resume_intent(context: Context, processing_id: str, item: object) -> No
 
 
 def first_time(context: Context, processing_id: str, now: float) -> float:
-    """When a task first dealt with a job, in seconds since the epoch: `now` at its first try, the same ever after."""
+    """When a task first saw a job, in seconds since the epoch: `now` at its first try, and the same value later."""
     stored = _load(context, _TIME_KEY)
     if stored is not None and stored.get("processing_id") == processing_id:
         at = _moment(stored.get("at"))

@@ -1,7 +1,7 @@
-"""What triggers write down so that it outlives them: in the state store of an Airflow asset.
+"""Values that triggers store in the state store of an Airflow asset, so that they survive a restart. Triggers reach
+neither the task state store nor the database, and XComs of a task are deleted when it is cleared.
 
-Triggers reach neither the task state store nor the database; XComs of a task go when it is cleared. The state of
-an asset stays, and worker and triggerer both read and write it.
+The state of an asset stays, and worker and triggerer can both read and write it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ NOTES = Asset(name="aem_guides_notes", uri="x-aem-guides-notes://notes")
 
 
 class Notes(Protocol):
-    """A register of JSON values by key, read and written from an event loop."""
+    """A store of JSON values by key, read and written from an event loop."""
 
     async def aget(self, key: str) -> JsonValue:
         """The value; None where there is none."""
 
     async def aset(self, key: str, value: JsonValue) -> None:
-        """Write a value; it is safe once this returns."""
+        """Write a value. It is stored when this returns."""
 
 
 class Register(Notes, Protocol):
-    """A register that is read and written from a task, too."""
+    """A store that is read and written from a task, too."""
 
     def get(self, key: str) -> JsonValue:
         """The value; None where there is none."""
 
     def set(self, key: str, value: JsonValue) -> None:
-        """Write a value; it is safe once this returns."""
+        """Write a value. It is stored when this returns."""
 
     def delete(self, key: str) -> None:
-        """Forget a key."""
+        """Delete a key."""
 
 
 class AirflowNotes:
@@ -54,7 +54,7 @@ class AirflowNotes:
         return await whole(self._store.aget(key)) if _can_be_awaited() else self.get(key)
 
     async def aset(self, key: str, value: JsonValue) -> None:
-        """Write a value; it is safe once this returns."""
+        """Write a value. It is stored when this returns."""
         if _can_be_awaited():
             await whole(self._store.aset(key, value))
         else:
@@ -65,21 +65,21 @@ class AirflowNotes:
         return self._store.get(key)
 
     def set(self, key: str, value: JsonValue) -> None:
-        """Write a value; it is safe once this returns."""
+        """Write a value. It is stored when this returns."""
         self._store.set(key, value)
 
     def delete(self, key: str) -> None:
-        """Forget a key."""
+        """Delete a key."""
         self._store.delete(key)
 
 
 def _can_be_awaited() -> bool:
-    """Whether Airflow can be asked from an event loop: in `dag.test()` of 3.3.2 it cannot, and answers at once."""
+    """Whether the store can be used from an event loop. In `dag.test()` of Airflow 3.3.2 it cannot."""
     return hasattr(task_runner.SUPERVISOR_COMMS, "asend")
 
 
 def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
-    """The key of the state of one request in one run; it does not change when the run is planned anew.
+    """The key of the state of one request in one run; it does not change when the run is planned again.
 
     `task_id` is a task of the path: those of one task group share the state.
     """

@@ -1,4 +1,4 @@
-"""Where the state of a path is kept: in the state store of an Airflow asset, for tasks and triggers alike."""
+"""The store of the state of a path: the state store of an Airflow asset, for tasks and triggers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NewerStateError(AemGuidesError):
 
 
 class PathStore:
-    """The state of one path, by its key. It outlives Clear, retries and success; it is written until it is safe.
+    """The state of one path, by its key. It survives Clear, retries and success. A write is repeated until it succeeds.
 
     The store has no compare-and-set, so a state has a serial number: a process that finds a newer one than it last read
     or wrote raises NewerStateError.
@@ -43,7 +43,7 @@ class PathStore:
         return cls(notes.path_key(dag_id, run_id, task_id, fingerprint))
 
     def load(self, request: ProcessingRequest | None = None) -> PathState | None:
-        """The state; None where there is none, or it is of another request."""
+        """The state; None if there is none, or if it belongs to another request."""
         return self._read(self.register.get(self.key), request)
 
     async def aload(self) -> PathState | None:
@@ -51,7 +51,7 @@ class PathStore:
         return self._read(await self.register.aget(self.key), None)
 
     def save(self, state: PathState) -> None:
-        """Write the state, until Airflow has taken it. Raises NewerStateError."""
+        """Write the state; try again until Airflow has stored it. Raises NewerStateError."""
         value, failures = encoded(state), 0
         while True:
             try:
@@ -65,7 +65,7 @@ class PathStore:
                 return
 
     async def asave(self, state: PathState) -> None:
-        """Write the state, until Airflow has taken it. Raises NewerStateError."""
+        """Write the state; try again until Airflow has stored it. Raises NewerStateError."""
         value, failures = encoded(state), 0
         while True:
             try:
@@ -79,7 +79,7 @@ class PathStore:
                 return
 
     def delete(self) -> None:
-        """Forget the path."""
+        """Delete the state of the path."""
         self.register.delete(self.key)
 
     def _read(self, stored: JsonValue, request: ProcessingRequest | None) -> PathState | None:
@@ -128,4 +128,4 @@ def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> Path
 
 
 class UnreadableStateError(AemGuidesError):
-    """What is stored of a path is not what this version writes."""
+    """The stored state of a path has an unknown form."""

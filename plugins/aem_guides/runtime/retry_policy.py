@@ -20,17 +20,17 @@ def first_retry_seconds() -> float:
 
 
 def is_worth_a_retry(exception: BaseException, try_number: int) -> bool:
-    """Whether a next try may mend what the try with this number (1 is the first) failed of."""
+    """Whether a next try may succeed after the try with this number (1 is the first) failed."""
     worth = exception.retry if isinstance(exception, AemGuidesError) else Retry.USEFUL
     return worth is Retry.USEFUL or (worth is Retry.BRIEFLY and try_number <= _BRIEF_TRIES)
 
 
 class AemGuidesRetryPolicy(RetryPolicy):
-    """Fail at once on what no retry mends; else retry after 30 seconds, growing to ten minutes.
+    """Fail at once if no retry can help, otherwise retry after 30 seconds, later up to ten minutes.
 
-    What no retry mends says so itself (`AemGuidesError.retry`): bad input, a wrong credential, a missing scope, a
-    job that cannot be resumed. An endpoint that is not there is tried three times more: an instance that starts says
-    the same. A `Retry-After` of the instance is followed where it is longer.
+    The error says whether a retry can help (`AemGuidesError.retry`): it cannot for bad input, a wrong credential, a
+    missing scope or a job that cannot be resumed. A missing endpoint is tried three times more, because an instance
+    that is starting gives the same answer. A `Retry-After` of the instance is followed where it is longer.
     """
 
     def evaluate(

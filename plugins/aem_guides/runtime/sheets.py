@@ -1,4 +1,4 @@
-"""CSV for people, spreadsheets and later runs: every cell is harmless there, and can be read again."""
+"""CSV for people, spreadsheets and later runs: every cell is safe in a spreadsheet, and can be read back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 LONGEST_CELL = 32_767
-"""The most that spreadsheets take; Python's reader takes four times as much, and fails at more."""
+"""The longest cell that spreadsheets accept. Python's reader accepts four times as much."""
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
@@ -17,8 +17,8 @@ _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
 def as_csv(rows: Iterable[Iterable[object]]) -> str:
     """The rows as CSV. None is an empty cell.
 
-    Names and reasons come from the instance, and a spreadsheet takes some beginnings for formulas: an apostrophe
-    stands before those. What is too long is cut, with a mark.
+    Names and reasons come from the instance, and a spreadsheet reads some of them as formulas: those get an apostrophe
+    in front. A value that is too long is cut, with a mark.
     """
     target = io.StringIO()
     csv.writer(target, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in rows)

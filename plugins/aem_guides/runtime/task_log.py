@@ -1,4 +1,4 @@
-"""Lines of the instance's log as records of the task log: few records, every line, errors at their level."""
+"""The lines of the instance's log as records of the task log: few records, all lines, errors at their level."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def records(lines: Iterable[str], begin: int = logging.INFO) -> Iterator[tuple[i
 
 
 def show_event(log: TaskLog, event: object) -> None:
-    """Show what a procedure emitted, as it happens; very long lines are cut (pull_logs has them whole)."""
+    """Log what a procedure emits, at once. Very long lines are cut (pull_logs shows them complete)."""
     if isinstance(event, Notice):
         log.log(_LEVEL_OF_NOTICE[event.level], "%s", event.text)
     elif isinstance(event, Progress):
@@ -65,7 +65,7 @@ def _cut(line: str) -> str:
 
 
 class LogBudget:
-    """Shows a log's head as it comes and keeps its tail; what lies between is counted.
+    """Shows the beginning of a log at once and keeps its end; the lines between are counted.
 
     `most` lines are shown in all, half of them from the head. `finish` shows the tail and gives the count left out.
     """

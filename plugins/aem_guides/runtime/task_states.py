@@ -1,6 +1,6 @@
 """The state of a task instance in Airflow: only that shows why a task was stopped.
 
-And what task instances have left behind, where it may well be nothing.
+And the XComs of task instances, which may be missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
 
 NOT_RUN = "upstream_failed"
-"""The state of a task that was not run, since one before it failed. Its XComs of before a Clear are still there."""
+"""The state of a task that did not run, because an earlier one failed. Its XComs from before a Clear are still
+there."""
 
 
 class Instance(Protocol):
@@ -68,8 +69,8 @@ class Pulling(Protocol):
 def left_behind(ti: Pulling, task_id: str, key: str, map_index: int) -> object:
     """An XCom of a task of the run, None where there is none; `map_index` is -1 for a task that is not mapped.
 
-    Airflow logs an error where it is asked in vain for the XCom at a map index, and none where it is asked for those at
-    all of them. So what no task has is found out without one.
+    Airflow logs an error if the XCom at a map index is missing, but not if all map indexes are read. So a missing XCom
+    is found by reading all of them.
     """
     if ti.xcom_pull(task_ids=task_id, key=key) is None:
         return None
@@ -111,10 +112,10 @@ def states_in_task(key: TaskKey) -> frozenset[str]:
 
 
 def task_states_within(key: TaskKey, seconds: float) -> frozenset[str]:
-    """The states of a task instance, from a signal handler: none where they cannot be had in time.
+    """The states of a task instance, from a signal handler; none if they do not come in time.
 
-    The handler may have interrupted a talk with the supervisor, which no second one can overtake: so it is asked
-    from another thread, and not for ever.
+    The handler may have interrupted a request to the supervisor, and a second request has to wait for it: so another
+    thread sends it, with a time limit.
     """
     found: list[frozenset[str]] = []
 

@@ -30,7 +30,7 @@ OUTCOME_KEY = "outcome"
 
 
 class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
-    """Wait until a job has ended; succeed only if it ended well.
+    """Wait until a job has ended. The sensor succeeds only if the job succeeded.
 
     :param job: what `AemGuidesStartProcessingOperator` returned; or give `processing_id` alone.
     :param deadline_hours: the job's time, from the first try on; kept over retries and restarts.
@@ -110,7 +110,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> JsonObject:
-        """Look once, decide what this try does, then wait."""
+        """Check once, decide what this try does, then wait."""
         fresh = self._fresh()
         store = self._store(context, fresh)
         with self.concluding(context, store):
@@ -123,7 +123,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
             return self._finish(context, store, state)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """Judge what the trigger saw. Whatever is not plainly a success is none."""
+        """Evaluate the event of the trigger. Only a clear success counts as one."""
         store = self._store(context, self._fresh())
         with self.concluding(context, store):
             return self._finish(context, store, self.came_back(store, event))

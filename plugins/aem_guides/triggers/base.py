@@ -1,4 +1,4 @@
-"""What all triggers share: serialisation, one end whatever happens, and an event that Airflow can carry."""
+"""What all triggers share: serialisation, exactly one event, and an event that Airflow can pass on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST_EVENT_SECONDS = 2.0
 """An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
 
 LARGEST_EVENT_BYTES = 8 * 1024 * 1024
-"""An event passes a pipe, Airflow's API and a row of its database; what is larger belongs elsewhere."""
+"""The limit of an event in bytes: it passes a pipe, Airflow's API and a row of its database."""
 
 
 class AemGuidesTrigger(BaseTrigger):
@@ -40,17 +40,17 @@ class AemGuidesTrigger(BaseTrigger):
 
     @abstractmethod
     async def outcome(self) -> JsonObject:
-        """Wait; the payload of the event. Whatever it raises becomes an event that says so."""
+        """Wait, and return the payload of the event. An error becomes an event with that error."""
 
     def failed(self, error: JsonObject) -> JsonObject:
-        """The payload where waiting failed, of what is to be said of that."""
+        """The payload if waiting failed."""
         return error
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the outcome and fire once, no sooner than Airflow is ready for it.
 
-        A trigger that fails, or whose event cannot be carried, makes its task fail without a word of ours: it could
-        look like a killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
+        If a trigger fails, or its event cannot be passed on, its task fails without our message: it could look like a
+        killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
         """
         ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
         try:
@@ -82,7 +82,7 @@ class AemGuidesTrigger(BaseTrigger):
         await asyncio.shield(self._killing)
 
     async def cleanup(self) -> None:
-        """Stay until a kill is settled and the log is read: what comes after the trigger's end is in no task's log."""
+        """Stay until a kill is settled and the log is read: lines after the end of the trigger are in no task's log."""
         last = asyncio.create_task(self._last_steps())
         while not last.done():
             with contextlib.suppress(asyncio.CancelledError):
@@ -107,7 +107,7 @@ class AemGuidesTrigger(BaseTrigger):
 
 
 def why_not_carried(payload: Mapping[str, JsonValue]) -> str | None:
-    """Why Airflow could not carry an event with this payload into its database and to its task; None where it can."""
+    """Why Airflow could not pass an event with this payload to its database and its task; None if it can."""
     try:
         encoded = msgspec.msgpack.encode(payload)
         shown = json.dumps(payload, allow_nan=False)
@@ -130,7 +130,7 @@ def _error(text: str, kind: str, retry: Retry) -> JsonObject:
 
 
 class FollowingFailedError(AemGuidesError):
-    """The trigger could not go on following the job; the job itself is not affected."""
+    """The trigger could not follow the job any further. The job itself is not affected."""
 
     def __init__(self, message: str, retry: Retry) -> None:
         super().__init__(message)

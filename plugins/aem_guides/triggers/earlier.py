@@ -8,10 +8,10 @@ from aem_guides.triggers.base import AemGuidesTrigger
 
 
 class _HandOverTrigger(AemGuidesTrigger):
-    """Hands its task over at once: the next try of it takes up the job where it is."""
+    """Ends at once: the next try of its task finds the job and follows it."""
 
     async def outcome(self) -> JsonObject:
-        """An event that has the task retried."""
+        """An event after which the task is retried."""
         why = "The task was deferred by an earlier version. Its next try finds the job and follows it."
         return {"error": why, "kind": "HandOver", "retry": Retry.USEFUL.value}
 

@@ -1,4 +1,4 @@
-"""The trigger of an asset watcher: any job that ends on an instance, ours or not, becomes an event."""
+"""The trigger of an asset watcher: every job that ends on an instance becomes an event, also another user's."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the history for ever."""
+        """Read the history for ever."""
         seen, failures = await self._recall(), 0
         pacing = Pacing(shortest=self.poll_seconds, longest=max(600.0, self.poll_seconds))
         while True:

@@ -1,8 +1,8 @@
-"""Cancel the job of a path whose task was killed, from a task that comes after it.
+"""Cancel the job of a path whose task was killed, from a later task.
 
 Airflow calls `on_kill` only of a task or trigger that runs, and ends a worker five seconds later: not before the task
 has begun, not in the two seconds between deferring and the trigger's start, and not while the triggerer is down. What
-was not done then is done by the tasks after it, by the report and by the reconciliation, each by this one function.
+was not done then is done by the later tasks, by the report and by the reconciliation, each by this one function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cancel a job and see it end."""
+"""Cancel a job and wait until it has ended."""
 
 from __future__ import annotations
 
