@@ -130,7 +130,7 @@ class Conversation:
         self._login_remedy = login_remedy
         self._manners = manners
         self._haste = Haste.LOOK
-        self._waits_until = math.inf
+        self.waits_until = math.inf
         self.surroundings = surroundings
         self.retries = retries or RetrySettings()
         self._learned = _Learned(self.retries.accepted_before)
@@ -143,7 +143,7 @@ class Conversation:
         From that moment on, and from `waiting_until` on, nothing is held back any more to ask the instance less often.
         """
         hurried = copy.copy(self)
-        hurried._gives_up_at, hurried._waits_until = moment, min(moment, waiting_until)
+        hurried._gives_up_at, hurried.waits_until = moment, min(moment, waiting_until)
         return hurried
 
     def in_haste(self, haste: Haste) -> Conversation:
@@ -216,7 +216,7 @@ class Conversation:
         if self._manners is None or call.request.is_elsewhere:
             return 0.0
         held = self._manners.pause(self.surroundings.elapsed(), max(call.haste, self._haste))
-        return min(held, self._waits_until - self.now())
+        return min(held, self.waits_until - self.now())
 
     def redact(self, shown: str) -> str:
         """The text without any secret that this conversation knows."""

@@ -157,7 +157,12 @@ class EndTurn:
 
 @dataclass(frozen=True)
 class SeeWindow:
-    """See the window as it is now, read once for all who wait. Answered with a `Window`; None where that fails."""
+    """See the window as it is now, read once for all who wait, until `until` (epoch seconds).
+
+    Answered with a `Window`; None where it cannot be read, or not by then.
+    """
+
+    until: float
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import math
 import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -36,6 +37,7 @@ TELL_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0
 LONGEST_LOOK_OF_A_LINE = 15.0
 """Seconds between two looks of those who wait to start a job: one look serves all of them."""
+LONGEST_READ_SECONDS = 300.0  # a whole answer takes no longer
 BRIEF_SECONDS = 3.0
 """How long a worker waits for a turn before it leaves the waiting to the triggerer."""
 
@@ -212,10 +214,11 @@ class Coordinator:
         self.turns.unfollow(processing_id, ended=ended)
         self._stir()
 
-    async def window(self, hook: AemGuidesAsyncHook) -> Window | None:
-        """The window as it is now, read once for all who ask for it at about the same time; None where it fails."""
-        with contextlib.suppress(AemGuidesError):
-            return await self._window(hook)
+    async def window(self, hook: AemGuidesAsyncHook, until: float) -> Window | None:
+        """The window as it is now, read once for all who ask meanwhile; None where it fails or takes until `until`."""
+        left = min(LONGEST_READ_SECONDS, max(0.0, until - surroundings().now()))
+        with contextlib.suppress(AemGuidesError, TimeoutError):
+            return cast("Window", await surroundings().wait_for(self._window(hook), left))
         return None
 
     async def _window(self, hook: AemGuidesAsyncHook) -> Window:
@@ -335,9 +338,9 @@ class Admission:
             await self._leave()
         return Turn(granted, frozenset(self._coordinator.turns.active))
 
-    async def window(self) -> Window | None:
-        """The window, read once for all."""
-        return await self._coordinator.window(self._hook)
+    async def window(self, until: float) -> Window | None:
+        """The window, read once for all, until that moment (epoch seconds)."""
+        return await self._coordinator.window(self._hook, until)
 
     async def confirm(self) -> Turn:
         """Whether the turn lasts, right before the request."""

@@ -159,8 +159,8 @@ class _Consumer:
                 return await self._admission.take(item)
             case ConfirmTurn():
                 return await self._admission.confirm()
-            case SeeWindow():
-                return await self._admission.window()
+            case SeeWindow(until):
+                return await self._admission.window(until)
             case EndTurn():
                 await self._admission.end(item)
             case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import cast
@@ -113,7 +114,9 @@ def windows_of(hook: Hook, count: int, *, cancelled: int = 0) -> list[Window | N
 
     async def all_at_once() -> list[Window | None]:
         coordinator = Coordinator(StartLease(KeptNotes(), "lease"), Pacing())
-        asking = [asyncio.create_task(coordinator.window(cast("AemGuidesAsyncHook", hook))) for _ in range(count)]
+        asking = [
+            asyncio.create_task(coordinator.window(cast("AemGuidesAsyncHook", hook), math.inf)) for _ in range(count)
+        ]
         await asyncio.sleep(0)
         for one in asking[:cancelled]:
             one.cancel()
@@ -141,4 +144,22 @@ def test_a_window_that_cannot_be_read_is_asked_for_once_for_all_too(answer: Repl
 def test_where_the_one_who_reads_is_cancelled_another_reads_for_all() -> None:
     hook = Hook(reply(200, {"executionHistory": [a_job("RUNNING")]}))
     assert all(windows_of(hook, 50, cancelled=1))
+    assert hook.asked == 2
+
+
+def test_a_moment_that_is_due_waits_for_no_window_and_another_reads_on() -> None:
+    hook = Hook(reply(200, {"executionHistory": [a_job("RUNNING")]}))
+
+    async def ask() -> tuple[Window | None, Window | None]:
+        coordinator = Coordinator(StartLease(KeptNotes(), "lease"), Pacing())
+        asked = cast("AemGuidesAsyncHook", hook)
+        due = asyncio.create_task(coordinator.window(asked, time.time() + 0.05))
+        other = asyncio.create_task(coordinator.window(asked, math.inf))
+        first = await due
+        hook.let.set()
+        return first, await other
+
+    first, second = asyncio.run(ask())
+    assert first is None
+    assert second is not None
     assert hook.asked == 2

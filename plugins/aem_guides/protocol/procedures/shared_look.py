@@ -30,7 +30,7 @@ class SharedLook:
         if processing_id != self._of:
             self._of, self._last, self._since, self._is_alone = processing_id, None, talk.now(), False
         if not self._is_alone:
-            window = yield Emit(SeeWindow())
+            window = yield Emit(SeeWindow(talk.waits_until))
             shown = self._shown(window, processing_id, talk.now()) if isinstance(window, Window) else None
             if shown is not None and shown.is_active and not self._is_alone:
                 return shown
