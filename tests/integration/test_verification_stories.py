@@ -11,7 +11,6 @@ from typing import cast
 import pytest
 
 from aem_guides.protocol.models import JsonObject
-from aem_guides.results.batch_rows import BatchRow
 from aem_guides.triggers.assets import AemGuidesAssetsTrigger
 from aem_guides.triggers.base import AemGuidesTrigger
 from tests.support.archives import archived_lines
@@ -185,7 +184,6 @@ def test_a_task_that_is_killed_while_it_waits_for_assets_leaves_the_job_and_says
     assert run.outcome["state"] == "SUCCESS"
     if not run.way.five_tasks:
         assert "they were not verified, nor was the log archived" in str(run.outcome["error"])
-        assert not BatchRow.from_json(run.outcome).is_success(archived=False)
 
 
 @every_deferred_way
