@@ -10,6 +10,7 @@ import pytest
 from tests.support.airflow_stack import LiveAirflow
 from tests.support.batch import (
     BATCH,
+    PATHS,
     a_stranger_starting_jobs,
     outcome_rows,
     start_as_stranger,
@@ -100,6 +101,26 @@ def one_failure_leaves_the_others_alone_and_nothing_is_done_twice_afterwards(sta
         assert [job["resumes"] for job in emulator.jobs(paths[1])] == [1]
 
 
+def assets_at_work_are_waited_for_without_a_worker_and_a_kill_meanwhile_cancels_nothing(stage: Stage) -> None:
+    airflow = stage.airflow
+    with stage.instances.new({"late_assets": 2, "late_seconds": 3600.0}) as instance:
+        emulator = instance.emulator
+        paths = virtual_folders(emulator, ROOT, 2, files=4, rate=20)
+        conf = {"connection_id": instance.connection_id, "paths": paths, "max_active_jobs": 50}
+        run_id = airflow.rest.trigger(BATCH, conf)
+        for index in range(len(paths)):
+            airflow.wait_for_words("2 of 4 assets below", run_id, PATHS, index, dag_id=BATCH)
+        airflow.wait_until(lambda: states_of_paths(airflow, run_id, "deferred") == len(paths), "both to wait")
+        airflow.set_state(run_id, PATHS, "failed", 0, dag_id=BATCH)
+        emulator.settings(late_assets=0, late_seconds=0.0)
+        assert airflow.end_of(BATCH, run_id) == "failed"
+        killed, well = outcome_rows(airflow.rest.xcom(BATCH, run_id, "report"))
+        assert (killed["state"], well["state"], well["error"], well["failed_assets"]) == ("SUCCESS", "SUCCESS", "", "0")
+        assert "they were not verified" in killed["error"]
+        assert Path(well["archive_uri"].removeprefix("file://")).exists()
+        assert [job["state"] for job in emulator.jobs()] == ["SUCCESS", "SUCCESS"]
+
+
 def what_only_a_task_can_see_fails_the_plan_before_anything_is_sent(stage: Stage) -> None:
     airflow = stage.airflow
     secret = stage.instances.folder / "secret.txt"
@@ -117,6 +138,7 @@ def what_only_a_task_can_see_fails_the_plan_before_anything_is_sent(stage: Stage
 @scenarios(
     more_paths_than_wait_at_once_share_the_instance_with_a_stranger,
     one_failure_leaves_the_others_alone_and_nothing_is_done_twice_afterwards,
+    assets_at_work_are_waited_for_without_a_worker_and_a_kill_meanwhile_cancels_nothing,
     what_only_a_task_can_see_fails_the_plan_before_anything_is_sent,
 )
 def test_a_batch_does_what_it_promises(played: Played, scenario: Scenario) -> None:

@@ -77,6 +77,5 @@ def begin(
 
     yield begun
     emulator.delete("/emulator/faults")
-    for job in emulator.jobs():
-        if job["state"] in ("RUNNING", "WAITING", "QUEUED"):
-            emulator.post("/emulator/jobs/fail", {"processingId": job["processing_id"]})
+    for path in {job["path"] for job in emulator.jobs() if job["state"] in ("RUNNING", "WAITING", "QUEUED")}:
+        emulator.post("/emulator/jobs/fail", {"processingId": emulator.jobs(path)[-1]["processing_id"]})
