@@ -45,13 +45,14 @@ def day(query: Mapping[str, str], name: str, complaints: list[str], *, after: bo
         return None
     try:
         parsed = datetime.strptime(told, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1 if after else 0)
-        return int(parsed.timestamp() * 1000) + _offset(query) * 60_000
+        return max(0, int(parsed.timestamp() * 1000) + offset(query) * 60_000)
     except (ValueError, OverflowError):
         complaints.append(f"{name}: {_short(told)} is no day such as 2026-05-31; it is left out.")
         return None
 
 
-def _offset(query: Mapping[str, str]) -> int:
+def offset(query: Mapping[str, str]) -> int:
+    """How far the zone is behind UTC, in minutes as JavaScript counts them; 0 where it is not told."""
     told = query.get("offset", "")
     return max(-1_440, min(1_440, int(told))) if told.lstrip("-").isdecimal() and len(told) < 6 else 0
 

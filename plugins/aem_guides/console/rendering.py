@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -116,6 +117,14 @@ def advice(kind: str) -> str:
     return _ADVICE.get(kind, "")
 
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
+)
+"""What a page may load: from here, and nothing else."""
+POLICY_OF_CHARTS = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+"""The library of the charts puts styles into the page, and no scripts."""
+
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(FOLDER / "templates"),
     autoescape=True,
@@ -136,6 +145,7 @@ _ENVIRONMENT.globals.update(
     in_words=in_words,
     states=STATES,
     version=__version__,
+    plotly_version=metadata.version("plotly"),
 )
 
 

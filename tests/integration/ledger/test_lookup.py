@@ -12,6 +12,7 @@ from aem_guides.ledger import lookup
 from aem_guides.ledger.database import LedgerSlowError, LedgerUnavailableError, open_engine, open_reader
 from aem_guides.ledger.lookup import Lookup, Order, Search, Starter
 from aem_guides.ledger.store import Ledger
+from aem_guides.ledger.trends import Span, trends
 from tests.support.worlds import INSTANCE, MINUTE, NOW, RUN, apply, job, note, snapshot
 
 COUNT = 137
@@ -113,3 +114,12 @@ def test_a_ledger_that_is_down_says_so_at_once(tmp_path_factory: pytest.TempPath
     nowhere = URL.create("postgresql+psycopg2", host="127.0.0.1", port=9, database="x")
     with pytest.raises(LedgerUnavailableError, match="aem_guides_ledger"):
         open_reader(nowhere)
+
+
+def test_the_trends_are_the_same_on_both_databases(reader: Lookup) -> None:
+    shown = trends(reader, Span(NOW - 60 * MINUTE, NOW + 1, offset=-60))
+    assert sum(day.jobs for day in shown.days) == 123
+    assert {day.day for day in shown.days} == {"2027-01-15"}
+    assert {folder.path for folder in shown.folders} == {f"/content/dam/f{number}/a'b" for number in range(5)}
+    assert {round(folder.average_seconds) for folder in shown.folders} == {600}
+    assert dict(shown.findings).keys() == {"duplicate", "new_external"}
