@@ -193,7 +193,7 @@ class Jobs:
 @pytest.fixture(scope="module")
 def jobs(emulator: EmulatorProcess) -> Iterator[Jobs]:
     patch = pytest.MonkeyPatch()
-    connect_all(patch, emulator, read_timeout=READ_TIMEOUT, connect_timeout=5)
+    connect_all(patch, emulator, read_timeout=READ_TIMEOUT, connect_timeout=5, requests_per_second=1000)
     emulator.settings(waiting_seconds=0.0, cancel_seconds=600.0, asset_status_seconds=0.0)
     yield Jobs(emulator)
     patch.undo()
@@ -299,7 +299,7 @@ def timed_out(jobs: Jobs, ended_id: str, question: str) -> dict[tuple[Body, bool
         uses = {endpoint: use(endpoint, jobs, ended_id, question) for endpoint in ENDPOINTS}
         with pytest.MonkeyPatch.context() as patch:
             read_timeout = SHORT_READ_TIMEOUT if forever else READ_TIMEOUT
-            connect_all(patch, jobs.emulator, read_timeout=read_timeout, connect_timeout=5)
+            connect_all(patch, jobs.emulator, read_timeout=read_timeout, connect_timeout=5, requests_per_second=1000)
             for endpoint, outcome in play(jobs, body, "time-out", forever=forever, uses=uses).items():
                 found[body, forever, endpoint] = outcome
     return found
