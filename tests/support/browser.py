@@ -42,6 +42,8 @@ new MutationObserver(() => {
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _SIZE = {"width": 1400, "height": 1000}
+_AIRFLOWS_OWN = "both allow-scripts and allow-same-origin"
+"""What Chromium says of the frame in which Airflow shows the page of a plugin."""
 _LEFT = "net::ERR_ABORTED"
 """The browser gives up by itself what is still being loaded for a page that it leaves: nothing failed."""
 
@@ -131,6 +133,8 @@ class Ui:
 
     def _said(self, message: ConsoleMessage) -> None:
         url = message.location["url"]
+        if _AIRFLOWS_OWN in message.text:
+            return
         if message.type in ("error", "warning") and not self._is_expected(url):
             self.complaints.append(f"console {message.type}: {message.text} ({url})")
 

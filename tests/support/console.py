@@ -74,7 +74,8 @@ class Host:
 
 def _user_of(request: Request) -> _User:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    name = token if kind == "Bearer" else request.cookies.get("_token", "")
+    shown = token if kind == "Bearer" else request.cookies.get("_token", "")
+    name, _, _ = shown.partition("#")  # behind it, the number of a session
     if name not in _MAY:
         raise HTTPException(401, "Not authenticated")
     return _User(name)

@@ -70,4 +70,6 @@ def came_from_here(request: Request) -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return origin is None or origin.partition("://")[2] == request.headers.get("host")
+    # A proxy may give another host, and says then which one it was: another site cannot make a browser say so.
+    hosts = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
+    return origin is None or origin.partition("://")[2] in hosts
