@@ -44,7 +44,7 @@ def waits_for_assets(run: PathRun) -> int:
 def test_lines_that_come_while_assets_are_still_at_work_are_in_the_log_and_the_archive(
     emulator: EmulatorProcess, begin: Begin, tmp_path: Path
 ) -> None:
-    emulator.settings(late_assets=3, late_seconds=40.0, late_line_seconds=20.0)
+    emulator.settings(late_assets=3, late_seconds=300.0, late_line_seconds=20.0)
     run = begin(verify_assets=True)
     assert run.to_the_end()["state"] == "SUCCESS"
     assert run.verification == (0, "")
@@ -173,7 +173,7 @@ def test_what_comes_after_a_failed_verification_starts_and_resumes_nothing(
 def test_a_task_that_is_killed_while_it_waits_for_assets_leaves_the_job_and_says_what_was_not_done(
     emulator: EmulatorProcess, begin: Begin
 ) -> None:
-    emulator.settings(late_assets=3, late_seconds=40.0)
+    emulator.settings(late_assets=3, late_seconds=300.0)
     run = begin(verify_assets=True)
     run.wait_is_over = dies_with_the_wait_for_assets
     with pytest.raises(WorkerKilledError):
@@ -193,7 +193,7 @@ def test_a_task_that_is_killed_while_it_waits_for_assets_leaves_the_job_and_says
 def test_a_connection_that_leads_elsewhere_while_assets_are_waited_for_sends_nothing_there(
     emulator: EmulatorProcess, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulator.settings(late_assets=3, late_seconds=40.0)
+    emulator.settings(late_assets=3, late_seconds=300.0)
     run = begin(verify_assets=True)
     run.wait_is_over = dies_with_the_wait_for_assets
     with pytest.raises(WorkerKilledError):
