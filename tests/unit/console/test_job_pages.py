@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from aem_guides.console import asked
+from aem_guides.console import PREFIX, VIEWS, asked
 from aem_guides.ledger import database
 from aem_guides.ledger.database import LedgerSlowError, LedgerUnavailableError
 from aem_guides.ledger.lookup import Mark
@@ -175,3 +175,8 @@ def test_the_days_of_a_search_are_those_of_the_viewer() -> None:
         complaints.clear()
         assert asked.search({"since": odd}, complaints).since is None
         assert "no day" in complaints[0]
+
+
+def test_airflow_shows_the_pages_at_addresses_that_hold_below_the_path_of_a_proxy() -> None:
+    assert [view["href"] for view in VIEWS if not str(view["href"]).startswith(f"{PREFIX[1:]}/")] == []
+    assert len({view["url_route"] for view in VIEWS}) == len(VIEWS)
