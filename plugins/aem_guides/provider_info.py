@@ -102,8 +102,8 @@ def _network_fields() -> dict[str, object]:
             "An HTTP proxy, such as http://user:password@proxy.example.com:3128. Empty: the proxy in HTTP_PROXY, "
             "HTTPS_PROXY and NO_PROXY.",
         ),
-        "connect_timeout": _seconds("Connect time-out", "Seconds to wait for a connection.", 10),
-        "read_timeout": _seconds("Read time-out", "Seconds to wait for an answer.", 60),
+        "connect_timeout": _seconds("Connect time-out", "Seconds until connecting is given up.", 10),
+        "read_timeout": _seconds("Read time-out", "Seconds without an answer until a call is given up.", 60),
     }
 
 

@@ -106,5 +106,5 @@ class InstanceApi(ABC):
         return self.call(contract.start_asset_status((request.path,), request.excluded_paths))
 
     def get_asset_status(self, job_id: str) -> AssetStatusReport:
-        """The answer to `start_asset_status`, once the instance has it."""
+        """The answer to `start_asset_status`, once it is there."""
         return self.call(contract.asset_status(job_id))

@@ -12,11 +12,11 @@ class FindingKind(enum.StrEnum):
     new_external: somebody else's job. state_changed: a job is in another state than when last seen.
     missed_completion: our job ended, and its run is not there to say so. disagreement: our run says one thing, the
     instance another. lost: our job, which neither history nor status knows. stalled: no progress for too long.
-    failed_resumable: our job failed and can be resumed, but its run does not resume it. log_not_archived: an ended
-    job's log is to be archived and is not. archive_missing: a recorded archive is gone or is not what was stored.
-    window_gap: nothing of the last window is in this one. duplicate: two jobs did the same at the same time.
-    unknown_state: a state with an unknown word. unreadable_entry: an entry of the history that cannot be read.
-    note_set_aside: a run's note of its job, which the ledger cannot take.
+    failed_resumable: our job failed, can be resumed, and nobody will. log_not_archived: an ended job's log is to be
+    archived and is not. archive_missing: a recorded archive is gone or is not what was stored. window_gap: nothing
+    of the last window is in this one. duplicate: two jobs did the same at the same time. unknown_state: a state
+    word that nobody knows. unreadable_entry: an entry of the history that cannot be read. note_set_aside: a run's
+    note of its job, which the ledger cannot take.
     """
 
     NEW_EXTERNAL = "new_external"

@@ -75,7 +75,7 @@ def read_window(connection_id: str) -> JsonObject:
     get_current_context()["aem_guides_label"] = connection_id  # type: ignore[typeddict-unknown-key]  # for the label
     with Ledger() as ledger, AemGuidesHook(connection_id) as hook:
         if taken := take_in_waiting_notes(ledger):
-            log.info("%s waiting notes were written to the ledger", taken)
+            log.info("%s notes that had waited for the ledger are taken in", taken)
         snapshot = take_snapshot(hook, ledger, connection_id, lambda run: run_state(run.dag_id, run.run_id))
     log.info(
         "%s: %s jobs in the history, %s more read by their ids",

@@ -15,8 +15,8 @@ MOST_PATTERNS = 100
 LONGEST_PATTERN = 1000
 
 _REMEDY = (
-    "Give patterns of whole asset paths, such as /content/dam/site/fragments/* or */translation-output/*; "
-    "* stands for any letters, slashes too, ? for one, [ab] for one of these."
+    "Give patterns of whole asset paths, such as /content/dam/site/fragments/* or */translation-output/*. * stands "
+    "for any characters, including slashes; ? for one character; [ab] for one of these."
 )
 
 
@@ -61,12 +61,12 @@ def _list_of(name: str, given: object) -> Sequence[object]:
 def _checked(name: str, value: object) -> str:
     pattern = value.strip() if isinstance(value, str) else ""
     if not pattern or len(pattern) > LONGEST_PATTERN:
-        raise InvalidInputError(name, value, f"{_REMEDY} At most {LONGEST_PATTERN:,} letters each.")
+        raise InvalidInputError(name, value, f"{_REMEDY} At most {LONGEST_PATTERN:,} characters each.")
     if not pattern.startswith(("/", "*", "?", "[")):
         raise InvalidInputError(name, value, f"It would match no asset: their paths begin with a slash. {_REMEDY}")
     if not pattern.strip("*?/"):
         raise InvalidInputError(
-            name, value, f"It would leave out every asset; switch verify_assets off instead. {_REMEDY}"
+            name, value, f"It matches every asset. To verify none, switch verify_assets off. {_REMEDY}"
         )
     return pattern
 
