@@ -57,7 +57,7 @@ def test_what_only_a_task_can_see_fails_the_plan_of_the_main_job(given: dict[str
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "Give paths, or a file that has some"),
+        ({}, "Give paths, or a file of paths"),
         ({"paths_file": "file://FOLDER/paths.txt"}, "paths_file (paths.txt, line 2): this entry is not valid."),
         ({"paths_file": "none.txt"}, "There is no such file"),
         ({"paths_file": "file://FOLDER/../secret.txt"}, "A local file must lie below"),

@@ -45,9 +45,9 @@ def jobs_of_all_are_in_the_ledger_and_those_whose_run_is_gone_are_adopted_archiv
         (event,) = (event for event in events if event["source_run_id"] == first.run_id)
         assert event["extra"]["opened_by_kind"]["new_external"] >= 1
         assert f"is over, but its job {kept}" in first.report
-        assert "the reconciliation looks after the job" in first.report
+        assert "the reconciliation follows the job" in first.report
         assert f"Job {resumed} on {failed.path} failed at 50 of 100 assets" in first.report
-        assert f"it goes on as {resumed}" in first.report
+        assert f"Its id is now {resumed}" in first.report
         failed.wait_until_job_is("SUCCESS")
         assert failed.times_processed() == [1] * 100
 
@@ -106,7 +106,7 @@ def a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id(stage: Stage) -
     state, result, _ = does("archive")
     assert state == "success"
     assert result["archive_uri"].startswith("file://")
-    is_refused("is known neither to status nor to history", "inspect", "no-such-job")
+    is_refused("is in neither the status nor the history", "inspect", "no-such-job")
 
 
 @lasting

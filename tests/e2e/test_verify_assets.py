@@ -56,7 +56,7 @@ def an_instance_that_cannot_be_asked_is_passed_over_with_a_note_unless_a_limit_i
         assert "has no asset status" in "".join(run.log(VERIFY))
         limited = run.again(fail_on_asset_failures="1")
         assert limited.end() == "failed"
-        assert limited.tries_that_said("Whether too many assets failed cannot be told", VERIFY) == 1
+        assert limited.tries_that_said("It is not known whether too many assets failed", VERIFY) == 1
 
 
 def a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide(stage: Stage) -> None:

@@ -78,7 +78,7 @@ def a_job_that_the_instance_forgot_is_lost_and_started_anew_by_clear(stage: Stag
     (lost,) = run.jobs()
     stage.common.emulator.post("/emulator/jobs/lose", {"processingId": lost["processing_id"]})
     assert run.end() == "failed"
-    assert run.tries_that_said("Neither status nor history knows job", WAIT) == 1
+    assert run.tries_that_said("is in neither the status nor the history", WAIT) == 1
     assert run.tries_that_said(f"Job {lost['processing_id']} is lost", WAIT) == 1
     assert run.row()["state"] == "LOST"
     run.hasten()
@@ -168,7 +168,7 @@ def an_expired_token_is_told_and_mended_in_the_connection(stage: Stage) -> None:
         waiting = Run.begin(instance)
         waiting.wait_for_progress()
         instance.emulator.delete("/emulator/tokens")
-        waiting.wait_for_words("the job is not affected, looking on", WAIT)
+        waiting.wait_for_words("The job is not affected; checking again", WAIT)
         assert waiting.tries_that_said(said, WAIT) == 1
         refused = Run.begin(instance, rate=FAST)
         assert refused.end() == "failed"
@@ -203,7 +203,7 @@ def an_expired_certificate_is_told_and_mended_in_the_connection(stage: Stage) ->
 
 @lasting
 def a_hibernated_sandbox_is_told_and_woken(stage: Stage) -> None:
-    said = "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console"
+    said = "The sandbox is hibernated. Wake it (De-hibernate) in the Developer Console"
     with stage.instances.new() as instance:
         waiting = Run.begin(instance)
         waiting.wait_for_progress()
@@ -218,7 +218,7 @@ def a_hibernated_sandbox_is_told_and_woken(stage: Stage) -> None:
         waiting.hasten()
         assert (waiting.end(), late.end()) == ("success", "success")
         assert waiting.tries(WAIT) == 1
-        assert waiting.tries_that_said("is seen again after", WAIT) == 1
+        assert waiting.tries_that_said("is shown again after", WAIT) == 1
 
 
 def a_full_disk_is_told_leaves_nothing_and_is_mended_by_room(stage: Stage) -> None:

@@ -34,7 +34,7 @@ def a_triggerer_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhi
         run.hasten()
         check_that_nothing_was_lost_or_doubled(run)
         shown = "\n".join(run.log(WAIT))
-        assert "goes on at line" in shown
+        assert "continues at line" in shown
         (job,) = run.jobs()
         logged = instance.emulator.log_lines(str(job["processing_id"]))
         assert len([line for line in logged if shown.count(line) > 1]) <= 500
@@ -69,7 +69,7 @@ def the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled(stage: S
         run.fail()
         found = reconcile(stage.airflow, instance)
         assert found.state == "success"
-        assert "failed while nobody was there to cancel it" in found.report
+        assert "marked failed while no process could cancel the job" in found.report
         assert run.jobs()[0]["state"] == "CANCELLED"
 
 

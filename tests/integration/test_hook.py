@@ -327,7 +327,7 @@ def test_a_question_that_the_instance_forgot_is_asked_anew(body: Body, emulator:
     question, patience = AssetQuestion(ProcessingRequest(path)), Patience(120, Pacing(0.05, 0.1))
     found = body.drive(lambda talk: verify_assets(talk, question, patience), notices.append)
     assert found.succeeded == 10
-    assert any("asking anew" in str(notice) for notice in notices)
+    assert any("sending it again" in str(notice) for notice in notices)
 
 
 def test_an_error_tells_request_answer_and_attempts_and_no_secret(body: Body, emulator: EmulatorProcess) -> None:

@@ -123,7 +123,7 @@ def test_an_expired_certificate_is_refused_and_said_to_be_expired(
     certificate = self_signed(tmp_path, expired=True)
     with tls_front(emulator.port, certificate) as port:
         connect(f"https://localhost:{port}", ca_file=str(certificate.file))
-        assert "has expired: have it renewed" in refused(body)
+        assert "has expired. It must be renewed" in refused(body)
 
 
 def test_https_to_a_port_that_speaks_http_is_told_so(
@@ -184,7 +184,7 @@ def test_a_proxy_that_wants_another_login_is_told_and_the_field_named(
 def test_where_nothing_listens_host_and_port_are_named(body: Body, connect: Callable[..., None]) -> None:
     connect("http://127.0.0.1:9")
     said = refused(body)
-    assert "Nothing listens there: check host and port in the field host" in said
+    assert "Nothing listens there. Check host and port in the field host" in said
     assert "proxy" not in said
 
 

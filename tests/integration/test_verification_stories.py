@@ -81,7 +81,7 @@ def test_an_answer_that_does_not_cover_the_job_is_not_taken_for_no_failures(
     run = begin(verify_assets=True, fail_on_asset_failures=1)
     run.to_the_end()
     failed, said = run.verification
-    assert (failed, "tells of 0 assets, and the job had 20" in said) == (None, True)
+    assert (failed, "has 0 assets, but the job had 20" in said) == (None, True)
     assert archived_lines(tmp_path), "the log is archived whatever became of the assets"
 
 
@@ -156,7 +156,7 @@ def test_what_comes_after_a_failed_verification_starts_and_resumes_nothing(
     emulator.settings(told_assets={"*": {"status": "PROCESSING"}})
     run = begin(verify_assets=True, verify_minutes=1, reprocess=True)
     run.to_the_end()
-    assert "Clear this task to look again" in run.verification[1]
+    assert "Clear this task to check again" in run.verification[1]
     emulator.settings(told_assets={})
     (job,) = emulator.jobs(run.path)
     emulator.post("/emulator/jobs/lose", {"processingId": job["processing_id"]})
@@ -185,7 +185,7 @@ def test_a_task_that_is_killed_while_it_waits_for_assets_leaves_the_job_and_says
     assert job["state"] == "SUCCESS"
     assert run.outcome["state"] == "SUCCESS"
     if not run.way.five_tasks:
-        assert "they were not verified, nor was the log archived" in str(run.outcome["error"])
+        assert "They were not verified, and the log was not archived" in str(run.outcome["error"])
         assert not is_well(Row.from_json(run.outcome), archived=False)
 
 

@@ -150,10 +150,10 @@ def test_failures_that_may_be_another_job_s_are_reported_and_decide_only_where_a
     found = verified(request, processing_id, tmp_path, fail_on_asset_failures=None)
     assert (found["total"], found["failed"], found["failed_at_most"]) == (4, None, 1)
     log = capsys.readouterr().out
-    assert "below the whole path, since the instance cannot say which of them this job processed" in log
+    assert "because the instance does not show which of them this job processed" in log
     assert f"Not processed: {folder}/{BROKEN}" in log
     assert "what became of 1 of 4 assets cannot be told. 1 assets below the path were not processed, but the job" in log
-    with pytest.raises(VerificationError, match="Whether too many assets failed cannot be told"):
+    with pytest.raises(VerificationError, match="It is not known whether too many assets failed"):
         verified(request, processing_id, tmp_path)
     assert verified(request, processing_id, tmp_path, fail_on_asset_failures=2)["undecided"] is False
 
@@ -246,8 +246,8 @@ def test_what_is_not_known_is_never_taken_for_no_failures(
     }
     emulator.settings(**changes[story])
     said = {
-        "does not cover the job": "The answer of the instance tells of 3 assets, and the job had 24.",
-        "failed over a comma": "Instances before 2026.09 fail over a comma",
+        "does not cover the job": "The answer of the instance has 3 assets, but the job had 24.",
+        "failed over a comma": "AEM Guides before 2026.09 fails at a comma",
         "not there": "This instance has no asset status",
     }[story]
     if form == "batch":
@@ -256,7 +256,7 @@ def test_what_is_not_known_is_never_taken_for_no_failures(
         assert (row["error"] is None) is (limit is None)
         assert limit is None or said in str(row["error"])
     elif limit:
-        with pytest.raises(VerificationError, match="Whether too many assets failed cannot be told") as raised:
+        with pytest.raises(VerificationError, match="It is not known whether too many assets failed") as raised:
             verified(request, processing_id, tmp_path, deferrable=form == "deferred")
         assert said in str(raised.value)
     elif story == "not there":

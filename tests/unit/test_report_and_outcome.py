@@ -122,7 +122,7 @@ def test_a_success_without_its_verification_or_with_too_many_failures_keeps_the_
         "/content/a: its assets were not verified",
         "/content/a: 1,200 of its assets failed (fail_on_asset_failures)",
         "/content/a: 5 of its assets failed (fail_on_asset_failures)",
-        "/content/a: whether too many of its assets failed is not known (fail_on_asset_failures)",
+        "/content/a: it is not known whether too many of its assets failed (fail_on_asset_failures)",
     ]
 
 

@@ -107,7 +107,7 @@ def test_what_a_path_left_behind_before_a_clear_after_which_it_was_not_run_is_no
     monkeypatch.setattr(pipeline, "states_in_task", not_run.get)
     pipeline.report.function()
     assert announced.uris == []
-    assert task.pushed[PROBLEMS_KEY] == ["/content/a: it was not processed, since a task before it failed"]
+    assert task.pushed[PROBLEMS_KEY] == ["/content/a: not processed, because an earlier task failed"]
 
 
 def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,5 +119,5 @@ def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.Monk
     monkeypatch.setattr(pipeline, "announce", breaks_off)
     with pytest.raises(ConnectionError):
         pipeline.report.function()
-    with pytest.raises(RunFailedError, match="could not be made"):
+    with pytest.raises(RunFailedError, match="The task report failed"):
         confirm.function()

@@ -172,15 +172,15 @@ def is_distrust(error: Exception) -> bool:
 _LOGIN_IN_URL = re.compile(r"//[^/\s]*@")
 """Errors show the proxy's URL, and of the environment's no secret is known."""
 _ODD_PROXY = (
-    "The proxy of the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is no URL with a host. Give it as in "
-    "http://proxy.example.com:3128, with letters such as # and / in its password percent-encoded."
+    "The proxy of the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is not a URL with a host. Give a URL such as "
+    "http://proxy.example.com:3128. Characters such as # and / in its password must be percent-encoded."
 )
 _NOBODY = (
-    "Nothing listens there: check host and port in the field host (those of the identity service: in the field "
-    "ims_url), or it is down."
+    "Nothing listens there. Check host and port in the field host (for the identity service: in the field ims_url), "
+    "and whether the server is running."
 )
 _REMEDIES = {
-    "certificate has expired": "The TLS certificate has expired: have it renewed on the instance.",
+    "certificate has expired": "The TLS certificate of the instance has expired. It must be renewed there.",
     "self-signed certificate": "The field ca_file takes a PEM file with the authority that signed it.",
     "unable to get local issuer": "The field ca_file takes a PEM file with the authority that signed it.",
     "mismatch": "The TLS certificate is for another host name: check the field host.",

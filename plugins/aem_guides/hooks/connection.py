@@ -105,8 +105,8 @@ def _require_type(connection: ConnectionLike) -> None:
     """Of a connection of another type nothing is sent and nothing shown: it is not for whoever may start a run."""
     if connection.conn_type != CONNECTION_TYPE:
         raise ConfigurationError(
-            f"connection_id: {connection.conn_id!r} is not an AEM Guides connection. Give one of type "
-            f"{CONNECTION_TYPE}, as Admin > Connections lists it."
+            f"connection_id: {connection.conn_id!r} is not an AEM Guides connection. Give a connection of type "
+            f"{CONNECTION_TYPE}, see Admin > Connections."
         )
 
 
@@ -122,15 +122,19 @@ def _base_url(connection: ConnectionLike, fields: Fields) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise fields.wrong("host", f"{_shown(url)!r} is no URL. Give it as https://author.example.com:port.") from None
+        raise fields.wrong(
+            "host", f"{_shown(url)!r} is not a URL. Give a URL such as https://author.example.com:port."
+        ) from None
     if parts.scheme not in STANDARD_PORTS:
-        raise fields.wrong(named, f"{parts.scheme!r} is no scheme for it. Use https (or http).")
+        raise fields.wrong(named, f"{parts.scheme!r} is not a possible scheme. Use https (or http).")
     if "@" in parts.netloc:
-        raise fields.wrong("host", "It holds user information. Remove it, and use the fields login and password.")
+        raise fields.wrong(
+            "host", "It has a user or password in it. Remove them, and use the fields login and password."
+        )
     if not is_host(parts.hostname) or port == 0:
         raise fields.wrong(
             "host",
-            f"{url!r} has no host name, or one that cannot be. Give the base URL, such as https://author.example.com.",
+            f"{url!r} has no valid host name. Give the base URL, such as https://author.example.com.",
         )
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise fields.wrong("host", f"Remove what follows the host name ({_following(parts)}).")
@@ -179,7 +183,7 @@ def _ca_file(fields: Fields) -> str | None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except (ssl.SSLError, OSError):
-        raise fields.wrong("ca_file", f"{file!r} holds no certificate. Give a PEM file.") from None
+        raise fields.wrong("ca_file", f"{file!r} has no certificate in it. Give a PEM file.") from None
     return file
 
 
@@ -193,7 +197,7 @@ def _proxy(fields: Fields) -> str | None:
 def _bulk_processor_page(fields: Fields) -> str:
     page = fields.text("bulk_processor_page") or START_PAGE
     if not page.startswith("/") or page.startswith("//") or any(letter.isspace() for letter in page):
-        raise fields.wrong("bulk_processor_page", "Give its path on the instance, which begins with a slash.")
+        raise fields.wrong("bulk_processor_page", "Give a path on the instance. It begins with a slash.")
     return page
 
 
@@ -208,15 +212,19 @@ def _warnings(settings: InstanceSettings, fields: Fields) -> list[str]:
         told.append(warning("ims_url", "With http, credentials travel unencrypted. Use https."))
     login = settings.credentials
     if isinstance(login, BasicCredentials) and login.password != login.password.strip():
-        told.append(warning("password", "White space at its ends is sent with it. Remove it where it is not meant."))
+        told.append(
+            warning("password", "It begins or ends with white space, which is sent too. Remove it if it is a mistake.")
+        )
     if not settings.verify:
-        told.append(warning("verify", "Without it anybody may pose as the instance. Use ca_file for an own authority."))
+        told.append(
+            warning("verify", "TLS certificates are not checked. To trust a private authority, set ca_file instead.")
+        )
     if isinstance(fields.values.get("service_credentials"), str | dict):
         told.append(
             warning("service_credentials", "Airflow shows a field of this name. Move its value to service_token.")
         )
     told += [
-        warning(name, "There is no field of this name, and it is not used.")
+        warning(name, "No such field exists, so the value is not used.")
         for name in fields.values
         if name not in EXTRA_FIELDS
     ]
@@ -232,6 +240,6 @@ def require_instance(leads_to: str, led_to: str | None) -> None:
     """Raise ConfigurationError where the connection leads elsewhere than when the path was taken up."""
     if led_to is not None and leads_to != led_to:
         raise ConfigurationError(
-            f"connection_id: the connection led to {led_to} when this path was taken up, and leads to {leads_to} now. "
-            "Nothing was sent there. Let it lead to the first one and clear this task, or start a new run."
+            f"connection_id: the connection led to {led_to} when this path was begun, but leads to {leads_to} now. "
+            "Nothing was sent there. Change the connection back and clear this task, or start a new run."
         )

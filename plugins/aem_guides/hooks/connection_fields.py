@@ -41,7 +41,7 @@ class Fields:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            raise self.wrong(name, "It must be a text.")
+            raise self.wrong(name, "It must be a string.")
         return value.strip()
 
     def secret(self, name: str, told: str | None, *, missing: str) -> str:
@@ -83,7 +83,7 @@ class Fields:
     def url(self, name: str, url: str, example: str) -> SplitResult:
         """A URL with http or https and a host, and without white space. It is not shown: it may hold a password."""
         if not is_url(url):
-            raise self.wrong(name, f"It is no URL with a scheme and a host. Give it as in {example}.")
+            raise self.wrong(name, f"It is not a URL with a scheme and a host. Give a URL such as {example}.")
         return urlsplit(url)
 
 

@@ -98,7 +98,7 @@ def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog
         if job is not None:
             found.append(job)
             continue
-        log.log(WARNING, "Job %s, which was resumed, is not known any more: its log is lost.", processing_id)
+        log.log(WARNING, "The instance no longer knows job %s, which was resumed: its log is lost.", processing_id)
     return found
 
 
@@ -130,7 +130,7 @@ class JobOperator(InstanceOperator):
                     self._state, _ = settle_left_behind(hook, store, self._tasks_before(context))
             self.processing_id = (self._state.processing_id if self._state is not None else None) or ""
         if self.processing_id == "":
-            raise self.skipped("There is no job: it was not started.")
+            raise self.skipped("This path has no job: none was started.")
         fields.identifier("processing_id", self.processing_id)
         return super().execute(context)
 
@@ -143,8 +143,8 @@ class JobOperator(InstanceOperator):
         job = hook.drive(find_job_patiently(hook.talk, self.processing_id))
         if job is None:
             lost = JobLostError(
-                f"processing_id: {self.processing_id!r} is known neither to status nor to history. Check the id; the "
-                "history shows the last few jobs only."
+                f"processing_id: {self.processing_id!r} is in neither the status nor the history. Check the id. The "
+                "history shows only the last few jobs."
             )
             lost.retry = Retry.BRIEFLY
             raise lost

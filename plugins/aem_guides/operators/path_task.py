@@ -168,7 +168,7 @@ class PathTask(_Base):
             return fresh
         worked = ti.task_id in state.clear_counts
         if worked and ti.try_number == 1 and state.first_tries.get(ti.task_id) != str(ti.id):
-            self.log.info("Another run with this id has dealt with %s before: beginning anew", state.request.path)
+            self.log.info("An earlier run with this id processed %s; starting again", state.request.path)
             return replace(fresh, serial=state.serial)
         return state
 

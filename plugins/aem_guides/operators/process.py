@@ -41,7 +41,9 @@ from aem_guides.runtime.path_store import PathStore
 from aem_guides.triggers.assets import AemGuidesAssetsTrigger
 from aem_guides.triggers.base import FollowingFailedError
 
-_NOT_VERIFIED = "Its task ended while assets were still at work: they were not verified, nor was the log archived."
+_NOT_VERIFIED = (
+    "The task ended while assets were still being processed. They were not verified, and the log was not archived."
+)
 
 
 class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
@@ -196,7 +198,9 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         with self.concluding(context, store):
             state = store.load(request)
             if state is None or state.phase is not Phase.ENDED:
-                raise FollowingFailedError("The path went on while its assets were waited for.", Retry.USEFUL)
+                raise FollowingFailedError(
+                    "The path was taken up again while its assets were waited for.", Retry.USEFUL
+                )
             return self._finish(context, store, state, event or {})
 
     def asked(self, context: Context) -> ProcessingRequest:
@@ -213,7 +217,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         cleared = state.clear_counts.get(self.task_id, count) != count
         if cleared and fields.flag("reprocess", self.reprocess):
             return None
-        self.log.info("%s was processed before (job %s)", request.path, state.processing_id)
+        self.log.info("%s was already processed (job %s)", request.path, state.processing_id)
         return cast("JsonObject", dict(state.result))
 
     def _finish(
@@ -225,8 +229,8 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         """
         if state.processing_id is None or state.end is FollowEnd.NO_TURN:
             said = (
-                f"{state.request.path}: its turn did not come within {self.queue_hours} hours (queue_hours). Clear "
-                "this task to queue again."
+                f"{state.request.path}: no turn came within {self.queue_hours} hours (queue_hours). Clear this task "
+                "to queue again."
             )
             self._hand_on(context, row_of(state, error=said).to_json())
             raise DeadlineExceededError(said)

@@ -85,7 +85,7 @@ class AssetsTask:
                 until = event.get("deadline_at")
                 patience = Patience(LAST_LOOK_SECONDS, QUICK_PACING, quiet_seconds=0.0, goes_on=True)
                 return (until if isinstance(until, int | float) else now), patience, now
-        raise FollowingFailedError(f"The trigger fired what cannot be read: {event!r}", Retry.USEFUL)
+        raise FollowingFailedError(f"Unexpected trigger event: {event!r}", Retry.USEFUL)
 
 
 def require_no_failure(event: Mapping[str, JsonValue] | None) -> None:
@@ -114,9 +114,8 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
 
     Returns `{"supported", "total", "succeeded", "failed", "failed_at_least", "failed_at_most", "not_known", "left_out",
     "ignored", "failures": [{"path", "reason"}, ...], "failures_uri", "too_many", "undecided"}` with the first 100
-    failures; `failed` is None where it cannot be told, and `not_known` says why. An instance that cannot be asked is
-    passed over (skipped), unless a limit is set.
-    Raises VerificationError, AssetsAtWorkError, ArchiveError.
+    failures; `failed` is None where their number is not known, and `not_known` says why. An instance that cannot be
+    asked is passed over (skipped), unless a limit is set. Raises VerificationError, AssetsAtWorkError, ArchiveError.
     """
 
     template_fields: Sequence[str] = (

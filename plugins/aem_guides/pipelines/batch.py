@@ -78,7 +78,7 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
             pulled = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=block_key(self.block), map_indexes=-1)
             requests = cast("Sequence[Mapping[str, JsonValue]]", pulled or [])
             if self.position >= len(requests):
-                why = f"The batch has no path here: its last block has {counted(len(requests), 'path')}."
+                why = f"The batch has no path for this task: its last block has {counted(len(requests), 'path')}."
                 self.log.info(why)
                 raise AirflowSkipException(why)
             self.request = requests[self.position]
@@ -144,7 +144,11 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
         name = str(params["batch_name"] or context["ti"].dag_id)
         pairs = tuple((request.path, request.fingerprint()) for request in left)
         plan = BatchPlan(instance, name, pairs, len(requests) - len(left))
-        log.info("%s to process, %s processed well before", counted(len(left), "path"), f"{plan.done_before:,}")
+        log.info(
+            "%s to process; %s left out, because an earlier run processed them",
+            counted(len(left), "path"),
+            f"{plan.done_before:,}",
+        )
         ti = cast("RuntimeTaskInstance", context["ti"])
         ti.xcom_push(PLANNED_KEY, plan.to_json())
         for number, block in enumerate(cut(left)):
@@ -162,7 +166,7 @@ def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
     paths, file = cast("list[str]", params["paths"] or []), params["paths_file"]
     listed = read_paths(str(file)) if file else PathList(())
     if not paths and not listed.paths:
-        raise InvalidInputError("paths", paths, "Give paths, or a file that has some (paths_file).")
+        raise InvalidInputError("paths", paths, "Give paths, or a file of paths (paths_file).")
     try:
         return parse_requests(
             [*paths, *listed.paths],
@@ -214,14 +218,14 @@ def report() -> JsonObject | None:
         context, str(params["connection_id"]), PATHS, _started(ti, plan, rows), [row.to_json() for row in rows]
     )
     archived = bool(params["archive_logs"])
-    log.info("Processed well before: %s", counted(plan.done_before, "path"))
+    log.info("Left out, because an earlier run processed them: %s", counted(plan.done_before, "path"))
     log.info("%s", summary(rows, archived=archived))
     uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
-    log.info("The whole outcome is in %s", uri)
+    log.info("All rows are in %s", uri)
     wrong = [its for row in rows if (its := problems(row, archive_logs=archived, pull_logs=False))]
     told = list(chain.from_iterable(wrong))
     if not told and NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, PATHS, -1)):
-        told = ["nothing was processed, since a task before it failed: the outcome is of before the Clear"]
+        told = ["nothing was processed, because an earlier task failed: the outcome is the one from before the Clear"]
     ti.xcom_push(PROBLEMS_KEY, told)
     return {
         "paths": len(rows),
@@ -273,7 +277,7 @@ def _killed_row(context: Context, hook: AemGuidesHook, index: int, request: Proc
     """A path whose task came to no end of its own; where it was killed, its job is cancelled now."""
     ti = context["ti"]
     store = PathStore.of_path(ti.dag_id, ti.run_id, PATHS, request.fingerprint())
-    error, outcome = "Its task did not come to an end of its own.", None
+    error, outcome = "The task was killed or died before it could report.", None
     try:
         _, outcome = settle_left_behind(hook, store, [TaskKey(ti.dag_id, ti.run_id, PATHS, index)])
     except AemGuidesError as trouble:

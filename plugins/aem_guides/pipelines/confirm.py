@@ -24,6 +24,6 @@ def confirm() -> None:
     ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
     wrong = cast("list[str] | None", ti.xcom_pull(task_ids="report", key=PROBLEMS_KEY))
     if wrong is None:
-        raise RunFailedError("The report could not be made; its log says why.")
+        raise RunFailedError("The task report failed. Its log has the reason.")
     if wrong:
         raise RunFailedError.of(wrong)

@@ -205,7 +205,7 @@ def report() -> list[JsonObject]:
 
 def _not_done(ti: RuntimeTaskInstance, index: int, path: str) -> list[str]:
     """That the path was not processed, where a task before it failed: what it left behind is of before a Clear then."""
-    return [f"{path}: it was not processed, since a task before it failed"] if _was_not_run(ti, index) else []
+    return [f"{path}: not processed, because an earlier task failed"] if _was_not_run(ti, index) else []
 
 
 def _was_not_run(ti: RuntimeTaskInstance, index: int) -> bool:
@@ -220,7 +220,7 @@ def _with_what_is_seen(context: Context, results: list[PathResults], connection_
         with AemGuidesHook(connection_id) as hook:
             return [_seen(context, hook, index, result) for index, result in enumerate(results)]
     except AemGuidesError as error:
-        log.warning("The instance cannot be asked what became of the jobs: %s", error)
+        log.warning("The final state of the jobs could not be read from the instance: %s", error)
         return results
 
 
@@ -233,7 +233,7 @@ def _seen(context: Context, hook: AemGuidesHook, index: int, result: PathResults
         state, _ = settle_left_behind(hook, _store(ti, result.request), tasks)
         job = hook.drive(find_job(hook.talk, state.processing_id)) if state and state.processing_id else None
     except AemGuidesError as error:
-        log.warning("%s: what became of its job cannot be seen: %s", result.request.get("path"), error)
+        log.warning("%s: the final state of its job could not be read: %s", result.request.get("path"), error)
         return result
     if state is None or job is None:
         return result

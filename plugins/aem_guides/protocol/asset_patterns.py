@@ -15,8 +15,8 @@ MOST_PATTERNS = 100
 LONGEST_PATTERN = 1000
 
 _REMEDY = (
-    "Give patterns of whole asset paths, such as /content/dam/site/fragments/* or */translation-output/*; "
-    "* stands for any letters, slashes too, ? for one, [ab] for one of these."
+    "Give patterns of whole asset paths, such as /content/dam/site/fragments/* or */translation-output/*. * stands "
+    "for any characters, including slashes; ? for one character; [ab] for one of these."
 )
 
 _ANY_PATHS = ("/content/dam/a b-1/QZ.dita", "/content/dam/xk_7.png", "/content/dam/ü/w/0")
@@ -64,13 +64,13 @@ def _list_of(name: str, given: object) -> Sequence[object]:
 def _checked(name: str, value: object) -> str:
     pattern = value.strip() if isinstance(value, str) else ""
     if not pattern or len(pattern) > LONGEST_PATTERN:
-        raise InvalidInputError(name, value, f"{_REMEDY} At most {LONGEST_PATTERN:,} letters each.")
+        raise InvalidInputError(name, value, f"{_REMEDY} At most {LONGEST_PATTERN:,} characters each.")
     if not pattern.startswith(("/", "*", "?", "[")):
         raise InvalidInputError(name, value, f"It would match no asset: their paths begin with a slash. {_REMEDY}")
     matches = re.compile(fnmatch.translate(_same_letters(pattern)))
     if all(matches.match(path) for path in _ANY_PATHS):
         raise InvalidInputError(
-            name, value, f"It would leave out every asset; switch verify_assets off instead. {_REMEDY}"
+            name, value, f"It matches every asset. To verify none, switch verify_assets off. {_REMEDY}"
         )
     return pattern
 

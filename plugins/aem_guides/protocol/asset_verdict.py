@@ -9,20 +9,21 @@ from aem_guides.protocol.asset_tally import AssetTally
 from aem_guides.protocol.models import AssetStatus, Job, ProcessingRequest
 
 LEFT_OUT = (
-    "They stay PENDING while nothing changes, or are no longer there. The instance does not process what "
-    "ignored.post.processing.paths names (by default the translation output below /content/dam/projects), or "
-    "enabled.post.processing.paths leaves out."
+    "These assets stay PENDING, or no longer exist. The instance does not process the paths in "
+    "ignored.post.processing.paths (by default the translation output below /content/dam/projects). If "
+    "enabled.post.processing.paths is set, it processes only those paths."
 )
 """Why assets stay PENDING for ever, as a rule."""
 
 _NOTHING_PROCESSED = (
-    "Not one asset was processed, and nothing moves: the instance may have switched processing off "
-    "(enable.asset.processing.scheduler), or its queue hangs."
+    "No asset was processed, and nothing changes: processing may be switched off on the instance "
+    "(enable.asset.processing.scheduler), or its queue may hang."
 )
-_SILENT = "The answer of the instance tells of no asset at all, and how many the job had is not known."
-_UNREADABLE = "the answer of the instance does not say what became of them"
+_SILENT = "The answer of the instance has no assets, and the number of assets of the job is not known."
+_UNREADABLE = "the answer of the instance does not show their outcome"
 _FILTERED = (
-    "the job had a filter, and the instance tells the state of all assets below the path, not which of them the job had"
+    "the job had a filter, and the instance shows the state of all assets below the path, but not which of them the "
+    "job processed"
 )
 
 
@@ -109,9 +110,7 @@ def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
     if stuck:
         why.append(_NOTHING_PROCESSED)
     if missing:
-        why.append(
-            f"The answer of the instance tells of {counts.seen:,} assets, and the job had {question.job_files:,}."
-        )
+        why.append(f"The answer of the instance has {counts.seen:,} assets, but the job had {question.job_files:,}.")
     if counts.unreadable:
         why.append(f"Of {counts.unreadable:,} assets {_UNREADABLE}.")
     total, least, most = counts.processed + failed + open_, failed, failed + open_

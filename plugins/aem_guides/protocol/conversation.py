@@ -55,31 +55,31 @@ T = TypeVar("T")
 
 EXCERPT_LENGTH = 500
 _NOT_NOW = {
-    406: "A rule of the CDN before the instance (a rate limit or a traffic filter) answers 406, by default for five "
-    "minutes after a client passed its rate; the same request may succeed later.",
-    408: "The instance, or a proxy before it, did not get the whole request in time; it may succeed later.",
-    421: "A proxy before the instance took the request for another server's; it may succeed later.",
-    423: "The instance says that something is locked; the same request may succeed later.",
-    425: "A proxy before the instance wants the request later.",
-    429: "The instance, or the CDN before it, limits the rate of requests; the same request may succeed later.",
+    406: "The CDN in front of the instance answers 406 for a rate limit or a traffic filter, by default for five "
+    "minutes. The same request may succeed later.",
+    408: "The instance, or a proxy in front of it, did not receive the whole request in time. It may succeed later.",
+    421: "A proxy in front of the instance could not assign the request to a server. It may succeed later.",
+    423: "The instance says that something is locked. The same request may succeed later.",
+    425: "A proxy in front of the instance asks to send the request later.",
+    429: "The instance, or the CDN in front of it, limits the rate of requests. The same request may succeed later.",
 }
-"""The statuses below 500 that say nothing of the request itself, and what is their likely cause."""
+"""The statuses below 500 for which the request itself may be right, and their likely cause."""
 
 _SEE_OTHER = 303
 """It may also lead from a POST that was acted on to what came of it."""
 
 _BUSY = frozenset({*_NOT_NOW, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
-_PROXY_LOGIN = "The proxy wants a login: give it in the field proxy, as in http://user:password@proxy:3128."
-_INTERIM = "It is no final answer, and none can be read after it: the request may have been accepted."
+_PROXY_LOGIN = "The proxy requires a login: give it in the field proxy, such as http://user:password@proxy:3128."
+_INTERIM = "This is not a final answer, and no further answer can be read: the request may have been accepted."
 _WEB_PAGE = (
-    "A web page ({title}) came where JSON is due: what answers is not AEM Guides, or this is its login page. "
-    "Check the field host."
+    "The answer is a web page ({title}), not JSON: the server is not AEM Guides, or this is its login page. Check the "
+    "field host."
 )
 _NO_PERMISSION = "Or the user may lack the permission for this."
 _WORKED_BEFORE = "The same credentials were accepted before in this run: the {who} may be restarting."
 _HIBERNATED = (
-    "The sandbox is hibernated: wake it (De-hibernate) in the Developer Console, to which its page in a browser leads."
+    "The sandbox is hibernated. Wake it (De-hibernate) in the Developer Console; its page in a browser leads there."
 )
 
 
@@ -277,7 +277,7 @@ class Conversation:
             try:
                 read = call.read(answer)
             except ShapeError as error:
-                excerpt, hint = self._excerpt(answer), f"It cannot be read: {error}."
+                excerpt, hint = self._excerpt(answer), f"The answer cannot be read: {error}."
                 raise MalformedAnswerError(label, answer.status, excerpt, attempts=attempt, hint=hint) from None
             self._learned.accepted_before |= not call.request.is_elsewhere
             return read

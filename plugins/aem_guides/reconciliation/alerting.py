@@ -36,7 +36,9 @@ def _configured() -> list[object]:
     try:
         value = conf.getjson("aem_guides", "alert_notifier", fallback=None)
     except ValueError as error:
-        raise ConfigurationError(f"{OPTION}: is not JSON ({error}). Give {_EXAMPLE}, or a list of such.") from None
+        raise ConfigurationError(
+            f"{OPTION}: it is not valid JSON ({error}). Give {_EXAMPLE}, or a list of such objects."
+        ) from None
     if not value:
         return []
     return list(value) if isinstance(value, list) else [value]
@@ -50,7 +52,9 @@ def _notifier(entry: object) -> BaseNotifier:
             except (ImportError, AttributeError, ValueError) as error:
                 raise ConfigurationError(f"{OPTION}: {name!r} cannot be imported ({error}). Install it.") from None
             if not (isinstance(kind, type) and issubclass(kind, BaseNotifier)):
-                raise ConfigurationError(f"{OPTION}: {name!r} is no notifier of Airflow's. Give a BaseNotifier.")
+                raise ConfigurationError(
+                    f"{OPTION}: {name!r} is not an Airflow notifier. Give a subclass of BaseNotifier."
+                )
             kwargs = further.get("kwargs")
             return kind(**kwargs) if isinstance(kwargs, dict) else kind()
-    raise ConfigurationError(f"{OPTION}: {entry!r} is no notifier. Give {_EXAMPLE}, or a list of such.")
+    raise ConfigurationError(f"{OPTION}: {entry!r} is not a notifier. Give {_EXAMPLE}, or a list of such objects.")

@@ -105,7 +105,7 @@ def _statuses(hook: AemGuidesHook, names: Iterable[str]) -> Iterable[tuple[str, 
         except RejectedError:  # 400 and 404 alike: find_job takes them so, too
             yield name, None
         except AemGuidesError as error:
-            log.warning("The status of job %s cannot be had this time: %s", name, error)
+            log.warning("The status of job %s could not be read: %s", name, error)
 
 
 def _check_archives(ledger: Ledger, instance: str, now: int) -> dict[str, ArchiveCondition]:
@@ -114,7 +114,7 @@ def _check_archives(ledger: Ledger, instance: str, now: int) -> dict[str, Archiv
         try:
             found[archive.processing_id] = verify_archive(archive.archive_uri, sha256=archive.sha256)
         except AemGuidesError as error:
-            log.warning("Archive %s cannot be read again this time: %s", archive.archive_uri, error)
+            log.warning("Archive %s could not be checked again: %s", archive.archive_uri, error)
     return found
 
 
@@ -174,7 +174,7 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
     if item is None:
         return _result(assignment, succeeded=True, note="The finding is gone.")
     if item.remedy_state == DONE:
-        return _result(assignment, succeeded=True, note=item.remedy_note or "It was done already.")
+        return _result(assignment, succeeded=True, note=item.remedy_note or "An earlier attempt did it already.")
     ledger.begin_remedy(item.id, by=by, now=now_ms())
     act = {Remedy.ARCHIVE: _archive, Remedy.RESUME: _resume, Remedy.ADOPT: _adopt}[assignment.remedy]
     in_doubt = False
@@ -198,7 +198,7 @@ def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:
 def _find(hook: AemGuidesHook, processing_id: str) -> Job:
     job = hook.drive(find_job(hook.talk, processing_id))
     if job is None:
-        raise JobLostError(f"Job {processing_id} is known neither to status nor to history any more.")
+        raise JobLostError(f"Job {processing_id} is no longer in the status or the history.")
     return job
 
 
@@ -211,7 +211,7 @@ def _archive(
     first_seen = entry.first_seen_at if entry else now_ms()
     archive = archive_job(hook, job, run=by, request=request, first_seen=lambda: first_seen / 1000)
     if archive is None:
-        return _result(assignment, succeeded=True, note="The job has no log, as it says itself.")
+        return _result(assignment, succeeded=True, note="The instance says that the job has no log.")
     ledger.archived(item.instance, job.processing_id, archive.uri, archive.sha256, now_ms())
     return _result(assignment, succeeded=True, note=f"Archived as {archive.uri} (SHA-256 {archive.sha256}).")
 
@@ -230,7 +230,7 @@ def _resume(
         note = f"Not resumed: it was resumed {entry.resumes} times already (reconcile_max_resumes)."
         return _result(assignment, succeeded=False, note=note)
     if job.is_active and item.intent is None:
-        return _result(assignment, succeeded=True, note="It goes on already.")
+        return _result(assignment, succeeded=True, note="The job is running already.")
 
     def keep(intent: object) -> None:
         if isinstance(intent, Intent):
@@ -241,7 +241,7 @@ def _resume(
     goes_on_as = hook.drive(resume_once(hook.talk, job, request, run=by, intent=intent), keep)
     if entry is not None:
         ledger.resumed(item.id, item.instance, entry, goes_on_as, now_ms())
-    return _result(assignment, succeeded=True, note=f"Resumed from its checkpoint; it goes on as {goes_on_as}.")
+    return _result(assignment, succeeded=True, note=f"Resumed from its checkpoint. Its id is now {goes_on_as}.")
 
 
 def _adopt(
@@ -250,13 +250,15 @@ def _adopt(
     entry = ledger.find(item.instance, assignment.processing_id)
     outcome = _settled(hook, entry) if entry is not None and entry.active and entry.reported_state is None else None
     if entry is not None and outcome is not None:
-        said = f"Its run was failed while nobody was there to cancel it. {outcome.in_words(entry.processing_id)}"
+        said = (
+            f"Its run was marked failed while no process could cancel the job. {outcome.in_words(entry.processing_id)}"
+        )
         if outcome.result is CancelResult.UNKNOWN:
             return _result(assignment, succeeded=False, note=said)
         ledger.keep(item.instance, entry.processing_id)
         return _result(assignment, succeeded=True, note=said)
     ledger.keep(item.instance, assignment.processing_id)
-    note = "The instance's word is taken; from now on the reconciliation looks after the job."
+    note = "The ledger took the state that the instance shows. From now on the reconciliation follows the job."
     return _result(assignment, succeeded=True, note=note)
 
 

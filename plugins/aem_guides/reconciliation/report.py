@@ -59,10 +59,10 @@ class InstanceReport:
     def headline(self) -> str:
         """The instance in a sentence."""
         if self.result is None:
-            return f"Reconciliation of {self.name} failed: see the log of its tasks. Nothing was changed."
+            return f"Reconciliation of {self.name} failed. Nothing was changed. The log of its tasks has the reason."
         dry = " (dry run: nothing was written)" if self.result.get("dry_run") else ""
         if self.result.get("superseded"):
-            return f"Reconciliation of {self.name}: a later one was faster; there was nothing left to do."
+            return f"Reconciliation of {self.name}: a later reconciliation was faster, so nothing was left to do."
         remedied = sum(bool(entry.get("succeeded")) for entry in self.remedies)
         remedies = (
             f"; {remedied} of {counted(len(self.remedies), 'remedy', 'remedies')} worked" if self.remedies else ""

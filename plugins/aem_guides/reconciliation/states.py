@@ -28,7 +28,7 @@ def forget_old_states(ledger: Ledger, before: int, run_state: Callable[[RunKey],
         try:
             PathStore(state.key).delete()
         except AirflowRuntimeError as error:
-            log.warning("The state of a path of run %s cannot be deleted now: %s", state.run.run_id, error)
+            log.warning("The state of a path of run %s could not be deleted: %s", state.run.run_id, error)
             break
         gone.append(state.key)
     ledger.forget_states(gone)

@@ -86,7 +86,7 @@ def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:
                     done.add(str(entry.get("fingerprint")))
         except csv.Error as error:
             log.warning(
-                "%s cannot be read to its end (%s): what it says beyond that was processed well is processed again.",
+                "%s cannot be read to its end (%s). The successful paths in the unread part are processed again.",
                 place,
                 error,
             )

@@ -20,7 +20,7 @@ ERRORS_UNCOUNTED = (
     "the job ended with errors, and how many assets failed is not known (fail_on_asset_failures is set, and "
     "verify_assets is off)"
 )
-NOTHING_PLANNED = "nothing was processed: the requests could not be planned"
+NOTHING_PLANNED = "no path was processed, because the requests could not be planned"
 
 
 _LISTED_PROBLEMS = 10
@@ -36,7 +36,7 @@ class RunFailedError(AemGuidesError):
         """The error for these problems, of which the first are listed."""
         more = len(found) - _LISTED_PROBLEMS
         listed = [*found[:_LISTED_PROBLEMS], *([f"and {more:,} more, which the task report shows"] if more > 0 else [])]
-        return cls(f"Not every path ended well ({counted(len(found), 'problem')}): {'; '.join(listed)}")
+        return cls(f"Not every path succeeded ({counted(len(found), 'problem')}): {'; '.join(listed)}")
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def unverified(row: Row, result: PathResults) -> list[str]:
         failed = number(result.verification.get("failed_at_least")) or row.failed_assets or 0
         return [f"{row.path}: {failed:,} of its assets failed (fail_on_asset_failures)"]
     if result.verification.get("undecided"):
-        return [f"{row.path}: whether too many of its assets failed is not known (fail_on_asset_failures)"]
+        return [f"{row.path}: it is not known whether too many of its assets failed (fail_on_asset_failures)"]
     return []
 
 

@@ -97,7 +97,8 @@ def show(log: TaskLog, path: str, found: Verification) -> None:
     if found.failed and not found.of_job:
         log.log(
             _WARNING,
-            "What follows is below the whole path, since the instance cannot say which of them this job processed.",
+            "The following counts are for all assets below the path, because the instance does not show which of "
+            "them this job processed.",
         )
     _list(log, _ERROR if found.of_job else _WARNING, "Not processed", found.listed, found.failed)
     if found.left_out:
@@ -111,7 +112,7 @@ def show(log: TaskLog, path: str, found: Verification) -> None:
     where = path if found.of_job else f"Below the whole path {path}"
     log.log(_INFO, "%s", f"{where}: {', '.join(counts)}")
     if found.unknown:
-        log.log(_WARNING, "%s", f"{path}: what became of {_of_how_many(found)} cannot be told. {found.unknown}")
+        log.log(_WARNING, "%s", f"{path}: the outcome of {_of_how_many(found)} is not known. {found.unknown}")
 
 
 def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None) -> JsonObject:
@@ -140,14 +141,14 @@ def check(found: Verification, limit: FailureLimit | None) -> None:
     standing = limit.standing(found) if limit is not None else Standing.WELL
     if standing is Standing.TOO_MANY:
         raise VerificationError(
-            f"{found.least:,} of {found.total:,} assets failed, and fail_on_asset_failures is {limit}. Mend what "
-            "the log of this task and its CSV name, then process those paths again."
+            f"{found.least:,} of {found.total:,} assets failed, and fail_on_asset_failures is {limit}. Correct the "
+            "assets that the log of this task and its CSV name, then process those paths again."
         )
     if standing is Standing.UNDECIDED:
         raise VerificationError(
-            f"Whether too many assets failed cannot be told, and fail_on_asset_failures is {limit}: what became of "
-            f"{_of_how_many(found)} is not known. {found.unknown} Look there, then clear this task to ask again; "
-            "without a limit this is a warning."
+            f"It is not known whether too many assets failed (fail_on_asset_failures is {limit}): the outcome of "
+            f"{_of_how_many(found)} is not known. {found.unknown} Check these assets on the instance, then clear this "
+            "task to read them again. Without a limit this is only a warning."
         )
 
 

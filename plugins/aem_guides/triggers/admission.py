@@ -39,7 +39,7 @@ LONGEST_LOOK_OF_A_LINE = 15.0
 """Seconds between two looks of those who wait to start a job: one look serves all of them."""
 LONGEST_READ_SECONDS = 300.0  # a whole answer takes no longer
 BRIEF_SECONDS = 3.0
-"""How long a worker waits for a turn before it leaves the waiting to the triggerer."""
+"""Seconds that a worker waits for a turn. Then the triggerer waits."""
 
 Tell = Callable[[str], None]
 _COORDINATORS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Coordinator]] = (
@@ -281,7 +281,7 @@ class Coordinator:
                 raise error
         self._failures += 1
         if self._failures == 1 or self._failures % 10 == 0:
-            tell(f"Look {self._failures} failed in a row, looking on for all who wait. {error}")
+            tell(f"A check failed ({self._failures} in a row); checking again. {error}")
         return self._pacing.after_failures(self._failures, random)
 
     def _hand_on(self, ticket: Ticket) -> None:

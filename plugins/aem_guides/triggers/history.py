@@ -103,7 +103,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
             except AemGuidesError as error:
                 failures += 1
                 if failures % _TELL_EVERY_FAILURES == 1:
-                    self.log.warning("%s checks failed in a row; checking again. %s", failures, error)
+                    self.log.warning("A check failed (%s in a row); checking again. %s", failures, error)
             await surroundings().asleep(pacing.after_failures(failures, 0.5))
 
     def _counts(self, job: Job) -> bool:

@@ -79,7 +79,7 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
             async with admission:
                 admission.see(state)
                 if state.log_offset:
-                    said = "The log of job %s goes on at line %s: what comes before was shown."
+                    said = "The log of job %s continues at line %s; the earlier lines were shown before."
                     self.log.info(said, state.processing_id, state.log_offset)
                 steps = run_lifecycle(talk, state, self.options, self.until, admission.find)
                 consumer = _Consumer(self, admission, state)
@@ -96,7 +96,7 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         path = state.request.path
         if not states & KILLED_STATES:
             why = ", ".join(states) or "cleared"
-            self.log.info("Job %s goes on: the task was not killed (%s)", state.processing_id, why)
+            self.log.info("Job %s keeps running: the task was not killed (%s)", state.processing_id, why)
             return
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             require_instance((await hook.settings()).instance, state.instance)
@@ -114,12 +114,12 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         elif state.processing_id is None or state.may_cancel:
             self.log.info("%s: there is no job to cancel", path)
         else:
-            self.log.info("Job %s goes on: it was adopted, and cancel_adopted is off", state.processing_id)
+            self.log.info("Job %s keeps running: it was adopted, and cancel_adopted is off", state.processing_id)
 
     async def _stored(self) -> PathState:
         state = await self.store.aload()
         if state is None:
-            raise UnreadableStateError("The state of this path is not stored any more. Clear the task to begin anew.")
+            raise UnreadableStateError("The stored state of this path was deleted. Clear the task to start again.")
         return state
 
     def _ticket(self, state: PathState) -> Ticket:

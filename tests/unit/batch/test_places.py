@@ -28,4 +28,4 @@ def test_a_place_without_one_is_skipped_and_its_log_says_why(
 ) -> None:
     with pytest.raises(AirflowSkipException):
         _PlannedPathOperator(task_id="p", block=0, position=2).asked(context)
-    assert "The batch has no path here: its last block has 2 paths." in capsys.readouterr().out
+    assert "The batch has no path for this task: its last block has 2 paths." in capsys.readouterr().out

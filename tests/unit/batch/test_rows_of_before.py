@@ -43,4 +43,4 @@ def test_rows_of_before_the_clear_are_no_success(
     monkeypatch.setattr(batch, "states_in_task", lambda _key: frozenset({state}))
     batch.report.function()
     problems = cast("list[str]", task.pushed[PROBLEMS_KEY])
-    assert [problem.endswith("of before the Clear") for problem in problems] == ([] if is_success else [True])
+    assert [problem.endswith("from before the Clear") for problem in problems] == ([] if is_success else [True])

@@ -76,7 +76,7 @@ def test_two_spellings_of_one_letter_are_one() -> None:
         (" ", "Give patterns"),
         (3, "Give patterns"),
         (None, "Give patterns"),
-        ("/" + "x" * 1000, "At most 1,000 letters"),
+        ("/" + "x" * 1000, "At most 1,000 characters"),
         ("content/dam/x/*", "It would match no asset"),
         ("fragments", "It would match no asset"),
         ("*", "switch verify_assets off"),

@@ -239,7 +239,7 @@ HIBERNATED_PAGE = f"<html><style>{'p {} ' * 500}</style>Your sandbox is hibernat
 )
 def test_a_hibernated_sandbox_is_no_wrong_password_and_is_to_be_woken(told: Reply) -> None:
     world = World(lambda _request: told)
-    with pytest.raises(UnavailableError, match=r"is hibernated: .*De-hibernate.* in the Developer Console"):
+    with pytest.raises(UnavailableError, match=r"is hibernated\. .*De-hibernate.* in the Developer Console"):
         world.run(world.conversation(attempts=1).call(contract.history()))
 
 

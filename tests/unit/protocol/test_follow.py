@@ -111,7 +111,7 @@ def test_the_end_of_another_job_is_not_taken_for_that_of_this_one() -> None:
     assert shown.follow(deadline_at=BEGAN + 1000).end is FollowEnd.DEADLINE
     hidden = Instance(lambda _s: reply(200, other))
     assert hidden.follow(deadline_at=BEGAN + 1000).end is FollowEnd.DEADLINE
-    assert "It tells of job q, and of p was asked" in hidden.notices(Level.WARNING)[0]
+    assert "The answer is about job q, but job p was asked for" in hidden.notices(Level.WARNING)[0]
 
 
 def test_an_unknown_state_is_told_once_and_polled_on() -> None:
@@ -270,9 +270,11 @@ def test_a_job_that_is_seen_again_is_told_with_the_number_of_failed_looks() -> N
     instance = Instance(lambda s: reply(503) if 10 < s < 60 else reply(200, a_job("SUCCESS" if s > 60 else "RUNNING")))
     instance.follow()
     failed = instance.notices(Level.WARNING)
-    assert failed[0].startswith("Look 1 failed in a row; the job is not affected, looking on. processing status")
+    assert failed[0].startswith(
+        "A check failed (1 in a row). The job is not affected; checking again. processing status"
+    )
     (again,) = instance.notices(Level.INFO)
-    assert again.startswith("Job p is seen again after ")
+    assert again.startswith("Job p is shown again after ")
 
 
 @pytest.mark.parametrize("stall_seconds", [600.0, 7000.25])
@@ -342,5 +344,5 @@ def test_near_the_end_that_the_instance_expects_it_is_looked_at_more_often() -> 
 def test_looks_that_fail_for_long_are_told_at_the_first_and_then_now_and_again() -> None:
     instance = Instance(lambda s: reply(503) if s < 3600 else reply(200, a_job("SUCCESS")))
     instance.follow()
-    told = [int(text.split()[1]) for text in instance.notices(Level.WARNING)]
+    told = [int(text.split("(")[1].split()[0]) for text in instance.notices(Level.WARNING)]
     assert told[:4] == [1, 10, 20, 30]

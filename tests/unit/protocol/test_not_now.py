@@ -77,7 +77,7 @@ def test_a_status_that_refuses_the_request_itself_stays_a_refusal(status: int) -
 
 def test_a_406_names_the_rules_of_a_cdn_as_the_likely_cause() -> None:
     world = World(lambda _request: reply(406, b""))
-    with pytest.raises(UnavailableError, match="rule of the CDN"):
+    with pytest.raises(UnavailableError, match="The CDN in front of the instance"):
         world.run(world.conversation(attempts=1).call(contract.history()))
 
 
@@ -148,7 +148,9 @@ def test_a_job_is_known_to_nobody_only_where_the_history_was_read() -> None:
     world = World(by_path(status=[NOBODY_KNOWS_IT], history=[history()]))
     assert world.run(find_job(world.conversation(), "a")) is None
     silent = World(by_path(status=[NOBODY_KNOWS_IT], history=[reply(200, {"executionHistory": None})]))
-    with pytest.raises(MalformedAnswerError, match="of the history nothing can be read: executionHistory is null"):
+    with pytest.raises(
+        MalformedAnswerError, match="No entry of the history could be read either: executionHistory is null"
+    ):
         silent.run(find_job(silent.conversation(), "a"))
 
 

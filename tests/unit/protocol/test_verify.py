@@ -83,7 +83,7 @@ def test_where_the_instance_fails_to_find_out_nothing_is_known_and_the_likely_ca
     world = saying(answer(word))
     found = ask(world, job_of(7))
     assert (found.least, found.most, found.failed_of_job) == (0, 7, None)
-    assert f"ended as '{word}'. Instances before 2026.09 fail over a comma in the name" in found.unknown
+    assert f"ended as '{word}'. AEM Guides before 2026.09 fails at a comma in the name" in found.unknown
     assert sum(request.method == "POST" for request in world.sent) == 3, "it is asked anew before it is believed"
     assert FailureLimit(7).standing(found) is Standing.UNDECIDED
     assert FailureLimit(8).standing(found) is Standing.WELL, "so many it did not even have"
@@ -130,14 +130,14 @@ def test_a_word_that_is_not_known_may_become_one_that_is() -> None:
 def test_an_entry_that_says_nothing_costs_itself_alone_and_is_not_known(entry: JsonValue) -> None:
     found = ask(saying(answer("SUCCESS", asset("SUCCESS"), entry)))
     assert (found.total, found.succeeded, found.failed, found.least, found.most) == (2, 1, 0, 0, 1)
-    assert "Of 1 assets the answer of the instance does not say" in found.unknown
+    assert "Of 1 assets the answer of the instance does not show" in found.unknown
 
 
 @pytest.mark.parametrize("told", [(), (asset("SUCCESS"),)], ids=["empty", "partial"])
 def test_an_answer_that_does_not_cover_the_job_is_not_taken_for_no_failures(told: tuple[JsonValue, ...]) -> None:
     found = ask(saying(answer("SUCCESS", *told)), job_of(50_000, ended_ago=HOUR))
     assert (found.least, found.most, found.failed_of_job) == (0, 50_000 - len(told), None)
-    assert f"tells of {len(told)} assets, and the job had 50,000." in found.unknown
+    assert f"has {len(told)} assets, but the job had 50,000." in found.unknown
     assert FailureLimit(1).standing(found) is Standing.UNDECIDED
 
 
@@ -145,7 +145,7 @@ def test_an_answer_that_does_not_cover_the_job_is_not_taken_for_no_failures(told
 def test_an_empty_answer_with_nothing_to_hold_it_against_is_not_taken_for_no_failures(job: Job | None) -> None:
     found = ask(saying(answer("SUCCESS")), job)
     assert (found.asked, found.least, found.most) == (True, 0, None)
-    assert "tells of no asset at all" in found.unknown
+    assert "has no assets" in found.unknown
     assert FailureLimit(1).standing(found) is Standing.UNDECIDED
 
 
@@ -218,7 +218,7 @@ def test_whatever_changes_keeps_what_is_pending_awaited() -> None:
 def test_where_not_one_asset_was_processed_nothing_is_left_out_but_not_known() -> None:
     found = ask(saying(answer("SUCCESS", asset("PENDING"), asset("PENDING"))), job_of(2))
     assert (found.left_out, found.least, found.most) == (0, 0, 2)
-    assert "Not one asset was processed" in found.unknown
+    assert "No asset was processed" in found.unknown
 
 
 def test_an_asset_that_is_being_processed_is_never_left_out() -> None:
@@ -275,7 +275,9 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_and_then_said_to_be_so
 
     assert ask(World(respond)).succeeded == 1
     bodies[:] = [b'{"status": "SUCCESS", "assets": [']
-    with pytest.raises(MalformedAnswerError, match=r"after 5 attempts\. It cannot be read: .* ends where an entry is"):
+    with pytest.raises(
+        MalformedAnswerError, match=r"after 5 attempts\. The answer cannot be read: .* ends where an entry is"
+    ):
         ask(World(respond))
 
 
@@ -300,7 +302,7 @@ def test_a_question_that_was_forgotten_is_asked_anew_and_reported() -> None:
     assert ask(world) == Verification(1, 1, 0, 0, 0)
     told = [item for item in world.emitted if isinstance(item, Notice)]
     assert [item.level for item in told] == [Level.WARNING] * 2
-    assert "is forgotten, asking anew. asset status (GET /bin/guides/v1/assets/status): HTTP 400" in told[0].text
+    assert "sending it again. asset status (GET /bin/guides/v1/assets/status): HTTP 400" in told[0].text
     assert [json.loads(request.body or b"") for request in world.sent if request.method == "POST"] == [
         {"paths": ["/content/dam/x"], "excludedPaths": ["/content/dam/x/no"]}
     ] * 3
@@ -360,7 +362,7 @@ def test_an_instance_that_is_busy_or_restarts_in_mid_wait_is_waited_out(status: 
 
     world.responder = respond
     assert ask(world, job_of(1)).succeeded == 1
-    assert any("A look at the assets failed, looking on." in str(item) for item in world.emitted)
+    assert any("Reading the state of the assets failed; trying again." in str(item) for item in world.emitted)
 
 
 def test_an_instance_that_stays_busy_is_said_to_be_so_when_the_time_is_over() -> None:
@@ -371,5 +373,5 @@ def test_an_instance_that_stays_busy_is_said_to_be_so_when_the_time_is_over() ->
 
 
 def test_a_look_that_fails_is_left_to_what_waits_on() -> None:
-    with pytest.raises(AssetsAtWorkError, match=r"could not be asked.*HTTP 503"):
+    with pytest.raises(AssetsAtWorkError, match=r"could not be read.*HTTP 503"):
         ask(refusing([reply(503)] * 100), job_of(1), within=10, goes_on=True)

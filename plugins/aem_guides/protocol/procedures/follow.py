@@ -112,7 +112,7 @@ def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
     except RejectedError as refusal:
         history = yield from talk.call(contract.history())
         if history.unreadable and not history.jobs:
-            hint = f"And of the history nothing can be read: {history.unreadable[0]}."
+            hint = f"No entry of the history could be read either: {history.unreadable[0]}."
             raise MalformedAnswerError(refusal.request, refusal.status, refusal.excerpt, hint=hint) from None
         return next((job for job in history.jobs if job.processing_id == processing_id), None)
     if job.processing_id.strip() == processing_id.strip():
@@ -121,7 +121,8 @@ def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
     shown = next((job for job in history.jobs if job.processing_id == processing_id), None)
     if shown is None:
         hint = (
-            f"It tells of job {job.processing_id}, and of {processing_id} was asked: see what caches answers before it."
+            f"The answer is about job {job.processing_id}, but job {processing_id} was asked for. A cache in front of "
+            "the instance may give old answers."
         )
         raise MalformedAnswerError(f"{call.endpoint} ({call.request.label})", 200, "", hint=hint)
     return shown
@@ -133,7 +134,7 @@ def find_job_patiently(talk: Conversation, processing_id: str) -> Steps[Job | No
         job = yield from find_job(talk, processing_id)
         if job is not None or pause is None:
             return job
-        yield Wait(pause, f"job {processing_id} is not known, looking again")
+        yield Wait(pause, f"job {processing_id} is not known; checking again")
     return None
 
 
@@ -151,7 +152,7 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
     talk = talk.giving_up_at(plan.deadline_at, waiting_until=plan.hand_back_at or plan.deadline_at)
     began = talk.now()
     watch = _Watch(plan, began, PageReader(plan.log_offset), Outlook(plan.pacing, began))
-    yield Wait(plan.first_look, f"first look at job {processing_id}")
+    yield Wait(plan.first_look, f"first check of job {processing_id}")
     while True:
         job = yield from _look(talk, processing_id, watch, find)
         if job is not None:
@@ -166,7 +167,7 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
         if talk.now() >= plan.deadline_at:
             return _followed(watch, FollowEnd.DEADLINE)
         look = _next_look(talk, watch)
-        yield Wait(look.seconds, f"next look at job {processing_id}: {look.why}")
+        yield Wait(look.seconds, f"next check of job {processing_id}: {look.why}")
 
 
 def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) -> Steps[Job | None]:
@@ -191,11 +192,11 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) 
         if watch.lost_since is None:
             watch.lost_since = talk.now()
             patience = in_words(watch.plan.lost_patience)
-            text = f"Neither status nor history knows job {processing_id}; looking on for {patience}."
+            text = f"Job {processing_id} is in neither the status nor the history. Checking again for {patience}."
             yield Emit(Notice(Level.WARNING, text))
         return None
     if watch.failures:
-        yield Emit(Notice(Level.INFO, f"Job {processing_id} is seen again after {watch.failures} failed looks."))
+        yield Emit(Notice(Level.INFO, f"Job {processing_id} is shown again after {watch.failures} failed checks."))
     watch.failures = 0
     watch.lost_since = None
     earlier = watch.plan.earlier_end
@@ -205,7 +206,7 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) 
 def _tell_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:
     watch.failures += 1
     if watch.failures == 1 or watch.failures % _TELL_EVERY_FAILURES == 0:
-        text = f"Look {watch.failures} failed in a row; the job is not affected, looking on. {error}"
+        text = f"A check failed ({watch.failures} in a row). The job is not affected; checking again. {error}"
         yield Emit(Notice(Level.WARNING, text))
 
 
@@ -216,7 +217,7 @@ def _tell(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
         watch.speed.note(job.triggered_count, now)
     if job.state is JobState.UNKNOWN and job.status_word not in watch.unknown_words:
         watch.unknown_words.add(job.status_word)
-        text = f"The state {job.status_word!r} is not known; the job is judged by its other fields: {job.verdict}."
+        text = f"The state {job.status_word!r} is unknown. The other fields of the job say: {job.verdict}."
         yield Emit(Notice(Level.WARNING, text))
     if watch.job is None or _moved(watch.job, job):
         watch.moved_at = now
@@ -255,7 +256,7 @@ def _stream_log(talk: Conversation, processing_id: str, watch: _Watch, job: Job)
     if left <= 0:
         if not watch.budget_told:
             watch.budget_told = True
-            text = f"{plan.log_budget:,} log lines are shown here; all of them come with pull_logs and the archive."
+            text = f"Only {plan.log_budget:,} log lines are shown here. pull_logs and the archive have all of them."
             yield Emit(Notice(Level.INFO, text))
         return
     watch.log_read_at = now
@@ -264,7 +265,7 @@ def _stream_log(talk: Conversation, processing_id: str, watch: _Watch, job: Job)
     except AemGuidesError as error:
         if not watch.log_trouble_told:
             watch.log_trouble_told = True
-            yield Emit(Notice(Level.WARNING, f"The log cannot be read just now; the job is not affected. {error}"))
+            yield Emit(Notice(Level.WARNING, f"The log cannot be read now. The job is not affected. {error}"))
     else:
         watch.log_trouble_told = watch.log_is_behind = False
 

@@ -51,8 +51,10 @@ _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0)
 _REST, _LONGEST_REST = 3.0, 300.0
 """A look that takes long is followed by a pause of so many times its length: the answer costs the instance, too."""
 
-_NO_ENDPOINT = "This instance has no asset status (it came with 2026.08): what became of each asset is not known."
-_COMMA = "Instances before 2026.09 fail over a comma in the name of an asset or folder."
+_NO_ENDPOINT = (
+    "This instance has no asset status (it needs AEM Guides 2026.08), so the outcome of each asset is not known."
+)
+_COMMA = "AEM Guides before 2026.09 fails at a comma in the name of an asset or folder."
 
 _LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})?) ?%")
 
@@ -62,7 +64,7 @@ class Standing(enum.Enum):
 
     WELL = "fewer failed"
     TOO_MANY = "too many failed"
-    UNDECIDED = "it cannot be told"
+    UNDECIDED = "their number is not known"
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ class _Watch:
         """Wait for a while. Raises AssetsAtWorkError where the time is over."""
         age = self.elapsed() - self.began
         if self.is_over():
-            raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to look again.")
+            raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to check again.")
         pause = self.patience.pacing.next_look(age=age, random=self.talk.surroundings.random())
         yield Wait(min(max(pause, rest), self.patience.within_seconds - age), what)
 
@@ -218,10 +220,10 @@ class _Watch:
         restarts = self.is_there and error.retry is Retry.BRIEFLY
         if not (restarts or error.retry is Retry.USEFUL) or (self.is_over() and not self.patience.goes_on):
             raise error
-        yield Emit(Notice(Level.WARNING, f"A look at the assets failed, looking on. {error}"))
+        yield Emit(Notice(Level.WARNING, f"Reading the state of the assets failed; trying again. {error}"))
         if self.patience.goes_on:
-            raise AssetsAtWorkError(f"What became of the assets could not be asked. {error}") from error
-        yield from self.pause("the asset status could not be had")
+            raise AssetsAtWorkError(f"The outcome of the assets could not be read. {error}") from error
+        yield from self.pause("the asset status could not be read")
 
 
 def _can_be_asked(talk: Conversation) -> Steps[bool]:
@@ -240,7 +242,7 @@ def _can_be_asked(talk: Conversation) -> Steps[bool]:
         else:
             return True
         if pause is not None:
-            yield Wait(pause, "the asset status is not there, looking again")
+            yield Wait(pause, "the asset status is not ready; checking again")
     return False
 
 
@@ -257,11 +259,16 @@ def _ask(watch: _Watch) -> Steps[AssetTally | str]:
         except RejectedError as refusal:
             if asked == _QUESTIONS:
                 raise
-            yield Emit(Notice(Level.WARNING, f"The question for the asset status is forgotten, asking anew. {refusal}"))
+            yield Emit(
+                Notice(
+                    Level.WARNING,
+                    f"The instance no longer knows the request for the asset status; sending it again. {refusal}",
+                )
+            )
             continue
         if isinstance(found, AssetTally) or asked == _QUESTIONS:
             return found
-        yield from watch.pause("asking anew for the asset status, which the instance failed to find out")
+        yield from watch.pause("the instance could not determine the asset status; sending the request again")
     raise AssertionError("no question was asked")
 
 
@@ -270,7 +277,10 @@ def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
         answer = yield from read_asset_status(watch.talk, job_id, watch.question.ignore)
         state = state_of_word(answer.word)
         if state in (JobState.FAILED, JobState.CANCELLED):
-            said = f"The instance could not find out the asset status: its own job for it ended as {answer.word!r}."
+            said = (
+                "The instance could not determine the state of the assets: its own job for that ended as "
+                f"{answer.word!r}."
+            )
             return f"{said} {_COMMA}"
         if state not in ACTIVE_STATES and (answer.stream.has_list or state in WELL_ENDED_STATES):
             return answer.tally
@@ -295,7 +305,7 @@ class AssetAnswer:
         try:
             entries: list[JsonValue] = self.stream.feed(block) if block else self.stream.finish()
         except JsonError as error:
-            self.flaw = f"It cannot be read: {error}."
+            self.flaw = f"The answer cannot be read: {error}."
             return
         self.found = self.tally.take(entries)
         if not block:
