@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, literal, literal_column, or_, select, text, tuple_
 
 from aem_guides.ledger.database import ledger_errors, open_reader
 from aem_guides.ledger.findings import Severity
@@ -175,11 +175,14 @@ class Lookup:
         """One page of the jobs that are searched for."""
         with self.reading() as connection:
             value, down = _order(search.order)
-            where = [*_conditions(connection, search), *([value.is_not(None)] if search.order in _SOME_HAVE else [])]
+            some = [value.is_not(None)] if search.order in _SOME_HAVE else []
             few = None
             if search.active or search.name or search.run or search.path:
-                few = _few(connection, value, where)
-            keys = _along(connection, value, where, down, mark, size) if few is None else _pick(few, down, mark, size)
+                few = _few(connection, value, [*_conditions(connection, search, by_path=True), *some])
+            if few is None:
+                keys = _along(connection, value, [*_conditions(connection, search), *some], down, mark, size)
+            else:
+                keys = _pick(few, down, mark, size)
             return _page(_rows(connection, [key[1:] for key in keys[:size]]), keys, mark, size)
 
     def findings(
@@ -247,7 +250,8 @@ def _order(order: Order) -> tuple[ColumnElement[int], bool]:
     return values.get(order, BEGAN), order is not Order.OLDEST
 
 
-def _conditions(connection: Connection, search: Search) -> list[ColumnElement[bool]]:
+def _conditions(connection: Connection, search: Search, *, by_path: bool = False) -> list[ColumnElement[bool]]:
+    """What a job has to be; with `by_path` the index of the paths may be used."""
     found: list[ColumnElement[bool]] = []
     if search.instance:
         found.append(jobs.c.instance == search.instance)
@@ -267,7 +271,7 @@ def _conditions(connection: Connection, search: Search) -> list[ColumnElement[bo
     if search.map_index is not None:
         found.append(jobs.c.map_index == search.map_index)
     if search.path:
-        found += _begins_with(connection, search.path)
+        found += _begins_with(connection, search.path, by_path)
     if search.name:
         # The primary key begins with the instance.
         names = [row.name for row in connection.execute(select(instances.c.name))]
@@ -277,9 +281,12 @@ def _conditions(connection: Connection, search: Search) -> list[ColumnElement[bo
     return found
 
 
-def _begins_with(connection: Connection, path: str) -> list[ColumnElement[bool]]:
+def _begins_with(connection: Connection, path: str, by_index: bool) -> list[ColumnElement[bool]]:
     """The path begins with this: by its head, which has an index, and by the rest of it."""
-    whole: ColumnElement[str] = func.substr(jobs.c.path, 1, HEAD, type_=jobs.c.path.type)
+    # SQLite takes the index where no parameter stands, and would sort all that it finds by it.
+    one: ColumnElement[int] = literal_column("1") if by_index else literal(1)
+    last: ColumnElement[int] = literal_column(str(HEAD)) if by_index else literal(HEAD)
+    whole: ColumnElement[str] = func.substr(jobs.c.path, one, last, type_=jobs.c.path.type)
     by_bytes = whole.collate("C") if connection.dialect.name == "postgresql" else whole
     head = path[:HEAD]
     found: list[ColumnElement[bool]] = [by_bytes >= head]
