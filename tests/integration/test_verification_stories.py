@@ -95,7 +95,7 @@ def test_assets_that_stay_pending_are_left_out_and_hold_the_run_for_five_minutes
     assert run.verification == (0, "")
     assert 300 <= clock.now() - began <= 1200
     said = capsys.readouterr().out
-    assert "8 assets are left out. They stay PENDING while nothing changes" in said
+    assert "8 assets are left out. These assets stay PENDING, or no longer exist" in said
     assert f"Left out: {run.path}/topic_0000001.dita (PENDING)" in said
 
 

@@ -152,7 +152,7 @@ def test_failures_that_may_be_another_job_s_are_reported_and_decide_only_where_a
     log = capsys.readouterr().out
     assert "because the instance does not show which of them this job processed" in log
     assert f"Not processed: {folder}/{BROKEN}" in log
-    assert "what became of 1 of 4 assets cannot be told. 1 assets below the path were not processed, but the job" in log
+    assert "the outcome of 1 of 4 assets is not known. 1 assets below the path were not processed, but the job" in log
     with pytest.raises(VerificationError, match="It is not known whether too many assets failed"):
         verified(request, processing_id, tmp_path)
     assert verified(request, processing_id, tmp_path, fail_on_asset_failures=2)["undecided"] is False
@@ -216,7 +216,7 @@ def test_assets_that_nothing_moves_are_named_as_left_out_and_hold_no_run(
         assert (found["total"], found["failed"], found["left_out"]) == (22, 0, 2)
     assert 300 <= clock.now() - began <= 1800
     log = capsys.readouterr().out
-    assert "2 assets are left out. They stay PENDING while nothing changes" in log
+    assert "2 assets are left out. These assets stay PENDING, or no longer exist" in log
     assert "ignored.post.processing.paths" in log
     assert f"Left out: {ignored} (PENDING)" in log
     assert f"Left out: {gone} (PENDING)" in log
