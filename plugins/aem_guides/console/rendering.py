@@ -103,6 +103,7 @@ _ADVICE: dict[str, str] = {
     FindingKind.STALLED: "Look at the instance's load and at the job's log. Cancel it, then resume or process again.",
     FindingKind.FAILED_RESUMABLE: "Read its log, mend the cause, then resume it from its page.",
     FindingKind.LOG_NOT_ARCHIVED: "Archive it from its page, as long as the instance has the log.",
+    FindingKind.LOG_GROWN: "Archive it again from its page. No line of the earlier archive is lost.",
     FindingKind.ARCHIVE_MISSING: "Archive it anew from its page, or restore the storage.",
     FindingKind.WINDOW_GAP: "Jobs may have passed unseen: reconcile more often (reconcile_schedule).",
     FindingKind.DUPLICATE: "Find out what started both: people, another tool, a second Airflow.",

@@ -154,7 +154,7 @@ def test_an_asset_that_is_told_of_several_times_is_one_and_counts_by_the_worst()
     twice = [asset("SUCCESS", name) for name in (*names, *names)]
     found = ask(saying(answer("SUCCESS", *twice)), job_of(10, HOUR))
     assert (found.total, found.succeeded, found.least, found.most) == (10, 5, 0, 5)
-    assert "tells of 5 assets, and the job had 10." in found.unknown
+    assert "has 5 assets, but the job had 10." in found.unknown
     told = [asset("FAILURE", names[0]), *twice, asset("UNPROCESSED", names[0]), asset("FAILURE", names[1])]
     found = ask(saying(answer("SUCCESS", *told)), job_of(5, HOUR))
     assert (found.total, found.succeeded, found.failed, found.unknown) == (5, 3, 2, "")
@@ -171,7 +171,7 @@ def test_an_answer_that_has_no_list_though_it_is_done_tells_nothing(told: bytes)
 
     found = ask(World(respond), job_of(7, HOUR))
     assert (found.least, found.most) == (0, 7)
-    assert "tells of 0 assets, and the job had 7." in found.unknown
+    assert "has 0 assets, but the job had 7." in found.unknown
 
 
 def test_a_job_had_at_the_least_what_it_handed_over() -> None:
