@@ -62,7 +62,7 @@ def marking_the_waiting_task_successful_cancels_nothing(stage: Stage) -> None:
     run.mark(WAIT, "success")
     run.wait_for(VERIFY, "deferred")
     assert [job["state"] for job in run.jobs()] == ["RUNNING"]
-    run.wait_for_words("goes on: the task was not killed (success)", WAIT)
+    run.wait_for_words("keeps running: the task was not killed (success)", WAIT)
     run.hasten()
     run.wait_until_job_is("SUCCESS")
     run.end()

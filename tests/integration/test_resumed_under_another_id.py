@@ -91,7 +91,7 @@ def test_a_part_that_the_instance_has_forgotten_is_told_and_the_rest_is_kept(
     pull = AemGuidesPullLogsOperator(task_id="pull", processing_id=known, wait_task_id="wait")
     pulled = cast("dict[str, JsonValue]", pull.execute(Task("pull", run=wait.run).context()))
     assert pulled["lines"] == len(emulator.log_lines(known))
-    assert "Job forgotten, which was resumed, is not known any more" in capsys.readouterr().out
+    assert "The instance no longer knows job forgotten, which was resumed" in capsys.readouterr().out
 
 
 def test_every_part_of_a_path_of_a_batch_is_archived(

@@ -126,6 +126,6 @@ def test_a_pid_file_of_a_server_that_is_gone_does_not_mislead(database_folder: P
 
 
 def test_a_password_that_the_database_does_not_know_is_told_with_the_remedy(database_folder: Path) -> None:
-    with pytest.raises(StackError, match=r"lets nobody in with the password kept beside it(.|\n)*make clean"):
+    with pytest.raises(StackError, match=r"refuses the password that is stored beside it(.|\n)*make clean"):
         start_database(database_folder, "another")
     assert not (database_folder / "postmaster.pid").exists()

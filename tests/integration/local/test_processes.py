@@ -117,7 +117,7 @@ def test_a_program_that_died_is_started_again_with_all_that_it_had_and_said_so(p
     programs.running["program"].process.wait(10)
     programs.restart_ended(said.append)
     assert len(said) == 1
-    assert said[0].startswith("program ended on signal SIGKILL, and is started again. Its log: ")
+    assert said[0].startswith("program ended on signal SIGKILL and is restarted. Its log: ")
     assert programs.running["program"].pid != pid
     await_output(programs, "hello\nhello\n")
 
