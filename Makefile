@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := plugins include tests dags
 # The browser tests need a Chromium, which no Python package brings.
 CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
-# Two lanes: the tests with a whole Airflow wait a lot, and what needs none fills the gaps.
+# Two lanes at a time: what a whole Airflow is needed for waits a lot, and what beside it needs no clock fills the gaps.
 QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags))
 TEST_FOLDERS := $(wildcard $(addprefix tests/,faults integration contract))
 AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,faults e2e $(if $(CHROMIUM),browser)))
@@ -21,7 +21,7 @@ RUNS := 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint types format docs bench soak flakes mutants clean
-.PHONY: lane-of-airflow lane-beside
+.PHONY: lane-of-emulators lane-of-machines lane-of-airflow lane-of-code
 
 help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
@@ -90,21 +90,25 @@ test: setup
 	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")
 	@rm -rf $(TIMES)
 	@$(PART) lint $(MAKE) --no-print-directory lint
-	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 5 $(MAKE) --no-print-directory lane-beside
+	@$(LANES) $(MAKE) --no-print-directory lane-of-emulators --beside $(MAKE) --no-print-directory lane-of-machines
+	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 5 $(MAKE) --no-print-directory lane-of-code
 	@$(BIN)/python -m tests.support.times show $(TIMES)
 
 # Each process of the tests compiles what none has compiled before.
-test lane-of-airflow lane-beside flakes: export PYTHONDONTWRITEBYTECODE :=
+test lane-of-emulators lane-of-machines lane-of-airflow lane-of-code flakes: export PYTHONDONTWRITEBYTECODE :=
+
+lane-of-emulators:
+	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist loadfile $(TEST_FOLDERS)
+
+lane-of-machines:
+	$(PART) "tests with many machines, beside them" $(BIN)/python -m pytest tests/distributed
 
 lane-of-airflow:
 	$(PART) "tests with Airflow" $(BIN)/python -m pytest -m airflow $(AIRFLOW_TEST_FOLDERS)
 
-# What fails soonest comes first. The many machines come last, when the other Airflow waits more than it works.
-lane-beside:
+lane-of-code:
 	@$(PART) "types, beside them" $(MAKE) --no-print-directory types
 	$(PART) "quick tests" $(BIN)/python -m pytest $(QUICK_TEST_FOLDERS)
-	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist loadfile $(TEST_FOLDERS)
-	$(PART) "tests with many machines" $(BIN)/python -m pytest tests/distributed
 
 # Programs of their own, each with its exit status, and measurements that pytest runs.
 bench: setup
