@@ -82,9 +82,9 @@ def progress_and_log_lines_appear_while_the_job_runs(stage: Stage) -> None:
     run.hasten()
     assert run.end() == "success"
     (job,) = run.jobs()
-    records = "\n".join(run.log(WAIT))
+    records = "\n".join(stage.airflow.told_in_all_tries(run.run_id, WAIT, run.index))
     lines = stage.common.emulator.log_lines(str(job["processing_id"]))
-    assert [records.count(line) for line in lines] == [1] * len(lines)
+    assert [records.count(line) for line in lines] == [1] * len(lines), stage.airflow.account(run.run_id)
     assert job["lines"] == len(lines)
 
 

@@ -280,6 +280,11 @@ class LiveAirflow:
         said = {attempt for attempt, log in self._log_files(dag_id, run_id, task_id, map_index) if words in log}
         return len(said.intersection(kept)) or min(1, len(said))
 
+    def told_in_all_tries(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> list[str]:
+        """What the records of all tries of a task say, those that Airflow has cut short and forgotten too."""
+        logs = (log for _, log in self._log_files(dag_id, run_id, task_id, map_index))
+        return [str(json.loads(line).get("event")) for log in logs for line in log.splitlines() if line.startswith("{")]
+
     def _log_files(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Iterator[tuple[int, str]]:
         """The files of a task's logs, each with the number of its try: the worker's, and one of each trigger."""
         folder = self.folder / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
