@@ -17,6 +17,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection as AirflowConnection
@@ -206,6 +208,21 @@ def open_reader(url: URL | None = None, *, lock_seconds: int = 3, read_seconds: 
     if not current:
         open_engine(url, lock_seconds=lock_seconds).dispose()
     return engine
+
+
+class OpenLedger:
+    """A ledger that is open. Use it as a context manager: it is closed at the end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
 
 
 def _migrate(engine: Engine) -> None:

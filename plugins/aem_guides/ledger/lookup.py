@@ -10,12 +10,11 @@ import contextlib
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import NamedTuple, cast
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, literal, literal_column, or_, select, text, tuple_
 
-from aem_guides.ledger.database import ledger_errors, open_reader
+from aem_guides.ledger.database import OpenLedger, ledger_errors, open_reader
 from aem_guides.ledger.findings import Severity
 from aem_guides.ledger.queries import ledger_job
 from aem_guides.ledger.records import LedgerJob, RunKey
@@ -142,19 +141,11 @@ class Story:
     findings: tuple[ToldFinding, ...]
 
 
-class Lookup:
+class Lookup(OpenLedger):
     """The ledger, for reading. Use it as a context manager. Raises what `open_reader` and the ledger raise."""
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self._engine = engine or open_reader()
-
-    def __enter__(self) -> Lookup:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._engine.dispose()
+        super().__init__(engine or open_reader())
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:

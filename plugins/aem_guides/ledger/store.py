@@ -6,12 +6,11 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
 from aem_guides.ledger.clock import now_ms
-from aem_guides.ledger.database import ledger_errors, open_engine
+from aem_guides.ledger.database import OpenLedger, ledger_errors, open_engine
 from aem_guides.ledger.findings import Finding, FindingKind, Remedy
 from aem_guides.ledger.notes import Note, noted
 from aem_guides.ledger.queries import (
@@ -58,22 +57,14 @@ class SupersededError(Exception):
     """A later snapshot of the instance was written already."""
 
 
-class Ledger:
+class Ledger(OpenLedger):
     """The ledger. Use it as a context manager; every method is one transaction.
 
     Every method raises LedgerUnavailableError; opening also LedgerVersionError and ConfigurationError.
     """
 
     def __init__(self, engine: Engine | None = None) -> None:
-        self._engine = engine or open_engine()
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._engine.dispose()
+        super().__init__(engine or open_engine())
 
     @contextlib.contextmanager
     def begin(self, what: str) -> Iterator[Connection]:

@@ -35,7 +35,7 @@ from aem_guides.results.batch_rows import ROW_KEY
 from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending_of
 from aem_guides.results.rows import ERRORS_UNCOUNTED, Row, row_of
 from aem_guides.runtime import fields
-from aem_guides.runtime.memory import clear_count, run_label
+from aem_guides.runtime.memory import run_label
 from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.triggers.assets import AemGuidesAssetsTrigger
@@ -213,9 +213,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         state = self.stored(context, store, PathState(request))
         if state.result is None:
             return None
-        count = clear_count(context)
-        cleared = state.clear_counts.get(self.task_id, count) != count
-        if cleared and fields.flag("reprocess", self.reprocess):
+        if self.was_cleared(context, state) and fields.flag("reprocess", self.reprocess):
             return None
         self.log.info("%s was already processed (job %s)", request.path, state.processing_id)
         return cast("JsonObject", dict(state.result))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
 from typing import cast
 
 from airflow.sdk import ObjectStoragePath
@@ -27,22 +28,8 @@ DoneBefore = Callable[[str, Collection[str]], set[str]]
 """`done_before(instance, fingerprints)`: which requests were processed well on this instance (host and port) before."""
 
 
-COLUMNS = (
-    "path",
-    "state",
-    "fingerprint",
-    "processing_id",
-    "origin",
-    "total_files",
-    "triggered_count",
-    "failed_assets",
-    "started_at",
-    "completed_at",
-    "resumes",
-    "archive_uri",
-    "sha256",
-    "error",
-)
+COLUMNS = tuple(field.name for field in fields(Row) if field.name not in ("log_lines", "has_log"))
+"""What the CSV has of a row: a batch pulls no log lines."""
 
 
 def is_well(row: Row, *, archived: bool) -> bool:
