@@ -76,9 +76,12 @@ class InstanceApi(ABC):
         steps = read_log(self.talk, processing_id, offset=offset, page_lines=page_lines)
         return self.drive(steps, cast("Consumer", consume))
 
-    def read_settled_log(self, job: Job, consume: Callable[[LogLines], None]) -> int:
-        """Pass on the whole log of a job, with the lines that come after its end. Returns the number of lines."""
-        return self.drive(read_settled_log(self.talk, job), cast("Consumer", consume))
+    def read_settled_log(self, job: Job, consume: Callable[[LogLines], None], *, assets_done: bool = False) -> int:
+        """Pass on the whole log of a job, with the lines that come after its end. Returns the number of lines.
+
+        `assets_done`: all assets of the job are known to be done.
+        """
+        return self.drive(read_settled_log(self.talk, job, assets_done=assets_done), cast("Consumer", consume))
 
     def download_logs(self, processing_id: str, consume: Callable[[ArchivePart], None]) -> None:
         """Pass on the whole log, block by block: the ZIP or the files that the instance sends."""

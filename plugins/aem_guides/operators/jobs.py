@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Context
 
@@ -17,10 +17,16 @@ from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingReq
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import iso_time
+from aem_guides.results.verification import DONE_KEY
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.task_log import LogBudget
+from aem_guides.runtime.task_states import TaskKey, left_behind
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 
 class AemGuidesCheckInstanceOperator(InstanceOperator):
@@ -62,7 +68,29 @@ class UnfitInstanceError(ConfigurationError):
     """The instance says that its database does not work."""
 
 
-class AemGuidesPullLogsOperator(JobOperator):
+class LogOperator(JobOperator):
+    """Takes the log of a job.
+
+    :param verify_task_id: the task that verified the assets: where it saw that all are done, no lines are waited for.
+    """
+
+    def __init__(self, *, verify_task_id: str | None = None, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.verify_task_id = verify_task_id
+
+    def assets_done(self, context: Context, job: Job) -> bool:
+        """Whether all assets of the job are known to be done.
+
+        Those of a job that failed were not verified: what there is then is from before a Clear.
+        """
+        if self.verify_task_id is None or job.verdict not in (Verdict.SUCCEEDED, Verdict.WITH_ERRORS):
+            return False
+        ti = cast("RuntimeTaskInstance", context["ti"])
+        found = left_behind(ti, self.verify_task_id, "return_value", TaskKey.of(ti).map_index)
+        return isinstance(found, dict) and found.get(DONE_KEY) is True
+
+
+class AemGuidesPullLogsOperator(LogOperator):
     """Show the job's whole log in the log of this task, every line once. Errors and warnings keep their level.
 
     A job that was resumed under another id has a log for each: they come one after the other. One that ended and says
@@ -73,7 +101,7 @@ class AemGuidesPullLogsOperator(JobOperator):
     Returns `{"lines", "left_out"}`.
     """
 
-    template_fields: Sequence[str] = (*JobOperator.template_fields, "max_log_lines")
+    template_fields: Sequence[str] = (*LogOperator.template_fields, "max_log_lines")
 
     def __init__(self, *, max_log_lines: int | str = 100_000, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
@@ -82,23 +110,23 @@ class AemGuidesPullLogsOperator(JobOperator):
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
         most = fields.whole("max_log_lines", self.max_log_lines, least=2, most=10_000_000)
         jobs = [*self.jobs_before(hook), self.find(hook)]
-        pulled = [self._pull(hook, job, most) for job in jobs]
+        pulled = [self._pull(hook, job, most, assets_done=self.assets_done(context, job)) for job in jobs]
         return {"lines": sum(lines for lines, _ in pulled), "left_out": sum(left_out for _, left_out in pulled)}
 
-    def _pull(self, hook: AemGuidesHook, job: Job, most: int) -> tuple[int, int]:
+    def _pull(self, hook: AemGuidesHook, job: Job, most: int, *, assets_done: bool) -> tuple[int, int]:
         """How many lines the log has, and how many of them are not shown."""
         self.log.info("The log of job %s, from its first line:", job.processing_id)
         budget = LogBudget(self.log, most)
         if hook.drive(has_no_log(hook.talk, job)):
             self.log.warning("The instance says that job %s has no log.", job.processing_id)
             return 0, 0
-        lines = hook.read_settled_log(job, budget.take)
+        lines = hook.read_settled_log(job, budget.take, assets_done=assets_done)
         left_out = budget.finish()
         self.log.info("The log of job %s ends here: %s lines.", job.processing_id, f"{lines:,}")
         return lines, left_out
 
 
-class AemGuidesArchiveLogsOperator(JobOperator):
+class AemGuidesArchiveLogsOperator(LogOperator):
     """Store the job's log ZIP in object storage, checked and with a manifest.
 
     A job that was resumed under another id has a ZIP for each, and each is stored in the place of its id; what is
@@ -110,7 +138,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
     no log, and the instance has none. Raises ArchiveError.
     """
 
-    template_fields: Sequence[str] = (*JobOperator.template_fields, "archive_uri")
+    template_fields: Sequence[str] = (*LogOperator.template_fields, "archive_uri")
     operator_extra_links = ARCHIVE_LINKS
     archived: str | None = None
 
@@ -131,6 +159,7 @@ class AemGuidesArchiveLogsOperator(JobOperator):
             request=self._asked(job),
             first_seen=first_seen_by(context, job),
             base_uri=self.archive_uri,
+            assets_done=self.assets_done(context, job),
         )
         if archive is None:
             return {"uri": None, "manifest_uri": None, "sha256": None, "size": 0, "entries": 0}

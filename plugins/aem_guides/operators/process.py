@@ -246,36 +246,39 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         ending, job = ending_of(state, self.options(context), "this task"), state.job
         row = row_of(state, WaitOutcome.of(ending))
         try:
+            found = None
             try:
                 said, found = conclude(ending), self._verified(context, hook, row, state.request, job, event)
                 if found is not None:
                     row = replace(row, failed_assets=found.failed_of_job)
                     verification.check(found, self._failure_limit())
             except AemGuidesError:
-                row = self._archived(context, hook, state, row)
+                row = self._archived(context, hook, state, row, found)
                 raise
             # After the verification, which waits for assets that are still at work: they are logged, too.
-            row = self._archived(context, hook, state, row)
+            row = self._archived(context, hook, state, row, found)
         except AemGuidesError as error:
             self._hand_on(context, replace(row, error=str(error)).to_json())
             raise
         self.log.info(said)
         return row
 
-    def _archived(self, context: Context, hook: AemGuidesHook, state: PathState, row: Row) -> Row:
+    def _archived(
+        self, context: Context, hook: AemGuidesHook, state: PathState, row: Row, found: Verification | None
+    ) -> Row:
         """The row with the archive of the job, which is stored; so are those of the ids that it had before."""
         if not fields.flag("archive_logs", self.archive_logs):
             return row
         for earlier in still_known(hook, state.earlier_ids, self.log):
-            self._archive(context, hook, earlier)
+            self._archive(context, hook, earlier, assets_done=False)
         if state.job is None:
             return row
-        archive = self._archive(context, hook, state.job)
+        archive = self._archive(context, hook, state.job, assets_done=found is not None and found.all_done)
         if archive is None:
             return replace(row, has_log=False)
         return replace(row, archive_uri=archive.uri, sha256=archive.sha256)
 
-    def _archive(self, context: Context, hook: AemGuidesHook, job: Job) -> StoredArchive | None:
+    def _archive(self, context: Context, hook: AemGuidesHook, job: Job, *, assets_done: bool) -> StoredArchive | None:
         return archive_job(
             hook,
             job,
@@ -283,6 +286,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
             request=self.asked(context).to_json(),
             first_seen=first_seen_by(context, job),
             base_uri=self.archive_uri,
+            assets_done=assets_done,
         )
 
     def _verified(

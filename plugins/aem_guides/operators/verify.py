@@ -113,9 +113,10 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
     :param deferrable: wait in the triggerer, which costs no worker slot.
 
     Returns `{"supported", "total", "succeeded", "failed", "failed_at_least", "failed_at_most", "not_known", "left_out",
-    "ignored", "failures": [{"path", "reason"}, ...], "failures_uri", "too_many", "undecided"}` with the first 100
-    failures; `failed` is None where their number is not known, and `not_known` says why. An instance that cannot be
-    asked is passed over (skipped), unless a limit is set. Raises VerificationError, AssetsAtWorkError, ArchiveError.
+    "ignored", "all_done", "failures": [{"path", "reason"}, ...], "failures_uri", "too_many", "undecided"}` with the
+    first 100 failures; `failed` is None where their number is not known, and `not_known` says why. An instance that
+    cannot be asked is passed over (skipped), unless a limit is set. Raises VerificationError, AssetsAtWorkError,
+    ArchiveError.
     """
 
     template_fields: Sequence[str] = (

@@ -80,6 +80,11 @@ class Verification:
         """How many of the job's own assets were not processed; None where that cannot be told."""
         return self.least if self.least == self.most else None
 
+    @property
+    def all_done(self) -> bool:
+        """Whether it is known of every asset what came of it, so that none is processed any more."""
+        return self.asked and not self.unknown and not self.left_out
+
 
 def without_asking(question: AssetQuestion) -> Verification | None:
     """What is known without a question: that there were no assets; None where there may be some."""

@@ -25,6 +25,7 @@ from aem_guides.runtime.sheets import as_csv
 from aem_guides.runtime.task_log import TaskLog, show_event
 from aem_guides.storage import BLOCK_BYTES, Content, beside, move, storage_errors
 
+DONE_KEY = "all_done"
 CSV_NAME = "failed-assets.csv"
 _COLUMNS = ("path", "uuid", "status", "reason")
 _MOST_IN_MEMORY = 1024 * 1024
@@ -129,6 +130,7 @@ def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None
         "not_known": found.unknown or None,
         "left_out": found.left_out,
         "ignored": found.ignored,
+        DONE_KEY: found.all_done,
         "failures": failures,
         "failures_uri": csv_uri,
         "too_many": standing is Standing.TOO_MANY,

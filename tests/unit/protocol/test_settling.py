@@ -96,6 +96,20 @@ def test_the_log_of_a_job_that_runs_is_read_as_it_is() -> None:
     assert log.waited == 0
 
 
+def test_less_is_waited_where_all_assets_are_known_to_be_done() -> None:
+    log = with_a_late_line(99)
+    log.world.run(read_settled_log(log.world.conversation(), ended(1), assets_done=True))
+    log.world.run(settle_log(log.world.conversation(), ended(-1), assets_done=True))
+    assert 2.5 < log.waited <= 3.5
+
+
+def test_a_line_on_its_way_when_all_assets_are_done_is_read() -> None:
+    log = with_a_late_line(1)
+    log.world.run(read_settled_log(log.world.conversation(), ended(0), assets_done=True))
+    assert log.shown == [END, LATE]
+    assert log.waited <= 4.5
+
+
 def test_a_log_that_never_comes_to_rest_is_taken_as_it_is_in_the_end() -> None:
     log = Log(lambda passed: [f"line {number}" for number in range(int(passed) + 1)])
     log.read(ended(0))

@@ -2,8 +2,9 @@
 
 A job that has succeeded may only have handed its assets over: the product was seen to log "waiting for remaining
 assets" after "completed [...] Exiting...". So neither the job's state nor any line shows that a log is complete. It
-counts as complete once the job has ended and no line has come for `SETTLE_SECONDS`. When a separate task reads the log,
-most of that time has already passed. If the job ended long ago, there is no wait.
+counts as complete once the job has ended and no line has come for `SETTLE_SECONDS`. If all assets of the job are known
+to be done, no more lines are written, and `WRITTEN_SECONDS` are enough for those that are on their way. When a separate
+task reads the log, most of that time has already passed. If the job ended long ago, there is no wait.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aem_guides.protocol.procedures.log_lines import COMPARED_LINES, PAGE_LINES,
 from aem_guides.protocol.steps import Steps, Wait
 
 SETTLE_SECONDS = 5.0
+WRITTEN_SECONDS = 2.0
 LONGEST_SECONDS = 120.0
 """A log that grows for longer than this is read as it is then."""
 
@@ -25,8 +27,9 @@ LONGEST_SECONDS = 120.0
 class _Quiet:
     """How long a log has been quiet. The instance's clock counts, since it stamped the end of the job."""
 
-    def __init__(self, talk: Conversation, job: Job) -> None:
+    def __init__(self, talk: Conversation, job: Job, *, assets_done: bool) -> None:
         self._talk = talk
+        self._settle = WRITTEN_SECONDS if assets_done else SETTLE_SECONDS
         self._since = talk.instance_now() if job.completed_at is None else job.completed_at
         self._until = talk.now() + LONGEST_SECONDS
         self._is_over = job.is_active
@@ -36,23 +39,25 @@ class _Quiet:
         now = self._talk.now()
         if self._is_over or now >= self._until:
             return 0.0
-        left = SETTLE_SECONDS - (self._talk.instance_now() - self._since) / 1000
+        left = self._settle - (self._talk.instance_now() - self._since) / 1000
         # Clocks that disagree must not make it longer.
-        return min(max(0.0, left), SETTLE_SECONDS, self._until - now)
+        return min(max(0.0, left), self._settle, self._until - now)
 
     def note(self, *, grown: bool) -> None:
         """What the look after that time found."""
         self._since, self._is_over = self._talk.instance_now(), not grown
 
 
-def read_settled_log(talk: Conversation, job: Job, *, page_lines: int = PAGE_LINES) -> Steps[int]:
+def read_settled_log(
+    talk: Conversation, job: Job, *, page_lines: int = PAGE_LINES, assets_done: bool = False
+) -> Steps[int]:
     """Emit all lines of a job's log as `LogLines` and return their number; of an active job, those that are there.
 
-    Raises what `read_log` raises.
+    `assets_done`: all assets of the job are known to be done. Raises what `read_log` raises.
     """
     reader = PageReader()
     lines = yield from read_on(talk, job.processing_id, reader, page_lines)
-    quiet = _Quiet(talk, job)
+    quiet = _Quiet(talk, job, assets_done=assets_done)
     while pause := quiet.seconds_left():
         yield Wait(pause, f"the log of job {job.processing_id} may get more lines")
         before, lines = lines, (yield from read_on(talk, job.processing_id, reader, page_lines))
@@ -60,9 +65,12 @@ def read_settled_log(talk: Conversation, job: Job, *, page_lines: int = PAGE_LIN
     return lines
 
 
-def settle_log(talk: Conversation, job: Job) -> Steps[None]:
-    """Wait until the log of an ended job gets no more lines. Raises what a call raises."""
-    quiet = _Quiet(talk, job)
+def settle_log(talk: Conversation, job: Job, *, assets_done: bool = False) -> Steps[None]:
+    """Wait until the log of an ended job gets no more lines. Raises what a call raises.
+
+    `assets_done`: all assets of the job are known to be done.
+    """
+    quiet = _Quiet(talk, job, assets_done=assets_done)
     if not quiet.seconds_left():
         return
     tail = yield from _tail(talk, job)
