@@ -53,7 +53,7 @@ def test_it_has_one_task_a_path_and_a_task_for_progress(dag: DAG) -> None:
         "plan_batch": ["check_instance", "process_path"],
         "check_instance": ["batch_progress", "process_path"],
         "process_path": ["report"],
-        "batch_progress": ["report"],
+        "batch_progress": ["confirm"],
         "report": ["confirm"],
         "confirm": [],
     }

@@ -12,6 +12,8 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.decorator import DecoratedOperator
 from airflow.sdk.execution_time.context import set_current_context
 
+from aem_guides.operators import AemGuidesCheckInstanceOperator
+from aem_guides.pipelines.check import CheckOperator
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import JsonValue
 from tests.support.tasks import Task
@@ -52,6 +54,28 @@ def test_what_only_a_task_can_see_fails_the_plan_of_the_main_job(given: dict[str
     with pytest.raises(InvalidInputError) as refused:
         planned(MAIN, "plan_requests", **given)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("dag_id", [MAIN, BATCH])
+def test_the_instance_is_not_asked_where_the_parameters_are_wrong(dag_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dag = read_dag(dag_id)
+    check = dag.get_task("check_instance")
+    assert isinstance(check, CheckOperator)
+    monkeypatch.setattr(AemGuidesCheckInstanceOperator, "execute", lambda *_: pytest.fail("the instance was asked"))
+    params = {name: dag.params.get_param(name).value for name in dag.params}
+    context = Task("check_instance").context(params={**params, "paths": [GUIDES, f"{GUIDES}/installation"]})
+    assert check.execute(context) is None
+
+
+@pytest.mark.parametrize("dag_id", [MAIN, BATCH])
+def test_the_instance_is_checked_while_the_run_is_planned(dag_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dag = read_dag(dag_id)
+    check = dag.get_task("check_instance")
+    assert isinstance(check, CheckOperator)
+    assert check.trigger_rule == "always"
+    monkeypatch.setattr(AemGuidesCheckInstanceOperator, "execute", lambda *_: "asked")
+    params = {name: dag.params.get_param(name).value for name in dag.params}
+    assert check.execute(Task("check_instance").context(params={**params, "paths": [GUIDES]})) == "asked"
 
 
 @pytest.mark.parametrize(

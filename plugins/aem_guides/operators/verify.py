@@ -33,7 +33,7 @@ RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0
 """How long a worker waits for the answer to its one look before it leaves the waiting to the triggerer."""
 
-QUICK_PACING = Pacing(shortest=0.5)
+QUICK_PACING = Pacing(shortest=0.25)
 LAST_LOOK_SECONDS = 1800.0
 """An instance takes its time to find out about a million assets; nothing is waited for besides."""
 

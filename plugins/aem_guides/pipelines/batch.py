@@ -1,7 +1,7 @@
 """The tasks of a batch, for every DAG that has them.
 
-`plan_batch` → `check_instance` → `process_path` (one deferrable task a path), `batch_progress` → `report` →
-`confirm`, which gives the run its state.
+`plan_batch` → `check_instance`, which does not wait for it → `process_path` (one deferrable task a path) and
+`batch_progress` → `report` → `confirm`, which gives the run its state.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from airflow.sdk.execution_time.context import NEVER_EXPIRE
 from aem_guides.assets import PROCESSED
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.recorder import note_outcomes
-from aem_guides.operators import AemGuidesCheckInstanceOperator
 from aem_guides.operators.process import AemGuidesProcessAssetsOperator
 from aem_guides.pipelines.batch_paths import PathList, read_paths
 from aem_guides.pipelines.batch_plan import BLOCK, PLANNED_KEY, BatchPlan, block_key, check_size, cut, digest
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressOperator
+from aem_guides.pipelines.check import CheckOperator
 from aem_guides.pipelines.confirm import PROBLEMS_KEY, confirm
 from aem_guides.pipelines.incremental import FilterEnd
 from aem_guides.pipelines.process import CONNECTION, ONLY_BETWEEN, planned_params
@@ -98,7 +98,11 @@ def build_batch_tasks(
     :param in_flight: paths of all runs that are with the triggerer at the same time.
     """
     planned = _plan_task(done_before, filter_end)
-    check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
+    check = CheckOperator(
+        task_id="check_instance",
+        require=lambda context: _requests(planned_params(context, filter_end)),
+        aem_guides_conn_id=CONNECTION,
+    )
     paths = _PlannedPathOperator.partial(
         task_id=PATHS,
         aem_guides_conn_id=CONNECTION,
@@ -126,7 +130,10 @@ def build_batch_tasks(
     progress = AemGuidesBatchProgressOperator(
         task_id="batch_progress", plan_task_id=PLAN, path_task_id=PATHS, aem_guides_conn_id=CONNECTION
     )
-    planned >> check >> [paths, progress] >> report() >> confirm()
+    confirmed = confirm()
+    planned >> check >> [paths, progress]
+    progress >> confirmed
+    paths >> report() >> confirmed
 
 
 def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd | None):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives

@@ -25,8 +25,8 @@ from aem_guides.triggers.base import AemGuidesTrigger
 
 _DONE, _FAILED, _OVER = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
 _SHORTEST_LOOK_SECONDS = 3.0
-_ASK_FOR_THE_END_EVERY = 2.5
-"""Seconds between two checks. The run waits for this task after the last path, and a check is one small request to
+_ENDS = Pacing(shortest=1.0, longest=2.5)
+"""When to check whether the last path has ended: the run waits for this task, and a check is one small request to
 Airflow."""
 _TELL_EVERY_SECONDS = 30.0
 
@@ -60,7 +60,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
                 age = surroundings().elapsed() - began
-                await self._pause(plan, pacing.next_look(age=age, random=0.5))
+                await self._pause(plan, pacing.next_look(age=age, random=0.5), _ENDS.next_look(age=age, random=0.5))
                 try:
                     counts, over = await self._count(hook, plan)
                 except AirflowRuntimeError as error:
@@ -75,11 +75,11 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
                     break
         return {"text": told}
 
-    async def _pause(self, plan: BatchPlan, seconds: float) -> None:
-        """Wait until the next look, or until all paths have come to an end."""
+    async def _pause(self, plan: BatchPlan, seconds: float, each: float) -> None:
+        """Wait until the next look, or until all paths have come to an end, which is checked every `each` seconds."""
         key, until = self._task_key(), surroundings().elapsed() + seconds
-        while until - surroundings().elapsed() > _ASK_FOR_THE_END_EVERY:
-            await surroundings().asleep(_ASK_FOR_THE_END_EVERY)
+        while until - surroundings().elapsed() > each:
+            await surroundings().asleep(each)
             with contextlib.suppress(AirflowRuntimeError):  # the next look tells it
                 if key is not None and await self._ended(key, (*_DONE, *_FAILED, *_OVER)) >= plan.tasks:
                     return

@@ -1,7 +1,8 @@
 """The tasks of a processing run, for every DAG that has them.
 
-`plan_requests` → `check_instance` → for each path `process_path` (`start_processing` → `wait_for_processing` →
-`verify_assets` → `pull_logs`, `archive_logs`) → `report` → `confirm`, which gives the run its state.
+`plan_requests` → `check_instance`, which does not wait for it → for each path `process_path` (`start_processing` →
+`wait_for_processing` → `verify_assets` → `pull_logs`, `archive_logs`) → `report` → `confirm`, which gives the run its
+state.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.recorder import note_outcomes
 from aem_guides.operators import (
     AemGuidesArchiveLogsOperator,
-    AemGuidesCheckInstanceOperator,
     AemGuidesPullLogsOperator,
     AemGuidesStartProcessingOperator,
     AemGuidesVerifyAssetsOperator,
 )
+from aem_guides.pipelines.check import CheckOperator
 from aem_guides.pipelines.confirm import PROBLEMS_KEY, confirm
 from aem_guides.pipelines.incremental import FilterEnd, with_interval
 from aem_guides.protocol.asset_patterns import parse_patterns
@@ -100,11 +101,17 @@ def planned_params(context: Context, filter_end: str | None) -> Mapping[str, Jso
 @task
 def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
     """Check the parameters as a whole and make one request for each path. Raises InvalidInputError."""
-    context = get_current_context()
-    params = planned_params(context, filter_end)
+    requests = _requests(planned_params(get_current_context(), filter_end))
+    log.info("%s: %s", counted(len(requests), "path"), ", ".join(request.path for request in requests))
+    return [request.to_json() for request in requests]
+
+
+def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
+    """One request a path. Raises InvalidInputError, before anything is sent."""
     FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
     parse_patterns("verify_ignore", params.get("verify_ignore"))
-    requests = parse_requests(
+    parse_only_between(params["only_between"])
+    return parse_requests(
         cast("list[str]", params["paths"]),
         excluded_paths=cast("list[str] | None", params["excluded_paths"]) or [],
         file_types=cast("list[str] | None", params["file_types"]) or [],
@@ -112,9 +119,6 @@ def plan_requests(filter_end: str | None = None) -> list[JsonObject]:
         created_before=cast("str | None", params["created_before"]),
         processing_type=cast("str", params["processing_type"]),
     )
-    parse_only_between(params["only_between"])
-    log.info("%s: %s", counted(len(requests), "path"), ", ".join(request.path for request in requests))
-    return [request.to_json() for request in requests]
 
 
 @task_group(group_id=GROUP)
@@ -254,7 +258,11 @@ def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
     With `filter_end` only assets created in a run's data interval are processed; it is how the instance reads the end.
     """
     planned = plan_requests() if filter_end is None else plan_requests(filter_end=str(filter_end))
-    check = AemGuidesCheckInstanceOperator(task_id="check_instance", aem_guides_conn_id=CONNECTION)
+    check = CheckOperator(
+        task_id="check_instance",
+        require=lambda context: _requests(planned_params(context, filter_end and str(filter_end))),
+        aem_guides_conn_id=CONNECTION,
+    )
     paths = process_path.expand(request=planned)
     planned >> check >> paths >> report() >> confirm()
 
