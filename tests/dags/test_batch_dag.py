@@ -50,7 +50,7 @@ def test_it_has_the_promised_parameters_and_defaults(dag: DAG) -> None:
 
 def test_it_has_one_task_a_path_and_a_task_for_progress(dag: DAG) -> None:
     assert {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks} == {
-        "plan_batch": ["check_instance", "process_path"],
+        "plan_batch": ["batch_progress", "check_instance", "process_path"],
         "check_instance": ["batch_progress", "process_path"],
         "process_path": ["report"],
         "batch_progress": ["confirm"],

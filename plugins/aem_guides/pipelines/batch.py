@@ -132,7 +132,7 @@ def build_batch_tasks(
     )
     confirmed = confirm()
     planned >> check >> [paths, progress]
-    progress >> confirmed
+    planned >> progress >> confirmed
     paths >> report() >> confirmed
 
 
