@@ -27,7 +27,7 @@ help:
 	@echo "make demo    run the main job on the emulator and our content, show it, and end"
 	@echo "make up      the same, and stay; Ctrl-C ends it"
 	@echo "make test    every check and every test"
-	@echo "make bench   the measurements"
+	@echo "make bench   the measurements, with one table in the end (PARTS=batch for the batch of 2,000)"
 	@echo "make soak    the fault tests, with hundreds of kills"
 	@echo "make flakes  the end-to-end part twenty times under load: what fails now and then (RUNS=...)"
 	@echo "make mutants how many changes of the protocol its unit tests notice, on a fixed sample"
@@ -112,11 +112,7 @@ lane-of-code:
 
 # Programs of their own, each with its exit status, and measurements that pytest runs.
 bench: setup
-	@failed=0; for file in tests/benchmarks/bench_*.py; do \
-	  echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || failed=1; \
-	done; \
-	if ls tests/benchmarks/test_*.py >/dev/null 2>&1; then $(BIN)/python -m pytest -s tests/benchmarks || failed=1; fi; \
-	exit $$failed
+	@$(BIN)/python -m tests.benchmarks $(PARTS)
 
 soak: setup
 	AEM_GUIDES_SOAK=1 $(BIN)/python -m pytest -m airflow tests/faults

@@ -6,7 +6,8 @@ from airflow.plugins_manager import AirflowPlugin
 
 # The scheduler and the DAG processor load plugins before they fork: a task whose process is a fork has this in memory
 # then and need not import it, which costs half a second of processor time, more than the task itself.
-import aem_guides.pipelines.batch  # noqa: F401
+import aem_guides.pipelines.batch
+import aem_guides.plans.dags  # noqa: F401
 from aem_guides.console import PREFIX, VIEWS, LateApp
 
 

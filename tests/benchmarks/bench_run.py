@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from tests.benchmarks.figures import Figure, report
 from tests.support.airflow_stack import DAG, LiveAirflow
 from tests.support.batch import BATCH
 from tests.support.emulator import EmulatorProcess
 
 CHAIN = "plain_chain"
 ROUNDS = 5
-MOST_OF_CHAIN, MOST_OF_RUN = 2.0, 1.2
+MOST_OF_CHAIN, MOST_OF_RUN, MOST_SECONDS = 2.0, 1.2, 10.0
 
 CHAIN_OF_FOUR = f'''
 from airflow.providers.http.operators.http import HttpOperator
@@ -51,10 +52,12 @@ def main() -> int:
                         taken.append(took)
     chain, run, batch = (statistics.median(seconds[dag_id]) for dag_id in (CHAIN, DAG, BATCH))
     of_chain, of_run = run / chain, batch / run
-    print(f"a chain of four plain HTTP tasks {chain:5.1f} s")
-    print(f"a run with a job of one second   {run:5.1f} s, {of_chain:.2f} of the chain (at most {MOST_OF_CHAIN})")
-    print(f"a batch of one path              {batch:5.1f} s, {of_run:.2f} of a run (at most {MOST_OF_RUN})")
-    return int(of_chain > MOST_OF_CHAIN or of_run > MOST_OF_RUN)
+    return report(
+        Figure("c", "a chain of four plain HTTP tasks", chain, "s"),
+        Figure("c", "a run with a job of one second", run, "s", MOST_SECONDS),
+        Figure("c", "the run beside the chain", of_chain, "ratio", MOST_OF_CHAIN),
+        Figure("c", "a batch of one path beside the run", of_run, "ratio", MOST_OF_RUN),
+    )
 
 
 def _run(airflow: LiveAirflow, dag_id: str, conf: Mapping[str, object]) -> float:

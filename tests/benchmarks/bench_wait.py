@@ -12,6 +12,7 @@ import statistics
 import sys
 
 from aem_guides.protocol.pacing import MOST_LOOKS
+from tests.benchmarks.figures import Figure, report
 from tests.support.virtual_jobs import Told, VirtualJob, watched, watched_by_a_fixed_poll
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -26,7 +27,7 @@ def main() -> int:
     """Follow all kinds of jobs, print the figures; returns the exit status."""
     heads = ("looks", "log pages", "60 s poll", "lag s, mean", "most", "60 s poll")
     print(f"{'job':8}{'says':24}" + "".join(f"{head:>13}" for head in heads))
-    beyond = []
+    table = list[Figure]()
     for name, seconds in LENGTHS.items():
         for told in Told:
             # Their ends lie differently to the looks. An estimate without a count beside it is the harder case.
@@ -42,13 +43,12 @@ def main() -> int:
             most_lag, most = MOST_LAG.get(told, WITH_ETA_LAG), MOST_LOOKS.get(seconds)
             # Of what says nothing, a line may come at any time: its pages are read at every look.
             requests = looks if told is Told.NOTHING else looks + pages
-            if most_lag is not None and max(lags) > most_lag:
-                beyond.append(f"{name}, {told}: the end is seen after {max(lags):.1f} s, at most {most_lag:.0f}")
-            if most is not None and requests > most:
-                beyond.append(f"{name}, {told}: {requests} requests, at most {most}")
-    for line in beyond:
-        print(f"beyond the bound: {line}")
-    return int(bool(beyond))
+            table.append(Figure("a", f"{name}, {told}: the end is seen after", max(lags), "s", most_lag))
+            if most is not None:
+                table.append(Figure("a", f"{name}, {told}: requests", requests, "", most))
+                polls = max(one.looks for one in polled)
+                table.append(Figure("a", f"{name}, {told}: looks beside a poll every 60 s", looks / polls, "ratio"))
+    return report(*table)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from aiohttp import web
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
+from tests.benchmarks.figures import Figure, report
 from tests.support.notes import KeptNotes
 from tests.support.path_triggers import path_trigger
 
@@ -92,16 +93,16 @@ class Figures:
     lag: float
     worst_lag: float
 
-    @property
-    def beyond(self) -> bool:
-        """Whether a bound is passed."""
-        within = (
-            self.requests <= MOST_REQUESTS,
-            self.core <= MOST_CORE,
-            self.mebibytes <= MOST_MEBIBYTES,
-            self.lag <= MOST_LAG_MS,
-        )
-        return not all(within)
+    def in_table(self) -> list[Figure]:
+        """Each with its bound."""
+        who = f"{self.waiting:,} waiting jobs"
+        return [
+            Figure("b", f"{who}, requests", self.requests, "1/s", MOST_REQUESTS),
+            Figure("b", f"{who}, processor time", self.core, "% of a core", MOST_CORE),
+            Figure("b", f"{who}, memory", self.mebibytes, "MiB", MOST_MEBIBYTES),
+            Figure("b", f"{who}, lag of the loop, 99 %", self.lag, "ms", MOST_LAG_MS),
+            Figure("b", f"{who}, lag of the loop, worst", self.worst_lag, "ms"),
+        ]
 
 
 async def _lags(seconds: float) -> Sequence[float]:
@@ -176,8 +177,7 @@ def measure(results: Connection, count: int) -> None:
 
 def main() -> int:
     """Measure all crowds, print the figures; returns the exit status."""
-    print(f"{'waiting':>10}{'requests/s':>12}{'% of a core':>13}{'MiB':>8}{'loop lag ms, 99 %':>19}{'worst':>8}")
-    beyond = False
+    found = list[Figure]()
     context = multiprocessing.get_context("spawn")
     for count in CROWDS:
         mine, theirs = context.Pipe()
@@ -186,13 +186,8 @@ def main() -> int:
         theirs.close()
         figures: Figures = mine.recv()
         process.join()
-        print(
-            f"{figures.waiting:10,}{figures.requests:12.1f}{figures.core:13.1f}{figures.mebibytes:8.0f}"
-            f"{figures.lag:19.1f}{figures.worst_lag:8.0f}"
-        )
-        beyond = beyond or figures.beyond
-    print(f"{'at most':>10}{MOST_REQUESTS:12.1f}{MOST_CORE:13.1f}{MOST_MEBIBYTES:8.0f}{MOST_LAG_MS:19.1f}")
-    return int(beyond)
+        found.extend(figures.in_table())
+    return report(*found)
 
 
 if __name__ == "__main__":
