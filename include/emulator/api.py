@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from emulator import query_builder
 from emulator.checks import BadInputError, read_object
 from emulator.describe import describe
 from emulator.engine import Engine, Refusal
@@ -61,6 +62,7 @@ class Api:
             ("POST", f"{_BASE}/assets/status", "asset_status_start", self.start_asset_status),
             ("GET", f"{_BASE}/assets/status", "asset_status", self.asset_status),
             ("GET", f"{_BASE}/system/status", "system_status", self.system_status),
+            ("GET", query_builder.ROUTE, "query_builder", self.query_builder),
             ("GET", "/libs/granite/csrf/token.json", "csrf", self.csrf),
             ("POST", "/ims/token/v3", "token_oauth", self.gate.oauth),
             ("POST", "/ims/exchange/jwt", "token_jwt", self.gate.exchange),
@@ -173,6 +175,11 @@ class Api:
         if settings.is_database:
             facts["databaseConnectionCheck"] = settings.database_check
         return JSONResponse(facts)
+
+    async def query_builder(self, request: Request) -> Response:
+        if not self.engine.settings.query_builder:
+            return await self.unserved(request)
+        return query_builder.answer(request, self.engine.repository)
 
     async def csrf(self, _request: Request) -> Response:
         return self.gate.csrf()

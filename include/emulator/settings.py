@@ -50,10 +50,10 @@ class Settings:
 
     Endpoints: the log page (`default_log_limit`, `max_log_limit` lines), what a download answers (`download_form`:
     zip, json, json_foreign, whose files are on `foreign_origin`), whether filters (and whether their end is
-    inclusive), asset status and system status exist, and what the latter says. `told_assets` maps patterns of asset
-    paths to what the asset status says of those instead: `{"status", "exists", "reason", "omitted"}`, where `omitted`
-    leaves them out of the answer. With `comma_fails_asset_status` it fails over a comma in a path, as instances before
-    2026.09 do.
+    inclusive), asset status, query builder and system status exist, and what the latter says. `told_assets` maps
+    patterns of asset paths to what the asset status says of those instead: `{"status", "exists", "reason", "omitted"}`,
+    where `omitted` leaves them out of the answer. With `comma_fails_asset_status` it fails over a comma in a path, as
+    instances before 2026.09 do.
     """
 
     window: int = 5
@@ -95,6 +95,7 @@ class Settings:
     late_assets: int = 0
     late_seconds: float = 0.0
     late_line_seconds: float = 0.0
+    query_builder: bool = True
     system_status: bool = True
     is_database: bool = True
     database_check: str = "passed"

@@ -48,6 +48,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=30))
     yield
     emulator.settings(told_assets={}, comma_fails_asset_status=False, asset_status=True, errors_word="")
+    emulator.settings(query_builder=True)
 
 
 @pytest.fixture
@@ -143,8 +144,9 @@ def test_a_job_that_had_no_assets_is_verified_without_a_question(
 
 
 def test_failures_that_may_be_another_job_s_are_reported_and_decide_only_where_a_limit_is_set(
-    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    emulator: EmulatorProcess, folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    emulator.settings(query_builder=False)
     request = ProcessingRequest(folder, created_after=BEGIN + 20 * HOUR)
     processing_id = process(request)
     found = verified(request, processing_id, tmp_path, fail_on_asset_failures=None)

@@ -19,6 +19,7 @@ from aem_guides.protocol.json import LONGEST_LINE, LONGEST_TEXT, JsonError, read
 from aem_guides.protocol.limits import LARGEST_ASSET_STATUS, MOST_VALUES, MOST_VALUES_OF_ASSETS
 from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import (
+    AssetPage,
     AssetStatusReport,
     History,
     Job,
@@ -37,6 +38,7 @@ from aem_guides.protocol.models import (
 )
 from aem_guides.protocol.states import state_of_word
 from aem_guides.protocol.steps import HttpRequest, Reply
+from aem_guides.protocol.wording import iso_time
 
 T = TypeVar("T")
 
@@ -190,6 +192,28 @@ def asset_status_as_it_comes(job_id: str) -> Call[Reply]:
     return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _whole)
 
 
+def created_assets(request: ProcessingRequest, *, offset: int, limit: int) -> Call[AssetPage]:
+    """The assets below the path of a request that were created in the time of its filter, by path.
+
+    Source: the query builder of AEM, with its daterange predicate. Exclusions and file types are not part of it.
+    """
+    query = {
+        "path": request.path,
+        "type": "dam:Asset",
+        "daterange.property": "jcr:created",
+        "orderby": "path",
+        "p.offset": str(offset),
+        "p.limit": str(limit),
+        "p.hits": "selective",
+        "p.properties": "jcr:path",
+    }
+    if (after := iso_time(request.created_after)) is not None:
+        query |= {"daterange.lowerBound": after, "daterange.lowerOperation": ">="}
+    if (before := iso_time(request.created_before)) is not None:
+        query |= {"daterange.upperBound": before, "daterange.upperOperation": "<"}
+    return Call("asset list", _get("/bin/querybuilder.json", query), _read_asset_page)
+
+
 def csrf_token() -> Call[str]:
     """A CSRF token, "" where the instance hands out none (its CSRF filter is off)."""
 
@@ -306,6 +330,12 @@ def _read_asset_status(reply: Reply) -> AssetStatusReport:
     entries = data.get("assets")
     assets = tuple(read_asset(entry) for entry in entries) if isinstance(entries, list) else None
     return AssetStatusReport(identifier(data.get("jobId")) or "", word, assets)
+
+
+def _read_asset_page(reply: Reply) -> AssetPage:
+    data = _json_object(reply)
+    hits = [_mapping(hit) for hit in _list(data, "hits")]
+    return AssetPage(tuple(path for hit in hits if (path := text(hit.get("jcr:path")))), flag(data.get("more")) is True)
 
 
 def _eta(value: JsonValue) -> float | None:

@@ -285,6 +285,14 @@ class AssetStatusReport:
     assets: tuple[AssetStatus, ...] | None
 
 
+@dataclass(frozen=True)
+class AssetPage:
+    """The paths of some assets, and whether there are more."""
+
+    paths: tuple[str, ...]
+    more: bool
+
+
 def same_path(path: str) -> str:
     """The form in which two spellings of one repository path are equal: NFC, one leading and no trailing slash."""
     return "/" + unicodedata.normalize("NFC", path).strip("/")

@@ -38,6 +38,7 @@ from aem_guides.protocol.json_stream import ObjectStream
 from aem_guides.protocol.limits import LARGEST_ASSET_STREAM, too_large
 from aem_guides.protocol.models import AssetStatus, JsonValue, text
 from aem_guides.protocol.pacing import Pacing
+from aem_guides.protocol.procedures.asset_list import assets_of_job
 from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.states import ACTIVE_STATES, WELL_ENDED_STATES, JobState, state_of_word
 from aem_guides.protocol.steps import Compute, Emit, Read, Reply, Steps, TransportFailure, Wait
@@ -179,6 +180,11 @@ class _Watch:
     began: float = field(init=False)
     is_there: bool = False
     """Whether the instance is known to have an asset status."""
+    own_assets: tuple[str, ...] | None = None
+    """The assets that a job with a filter had; none where that is not known, or where it had all below its path.
+
+    None: the instance was not asked yet.
+    """
     _last: AssetCounts | None = None
     _since: float = 0.0
 
@@ -253,7 +259,10 @@ def _ask(watch: _Watch) -> Steps[AssetTally | str]:
     """
     talk, request = watch.talk, watch.question.request
     for asked in range(1, _QUESTIONS + 1):
-        job_id = yield from talk.call(contract.start_asset_status((request.path,), request.excluded_paths))
+        if watch.own_assets is None:
+            watch.own_assets = yield from assets_of_job(talk, watch.question)
+        paths, excluded = watch.own_assets or (request.path,), () if watch.own_assets else request.excluded_paths
+        job_id = yield from talk.call(contract.start_asset_status(paths, excluded))
         try:
             found = yield from _answer(watch, job_id)
         except RejectedError as refusal:
