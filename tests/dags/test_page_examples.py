@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from airflow.api_fastapi.auth.managers.simple.routes.login import login_router
+from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_router
 from airflow.dag_processing.dagbag import DagBag
+from fastapi.routing import APIRoute
 
 from tests.support.pages import ROOT, blocks, page, text_of
 
@@ -47,6 +50,17 @@ def test_what_is_posted_to_start_a_run_is_what_the_dag_takes() -> None:
         params = bag.dags[dag_id].params
         params.update(json.loads(body)["conf"])
         params.validate()
+
+
+def test_every_address_that_is_posted_to_is_one_of_airflow() -> None:
+    routes = [route for router in (login_router, dag_run_router) for route in router.routes]
+    taken = {route.path for route in routes if isinstance(route, APIRoute) and "POST" in route.methods}
+    posted = set(re.findall(r"\$URL/(\S+) ", text_of()))
+    assert posted >= {"auth/token", "api/v2/dags/aem_guides_process_assets/dagRuns"}
+    named = {
+        re.sub(r"/dags/\w+/", "/dags/{dag_id}/", path.removeprefix("api/v2").removeprefix("auth")) for path in posted
+    }
+    assert named <= taken
 
 
 def test_every_message_that_says_what_is_wrong_is_looked_for_on_the_real_airflow() -> None:

@@ -121,3 +121,9 @@ def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.Monk
         pipeline.report.function()
     with pytest.raises(RunFailedError, match="The task report failed"):
         confirm.function()
+
+
+def test_the_error_of_a_run_names_the_paths_and_says_where_the_reasons_are() -> None:
+    assert str(RunFailedError.of(["/content/a: NOT_STARTED"])) == (
+        "Not every path succeeded (1 problem): /content/a: NOT_STARTED. The logs of the failed tasks have the reasons."
+    )

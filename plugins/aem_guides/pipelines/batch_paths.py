@@ -102,7 +102,11 @@ def _read(uri: str, place: ObjectStoragePath) -> bytes:
         )
         raise InvalidInputError(_FIELD, uri, remedy)
     if not local.is_file():
-        raise FileNotFoundError
+        remedy = (
+            f"There is no such file below {folder} ([aem_guides] paths_files_folder). Put the file there, or give the "
+            "URI of a file in object storage."
+        )
+        raise InvalidInputError(_FIELD, uri, remedy)
     with local.open("rb") as file:
         return file.read(LARGEST_FILE_BYTES + 1)
 

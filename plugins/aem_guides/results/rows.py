@@ -24,6 +24,7 @@ NOTHING_PLANNED = "no path was processed, because the requests could not be plan
 
 
 _LISTED_PROBLEMS = 10
+_WHERE = "The logs of the failed tasks have the reasons."
 
 
 class RunFailedError(AemGuidesError):
@@ -36,7 +37,7 @@ class RunFailedError(AemGuidesError):
         """The error for these problems, of which the first are listed."""
         more = len(found) - _LISTED_PROBLEMS
         listed = [*found[:_LISTED_PROBLEMS], *([f"and {more:,} more, which the task report shows"] if more > 0 else [])]
-        return cls(f"Not every path succeeded ({counted(len(found), 'problem')}): {'; '.join(listed)}")
+        return cls(f"Not every path succeeded ({counted(len(found), 'problem')}): {'; '.join(listed)}. {_WHERE}")
 
 
 @dataclass(frozen=True)
