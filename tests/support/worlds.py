@@ -94,11 +94,11 @@ def kinds(shown: Snapshot, ledger: LedgerView, policy: ReconcilePolicy = POLICY)
 def after(ledger: LedgerView, shown: Snapshot, result: Reconciliation) -> LedgerView:
     """The ledger once the result is written."""
     lasting = {finding.key for finding in result.opened if not finding.is_event}
-    told = {finding.key for finding in result.opened if finding.key.kind is FindingKind.DUPLICATE}
+    reported = {finding.key for finding in result.opened if finding.key.kind is FindingKind.DUPLICATE}
     return LedgerView(
         jobs={**ledger.jobs, **{changed.processing_id: changed for changed in result.jobs}},
         open_findings=(ledger.open_findings | lasting) - set(result.closed),
-        told=ledger.told | told,
+        reported=ledger.reported | reported,
         last_window=result.window,
         last_taken_at=shown.taken_at,
     )

@@ -44,9 +44,9 @@ def asset_state_of_word(word: str) -> AssetState:
     return _STATES.get(state_of_word(word), AssetState.UNKNOWN)
 
 
-def read_asset(told: JsonValue) -> AssetStatus:
+def read_asset(value: JsonValue) -> AssetStatus:
     """Read one asset. An unreadable entry gives an asset without path and with the state UNKNOWN."""
-    entry = told if isinstance(told, dict) else {}
+    entry = value if isinstance(value, dict) else {}
     word = text(entry.get("status")) or ""
     reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
     path = text(entry.get("path")) or ""
@@ -104,9 +104,9 @@ class AssetTally:
                 kept.append(asset)
             if kind in ("not_processed", "strange"):
                 found.append(asset)
-        for kind, told in paths.items():
-            if told:
-                self._note(kind, told)
+        for kind, new in paths.items():
+            if new:
+                self._note(kind, new)
         return found
 
     @property
@@ -115,12 +115,12 @@ class AssetTally:
         if self._counts is None:
             counts = dict(self._without_path)
             for part in range(_PARTS):
-                told = set[int]()
+                counted = set[int]()
                 for kind in _WORST_FIRST:
                     if kind in self._paths:
-                        before = len(told)
-                        told.update(self._paths[kind][part])
-                        counts[kind] = counts.get(kind, 0) + len(told) - before
+                        before = len(counted)
+                        counted.update(self._paths[kind][part])
+                        counts[kind] = counts.get(kind, 0) + len(counted) - before
             self._counts = AssetCounts(seen=sum(counts.values()), **counts)
         return self._counts
 

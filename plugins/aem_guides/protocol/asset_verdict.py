@@ -46,8 +46,8 @@ class AssetQuestion:
     @property
     def job_files(self) -> int | None:
         """How many assets the job had, or None if it does not show that. It had at least as many as it handed over."""
-        told = (self.job.total_files, self.job.triggered_count) if self.job is not None else ()
-        return max((count for count in told if count is not None), default=None)
+        shown = (self.job.total_files, self.job.triggered_count) if self.job is not None else ()
+        return max((count for count in shown if count is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Match(enum.Enum):
 
     SAME = "same"
     OTHER = "other"
-    UNTOLD = "untold"
+    UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True)
@@ -198,21 +198,21 @@ class Job:
     def match(self, request: ProcessingRequest) -> Match:
         """Compare with a request.
 
-        `UNTOLD`: all shown fields agree, but a field in which the two could differ is not shown. An empty field counts
-        as not shown if the request has a value for it, because it is not documented how instances echo a request.
+        `UNCERTAIN`: all shown fields agree, but a field in which the two could differ is not shown. An empty field
+        counts as not shown if the request has a value for it: how instances echo a request is not documented.
         """
         if not self.on_path(request.path):
             return Match.OTHER
         if self.processing_type and _letters(self.processing_type) != _letters(request.processing_type):
             return Match.OTHER
         wanted = {same_path(path) for path in request.excluded_paths}
-        told = {same_path(path) for path in self.excluded_paths or ()}
-        told_filter = self.job_filter or JobFilter()
+        shown = {same_path(path) for path in self.excluded_paths or ()}
+        shown_filter = self.job_filter or JobFilter()
         return _compare(
-            (told, wanted),
-            (_all_letters(told_filter.file_types), _all_letters(request.file_types)),
-            (told_filter.created_after, request.created_after),
-            (told_filter.created_before, request.created_before),
+            (shown, wanted),
+            (_all_letters(shown_filter.file_types), _all_letters(request.file_types)),
+            (shown_filter.created_after, request.created_after),
+            (shown_filter.created_before, request.created_before),
         )
 
 
@@ -350,14 +350,14 @@ def newest_first(jobs: Iterable[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: job.started_at or float("inf"), reverse=True)
 
 
-def _compare(*told_and_wanted: tuple[object, object]) -> Match:
+def _compare(*shown_and_wanted: tuple[object, object]) -> Match:
     """Compare the shown fields with the wanted ones. An empty field is not shown, or not wanted."""
     match = Match.SAME
-    for told, wanted in told_and_wanted:
-        if told and told != wanted:
+    for shown, wanted in shown_and_wanted:
+        if shown and shown != wanted:
             return Match.OTHER
-        if wanted and not told:
-            match = Match.UNTOLD
+        if wanted and not shown:
+            match = Match.UNCERTAIN
     return match
 
 

@@ -183,9 +183,9 @@ def _with_line_breaks(private_key: str) -> str:
 def _certificate_ends(integration: Mapping[str, object]) -> datetime | None:
     """When the certificate expires, if the document shows it. If the date is unreadable, the identity service
     decides."""
-    told = integration.get("certificateExpirationDate")
+    written = integration.get("certificateExpirationDate")
     try:
-        ends = datetime.fromisoformat(str(told))
+        ends = datetime.fromisoformat(str(written))
     except ValueError:
         return None
     return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
@@ -236,20 +236,25 @@ def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessTo
     except JsonError as error:
         raise ShapeError(str(error)) from None
     found = data if isinstance(data, dict) else {}
-    token, told = found.get("access_token"), found.get("expires_in")
+    token, expires_in = found.get("access_token"), found.get("expires_in")
     if not isinstance(token, str) or not token:
         raise ShapeError("access_token is missing")
     if not is_token(token):
         raise ShapeError("access_token has characters that no HTTP header may have")
-    if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 20:
-        told = int(told)
-    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told <= 0:
+    if isinstance(expires_in, str) and expires_in.isascii() and expires_in.isdigit() and len(expires_in) < 20:
+        expires_in = int(expires_in)
+    if (
+        isinstance(expires_in, bool)
+        or not isinstance(expires_in, int | float)
+        or not math.isfinite(expires_in)
+        or expires_in <= 0
+    ):
         raise ShapeError("expires_in is missing")
-    life = told * unit_seconds
+    life = expires_in * unit_seconds
     if life > LONGEST_LIFE_SECONDS:
-        life = told * 0.001
-    elif unit_seconds < 1 and told <= 2 * 86_400:
-        life = float(told)
+        life = expires_in * 0.001
+    elif unit_seconds < 1 and expires_in <= 2 * 86_400:
+        life = float(expires_in)
     return AccessToken(token, bought_at, bought_at + life)
 
 
@@ -313,8 +318,8 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
     if isinstance(refusal, ScopeError) and not error:
         error = "invalid_scope"
     kind = ScopeError if error == "invalid_scope" else AuthenticationError
-    told = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
-    hint = remedies.get(error) or next(told, _REFUSED)
+    hints = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
+    hint = remedies.get(error) or next(hints, _REFUSED)
     return kind(refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=hint)
 
 

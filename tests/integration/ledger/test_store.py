@@ -50,7 +50,7 @@ def test_what_a_reconciliation_told_is_told_again_to_the_try_after_a_crash(ledge
     shown = snapshot(job("a", "RUNNING"), job("b"), at=NOW + MINUTE)
     apply(ledger, shown)
     apply(ledger, shown)
-    opened, closed = ledger.told_by(INSTANCE, shown.taken_at)
+    opened, closed = ledger.findings_of(INSTANCE, shown.taken_at)
     assert {str(finding.key.kind) for finding in opened} == {"state_changed", "new_external"}
     assert [str(finding.key.kind) for finding in closed] == ["unknown_state"]
 
