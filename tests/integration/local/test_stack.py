@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(launcher.__file__).parents[1
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(StackOptions(folder=tmp_path, tell=pytest.fail))
+    made = Stack(StackOptions(folder=tmp_path, report=pytest.fail))
     yield made
     made.stop()
 

@@ -23,7 +23,7 @@ Usage = namedtuple("Usage", "total used free")
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(StackOptions(folder=tmp_path, tell=pytest.fail))
+    made = Stack(StackOptions(folder=tmp_path, report=pytest.fail))
     yield made
     made.stop()
 
