@@ -1,4 +1,4 @@
-"""The examples of the pages are what Airflow takes, and the messages that they quote are those that are seen."""
+"""Airflow accepts the examples of the pages, and the messages that they quote are real."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _chapters() -> Iterator[tuple[str, str]]:
 
 
 def _messages(text: str) -> list[str]:
-    told = re.findall(r"\*\*Message:\*\*(.+?)\n\n", text, re.DOTALL)
-    return [" ".join(message.split()) for part in told for message in re.findall(r'"([^"]+)"', part)]
+    reported = re.findall(r"\*\*Message:\*\*(.+?)\n\n", text, re.DOTALL)
+    return [" ".join(message.split()) for part in reported for message in re.findall(r'"([^"]+)"', part)]
 
 
 def test_the_daily_example_is_a_dag_with_all_tasks(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_every_message_that_says_what_is_wrong_is_looked_for_on_the_real_airflow
 def test_every_other_message_is_one_of_the_code() -> None:
     others = [title for title, _ in _chapters() if title not in ON_A_REAL_AIRFLOW]
     found = quoted(*others)
-    # A message may go over several lines of the source.
+    # A message may span several lines of the source.
     source = re.sub(r'"\s+f?"', "", text_of(*(ROOT / "plugins").rglob("*.py")))
     assert len(found) >= 4
     assert [message for message in sorted(found) if message not in source] == []

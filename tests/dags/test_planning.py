@@ -1,4 +1,4 @@
-"""What only a task can see of the parameters of a run, and what it says: the planning tasks, as the DAGs have them."""
+"""Errors in the parameters of a run that only a task can find: the planning tasks, as the DAGs have them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggerer and scheduler die on the real Airflow, while runs and batches wait and people go on with their work."""
+"""Triggerer and scheduler die on the real Airflow, while runs and batches wait and users continue their work."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def a_scheduler_that_dies_too_loses_neither_what_waits_nor_what_runs(stage: Stag
 
 @pytest.fixture(scope="module")
 def witnessed(request: pytest.FixtureRequest, undisturbed: Stage) -> Iterator[Mapping[Witness, Future[None]]]:
-    """One death of the triggerer for all that look at it, when nothing else is played; then one of the scheduler."""
+    """One death of the triggerer for all scenarios that look at it, when nothing else is played; then one of the
+    scheduler."""
     witnesses: list[Witness] = chosen(request.session.items, "witnessed")
     with Outage(undisturbed.airflow, "triggerer", len(witnesses)) as outage, ThreadPoolExecutor(len(witnesses)) as pool:
         yield {witness: pool.submit(outage.look_at, witness, undisturbed) for witness in witnesses}

@@ -46,7 +46,7 @@ ENDED: JsonObject = {"phase": "ended"}
 
 
 def state_of(notes: KeptNotes, path: str) -> PathState:
-    """The state that is kept of a path."""
+    """The stored state of a path."""
     state = notes.state(path)
     assert state is not None
     return state
@@ -177,7 +177,7 @@ def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: Emul
 
 
 def test_of_two_triggers_of_one_path_one_stops_and_one_job_comes_of_it(emulator: EmulatorProcess, root: str) -> None:
-    """As when a triggerer that was thought dead comes back."""
+    """For example, a triggerer that counted as dead comes back."""
     (path,) = virtual_folders(emulator, root, 1, files=20, rate=20)
     notes = KeptNotes()
     events = asyncio.run(events_of([path_trigger(notes, path), path_trigger(notes, path)]))
@@ -198,7 +198,7 @@ def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> Non
     assert "nowhere" in str(events[1]["error"])
 
 
-def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, root: str) -> None:
+def test_a_turn_that_does_not_come_in_time_is_reported(emulator: EmulatorProcess, root: str) -> None:
     busy, waiting = virtual_folders(emulator, root, 2, files=100_000, rate=0.1)
     notes = KeptNotes()
 
@@ -227,7 +227,7 @@ def half_failed(emulator: EmulatorProcess, notes: KeptNotes, root: str) -> tuple
 
 
 def resuming(failed: PathState) -> PathState:
-    """The state of a path whose job failed, and is to be resumed."""
+    """The state of a path whose job failed and is to be resumed."""
     assert failed.job is not None
     return failed.resuming(failed.job)
 

@@ -1,4 +1,4 @@
-"""The connections that the pages show, set by a shell as a reader does, are those that the product understands."""
+"""The product understands the connections that the pages show, set by a shell as a reader does."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EMULATOR = "http://127.0.0.1:4502"
 
 
 def examples(*files: Path) -> list[str]:
-    """Each command in pages that sets the connection."""
+    """Each command in the pages that sets the connection."""
     found = [block.removesuffix("make up\n") for block in blocks("", *files) if f"export {VARIABLE}=" in block]
     return [f"export {command}".strip() for block in found for command in block.split("export ")[1:]]
 
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstanceSettings:
-    """What the product reads after the shell has run the command."""
+    """The settings that the product reads after the shell has run the command."""
     document = json.dumps(account_document("https://ims.example.com"), indent=2)
     (tmp_path / "service_token.json").write_text(document, encoding="utf-8")
     script = f'{request.param}\nprintf %s "${VARIABLE}"'

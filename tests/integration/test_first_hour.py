@@ -64,7 +64,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
 
 
 def _exec_last(script: str) -> str:
-    """Variables ahead of a command become its environment, so that the shell can be replaced by it."""
+    """Variables before a command become its environment, so that the command can replace the shell."""
     variables, _, command = script.partition("exec ")
     return f"exec env {variables}{command}"
 

@@ -1,4 +1,4 @@
-"""Increments at the instance: each asset in exactly one, however the instance reads the end of a filter."""
+"""Increments at the instance: each asset is in exactly one, however the instance reads the end of a filter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def increment(path: str, day: int, filter_end: FilterEnd) -> ProcessingRequest:
 
 
 def process_all_days(emulator: EmulatorProcess, path: str, filter_end: FilterEnd) -> Counter[int]:
-    """How many assets were processed how often."""
+    """The number of assets, by how often they were processed."""
     with AemGuidesHook(retries=RetrySettings(attempts=2, base_seconds=0.01, cap_seconds=0.02)) as hook:
         for day in range(DAYS):
             steps = start_once(hook.talk, increment(path, day, filter_end), policy=StartPolicy(), run=f"day {day}")

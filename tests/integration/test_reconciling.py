@@ -1,4 +1,4 @@
-"""The reconciliation against a real instance: what it reads, what it finds, what it mends."""
+"""The reconciliation against a real instance: what it reads, finds and repairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is deleted and created anew under the same id is another run; a try that is begun twice is the same."""
+"""A run that is deleted and created again under the same id is another run. A try that begins twice is the same try."""
 
 from __future__ import annotations
 

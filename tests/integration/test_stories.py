@@ -201,7 +201,7 @@ def test_no_more_jobs_are_active_than_allowed_though_many_runs_begin_at_once(
 
 
 def most_at_once(jobs: list[dict[str, Any]]) -> int:
-    """How many of the jobs were active at the same time."""
+    """The highest number of these jobs that were active at the same time."""
     spans = [(int(job["started"]), int(job["completed"])) for job in jobs]
     return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
 
@@ -238,7 +238,7 @@ def test_a_job_that_says_it_has_no_log_fails_nobody(emulator: EmulatorProcess, b
 def test_two_runs_that_wait_for_room_on_one_path_share_a_job_or_follow_one_another(
     emulator: EmulatorProcess, begin: Begin, policy: str
 ) -> None:
-    """Who waits for room has seen the path free: when there is room, it is looked at again."""
+    """A path that waits for room was free when it was seen. When there is room, it is checked again."""
     others = [begin(files=100_000, rate=0.1).path for _ in range(2)]
     for path in others:
         start_as_stranger(emulator, path)

@@ -1,4 +1,4 @@
-"""Stories of what becomes of the assets of a job that has ended, each through every way in which a path is run."""
+"""Stories about the assets of an ended job, each through every way to run a path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.ways import Begin, PathRun, every_deferred_way, every_way
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """A clock by which five minutes in which nothing moves take five seconds."""
+    """A clock with which five minutes without a change take five seconds."""
     return Clock(60.0)
 
 

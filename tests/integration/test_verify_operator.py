@@ -1,4 +1,5 @@
-"""What a run makes of what the instance says of the assets: three answers, never two, in every form of the operator."""
+"""How a run reacts to the instance's answers about the assets: three answers, never two, in every form of the
+operator."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def folder(emulator: EmulatorProcess) -> str:
-    """A folder with an asset an hour, whose fourth is broken, and all of which were processed once."""
+    """A folder with an asset an hour. The fourth is broken, and all were processed once."""
     path = f"/content/dam/hourly-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(
         path, FILES, rate=1000, failed_assets=[BROKEN], created_from=BEGIN, created_to=BEGIN + FILES * HOUR
@@ -109,7 +110,7 @@ def of_batch(
     task, notes = Task("path"), KeptNotes()
     notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), encoded(state))
     patch.setattr(registers, "AirflowNotes", lambda: notes)
-    patch.setattr(batch_operator, "announce", lambda *_told: None)
+    patch.setattr(batch_operator, "announce", lambda *_reported: None)
     operator = AemGuidesProcessAssetsOperator(
         task_id="path",
         request=request.to_json(),
@@ -127,7 +128,7 @@ def of_batch(
 
 
 def verified(request: ProcessingRequest, processing_id: str, archive: Path, **more: object) -> dict[str, JsonValue]:
-    """What the operator returns where it succeeds."""
+    """What the operator returns if it succeeds."""
     task = verify_operator(request, processing_id, archive, **more)
     return cast("dict[str, JsonValue]", task.pushed["return_value"])
 

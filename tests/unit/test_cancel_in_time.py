@@ -1,4 +1,4 @@
-"""What is awaited for a limited time can be cancelled at any moment, also when it has just come."""
+"""A wait with a time limit can be cancelled at any moment, even when its result has just come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access tokens that are kept, and connections that cannot buy any."""
+"""Access tokens that are kept, and connections that cannot fetch any."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ OAUTH = {"auth": "oauth", "client_id": "client", "client_secret": "cl1ent-s3cret
 
 
 def settings_of(**extra: object) -> object:
-    told = json.dumps(OAUTH | extra)
-    return read_connection(Connection(conn_id="aem", conn_type="aem_guides", host="https://a.example", extra=told))
+    reported = json.dumps(OAUTH | extra)
+    return read_connection(Connection(conn_id="aem", conn_type="aem_guides", host="https://a.example", extra=reported))
 
 
 def vault_with(token: AccessToken, identity: str = "me") -> TokenVault:

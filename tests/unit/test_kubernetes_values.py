@@ -42,7 +42,7 @@ COMPOSED = services(COMPOSE_SECRETS)
 VALUES = read_values()
 ON_S3 = merged(VALUES, read_values("s3.yaml"))
 
-# The chart's components, by the services that they are.
+# The chart's components, by the corresponding services.
 COMPONENTS = {
     "api-server": "apiServer",
     "scheduler": "scheduler",
@@ -59,7 +59,7 @@ REPLICAS = {
     "triggerer": "triggerer.replicas",
     "worker": "workers.celery.replicas",
 }
-# Environment that only one of them has, or that has another value, and why.
+# Environment that only one of them has, or with different values, and the reason.
 COMPOSED_ENVIRONMENT = {name: value for service in COMPONENTS for name, value in COMPOSED[service].environment.items()}
 ONLY_COMPOSE = {
     "AIRFLOW__CELERY__RESULT_BACKEND": "not set, it is Airflow's database, which is what Compose names",
@@ -111,7 +111,7 @@ def test_every_component_runs_the_command_of_the_compose_file(service: str) -> N
     given = " ".join(COMPOSED[service].command)
     if service == "api-server":
         assert before == ["install -m 600 /opt/airflow/login/passwords.json /opt/airflow/auth/passwords.json"]
-        given = given.removesuffix(" --port 8080")  # Airflow's default, and what the chart's service leads to
+        given = given.removesuffix(" --port 8080")  # Airflow's default, and the port to which the chart's service leads
     else:
         assert before == []
     assert command == f"exec {given}"

@@ -1,4 +1,4 @@
-"""Labels of mapped tasks: as long as Airflow's database takes them."""
+"""Labels of mapped tasks: not longer than Airflow's database accepts."""
 
 from __future__ import annotations
 

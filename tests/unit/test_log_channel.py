@@ -1,4 +1,4 @@
-"""A trigger stays until the triggerer has read what it logged, and what a kill asks for is done."""
+"""A trigger stays until the triggerer has read its log lines and a kill is settled."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_log_that_passes_no_socket_is_not_waited_for() -> None:
 
 
 class Killed(AemGuidesTrigger):
-    """A trigger that waits for ever, and has something to do when it is killed."""
+    """A trigger that waits forever, and has work to do when it is killed."""
 
     def __init__(self, may_end: asyncio.Event) -> None:
         super().__init__()

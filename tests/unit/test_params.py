@@ -1,4 +1,4 @@
-"""What the form and a REST call take for a parameter."""
+"""The values that the form and a REST call accept for a parameter."""
 
 from __future__ import annotations
 

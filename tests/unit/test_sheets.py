@@ -1,4 +1,5 @@
-"""CSV: what a spreadsheet could take for a formula, what is too long for a reader, and that nothing else writes any."""
+"""CSV: texts that a spreadsheet could read as a formula, texts that are too long for a reader, and no other code that
+writes CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tasks before one that deals with a job show that the job's own task was killed."""
+"""Which earlier tasks show that the task of a job was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every trigger ends with one event that Airflow can carry, whatever it made or raised."""
+"""Every trigger ends with one event that Airflow can carry, whatever its result or error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _no_time_passes() -> Iterator[None]:
 
 
 class Ends(AemGuidesTrigger):
-    """A trigger with any outcome."""
+    """A trigger with a given result."""
 
     def __init__(self, outcome: Callable[[], JsonObject]) -> None:
         super().__init__()

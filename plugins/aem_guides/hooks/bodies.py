@@ -166,8 +166,7 @@ def aiohttp_failure(error: Exception) -> TransportFailure:
 
 
 def is_distrust(error: Exception) -> bool:
-    """Whether the TLS certificate was not accepted. The trust roots may have been renewed, and a session keeps its old
-    ones."""
+    """Whether it is a TLS error. The trust roots may have been renewed since, and a session keeps its old ones."""
     return isinstance(error, requests.exceptions.SSLError | aiohttp.ClientSSLError)
 
 

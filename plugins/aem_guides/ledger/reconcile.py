@@ -170,7 +170,7 @@ class _Comparison:
         self._add(
             FindingKind.NEW_EXTERNAL,
             job.processing_id,
-            f"{job.created_by or 'Somebody'} started job {job.processing_id} on {job.path} at "
+            f"{job.created_by or 'An unknown user'} started job {job.processing_id} on {job.path} at "
             f"{iso_time(job.started_at) or 'an unknown time'}; its state is {job.state}.",
         )
 

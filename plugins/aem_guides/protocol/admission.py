@@ -172,7 +172,7 @@ class Turns:
         return None
 
     def put_back(self, ticket: Ticket, *, not_before: float, blocked_by: str | None = None) -> None:
-        """Return a ticket that could not start. It keeps its place."""
+        """End the turn of a ticket that could not start. It keeps its place."""
         if self.starting is ticket:
             self.starting = None
         ticket.not_before = not_before

@@ -347,8 +347,7 @@ class Conversation:
 
 
 def _not_acted_on(refusal: AnswerError) -> AnswerError:
-    """Whether the instance refused before it acted. A web page with status 200 may hide that the request was
-    accepted."""
+    """Mark a refusal as made before the instance acted. A web page with status 200 is none: it may hide a success."""
     refusal.sent = False
     return refusal
 

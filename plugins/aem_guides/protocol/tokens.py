@@ -310,11 +310,11 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
     error, description = _complaint(reply)
     if isinstance(refusal, NotFoundError) and not error:
         # Not as NotFoundError: the caller would conclude that the instance lacks the endpoint.
-        nobody = AuthenticationError(
+        unavailable = AuthenticationError(
             refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=_NO_SERVICE
         )
-        nobody.retry = refusal.retry
-        return nobody
+        unavailable.retry = refusal.retry
+        return unavailable
     if isinstance(refusal, ScopeError) and not error:
         error = "invalid_scope"
     kind = ScopeError if error == "invalid_scope" else AuthenticationError

@@ -1,4 +1,4 @@
-"""What people ask the ledger, on both databases."""
+"""The queries of people to the ledger, on both databases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 137
 
 @pytest.fixture
 def reader(ledger: Ledger, address: URL) -> Iterator[Lookup]:
-    """A ledger with jobs that began minute by minute, every tenth of which failed, and one that runs."""
+    """A ledger with jobs that began one minute apart. Every tenth failed, and one is running."""
     words = ["FAILED" if number % 10 == 0 else "SUCCESS" for number in range(COUNT)]
     jobs = [
         job(f"job-{number:03}", word, start=NOW - number // 2 * MINUTE, path=f"/content/dam/f{number % 5}/a'b")
@@ -32,7 +32,7 @@ def reader(ledger: Ledger, address: URL) -> Iterator[Lookup]:
 
 
 def walk(reader: Lookup, search: Search, size: int = 10) -> list[str]:
-    """All names, page by page to the end; going back shows the same pages."""
+    """All names, page by page to the end. Paging back shows the same pages."""
     pages = [reader.page(search, size=size)]
     while pages[-1].further:
         pages.append(reader.page(search, pages[-1].further, size))

@@ -1,4 +1,4 @@
-"""What the launcher starts, it ends: with real processes."""
+"""The launcher ends everything that it starts. Real processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.processes import MOST_RESTARTS, Programs, free_port, has_ended, is_fr
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
-# A task of Airflow's: a child in a process group of its own, which does not end when its parent is asked to.
+# A task of Airflow's: a child in its own process group, which does not end when its parent gets a signal.
 WITH_TASK = """
 import os, signal, time
 if os.fork() == 0:
@@ -77,14 +77,14 @@ def test_a_task_in_a_process_group_of_its_own_ends_with_the_program_that_started
     assert session_members([pid]) == []
 
 
-def test_a_program_that_has_ended_is_told_with_its_status_and_its_last_lines(programs: Programs) -> None:
+def test_a_program_that_has_ended_is_reported_with_its_status_and_its_last_lines(programs: Programs) -> None:
     start(programs, "import sys; print('the disk is full'); sys.exit(3)")
     programs.running["program"].process.wait(10)
     with pytest.raises(StackError, match=r"program ended with status 3\.(.|\n)*the disk is full"):
         programs.check()
 
 
-def test_a_program_that_was_killed_is_told_with_the_signal(programs: Programs) -> None:
+def test_a_program_that_was_killed_is_reported_with_the_signal(programs: Programs) -> None:
     os.kill(start(programs, SLEEP), signal.SIGKILL)
     programs.running["program"].process.wait(10)
     with pytest.raises(StackError, match="program ended on signal SIGKILL"):

@@ -1,4 +1,5 @@
-"""ZIPs that are whole and odd: kept as they came, each oddity and all that could not be checked a warning."""
+"""Complete but unusual ZIPs: kept unchanged, with a warning for each oddity and for everything that could not be
+checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease between triggerers: at most one of them starts jobs, whatever their steps' order."""
+"""The lease between triggerers: at most one of them starts jobs, whatever the order of their steps."""
 
 from __future__ import annotations
 

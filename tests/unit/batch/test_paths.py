@@ -1,4 +1,4 @@
-"""Files of paths: what is read, and what is said of those that cannot be."""
+"""Files of paths: what is read, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_does_not_go_together_is_named_with_file_and_line(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder below which local files may lie; what is beside it is not for everybody."""
+    """The folder below which local files may be. Files beside it are not for every user."""
     path = tmp_path / "paths"
     path.mkdir()
     (tmp_path / "secret.txt").write_text("/content/dam/secret\n")

@@ -1,4 +1,4 @@
-"""What a snapshot means for the ledger: every finding, when it is there and when it is not."""
+"""The effect of a snapshot on the ledger: every finding, when it is opened and when it is not."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_job_that_began_a_moment_ago_may_be_ours_and_is_announced_later() -> N
     assert "new_external" not in kinds(snapshot(fresh, at=NOW + GRACE_MS), view(noted))
 
 
-def test_a_change_of_state_is_told_and_written_down() -> None:
+def test_a_change_of_state_is_reported_and_stored() -> None:
     result = reconcile(snapshot(job("a")), view(entry(job("a", "RUNNING"))), POLICY)
     assert found(result)["state_changed"] == "Job a on /content/dam/a went from RUNNING to SUCCESS."
     assert [(c.before, c.after) for c in result.changes] == [("RUNNING", "SUCCESS")]
@@ -141,7 +141,7 @@ def test_a_log_that_is_to_be_archived_is_missed_once_the_run_is_over() -> None:
     assert not kinds(snapshot(job("a", has_logs=False), runs=OVER), view(known))
 
 
-def test_the_logs_of_others_are_archived_if_told() -> None:
+def test_the_logs_of_others_are_archived_if_configured() -> None:
     policy = ReconcilePolicy(archive_foreign=True)
     assert "log_not_archived" in kinds(snapshot(job("a")), LedgerView(), policy)
     assert "log_not_archived" not in kinds(snapshot(job("a")), LedgerView())
@@ -180,7 +180,7 @@ def test_a_job_that_came_back_by_a_resume_does_not_hide_a_gap() -> None:
     assert "window_gap" in kinds(snapshot(job("c"), back), ledger)
 
 
-def test_two_jobs_that_do_the_same_at_the_same_time_are_duplicates_and_told_once() -> None:
+def test_two_jobs_that_do_the_same_at_the_same_time_are_duplicates_and_reported_once() -> None:
     one, other = (job(n, "RUNNING", path="/content/dam/x", start=NOW - 20 * MINUTE) for n in "ab")
     ledger = view(entry(one), entry(other))
     result = reconcile(snapshot(one, other), ledger, POLICY)

@@ -1,4 +1,4 @@
-"""What the tasks of a reconciliation hand each other, as plain JSON."""
+"""The values that the tasks of a reconciliation pass to each other, as plain JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which assets do not count: patterns of their paths, and which patterns are refused."""
+"""Patterns for assets that do not count, and which patterns are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes become values: whatever comes, what leaves can be stored, shown and carried."""
+"""Bytes become values: whatever comes in, the result can be stored, shown and carried."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_is_no_text_in_its_charset_is_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("reported", "kept"),
     [
         (r'"half an emoji \ud83d"', "half an emoji �"),
         (r'"\ude00\ud83d"', "��"),
@@ -135,13 +135,13 @@ def test_what_is_no_text_in_its_charset_is_marked() -> None:
         ("20260226085910755123456", 20260226085910755123456),
     ],
 )
-def test_what_cannot_be_kept_is_replaced(told: str, kept: JsonValue) -> None:
-    assert read_json(told.encode(), PLAIN) == kept
+def test_what_cannot_be_kept_is_replaced(reported: str, kept: JsonValue) -> None:
+    assert read_json(reported.encode(), PLAIN) == kept
 
 
 def test_a_long_text_is_cut_with_a_mark() -> None:
-    told = read_json(json.dumps("a" * (LONGEST_TEXT + 7)).encode(), PLAIN)
-    assert told == "a" * LONGEST_TEXT + " … [cut: 7 more characters]"
+    reported = read_json(json.dumps("a" * (LONGEST_TEXT + 7)).encode(), PLAIN)
+    assert reported == "a" * LONGEST_TEXT + " … [cut: 7 more characters]"
     assert clean_text("a" * LONGEST_TEXT) == "a" * LONGEST_TEXT
 
 
@@ -169,8 +169,8 @@ def test_more_values_than_the_memory_bears_are_refused(value: str) -> None:
 
 @pytest.mark.parametrize("line", ["[{,", '\\"[{,', "\\\\", '\\\\\\"[['])
 def test_what_stands_in_a_text_is_no_value(line: str) -> None:
-    told = f'["{line * 10}", "{line * 10}"]'
-    assert read_json(told.encode(), PLAIN, most=3) == json.loads(told)
+    reported = f'["{line * 10}", "{line * 10}"]'
+    assert read_json(reported.encode(), PLAIN, most=3) == json.loads(reported)
 
 
 def test_a_text_without_its_end_is_no_json_however_long() -> None:
@@ -220,7 +220,7 @@ def test_an_entry_that_cannot_be_read_costs_that_entry_alone() -> None:
     assert len(history.unreadable) == 3
 
 
-def test_of_very_many_entries_that_cannot_be_read_the_first_are_told_and_the_others_counted() -> None:
+def test_of_very_many_entries_that_cannot_be_read_the_first_are_reported_and_the_others_counted() -> None:
     history = contract.history().read(reply({"executionHistory": [None] * 1_020}))
     assert len(history.unreadable) == 21
     assert history.unreadable[-1] == "and 1,000 more entries"
@@ -236,7 +236,7 @@ VALUES: st.SearchStrategy[object] = st.recursive(
 
 
 def carried(read: Callable[[], T]) -> T | str:
-    """What was read, or why it could not be."""
+    """The value that was read, or the reason why it could not be read."""
     try:
         return read()
     except (ShapeError, JsonError) as error:
@@ -258,10 +258,10 @@ def test_whatever_a_body_holds_every_reader_gives_what_can_be_stored_and_carried
 def test_a_job_of_any_fields_comes_back_from_its_json_as_it_was(fields: dict[str, object]) -> None:
     answer = reply({"executionHistory": [fields | {"processingId": "a", "status": "RUNNING"}]})
     (job,) = contract.history().read(answer).jobs
-    told = job.to_json()
-    assert storable(told)
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told)) == told
-    assert type(job).from_json(told) == job
+    reported = job.to_json()
+    assert storable(reported)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(reported)) == reported
+    assert type(job).from_json(reported) == job
 
 
 @given(st.binary(max_size=300), st.text(max_size=30))

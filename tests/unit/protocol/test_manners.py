@@ -1,4 +1,4 @@
-"""How often an instance is asked: a limit for all, that gives way where the instance says so."""
+"""The rate limit of an instance, which is lowered when the instance asks for that."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def test_a_retry_after_is_kept_by_all_but_cancels_and_by_no_more_than_two_minute
 
 
 def talking(world: World, manners: Manners, attempts: int = 5) -> Conversation:
-    """A conversation that keeps to these manners."""
+    """A conversation with this rate limit."""
     surroundings = world.conversation().surroundings
     return Conversation(surroundings, retries=RetrySettings(attempts=attempts), manners=manners)
 
 
 def ask(world: World, talk: Conversation) -> float:
-    """Ask for the history; the seconds that it took."""
+    """Read the history. Returns the seconds that it took."""
     began = world.clock
     with contextlib.suppress(AemGuidesError):
         world.run(talk.call(contract.history()))

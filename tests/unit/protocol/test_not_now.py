@@ -1,4 +1,4 @@
-"""Answers that mean "not now" are waited out everywhere, and are taken for nothing else; "no" is what remains."""
+"""Answers that mean "not now" are waited out everywhere, and have no other effect; all other refusals are final."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def mid_run(world: World) -> Conversation:
 
 
 def by_path(**answers: list[Reply]) -> Responder:
-    """Each endpoint's answers in turn, the last of them again and again; keys are the end of the path."""
+    """Each endpoint's answers in turn, the last of them repeatedly. Keys are the end of the path."""
 
     def respond(request: HttpRequest) -> Reply:
         left = answers[request.target.partition("?")[0].rpartition("/")[2]]

@@ -1,4 +1,5 @@
-"""Start once and resume once against a model of the instance, under every interleaving of crash, loss and strangers."""
+"""Start once and resume once against a model of the instance, with every combination of crashes, losses and other
+users."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ TRIES = 8
 
 
 def stored_intent(instance: Instance) -> Intent | None:
-    """What the state store has: the last intent emitted, through its JSON."""
+    """The content of the state store: the last emitted intent, through its JSON."""
     kept = [item for item in instance.world.emitted if isinstance(item, Intent)]
     return Intent.from_json(json.loads(json.dumps(kept[-1].to_json()))) if kept else None
 
 
 def tries(instance: Instance) -> Generator[Intent | None, None, None]:
-    """One after the other, as Airflow makes them."""
+    """The tries one after the other, as Airflow makes them."""
     for _ in range(TRIES):
         instance.world.clock += 30
         yield stored_intent(instance)
@@ -53,7 +54,7 @@ def start_until_settled(instance: Instance, policy: StartPolicy) -> Started | Mu
 
 
 def rolled_over_after_loss() -> Instance:
-    """The job of an unanswered start ends and leaves the window before anybody looks."""
+    """The job of an unanswered start ends and leaves the window before anyone looks."""
     instance = Instance(fates=["lost after"], strangers=["ends in a flood", "none", "none"])
     for _ in range(instance.window):
         instance.stranger(f"/content/dam/earlier-{len(instance.jobs)}", status="SUCCESS")

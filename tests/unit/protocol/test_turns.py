@@ -1,4 +1,4 @@
-"""The line of those who wait to start, against a model of an instance that others use too."""
+"""The queue of paths that wait to start, against a model of an instance that other users work on, too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.protocol.driving import World, reply
 
 
 def look(world: World, talk: Conversation, turns: Turns) -> None:
-    """Read the window, and ask for what it hides."""
+    """Read the window, and the jobs that it hides."""
     world.run(read_window(talk, turns))
     world.run(ask_for_hidden(talk, turns))
 
@@ -67,7 +67,7 @@ class Instance:
 
 
 class TurnsMachine(RuleBasedStateMachine):
-    """Triggers come, wait, start, follow and die in any order, and strangers do what they like."""
+    """Triggers come, wait, start, follow and die in any order, and other users start jobs."""
 
     @initialize(limit=st.integers(1, 4), window=st.integers(5, 7), lag=st.sampled_from([0.0, 0.0, 5.0]))
     def begin(self, limit: int, window: int, lag: float) -> None:
@@ -89,7 +89,8 @@ class TurnsMachine(RuleBasedStateMachine):
         self.shown |= {str(job["processingId"]) for job in self.instance.visible() if job["status"] == "RUNNING"}
 
     def known(self) -> set[str]:
-        """What could be known to be active: what we started, and what the instance ever showed as active."""
+        """The jobs that could be known as active: those that we started, and those that the instance ever showed as
+        active."""
         return self.instance.active() & (self.ours | self.shown)
 
     def leave(self, ticket: Ticket) -> None:
@@ -139,7 +140,7 @@ class TurnsMachine(RuleBasedStateMachine):
     def the_start_comes_out(self, fate: str) -> None:
         ticket = self.turns.starting
         assert ticket is not None
-        # A start looks at the window itself: somebody else may have taken the room since the turn was given.
+        # A start reads the window itself: another user may have taken the room since the turn was given.
         if fate == "put back" or len(self.known()) >= self.limit:
             self.turns.put_back(ticket, not_before=self.now() + 5)
             return

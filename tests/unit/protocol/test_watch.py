@@ -52,7 +52,7 @@ def ends_seen(*looks: tuple[str, int]) -> list[int]:
     return found
 
 
-def test_an_end_whose_time_is_told_later_is_one_end() -> None:
+def test_an_end_whose_time_is_shown_later_is_one_end() -> None:
     assert ends_seen(("RUNNING", 0), ("SUCCESS", 0), ("SUCCESS", 9), ("SUCCESS", 9)) == [0, 1, 0, 0]
 
 
@@ -91,7 +91,7 @@ def test_the_first_look_finds_no_news_and_remembers_what_it_saw() -> None:
     assert world.run(look_for_ends(world.conversation(), None)) == ((), Seen(frozenset("b"), {"a": 5}))
 
 
-def test_ends_are_told_in_their_order() -> None:
+def test_ends_are_reported_in_their_order() -> None:
     shown = [
         {"processingId": name, "status": "FAILED", "completedAt": at} for name, at in (("c", 7), ("b", 5), ("a", 7))
     ]

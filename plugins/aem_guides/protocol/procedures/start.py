@@ -253,7 +253,7 @@ def _shows_cause(history: History, request: ProcessingRequest, intent: Intent) -
 
 
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:
-    """Whether the job came after the intent and has already ended. It may be the cause of the refusal."""
+    """A job that came after the intent and has already ended. It may be the cause of the refusal."""
     fresh = (job for job in history.jobs if job.processing_id not in intent.window and job.path)
     return next((job for job in fresh if job.on_path(request.path) or _overlap(str(job.path), request.path)), None)
 
