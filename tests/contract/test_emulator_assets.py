@@ -47,7 +47,7 @@ def test_it_reports_the_configured_states_of_assets(instance: Instance, folder: 
 @pytest.mark.parametrize(
     "wrong", [{"*": "SUCCESS"}, {"*": {"state": "SUCCESS"}}, {"*": {"status": 3}}, {"*": {"omitted": "yes"}}]
 )
-def test_what_it_cannot_say_of_an_asset_is_refused(instance: Instance, wrong: dict[str, object]) -> None:
+def test_facts_that_it_cannot_report_of_an_asset_are_refused(instance: Instance, wrong: dict[str, object]) -> None:
     refused = instance.emulator.admin.patch("/emulator/settings", json={"told_assets": wrong})
     assert refused.status_code == 400
     assert "told_assets" in refused.text or "state" in refused.text

@@ -35,7 +35,7 @@ def oauth(instance: Instance, **changes: str) -> httpx.Response:
     ("style", "status", "content"),
     [("401", 401, "Unauthorized"), ("403", 403, "Forbidden"), ("redirect", 302, ""), ("login_page", 200, "<form>")],
 )
-def test_who_is_not_logged_in_is_answered_in_one_of_four_ways(
+def test_a_client_without_a_login_is_answered_in_one_of_four_ways(
     instance: Instance, style: str, status: int, content: str
 ) -> None:
     instance.emulator.settings(refusal_style=style)

@@ -168,7 +168,7 @@ def test_notifiers_are_built_when_there_is_something_to_say(bag: Callable[[str],
     assert Remembering.said == ["good: run one", "bad: run two"]
 
 
-def test_what_a_plan_names_and_cannot_be_imported_is_reported_and_its_runs_go_on(bag: Callable[[str], DagBag]) -> None:
+def test_an_import_of_a_plan_that_fails_is_reported_and_its_runs_continue(bag: Callable[[str], DagBag]) -> None:
     text = """
 plans:
   - name: mute

@@ -48,7 +48,9 @@ def planned(dag_id: str, planning: str, **given: JsonValue) -> None:
         ({"paths": [GUIDES], "created_after": "2026-02-31T00:00Z"}, "created_after: '2026-02-31T00:00Z'"),
     ],
 )
-def test_what_only_a_task_can_see_fails_the_plan_of_the_main_job(given: dict[str, JsonValue], said: str) -> None:
+def test_an_error_that_only_a_task_can_find_fails_the_plan_of_the_main_job(
+    given: dict[str, JsonValue], said: str
+) -> None:
     with pytest.raises(InvalidInputError) as refused:
         planned(MAIN, "plan_requests", **given)
     assert said in str(refused.value)
@@ -64,7 +66,7 @@ def test_what_only_a_task_can_see_fails_the_plan_of_the_main_job(given: dict[str
         ({"paths": ["/content/dam/a", "/content/dam/a/b"]}, "lies below /content/dam/a"),
     ],
 )
-def test_what_only_a_task_can_see_fails_the_plan_of_a_batch(
+def test_an_error_that_only_a_task_can_find_fails_the_plan_of_a_batch(
     given: dict[str, JsonValue], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "paths"

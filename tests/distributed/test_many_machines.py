@@ -160,7 +160,7 @@ def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: Compos
     print(json.dumps({"jobs": len(jobs), "kills": 2, "duplicates": len(jobs) - len(work.paths), "losses": 0}))
 
 
-def test_what_is_older_than_it_is_kept_goes_and_the_rest_stays(spread: ComposedAirflow) -> None:
+def test_files_past_their_retention_are_deleted_and_the_rest_stays(spread: ComposedAirflow) -> None:
     """Follows the test before, and uses its runs."""
     logs = spread.stack.home / "logs"
     forgotten, kept = (spread.rest.request("GET", f"/dags/{dag}/dagRuns")["dag_runs"][0] for dag in (BATCH, DAG))

@@ -56,7 +56,7 @@ def uris_of_assets(airflow: LiveAirflow) -> set[str]:
 
 
 @lasting
-def a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after(stage: Stage) -> None:
+def a_run_and_a_job_of_another_user_start_the_next_dag(stage: Stage) -> None:
     airflow, name = stage.airflow, f"Handbücher {uuid.uuid4().hex[:6]}"
     path = f"/content/dam/{name}"
     with stage.instances.new() as instance, downstream_of(instance, path):
@@ -90,7 +90,7 @@ def a_failed_job_updates_nothing(stage: Stage) -> None:
 
 
 @scenarios(
-    a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after,
+    a_run_and_a_job_of_another_user_start_the_next_dag,
     a_failed_job_updates_nothing,
 )
 def test_assets_show_what_was_processed(played: Played, scenario: Scenario) -> None:

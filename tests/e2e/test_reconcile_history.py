@@ -81,7 +81,7 @@ def an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes_noth
 
 
 @lasting
-def a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id(stage: Stage) -> None:
+def a_job_of_any_user_is_cancelled_resumed_and_archived_by_its_id(stage: Stage) -> None:
     instance = stage.common
     path = instance.folder(100, rate=SLOW)
     foreign = start_foreign(instance.emulator, path)
@@ -134,7 +134,7 @@ def a_ledger_that_is_locked_delays_no_job_and_loses_nothing(stage: Stage) -> Non
 @scenarios(
     a_ledger_that_is_locked_delays_no_job_and_loses_nothing,
     jobs_of_all_are_in_the_ledger_and_those_whose_run_is_gone_are_adopted_archived_and_resumed,
-    a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id,
+    a_job_of_any_user_is_cancelled_resumed_and_archived_by_its_id,
     an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes_nothing,
 )
 def test_the_ledger_and_the_control_of_jobs_keep_what_they_promise(played: Played, scenario: Scenario) -> None:

@@ -76,7 +76,7 @@ def a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide(stage: St
     an_instance_that_cannot_be_asked_is_passed_over_with_a_note_unless_a_limit_is_set,
     a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide,
 )
-def test_what_became_of_the_assets(played: Played, scenario: Scenario) -> None:
+def test_the_outcome_of_the_assets(played: Played, scenario: Scenario) -> None:
     played.result(scenario)
 
 

@@ -36,7 +36,7 @@ def ended(emulator: EmulatorProcess, processing_id: str) -> None:
     emulator.wait_until(has_succeeded, f"the end of job {processing_id}")
 
 
-def a_job_that_somebody_else_cancelled_goes_on_after_clear(stage: Stage) -> None:
+def a_job_that_another_user_cancelled_continues_after_clear(stage: Stage) -> None:
     run = Run.begin(stage.common)
     run.wait_for_progress()
     answer = httpx.post(
@@ -243,7 +243,7 @@ def a_full_disk_is_reported_leaves_nothing_and_is_mended_by_room(stage: Stage) -
 @scenarios(
     a_duplicate_is_reported_once_and_mended,
     a_window_gap_is_reported_once_and_what_passed_in_it_is_archived_by_its_id,
-    a_job_that_somebody_else_cancelled_goes_on_after_clear,
+    a_job_that_another_user_cancelled_continues_after_clear,
     a_job_that_is_stuck_is_reported_stopped_and_continues_after_clear,
     a_job_that_the_instance_forgot_is_lost_and_started_anew_by_clear,
     a_start_whose_answer_did_not_come_is_left_to_a_person_and_sent_by_clear,

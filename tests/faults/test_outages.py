@@ -62,7 +62,7 @@ def a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards(stage
         assert emulator.jobs(paths[0])[0]["resumes"] == 1
 
 
-def the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled(stage: Stage, outage: Outage) -> None:
+def the_job_of_a_run_that_was_failed_while_the_triggerer_was_dead_is_cancelled(stage: Stage, outage: Outage) -> None:
     with stage.instances.new() as instance, outage.seen():
         run = Run.begin(instance, files=100)
         run.wait_for(WAIT, "deferred")
@@ -106,7 +106,7 @@ def witnessed(request: pytest.FixtureRequest, undisturbed: Stage) -> Iterator[Ma
     [
         a_triggerer_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhile_is_cancelled,
         a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards,
-        the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled,
+        the_job_of_a_run_that_was_failed_while_the_triggerer_was_dead_is_cancelled,
         a_scheduler_that_dies_too_loses_neither_what_waits_nor_what_runs,
     ],
     ids=lambda witness: witness.__name__,

@@ -36,7 +36,7 @@ def answers_with(emulator: EmulatorProcess, **fields: object) -> None:
 
 
 @ways
-def test_a_job_that_has_no_log_and_says_so_is_archived_by_nobody_and_fails_nobody(
+def test_a_job_that_shows_that_it_has_no_log_is_not_archived_and_fails_no_task(
     emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     answers_with(emulator, hasLogs=False)

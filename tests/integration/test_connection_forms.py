@@ -114,7 +114,7 @@ def test_the_test_button_names_what_it_looked_at(
         ("service_credentials", (JWT_SECRET, "canary"), "Refused by the identity service: the service credentials. "),
     ],
 )
-def test_the_test_button_says_who_refuses_which_credentials(
+def test_the_test_button_shows_what_refuses_which_credentials(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, wrong: tuple[str, str], said: str
 ) -> None:
     passed, reported = pressed(monkeypatch, as_json(kind, emulator).replace(*wrong))

@@ -69,7 +69,7 @@ def test_every_asset_is_processed_once_where_the_plan_knows_how_the_instance_rea
     assert process_all_days(emulator, folder, reading) == {1: 24 * DAYS}
 
 
-def test_an_inclusive_end_that_nobody_declared_costs_no_asset(emulator: EmulatorProcess, folder: str) -> None:
+def test_an_undeclared_inclusive_end_costs_no_asset(emulator: EmulatorProcess, folder: str) -> None:
     emulator.settings(filter_end_inclusive=True)
     at_boundaries = DAYS - 1
     assert process_all_days(emulator, folder, FilterEnd.EXCLUSIVE) == {1: 24 * DAYS - at_boundaries, 2: at_boundaries}

@@ -54,7 +54,7 @@ def row_of_killed(monkeypatch: pytest.MonkeyPatch, register: KeptNotes, state: P
         return batch_pipeline._killed_row(task.context(), hook, 0, state.request)
 
 
-def test_a_start_of_which_nobody_heard_is_found_and_its_job_cancelled(
+def test_the_job_of_an_unanswered_start_is_found_and_cancelled(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, register: KeptNotes, asked: ProcessingRequest
 ) -> None:
     state = about_to_start(asked)

@@ -174,7 +174,7 @@ def test_a_ledger_that_was_lost_and_restored_goes_on_as_if_nothing_had_happened(
     assert world.found() == {"new_external"}
 
 
-def test_what_an_old_backup_lacks_comes_from_the_window_and_from_notes_that_wait(
+def test_the_window_and_waiting_notes_complete_an_old_backup(
     world: World, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("old", "since", "down"):
@@ -206,7 +206,7 @@ def test_what_an_old_backup_lacks_comes_from_the_window_and_from_notes_that_wait
     assert world.found() == set()
 
 
-def test_a_backup_that_is_not_there_costs_nobody_his_ledger(tmp_path: Path) -> None:
+def test_a_missing_backup_does_not_cost_the_ledger(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path, URL.create("sqlite", database=str(tmp_path / "ledger.db")))
     open_engine(keeper.address).dispose()
     before = (tmp_path / "ledger.db").read_bytes()

@@ -96,7 +96,7 @@ def test_the_ca_file_is_what_an_own_authority_is_trusted_by(
     body()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_field_named(
+def test_a_certificate_without_a_trusted_root_is_refused_and_the_field_named(
     body: Body, connect: Callable[..., None], secure: tuple[str, str]
 ) -> None:
     connect(secure[0])

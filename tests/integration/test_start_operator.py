@@ -80,7 +80,7 @@ def test_the_time_to_queue_is_one_over_all_tries(emulator: EmulatorProcess, regi
     assert deadlines[0] == deadlines[1] < deadlines[2], "Clear begins anew, a retry does not"
 
 
-def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_its_job(
+def test_an_unanswered_start_is_in_doubt_until_a_later_try_has_found_its_job(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, register: KeptNotes
 ) -> None:
     path = f"/content/dam/unheard-{uuid.uuid4().hex[:8]}"

@@ -45,7 +45,7 @@ def test_a_state_that_airflow_does_not_take_is_written_until_it_does(
 
 @every_way
 @pytest.mark.parametrize("policy", ["adopt", "fail"])
-def test_a_job_that_somebody_else_started_on_the_path_is_adopted_or_fails_the_start(
+def test_a_job_that_another_user_started_on_the_path_is_adopted_or_fails_the_start(
     emulator: EmulatorProcess, begin: Begin, policy: str
 ) -> None:
     run = begin(on_active_job=policy, files=400, rate=4)
@@ -224,7 +224,7 @@ def follow_until_killed(run: PathRun) -> None:
 
 
 @every_way
-def test_a_job_that_says_it_has_no_log_fails_nobody(emulator: EmulatorProcess, begin: Begin) -> None:
+def test_a_job_that_shows_that_it_has_no_log_fails_no_task(emulator: EmulatorProcess, begin: Begin) -> None:
     for endpoint in ("status", "history"):
         emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps({"hasLogs": False}))
     emulator.fault("download", "status", count=None, status=404)

@@ -153,7 +153,7 @@ async def _one_task() -> None:
 
 
 @bodies
-def test_many_who_log_in_at_once_send_one_request(
+def test_many_logins_at_the_same_time_send_one_request(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))

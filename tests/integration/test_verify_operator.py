@@ -226,7 +226,7 @@ def test_assets_that_nothing_moves_are_named_as_left_out_and_hold_no_run(
 @pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize("form", ["deferred", "in a worker", "batch"])
 @pytest.mark.parametrize("story", ["does not cover the job", "failed over a comma", "not there"])
-def test_what_is_not_known_is_never_taken_for_no_failures(
+def test_unknown_assets_never_count_as_no_failures(
     emulator: EmulatorProcess,
     clock: Clock,
     folder: str,

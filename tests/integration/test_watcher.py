@@ -57,7 +57,7 @@ async def begin(events: AsyncIterator[TriggerEvent], store: KeptNotes) -> asynci
     return first
 
 
-async def test_what_ends_is_reported_once_and_what_had_ended_before_is_not(instance: EmulatorProcess) -> None:
+async def test_an_end_is_reported_once_and_earlier_ends_are_not(instance: EmulatorProcess) -> None:
     await asyncio.to_thread(process, instance, "/content/dam/x/before")
     store = KeptNotes()
     events = watching(store)

@@ -37,7 +37,7 @@ def test_a_run_updates_the_asset_of_its_path_which_is_the_one_that_is_watched() 
 
 
 @pytest.mark.parametrize("change", [{"total_files": 0, "triggered_count": 0}, {"state": "FAILED"}])
-def test_what_failed_or_had_no_assets_is_no_news(change: dict[str, JsonValue]) -> None:
+def test_a_failed_job_and_a_job_without_assets_are_not_reported(change: dict[str, JsonValue]) -> None:
     assert announced({**ROW, **change}) == []
 
 

@@ -210,7 +210,7 @@ def test_a_pull_passes_over_the_image_that_was_built_here() -> None:
         assert not {"build", "pull_policy"} & composed[name].raw.keys(), name
 
 
-def test_what_is_pruned_is_as_old_as_it_is_to_be_kept() -> None:
+def test_logs_and_rows_are_pruned_after_the_configured_days() -> None:
     composed = services(SECRETS)
     assert composed["prune"].environment["KEEP_DAYS"] == "90"
     assert services(SECRETS | {"AIRFLOW_KEEP_DAYS": "7"})["prune"].environment["KEEP_DAYS"] == "7"

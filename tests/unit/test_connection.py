@@ -164,7 +164,7 @@ def test_the_proxy_s_password_is_a_secret_as_it_is_written_and_as_it_is() -> Non
         ({}, {"client-id": "p4ss"}, "client-id"),
     ],
 )
-def test_what_is_dangerous_is_warned_about(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
+def test_dangerous_settings_cause_warnings(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
     (warning,) = read_connection(connection(extra, **fields)).warnings
     assert warning.startswith(f"Connection aem, field {named}: ")
     assert "p4ss" not in warning

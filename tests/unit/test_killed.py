@@ -152,7 +152,7 @@ def test_a_path_that_nothing_is_stored_of_has_nothing_left_behind() -> None:
     assert hook.world.sent == []
 
 
-def test_a_process_that_settles_the_same_kill_at_the_same_time_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_settles_the_same_kill_at_the_same_time_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     hook, notes = Hook(), KeptNotes()
     notes.set("path", encoded(STARTED))
     monkeypatch.setattr(kill, "states_in_task", lambda _task: frozenset({"failed"}))

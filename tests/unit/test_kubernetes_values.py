@@ -153,7 +153,7 @@ def test_options_are_those_of_the_compose_file() -> None:
     ].replace("//api-server", "//airflow-api-server")
 
 
-def test_what_one_service_alone_has_in_its_environment_is_named() -> None:
+def test_each_variable_named_as_own_is_in_one_service_only() -> None:
     for name in OWN_ENVIRONMENT:
         assert len([service for service in COMPONENTS if name in COMPOSED[service].environment]) == 1, name
 
@@ -239,7 +239,7 @@ def test_on_s3_there_is_no_shared_volume_and_the_archive_names_its_connection() 
     assert {name for name, _ in kept} == {"AIRFLOW__AEM_GUIDES__ARCHIVE_URI"}
 
 
-def test_what_the_chart_would_start_besides_is_switched_off() -> None:
+def test_other_components_of_the_chart_are_switched_off() -> None:
     for path in ("postgresql.enabled", "createUserJob.enabled", "statsd.enabled"):
         assert at(VALUES, path) is False, path
     for component in ("dagProcessor", "triggerer", "workers.celery"):

@@ -28,7 +28,7 @@ def test_a_long_label_is_shortened_in_its_middle(letters: int) -> None:
     assert "é…é" in shown
 
 
-def test_what_is_not_there_yet_is_an_empty_label() -> None:
+def test_a_missing_value_is_an_empty_label() -> None:
     assert jinja2.Template(map_label("nothing")).render() == ""
 
 

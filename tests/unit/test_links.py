@@ -115,13 +115,13 @@ def test_without_one_the_archive_s_link_leads_to_the_xcoms_with_its_uri() -> Non
     assert link(ArchiveLink(), operator, finished(map_index=3)).endswith(f"{run}/mapped/3/xcom")
 
 
-def test_where_nothing_was_archived_there_is_no_archive_and_no_error_about_it_in_airflow_s_log() -> None:
+def test_without_an_archive_there_is_no_link_and_no_error_in_airflow_s_log() -> None:
     operator, task = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1"), finished()
     assert link(ArchiveLink(), operator, task) == ""
     assert task.run.asked_in_vain == []
 
 
-def test_whoever_has_the_link_says_what_it_archived() -> None:
+def test_each_operator_with_the_archive_link_sets_its_archive() -> None:
     kinds = (AemGuidesArchiveLogsOperator, AemGuidesVerifyAssetsOperator, AemGuidesProcessAssetsOperator)
     for kind in kinds:
         assert ArchiveLink in {type(shown) for shown in kind.operator_extra_links}

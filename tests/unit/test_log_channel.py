@@ -79,7 +79,7 @@ class Killed(AemGuidesTrigger):
         raise JobLostError("refused after all")
 
 
-async def test_what_a_kill_asks_for_is_done_before_the_trigger_ends_however_often_airflow_cancels_it(
+async def test_a_kill_is_settled_before_the_trigger_ends_however_often_airflow_cancels_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     runner, may_end = TriggerRunner(), asyncio.Event()  # type: ignore[no-untyped-call]

@@ -247,7 +247,7 @@ def test_a_broken_plan_takes_no_other_along(broken: str) -> None:
         assert all(6 <= problem.line <= 9 for problem in plans.problems)
 
 
-def test_what_stands_ahead_of_the_plans_is_not_taken_for_one() -> None:
+def test_text_before_the_plans_does_not_count_as_a_plan() -> None:
     text = "x-common:\n  - /content/dam/x\nplans:\n- {name: a, schedule: null, paths: [/content/dam/a]}\n- {name: 'b\n"
     plans = parse_plans(text)
     assert [plan.name for plan in plans.plans] == ["a"]

@@ -143,7 +143,7 @@ def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:
     assert noticed.retry_delay.total_seconds() == 90
 
 
-def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
+def test_answers_that_a_starting_instance_gives_too_are_retried_some_times() -> None:
     policy, missing = AemGuidesRetryPolicy(), NotFoundError("r", 404, "")
     assert [policy.evaluate(missing, number, 9).action.value for number in (1, 2, 3, 4)] == ["retry"] * 3 + ["fail"]
 

@@ -98,7 +98,7 @@ def test_a_path_that_fails_the_run_updates_no_asset(
         assert len(lenient.uris) == 1
 
 
-def test_what_a_path_left_behind_before_a_clear_after_which_it_was_not_run_is_no_success(
+def test_results_from_before_a_clear_are_no_success_if_the_path_did_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """XComs stay until the task's next try begins. If an earlier task fails, no next try begins."""

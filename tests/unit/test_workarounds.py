@@ -118,7 +118,7 @@ async def test_a_body_nested_beyond_reading_comes_through_as_it_is() -> None:
     assert await passed_on(ROUTE, b"[" * 60_000) == (b"[" * 60_000, 60_000)
 
 
-async def test_one_who_hangs_up_in_the_middle_is_not_waited_for() -> None:
+async def test_a_client_that_hangs_up_in_the_middle_is_not_waited_for() -> None:
     messages: list[Message] = [
         {"type": "http.request", "body": b"{", "more_body": True},
         {"type": "http.disconnect"},
@@ -139,7 +139,7 @@ async def test_one_who_hangs_up_in_the_middle_is_not_waited_for() -> None:
     assert heard == expected
 
 
-async def test_one_who_hangs_up_is_not_waited_for() -> None:
+async def test_a_client_that_hangs_up_is_not_waited_for() -> None:
     heard: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

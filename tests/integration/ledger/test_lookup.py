@@ -89,7 +89,7 @@ def test_a_job_has_its_story(reader: Lookup, ledger: Ledger) -> None:
     assert [known.name for known in reader.instances()] == [INSTANCE]
 
 
-def test_a_reader_reads_while_somebody_writes(reader: Lookup, ledger: Ledger) -> None:
+def test_a_reader_reads_during_a_write(reader: Lookup, ledger: Ledger) -> None:
     with ledger.begin("Writing meanwhile") as writing:
         writing.execute(text("DELETE FROM aem_guides_finding"))
         assert len(reader.page(Search()).jobs) == lookup.PAGE

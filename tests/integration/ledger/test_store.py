@@ -36,7 +36,7 @@ def test_the_migrated_schema_is_that_of_the_tables(address: URL) -> None:
             assert list(found.keys()) == [column.name for column in table.columns]
 
 
-def test_what_was_reconciled_is_read_again_and_nothing_is_found_twice(ledger: Ledger) -> None:
+def test_a_second_reconciliation_finds_nothing_twice(ledger: Ledger) -> None:
     shown = snapshot(job("a"), job("b", "RUNNING"))
     assert apply(ledger, shown) == {"new_external"}
     assert apply(ledger, snapshot(job("b", "RUNNING"), job("a"), at=NOW + MINUTE)) == set()
@@ -222,7 +222,7 @@ def test_pruning_forgets_what_is_old_and_over_and_nothing_else(ledger: Ledger) -
     assert [ledger.find(INSTANCE, name) is not None for name in ("old", "busy", "new")] == [False, True, True]
 
 
-def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(ledger: Ledger) -> None:
+def test_the_views_count_a_days_jobs_throughput_failures_and_starters(ledger: Ledger) -> None:
     ledger.take_note(note("a"))
     apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c"), runs={RUN: "running"}))
     with ledger.begin("test") as connection:

@@ -44,7 +44,7 @@ def query(database: Database, password: str, name: str, text: str) -> object:
         connection.close()
 
 
-def test_the_database_lets_in_who_has_its_password_and_nobody_else(database: Database) -> None:
+def test_the_database_accepts_only_its_password(database: Database) -> None:
     assert query(database, PASSWORD, "ledger", "SELECT 1") == (1,)
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         query(database, "wrong", "ledger", "SELECT 1")

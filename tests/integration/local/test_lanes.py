@@ -73,7 +73,7 @@ def test_a_failure_of_either_is_the_status_and_ends_the_other_not(tmp_path: Path
     assert (status, "one" in said, "with exit status 5" in said) == (5, True, True)
 
 
-def test_whoever_ends_it_ends_both_and_what_they_have_started(tmp_path: Path) -> None:
+def test_its_end_ends_both_lanes_and_what_they_started(tmp_path: Path) -> None:
     files = [tmp_path / "first", tmp_path / "second"]
     first, second = ([sys.executable, "-c", WITH_A_STACK, str(file)] for file in files)
     running = lanes(tmp_path, first, second)
@@ -84,7 +84,7 @@ def test_whoever_ends_it_ends_both_and_what_they_have_started(tmp_path: Path) ->
     assert all(map(has_ended, pids))
 
 
-def test_what_does_not_hear_is_killed_after_the_grace(tmp_path: Path) -> None:
+def test_a_process_that_ignores_the_signal_is_killed_after_the_grace(tmp_path: Path) -> None:
     file = tmp_path / "deaf"
     running = lanes(tmp_path, says("one"), [sys.executable, "-c", DEAF, str(file)], AEM_GUIDES_LANES_GRACE="0.5")
     pids = started([file])

@@ -63,7 +63,7 @@ def test_the_zip_is_stored_as_it_was_sent_with_a_complete_manifest(folder: Objec
     }
 
 
-def test_what_is_returned_is_what_is_found_later(folder: ObjectStoragePath) -> None:
+def test_a_second_call_returns_the_stored_archive(folder: ObjectStoragePath) -> None:
     stored = store(FakeSource(as_zip(a_zip())), folder)
     assert store(FakeSource([]), folder) == stored
     assert stored.entries == (ArchivedEntry("job.log", len(LINES), f"{zlib.crc32(LINES):08x}"),)

@@ -62,7 +62,7 @@ def test_a_json_file_is_a_list_of_paths_or_objects() -> None:
         ("p.json", '[{"path": "/content/a", "excluded_paths": [1]}]', "entry 1)"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_place_and_a_remedy(name: str, content: str, said: str) -> None:
+def test_an_unreadable_value_is_named_with_its_place_and_a_remedy(name: str, content: str, said: str) -> None:
     with pytest.raises(InvalidInputError, match="paths_file") as caught:
         parse_paths(name, content)
     assert said in str(caught.value)

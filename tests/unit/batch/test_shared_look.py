@@ -84,7 +84,7 @@ def test_an_old_copy_of_the_window_is_not_believed_for_longer_than_a_minute() ->
     assert instance.looks(0, 30, 61, 90) == ["window RUNNING"] * 2 + ["window status SUCCESS", "status SUCCESS"]
 
 
-def test_where_the_window_cannot_be_had_a_job_is_asked_for_by_itself_and_the_window_tried_again() -> None:
+def test_if_the_window_cannot_be_read_the_status_of_a_job_is_read_and_the_window_tried_again() -> None:
     instance = Instance(lambda _passed: None)
     assert instance.looks(1, 100) == ["window status RUNNING"] * 2
 
@@ -127,7 +127,7 @@ def windows_of(hook: Hook, count: int, *, cancelled: int = 0) -> list[Window | N
     return asyncio.run(all_at_once())
 
 
-def test_the_window_is_read_once_for_all_who_ask_at_about_the_same_time() -> None:
+def test_the_window_is_read_once_for_all_callers_at_about_the_same_time() -> None:
     hook = Hook(reply(200, {"executionHistory": [a_job("RUNNING")]}))
     seen = windows_of(hook, 50)
     assert [list(window.jobs) for window in seen if window is not None] == [["a"]] * 50
@@ -141,7 +141,7 @@ def test_a_window_that_cannot_be_read_is_asked_for_once_for_all_too(answer: Repl
     assert hook.asked == 1
 
 
-def test_where_the_one_who_reads_is_cancelled_another_reads_for_all() -> None:
+def test_if_the_reading_caller_is_cancelled_another_reads_for_all() -> None:
     hook = Hook(reply(200, {"executionHistory": [a_job("RUNNING")]}))
     assert all(windows_of(hook, 50, cancelled=1))
     assert hook.asked == 2

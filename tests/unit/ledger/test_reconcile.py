@@ -39,7 +39,7 @@ def test_every_kind_has_a_severity_and_only_what_lasts_has_a_remedy() -> None:
     assert not EVENTS & set(REMEDY)
 
 
-def test_a_job_of_somebody_else_is_kept_and_announced_once() -> None:
+def test_a_job_of_another_user_is_kept_and_reported_once() -> None:
     shown = snapshot(job("a"))
     result = reconcile(shown, LedgerView(), POLICY)
     assert "author started job a on /content/dam/a" in found(result)["new_external"]
@@ -119,7 +119,7 @@ def test_no_progress_for_too_long_is_stalled_until_there_is_some() -> None:
     assert [str(k.kind) for k in moved.closed] == ["stalled"]
 
 
-def test_a_failed_job_that_nobody_will_resume_is_found_and_one_that_came_again_later_is_not() -> None:
+def test_a_failed_job_that_no_run_will_resume_is_found_and_one_that_was_repeated_later_is_not() -> None:
     failed = job("a", "FAILED", resumable=True)
     known = ours(failed, reported_state="FAILED", archive_uri="file:///a")
     assert kinds(snapshot(failed, runs=OVER), view(known)) == {"failed_resumable"}

@@ -143,7 +143,7 @@ def test_a_path_without_archive_shows_nothing(capsys: pytest.CaptureFixture[str]
     assert shown(capsys) == []
 
 
-def test_of_each_failed_task_the_end_of_the_log_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_of_the_log_of_each_failed_task_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     run = KnownRun()
     run.instances = [instance("check_instance", "failed"), instance("report", "upstream_failed")]
     run.log = [f"line {number}" for number in range(30)] + ["the password is wrong"]

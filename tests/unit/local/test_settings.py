@@ -126,7 +126,7 @@ def test_what_the_user_chose_is_kept(tmp_path: Path) -> None:
     assert chosen.items() <= environment(tmp_path, **chosen).items()
 
 
-def test_what_nobody_chose_lies_in_the_stacks_folder(tmp_path: Path) -> None:
+def test_places_that_were_not_chosen_are_in_the_stacks_folder(tmp_path: Path) -> None:
     made = environment(tmp_path, **{ARCHIVE_URI: ""})
     assert made[ARCHIVE_URI] == f"file://{tmp_path}/archive"
     assert made[LEDGER_CONNECTION] == "postgresql:///ledger"
@@ -156,7 +156,7 @@ def test_the_port_of_the_emulator_is_kept_while_it_is_free(tmp_path: Path, taken
 
 
 @pytest.mark.parametrize("written", ["", "none", "0", "65536", "-1", "²"])
-def test_what_is_no_port_gives_any(tmp_path: Path, written: str) -> None:
+def test_an_invalid_port_means_any_port(tmp_path: Path, written: str) -> None:
     file = tmp_path / "emulator.port"
     file.write_text(written)
     assert kept_port(file) == 0

@@ -298,7 +298,7 @@ def test_an_answer_about_assets_that_is_not_there_yet_has_none() -> None:
         (5, None),
     ],
 )
-def test_what_is_left_is_read_in_every_unit(eta: JsonValue, seconds: float | None) -> None:
+def test_a_remaining_time_is_read_in_every_unit(eta: JsonValue, seconds: float | None) -> None:
     assert job(eta=eta).eta_seconds == seconds
 
 
@@ -333,7 +333,7 @@ def test_a_resume_without_an_id_in_its_answer_keeps_the_old_id() -> None:
     assert contract.resume("p").read(reply(200, {"processingId": "q"})) == "q"
 
 
-def test_what_is_missing_is_named() -> None:
+def test_a_missing_field_is_named() -> None:
     for call, body, named in (
         (contract.start(REQUEST), {}, "processingId is missing"),
         (contract.status("p"), {"processingId": "p"}, "status of job p is missing"),

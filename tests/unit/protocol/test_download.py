@@ -118,7 +118,7 @@ def test_a_number_sign_belongs_to_the_name_of_a_file() -> None:
         ("//author:4502/a.log", "/a.log"),
     ],
 )
-def test_what_looks_like_a_url_within_a_path_belongs_to_the_path(listed: str, asked: str) -> None:
+def test_a_part_of_a_path_that_looks_like_a_url_belongs_to_the_path(listed: str, asked: str) -> None:
     instance = an_instance([listed], {asked: b"a\n"})
     assert [part.block for part in instance.download()] == [b"", b"a\n"]
     assert not instance.sent[-1].is_elsewhere

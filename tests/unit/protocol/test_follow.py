@@ -126,7 +126,7 @@ def test_an_unknown_state_is_logged_once_and_polled_on() -> None:
     assert len([text for text in instance.notices(Level.WARNING) if "REINDEXING" in text]) == 1
 
 
-def test_an_end_that_nobody_can_read_is_borne_for_a_while_and_is_no_success() -> None:
+def test_an_end_in_an_unknown_state_is_tolerated_for_a_while_and_is_no_success() -> None:
     instance = Instance(lambda _s: reply(200, a_job("ODD", completedAt=5)))
     assert instance.follow(unclear_patience=600).end is FollowEnd.UNCLEAR
     assert instance.world.clock - BEGAN >= 600
@@ -137,7 +137,7 @@ def test_a_job_that_status_forgets_is_found_in_the_history() -> None:
     assert instance.follow().end is FollowEnd.ENDED
 
 
-def test_a_job_that_nobody_knows_is_lost_after_patience_and_not_before() -> None:
+def test_an_unknown_job_is_lost_after_patience_and_not_before() -> None:
     back = Instance(lambda s: reply(404) if 10 < s < 250 else reply(200, a_job("SUCCESS" if s > 250 else "RUNNING")))
     assert back.follow(lost_patience=300).end is FollowEnd.ENDED
     gone = Instance(lambda s: reply(404) if s > 10 else reply(200, a_job()))

@@ -83,7 +83,7 @@ def test_a_list_that_is_none_gives_no_entries_and_is_not_taken_for_an_empty_one(
     ],
 )
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_what_is_no_whole_object_is_refused(reported: str, size: int) -> None:
+def test_an_incomplete_object_is_refused(reported: str, size: int) -> None:
     with pytest.raises(JsonError, match="not JSON"):
         streamed(reported.encode(), size)
 

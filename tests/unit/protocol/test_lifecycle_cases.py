@@ -224,7 +224,7 @@ def test_a_start_that_was_killed_before_its_request_leaves_nothing_to_cancel() -
     assert (state.phase, outcome, instance.posts) == (Phase.QUEUED, None, [])
 
 
-def test_a_kill_whose_cancel_is_not_confirmed_is_made_good_by_whoever_comes_after() -> None:
+def test_a_kill_whose_cancel_is_not_confirmed_is_settled_by_a_later_task() -> None:
     instance = Instance(lambda s: [a_job("job", "RUNNING" if s < 100 else "CANCELLED")])
     state, outcome = instance.kill(following())
     assert outcome is not None

@@ -109,7 +109,7 @@ def test_wherever_it_dies_one_request_never_makes_two_jobs(
 
 @settings(max_examples=80)
 @given(fates=st.lists(FATES, max_size=6), crashes=CRASHES, lag=st.sampled_from([0.0, 3.0, 15.0]))
-def test_without_strangers_the_job_is_always_had_in_the_end(fates: list[str], crashes: list[int], lag: float) -> None:
+def test_without_other_users_there_is_always_a_job_in_the_end(fates: list[str], crashes: list[int], lag: float) -> None:
     instance = Instance(fates=fates, lag=lag)
     path = Path(instance, crashes)
     assert any(path.go_on(Phase.FOLLOWING, OPTIONS) for _ in range(TRIES + len(fates)))

@@ -144,7 +144,7 @@ def stream(page: Page, most: int = 100, *, offset: int = 0) -> tuple[Log, PageRe
         (False, 500, 1000, [(0, 500)]),
     ],
 )
-def test_what_was_gained_is_asked_for_as_long_as_there_may_be_more(
+def test_new_lines_are_requested_as_long_as_there_may_be_more(
     has_more: bool | None, capped_at: int, most: int, asked: list[tuple[int, int]]
 ) -> None:
     pages: list[tuple[int, int]] = []
@@ -159,7 +159,7 @@ def test_what_was_gained_is_asked_for_as_long_as_there_may_be_more(
     assert reader.offset == sum(min(limit, capped_at) for _, limit in asked)
 
 
-def test_what_overlaps_is_cut_off_and_a_gap_is_passed_over() -> None:
+def test_overlaps_are_cut_off_and_a_gap_adds_no_lines() -> None:
     log, reader = stream(lambda o, n: a_page(LINES[o - 3 : o + 4], offset=o - 3, hasMore=False), offset=10)
     assert (log.lines, reader.offset) == (LINES[10:14], 14)
     log, reader = stream(lambda o, n: a_page(LINES[o + 1 : o + 4], offset=o + 1, hasMore=False), offset=10)

@@ -215,7 +215,7 @@ def test_a_list_may_have_a_hundred_hours() -> None:
             parse_only_between(wrong)
 
 
-def test_one_that_is_wrong_among_several_is_reported_with_its_place() -> None:
+def test_a_wrong_entry_among_several_is_reported_with_its_place() -> None:
     for wrong, field in (
         ([entry("22:00", "6")], "only_between.to"),
         ([entry("1:00", "02:00")] * 2, "only_between[0].from"),

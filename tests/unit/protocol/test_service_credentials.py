@@ -90,7 +90,7 @@ def test_a_field_that_was_pasted_over_two_lines_is_named_by_its_place(name: str,
 
 
 @pytest.mark.parametrize("pasted", ["", "{", "no JSON"])
-def test_what_is_no_document_is_reported(pasted: str) -> None:
+def test_a_text_that_is_not_a_document_is_reported(pasted: str) -> None:
     with pytest.raises(ConfigurationError, match="It is not JSON"):
         parse_service_credentials(pasted)
 
@@ -100,7 +100,7 @@ def test_a_key_whose_line_breaks_were_escaped_on_their_way_is_mended() -> None:
         assert parse_service_credentials(document(privateKey=escaped)).private_key.strip() == PRIVATE_KEY.strip()
 
 
-def test_what_is_no_key_is_reported_before_anything_is_sent() -> None:
+def test_an_invalid_key_is_reported_before_anything_is_sent() -> None:
     with pytest.raises(ConfigurationError, match="privateKey is no RSA private key"):
         parse_service_credentials(document(privateKey=PRIVATE_KEY.replace("A", "B", 1)[:400]))
 
@@ -149,7 +149,7 @@ def test_a_certificate_that_ends_in_a_second_still_buys() -> None:
     assert token.value == "t"
 
 
-def test_a_jwt_says_who_asks_for_what_and_is_shown_nowhere() -> None:
+def test_a_jwt_names_account_and_scopes_and_is_never_shown() -> None:
     _, request, world = bought(ACCOUNT, reply(200, {"access_token": "token", "expires_in": DAY * 1000}))
     sent = form(request)
     signed = sent.pop("jwt_token")

@@ -77,7 +77,7 @@ def test_the_log_of_a_job_that_ended_long_ago_is_not_waited_for() -> None:
     assert (log.waited, len(log.world.sent)) == (0, 1)
 
 
-def test_what_has_passed_since_the_end_is_not_waited_again() -> None:
+def test_the_time_since_the_end_is_not_waited_again() -> None:
     log = with_a_late_line(99)
     log.read(ended(4))
     assert 0.5 < log.waited < 1.5

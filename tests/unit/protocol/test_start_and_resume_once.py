@@ -82,7 +82,7 @@ def test_one_request_never_makes_two_jobs_and_never_loses_one(instance: Instance
 
 @settings(max_examples=300)
 @given(fates=st.lists(FATES, max_size=6), lag=st.sampled_from([0.0, 3.0, 15.0]))
-def test_without_strangers_the_job_is_always_had_in_the_end(fates: list[str], lag: float) -> None:
+def test_without_other_users_there_is_always_a_job_in_the_end(fates: list[str], lag: float) -> None:
     instance = Instance(fates=fates, lag=lag)
     outcome = start_until_settled(instance, StartPolicy())
     assert isinstance(outcome, Started)
@@ -114,7 +114,7 @@ def test_a_job_is_resumed_once_and_followed_under_its_id(instance: Instance) -> 
 
 @settings(max_examples=200)
 @given(fates=st.lists(FATES, max_size=5), keeps_id=st.booleans())
-def test_without_strangers_the_job_always_goes_on_in_the_end(fates: list[str], keeps_id: bool) -> None:
+def test_without_other_users_the_job_always_runs_again_in_the_end(fates: list[str], keeps_id: bool) -> None:
     instance = Instance(fates=fates, keeps_id=keeps_id)
     instance.stranger(REQUEST.path, excludedPaths=list(REQUEST.excluded_paths), status="FAILED", completedAt=1)
     instance.jobs[0]["resumable"] = True

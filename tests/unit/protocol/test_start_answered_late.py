@@ -175,13 +175,13 @@ class TestInterval:
         assert request.created_before is not None
         assert int(str(instance.jobs[0]["startedAt"])) >= request.created_before
 
-    def test_one_that_ends_in_the_future_is_somebodys_wish_and_not_waited_for(self) -> None:
+    def test_an_end_in_the_far_future_is_intended_and_not_waited_for(self) -> None:
         instance = Instance(reply(200, {"processingId": "job-0"}), behind=200)
         request = self.request(instance, -3600)
         instance.world.run(start_once(instance.world.conversation(), request, policy=StartPolicy(), run="run"))
         assert instance.world.waits == []
 
-    def test_one_that_has_ended_is_not_waited_for(self) -> None:
+    def test_an_interval_that_has_ended_is_not_waited_for(self) -> None:
         instance = Instance(reply(200, {"processingId": "job-0"}), behind=200)
         request = self.request(instance, 3600)
         instance.world.run(start_once(instance.world.conversation(), request, policy=StartPolicy(), run="run"))

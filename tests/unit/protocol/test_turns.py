@@ -169,7 +169,7 @@ class TurnsMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
-    def one_who_waits_is_killed(self, data: st.DataObject) -> None:
+    def a_waiting_task_is_killed(self, data: st.DataObject) -> None:
         self.leave(data.draw(st.sampled_from(self.tickets)))
 
     @invariant()
@@ -197,7 +197,7 @@ def ticket(index: int, path: str = "", *, limit: int = 4, queues: bool = False) 
     return Ticket(Place(0.0, "run", index), path or f"/content/dam/{index}", limit, queues)
 
 
-def test_who_queues_behind_a_job_on_its_path_lets_the_next_go_first_and_keeps_its_place() -> None:
+def test_a_ticket_behind_a_job_on_its_path_lets_the_next_go_first_and_keeps_its_place() -> None:
     first, second = ticket(0, "/content/dam/a", queues=True), ticket(1)
     turns = line(first, second)
     turns.see(History((job("x", path="/content/dam/a/"),)), 0)
@@ -209,14 +209,14 @@ def test_who_queues_behind_a_job_on_its_path_lets_the_next_go_first_and_keeps_it
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_who_would_adopt_the_job_on_its_path_needs_no_room(limit: int) -> None:
+def test_a_ticket_that_would_adopt_the_job_on_its_path_needs_no_room(limit: int) -> None:
     adopting = ticket(0, "/content/dam/a", limit=limit)
     turns = line(adopting)
     turns.see(History((job("x", path="/content/dam/a"), job("y", path="/content/dam/b"))), 0)
     assert turns.grant(0) is adopting
 
 
-def test_who_was_put_back_waits_for_the_job_in_its_way() -> None:
+def test_a_ticket_that_was_put_back_waits_for_the_job_in_its_way() -> None:
     first, second = ticket(0), ticket(1)
     turns = line(first, second)
     turns.see(History((job("parent", path="/content/dam"),)), 0)
@@ -235,7 +235,7 @@ def test_a_resumed_job_counts_although_the_window_still_shows_its_old_end() -> N
     assert not turns.active
 
 
-def test_a_job_that_nobody_knows_any_more_counts_for_a_while() -> None:
+def test_a_job_that_the_instance_forgot_counts_for_a_while() -> None:
     turns = Turns()
     turns.note_active("x", "/content/dam/a")
     turns.see_status("x", None, 100)
@@ -309,7 +309,7 @@ def test_a_job_that_was_found_again_is_not_lost() -> None:
     assert turns.active == {"x": "/a"}
 
 
-def test_who_is_to_try_later_is_passed_over_until_then() -> None:
+def test_a_ticket_that_is_to_try_later_is_passed_over_until_then() -> None:
     first, second = ticket(0), ticket(1)
     turns = line(first, second)
     assert turns.grant(5) is first
@@ -322,7 +322,7 @@ def test_who_is_to_try_later_is_passed_over_until_then() -> None:
     assert (turns.starting, turns.waiting, turns.first) == (None, 1, second)
 
 
-def test_it_says_which_job_is_in_the_way_of_who_queues() -> None:
+def test_a_queued_path_shows_which_job_is_in_its_way() -> None:
     queueing, other = ticket(0, "/content/dam/a", queues=True), ticket(1)
     turns = line(queueing, other)
     turns.learn({"x": "/content/dam/a/"})

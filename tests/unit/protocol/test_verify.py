@@ -79,7 +79,7 @@ def test_an_answer_that_is_still_being_made_is_awaited_with_or_without_assets_in
 
 
 @pytest.mark.parametrize("word", ["FAILED", "Failure", "ERROR", "Cancelled"])
-def test_where_the_instance_fails_to_find_out_nothing_is_known_and_the_likely_cause_is_said(word: str) -> None:
+def test_if_the_asset_status_fails_the_assets_are_unknown_and_the_likely_cause_is_shown(word: str) -> None:
     world = saying(answer(word))
     found = ask(world, job_of(7))
     assert (found.least, found.most, found.failed_of_job) == (0, 7, None)
@@ -89,7 +89,7 @@ def test_where_the_instance_fails_to_find_out_nothing_is_known_and_the_likely_ca
     assert FailureLimit(8).standing(found) is Standing.WELL, "so many it did not even have"
 
 
-def test_what_the_instance_finds_out_at_a_second_try_is_known() -> None:
+def test_an_answer_that_the_instance_gives_at_a_second_try_counts() -> None:
     found = ask(saying(answer("FAILED"), answer("SUCCESS", asset("SUCCESS"))))
     assert (found.total, found.most) == (1, 0)
 
@@ -215,7 +215,7 @@ def test_whatever_changes_keeps_what_is_pending_awaited() -> None:
     assert world.clock - 1_750_000_000 > 600
 
 
-def test_where_not_one_asset_was_processed_nothing_is_left_out_but_not_known() -> None:
+def test_if_no_asset_was_processed_none_count_as_left_out() -> None:
     found = ask(saying(answer("SUCCESS", asset("PENDING"), asset("PENDING"))), job_of(2))
     assert (found.left_out, found.least, found.most) == (0, 0, 2)
     assert "No asset was processed" in found.unknown
@@ -324,7 +324,7 @@ def test_an_instance_that_cannot_be_asked_leaves_everything_unknown() -> None:
     assert FailureLimit(10**9).standing(found) is Standing.UNDECIDED
 
 
-def test_what_is_still_at_work_is_shown_until_the_time_is_over() -> None:
+def test_assets_at_work_are_shown_until_the_time_is_over() -> None:
     world = saying(answer("SUCCESS", asset("PENDING"), asset("SUCCESS")))
     with pytest.raises(AssetsAtWorkError, match=r"^After 1 min: 1 assets below /content/dam/x still at work\. Clear"):
         ask(world, within=60)

@@ -62,13 +62,13 @@ def test_a_job_that_was_resumed_ends_a_second_time() -> None:
 
 
 @given(st.frozensets(st.text()), st.dictionaries(st.text(), st.none() | st.integers(1, 2**47)))
-def test_what_was_seen_is_read_back_as_it_was(active: frozenset[str], ended: dict[str, int | None]) -> None:
+def test_seen_jobs_are_read_back_unchanged(active: frozenset[str], ended: dict[str, int | None]) -> None:
     seen = Seen(active - {""}, ended)
     assert Seen.from_json(json.loads(json.dumps(seen.to_json()))) == seen
 
 
 @pytest.mark.parametrize("stored", [None, [], "x", {}, {"active": []}])
-def test_what_is_no_memory_is_none(stored: object) -> None:
+def test_an_unreadable_memory_is_none(stored: object) -> None:
     assert Seen.from_json(stored) is None  # type: ignore[arg-type]
 
 
