@@ -104,7 +104,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class ShownFinding:
+class ToldFinding:
     """A finding in the form for display."""
 
     id: int
@@ -138,7 +138,7 @@ class Story:
     listed: Listed
     connection_id: str | None
     changes: tuple[Change, ...]
-    findings: tuple[ShownFinding, ...]
+    findings: tuple[ToldFinding, ...]
 
 
 class Lookup(OpenLedger):
@@ -184,7 +184,7 @@ class Lookup(OpenLedger):
         is_open: bool = False,
         before: int | None = None,
         size: int = PAGE,
-    ) -> list[ShownFinding]:
+    ) -> list[ToldFinding]:
         """Findings, the newest first, at most so many, older than the one with this id."""
         where: list[ColumnElement[bool]] = []
         if instance:
@@ -197,7 +197,7 @@ class Lookup(OpenLedger):
             where.append(findings.c.id < before)
         query = select(findings).where(*where).order_by(findings.c.id.desc()).limit(size)
         with self.reading() as connection:
-            return [shown_finding(row._mapping) for row in connection.execute(query)]
+            return [told_finding(row._mapping) for row in connection.execute(query)]
 
     def story(self, instance: str, name: str, most: int = 500) -> Story | None:
         """One job with its changes and findings, at most so many of each. None if the ledger does not have it."""
@@ -210,13 +210,13 @@ class Lookup(OpenLedger):
             here = (state_changes.c.instance == instance, state_changes.c.processing_id == name)
             changes = connection.execute(select(state_changes).where(*here).order_by(state_changes.c.id).limit(most))
             about = (findings.c.instance == instance, findings.c.processing_id == name)
-            rows = connection.execute(select(findings).where(*about).order_by(findings.c.id.desc()).limit(most))
+            told = connection.execute(select(findings).where(*about).order_by(findings.c.id.desc()).limit(most))
             known = select(instances.c.connection_id).where(instances.c.name == instance)
             return Story(
                 listed,
                 listed.job.connection_id or connection.execute(known).scalar_one_or_none(),
                 tuple(Change(change.seen_at, change.before, change.after, change.seen_by) for change in changes),
-                tuple(shown_finding(finding._mapping) for finding in rows),
+                tuple(told_finding(finding._mapping) for finding in told),
             )
 
 
@@ -229,10 +229,10 @@ def _connection_of(connection: Connection, instance: str) -> str | None:
 _SOME_HAVE = frozenset({Order.ENDED, Order.LARGEST})
 
 
-def shown_finding(row: object) -> ShownFinding:
+def told_finding(row: object) -> ToldFinding:
     """The finding in a row with all columns of the table."""
     values = cast("dict[str, object]", row)
-    return ShownFinding(**{name: values[name] for name in ShownFinding.__dataclass_fields__})  # type: ignore[arg-type]  # as the table has them
+    return ToldFinding(**{name: values[name] for name in ToldFinding.__dataclass_fields__})  # type: ignore[arg-type]  # as the table has them
 
 
 def _order(order: Order) -> tuple[ColumnElement[int], bool]:

@@ -1,4 +1,4 @@
-"""The queries of people to the ledger, on both databases."""
+"""What people ask the ledger, on both databases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 137
 
 @pytest.fixture
 def reader(ledger: Ledger, address: URL) -> Iterator[Lookup]:
-    """A ledger with jobs that began one minute apart. Every tenth failed, and one is running."""
+    """A ledger with jobs that began minute by minute, every tenth of which failed, and one that runs."""
     words = ["FAILED" if number % 10 == 0 else "SUCCESS" for number in range(COUNT)]
     jobs = [
         job(f"job-{number:03}", word, start=NOW - number // 2 * MINUTE, path=f"/content/dam/f{number % 5}/a'b")
@@ -32,7 +32,7 @@ def reader(ledger: Ledger, address: URL) -> Iterator[Lookup]:
 
 
 def walk(reader: Lookup, search: Search, size: int = 10) -> list[str]:
-    """All names, page by page to the end. Paging back shows the same pages."""
+    """All names, page by page to the end; going back shows the same pages."""
     pages = [reader.page(search, size=size)]
     while pages[-1].further:
         pages.append(reader.page(search, pages[-1].further, size))
@@ -89,7 +89,7 @@ def test_a_job_has_its_story(reader: Lookup, ledger: Ledger) -> None:
     assert [known.name for known in reader.instances()] == [INSTANCE]
 
 
-def test_a_reader_reads_during_a_write(reader: Lookup, ledger: Ledger) -> None:
+def test_a_reader_reads_while_somebody_writes(reader: Lookup, ledger: Ledger) -> None:
     with ledger.begin("Writing meanwhile") as writing:
         writing.execute(text("DELETE FROM aem_guides_finding"))
         assert len(reader.page(Search()).jobs) == lookup.PAGE
