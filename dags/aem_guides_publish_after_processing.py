@@ -1,9 +1,9 @@
 """### Publish after processing (an example)
 
-Shows how your own DAG can start when content was processed: by a run of Airflow, or by somebody else, such as an author
+Shows how your own DAG can start when content was processed: by a run of Airflow, or by another user, such as an author
 in the Bulk Processor.
 
-**When it runs**: when a run has processed `/content/dam/manuals` successfully, and when somebody else's job on this
+**When it runs**: when a run has processed `/content/dam/manuals` successfully, and when another user's job on this
 folder, or on a folder in it, succeeds. `ignore_users` has the user of the connection: the runs report its jobs already,
 and without it each of them would be reported twice. Set your own instance, path, user and work before you unpause the
 DAG. A paused DAG watches nothing.
@@ -36,7 +36,7 @@ with DAG(
     def publish() -> list[str]:
         """Return the jobs of this run. Put your own publishing here."""
         events = get_current_context()["triggering_asset_events"][MANUALS]
-        told = [event.extra.get("payload") or event.extra for event in events]
-        return [str(job["processing_id"]) for job in told]
+        jobs = [event.extra.get("payload") or event.extra for event in events]
+        return [str(job["processing_id"]) for job in jobs]
 
     publish()

@@ -1,4 +1,4 @@
-"""What all tests share: an Airflow home of their own, before anything imports Airflow."""
+"""Shared fixtures of all tests: a separate Airflow home, before Airflow is imported."""
 
 from __future__ import annotations
 
@@ -36,23 +36,24 @@ hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, 
 hypothesis_settings.load_profile("steady")
 
 WITH_AIRFLOW = {"airflow", "spread"}
-"""The fixtures that start a whole Airflow; tests that use one are marked `airflow`."""
+"""The fixtures that start a whole Airflow. Tests with one of them get the mark `airflow`."""
 
 TURNS = {"undisturbed": 3, "chromium": 1, "aftermath": 2}
-"""The browser tests come ahead of those that await the scenarios of `aftermath`: they run beside these."""
+"""The browser tests come before those that await the scenarios of `aftermath`, and run beside these scenarios."""
 
 CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
 
 
 class _EndInOrder:
-    """Whoever ends the tests ends what they have started too, as at Ctrl-C; told twice, it is not disturbed in that."""
+    """A signal that ends the tests also ends what they started, as Ctrl-C does. A second signal does not disturb
+    that."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._ended = False
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._told:
-            self._told = True
+        if not self._ended:
+            self._ended = True
             raise KeyboardInterrupt
 
 
@@ -62,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGTERM, _EndInOrder())
 
 
-@pytest.hookimpl(tryfirst=True)  # before the marks choose
+@pytest.hookimpl(tryfirst=True)  # before the marks select
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and WITH_AIRFLOW & set(item.fixturenames):
@@ -71,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def turn(item: pytest.Item) -> int:
-    """When a test has its turn, by the first of these fixtures that it has: all others are before them."""
+    """The order of a test, by the first of these fixtures that it has. Tests without one come first."""
     named = item.fixturenames if isinstance(item, pytest.Function) else []
     return next((turn for fixture, turn in TURNS.items() if fixture in named), 0)
 
@@ -83,7 +84,7 @@ def _no_instance_is_asked_less_for_what_another_test_did() -> None:
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """The clock of a module's tests and of its emulator: the real one, unless a folder or module has another."""
+    """The clock of a module's tests and of its emulator: the real one, unless a folder or module overrides it."""
     return Clock()
 
 
@@ -113,7 +114,7 @@ def airflow(live_emulator: EmulatorProcess) -> Iterator[LiveAirflow]:
 
 @pytest.fixture(scope="session")
 def stage(airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """The one Airflow with an instance for all that leave it as it is."""
+    """The one Airflow with a common instance for all scenarios that do not change it."""
     instances = Instances(airflow, tmp_path_factory.mktemp("instances"))
     with instances.new() as common:
         yield Stage(airflow, common, instances)
@@ -121,14 +122,14 @@ def stage(airflow: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="session")
 def played(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Played]:
-    """The scenarios of all chosen tests, begun together."""
+    """The scenarios of all selected tests, begun together."""
     with played_together(chosen(request.session.items, "played"), stage) as begun:
         yield begun
 
 
 @pytest.fixture(scope="session")
 def aftermath(request: pytest.FixtureRequest, stage: Stage, played: Played) -> Iterator[Played]:
-    """The scenarios that disturb all but each other, begun together when the others have ended."""
+    """The scenarios that disturb all others but each other, begun together when the others have ended."""
     rough = chosen(request.session.items, "aftermath")
     played.wait_for_all()
     with played_together(rough, stage) as begun:

@@ -32,7 +32,7 @@ names field, value and remedy.
 `POST /emulator/jobs/fail`               `{"processingId", "resumable"}`: fail an active job
 `POST /emulator/jobs/lose`               `{"processingId"}`: forget a job
 `POST /emulator/reset`                   back to the beginning
-`GET /emulator/nodes`                    the paths at which somebody has made a node, as Sling does of any POST
+`GET /emulator/nodes`                    the paths where a POST has made a node, as Sling does of any POST
 =======================================  ==========================================================================
 
 Faults strike an endpoint (`faults.ENDPOINTS`, `*` for all) `count` times (null: for ever) after letting `after` calls

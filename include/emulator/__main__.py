@@ -81,7 +81,7 @@ def read_mounts(options: argparse.Namespace) -> dict[str, Path]:
 
 
 def build_api(options: argparse.Namespace, settings: Settings) -> Api:
-    """Put the instance together, with what an earlier life of it has kept. Raises BadInputError."""
+    """Build the instance, with the data of an earlier run. Raises BadInputError."""
     mounts = read_mounts(options)
     store = Store(options.data)
     clear_temporary(options.data)
@@ -98,7 +98,7 @@ def build_api(options: argparse.Namespace, settings: Settings) -> Api:
 
 
 def build_app(api: Api, initial: Settings) -> ASGIApp:
-    """The web application; its life is the engine's."""
+    """The web application. The engine starts and stops with it."""
     engine = api.engine
 
     @contextlib.asynccontextmanager
@@ -141,7 +141,7 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Uvicorn raises the signal that ended it once more when all is done."""
+    """When everything has stopped, Uvicorn raises the signal that ended it once more."""
     with contextlib.suppress(SystemExit):
         await server.serve(sockets=[listener])
 
@@ -151,7 +151,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """Run the emulator; the exit status is 0 after SIGTERM or SIGINT, 2 for what cannot be taken."""
+    """Run the emulator. The exit status is 0 after SIGTERM or SIGINT, and 2 for invalid input."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     options = parse_arguments()

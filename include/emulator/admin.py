@@ -1,4 +1,4 @@
-"""The admin routes: look at everything, set everything. Without login, so they answer on loopback only."""
+"""The admin routes: they read and change everything. They need no login, so they answer on loopback only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS, VIRTUAL, CREATED = "settings", "virtual", "created"
 
 @dataclass
 class Admin:
-    """The routes below /emulator. `initial` are the settings that a reset goes back to."""
+    """The routes below /emulator. A reset restores the `initial` settings."""
 
     api: Api
     initial: Settings
@@ -119,7 +119,7 @@ class Admin:
         return JSONResponse({})
 
     async def tokens(self, _request: Request) -> Response:
-        """Withdraw every token that was given out."""
+        """Withdraw all issued tokens."""
         self.api.gate.forget()
         return JSONResponse({})
 
@@ -132,7 +132,7 @@ class Admin:
         return JSONResponse([fault.shown() for fault in known])
 
     async def virtual_folders(self, request: Request) -> Response:
-        """Make one folder, or many at once as `{"folders": [...]}`."""
+        """Create one folder, or several as `{"folders": [...]}`."""
         virtual = self.api.engine.repository.virtual
         if request.method == "GET":
             return array(dataclasses.asdict(folder) for folder in virtual.values())
@@ -174,7 +174,7 @@ class Admin:
 
 
 def _local(handler: Handler) -> Handler:
-    """A handler for callers on this machine only, whose complaints are answers."""
+    """A handler for callers on this machine only. Its errors become answers."""
 
     async def serve(request: Request) -> Response:
         if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:

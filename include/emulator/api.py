@@ -31,7 +31,7 @@ _WITHOUT_LOGIN = ("token_oauth", "token_jwt")
 
 @dataclass(frozen=True)
 class Question:
-    """A request for the states of assets, and when it was asked, by what has elapsed of the clock."""
+    """A request for the states of assets, and when it was made, by the clock's elapsed time."""
 
     asked: float
     paths: list[str]
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass
 class Api:
-    """The endpoints. Every request is noted in the store: no header's value and no body of it."""
+    """The endpoints. The store records every request, without header values and bodies."""
 
     engine: Engine
     gate: Gate
@@ -77,7 +77,7 @@ class Api:
         return Route("/{path:path}", self._guarded(UNSERVED, self.unserved), methods=["GET", "POST"])
 
     def _guarded(self, endpoint: str, handler: Handler) -> Handler:
-        """An endpoint behind faults and login, with every request noted."""
+        """An endpoint behind faults and login. Every request is recorded."""
 
         async def behind_login(request: Request) -> Response:
             if endpoint not in _WITHOUT_LOGIN and (refusal := self.gate.refusal(request)) is not None:
@@ -185,7 +185,7 @@ class Api:
         return self.gate.csrf()
 
     async def unserved(self, request: Request) -> Response:
-        """What Sling answers where no endpoint is."""
+        """Sling's answer where there is no endpoint."""
         return self.sling.answer(request, self.engine.settings.sling_post)
 
     async def _asset_states(self, job_id: str, question: Question) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""The log download: a ZIP written to a temporary file, whole or damaged on purpose."""
+"""The log download: a ZIP in a temporary file, complete or damaged on purpose."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HTML = b"<!DOCTYPE html><html><body>Service is being restored</body></html>"
 
 @dataclass(frozen=True)
 class ArchiveOrder:
-    """What to pack: the first `lines` lines of a job's log and `padding` bytes that do not compress.
+    """What to pack: the first `lines` lines of a job's log and `padding` bytes that cannot be compressed.
 
-    `damage` is the kind of a fault, `oddities` what is odd about an archive that is whole.
+    `damage` is the kind of a fault. `oddities` are unusual features of a complete archive.
     """
 
     data: Path
@@ -38,12 +38,13 @@ class ArchiveOrder:
 
 
 def clear_temporary(data: Path) -> None:
-    """Remove what a death left behind."""
+    """Remove the temporary files of an earlier process that was killed."""
     shutil.rmtree(_temporary(data), ignore_errors=True)
 
 
 def write_archive(order: ArchiveOrder) -> Path:
-    """Write the log archive of a job, the same bytes each time, and return its file; who asked removes it."""
+    """Write the log archive of a job, with the same bytes each time, and return its file. The caller removes the
+    file."""
     folder = _temporary(order.data)
     folder.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(suffix=".zip", dir=folder)
@@ -78,10 +79,10 @@ def _pack(path: Path, order: ArchiveOrder) -> None:
             for line in read_lines(order.data, order.seq, order.lines):
                 log.write(line.encode() + b"\n")
         for number, name in enumerate(more_names, 1):
-            archive.NameToInfo.clear()  # where names are equal, zipfile would warn
+            archive.NameToInfo.clear()  # zipfile would warn about equal names
             archive.writestr(entry(name), f"entry {number}\n")
         if order.padding:
-            noise = random.Random(order.seq)  # noqa: S311  # noise that is the same each time
+            noise = random.Random(order.seq)  # noqa: S311  # the same noise each time
             with archive.open(entry("padding.bin", zipfile.ZIP_STORED), "w", force_zip64=True) as padding:
                 for written in range(0, order.padding, _BLOCK):
                     padding.write(noise.randbytes(min(_BLOCK, order.padding - written)))

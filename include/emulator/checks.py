@@ -9,7 +9,7 @@ from typing import Any
 
 
 class BadInputError(ValueError):
-    """Something that cannot be taken; the text names field, value and remedy."""
+    """Invalid input. The text names field, value and remedy."""
 
     def __init__(self, name: str, value: object, remedy: str) -> None:
         super().__init__(f"{name}: {value!r} cannot be taken. {remedy}")
@@ -23,14 +23,15 @@ def check_names(given: Collection[str], known: Collection[str], what: str) -> No
 
 
 def check_kind(name: str, value: object, sample: object) -> None:
-    """Raises BadInputError where a value is not of the kind of the sample; a whole number does for a fraction."""
+    """Raises BadInputError if a value does not have the type of the sample. A whole number is accepted for a
+    fraction."""
     kinds: tuple[type, ...] = (int, float) if isinstance(sample, float) else (type(sample),)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise BadInputError(name, value, f"Give a value of type {type(sample).__name__}.")
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:
-    """Raises BadInputError for a value that is none of the choices."""
+    """Raises BadInputError for a value that is not one of the choices."""
     if value not in choices or isinstance(value, bool):
         raise BadInputError(name, value, f"Use one of {', '.join(str(choice) for choice in choices)}.")
 

@@ -1,4 +1,4 @@
-"""The time by which the instance lives, which may run faster than that of the machine."""
+"""The clock of the instance, which may run faster than that of the machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _FINEST_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock that runs `speed` times as fast as the machine's since that showed `start` (epoch seconds).
+    """A clock that runs `speed` times as fast as the machine's, from the moment when both showed `start` (epoch
+    seconds).
 
-    Everything of the instance goes by it: jobs, tokens, schedules, faults. What only keeps connections and the event
-    loop in order does not.
+    Jobs, tokens, schedules and faults use it. Code that only manages connections and the event loop does not.
     """
 
     speed: float = 1.0
@@ -25,7 +25,7 @@ class Clock:
         return time.time() if self.speed == 1 else self.start + (time.time() - self.start) * self.speed
 
     def elapsed(self) -> float:
-        """Seconds since some moment or other; no setting of the machine's clock moves it."""
+        """Seconds of a monotonic clock. Setting the machine's clock does not change it."""
         return time.monotonic() * self.speed
 
     async def sleep(self, seconds: float) -> None:
@@ -33,5 +33,5 @@ class Clock:
         await asyncio.sleep(seconds / self.speed)
 
     async def tick(self, seconds: float) -> None:
-        """Let about so many seconds pass: a fast clock's moments are too short for the machine to wake up at each."""
+        """Let about so many seconds pass. The machine cannot wake up for each moment of a fast clock."""
         await asyncio.sleep(max(seconds / self.speed, _FINEST_SECONDS))

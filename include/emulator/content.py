@@ -30,9 +30,8 @@ class Asset:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which assets are wanted: all below `path` but those excluded, of these types, created from `after` on and
-    ahead of `before` (epoch milliseconds). Exclusions are read with and without leading slash.
-    """
+    """The selected assets: all below `path` without the excluded ones, of these types, created from `after` on and
+    before `before` (epoch milliseconds). Exclusions are read with and without leading slash."""
 
     path: str
     excluded: tuple[str, ...] = ()
@@ -91,7 +90,8 @@ class Repository:
         return sorted(found, key=lambda asset: asset.path)
 
     def virtual_ranges(self, chosen: Selection) -> Iterator[tuple[VirtualFolder, list[tuple[int, int]]]]:
-        """The virtual folders and the ranges of their assets, by path: small, however many assets there are."""
+        """The virtual folders and the ranges of their assets, by path. They are small, however many assets there
+        are."""
         if chosen.file_types and "DITATOPIC" not in chosen.file_types:
             return
         for where in sorted(self.virtual):
@@ -107,16 +107,16 @@ class Repository:
         return Asset(folder.asset_path(number), None, folder.created(number), folder.fails(number))
 
     def real_asset(self, path: str) -> Asset:
-        """A real asset by its path, also one whose file has gone meanwhile."""
+        """A real asset by its path, even if its file has been deleted."""
         file = self._file(path) or Path("/nonexistent") / path.strip("/")
         return Asset(path, file, self.created.get(path, 0))
 
     def file_type(self, asset: Asset) -> str:
-        """The class of an asset, by its content where that is XML."""
+        """The class of an asset, by its content if that is XML."""
         return "DITATOPIC" if asset.file is None else classify(asset.file)
 
     def process(self, asset: Asset) -> Outcome:
-        """Parse, take the title, resolve the references. Nothing is fetched and no entity is expanded."""
+        """Parse the file, take its title, resolve its references. Nothing is fetched and no entity is expanded."""
         if asset.file is None:
             failure = "Simulated failure" if asset.virtual_failure else ""
             details = ("    at virtual.Asset.process(Asset)",) if failure else ()
@@ -157,7 +157,8 @@ class Repository:
         return None
 
     def _resolves(self, file: Path, reference: Reference) -> bool:
-        """Whether a reference leads to a file (and an id in it) or to a key; what leads out of the repository does."""
+        """Whether a reference leads to a file (and an id in it) or to a key. References out of the repository count as
+        resolved."""
         root = next((folder for folder in self.mounts.values() if file.is_relative_to(folder)), file.parent)
         if reference.is_key:
             return reference.text.partition("/")[0] in self._keys_below(root)
@@ -192,7 +193,7 @@ class Repository:
 
 
 def asset_id(path: str) -> str:
-    """The unique id of an asset: the same for the same path, ever."""
+    """The unique id of an asset. The same path always has the same id."""
     return f"GUID-{uuid.uuid5(_NAMESPACE, path)}"
 
 

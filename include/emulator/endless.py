@@ -1,4 +1,4 @@
-"""Answers that do not end, or not in time: a trickle, a flood, chunks that are none."""
+"""Answers that do not end, or not in time: a trickle, a flood, invalid chunks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _BLOCK = b"[" * 65_536
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 _FIELD = b"x-a: b\r\n"
 _MOST = 1_000_000
-"""Parts of an answer without end. After that many parts the answer ends."""
+"""Parts of an endless answer. After that many parts it ends nevertheless."""
 
 
 def endless(kind: str, pause: Callable[[], Awaitable[None]]) -> Response:
-    """An answer of one of the kinds; a trickle pauses after every byte of its body, header fields or status line."""
+    """An answer of one of the kinds. A trickle pauses after every byte of its body, header fields or status line."""
     if kind == "gzip_bomb":
         headers = {"content-encoding": "gzip", "content-type": "application/json"}
         return Response(_bomb(), 200, headers)
@@ -36,7 +36,7 @@ def _bomb() -> bytes:
 
 
 class _Raw(Response):
-    """Bytes as they are, to the end of the connection."""
+    """Raw bytes, until the connection closes."""
 
     def __init__(
         self,

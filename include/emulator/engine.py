@@ -1,4 +1,4 @@
-"""The instance at work: jobs from start to end, checkpoints, the schedule of its own, the clock."""
+"""The instance at work: jobs from start to end, checkpoints, its own schedule, the clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _logger = logging.getLogger("emulator")
 
 
 class Refusal(Exception):
-    """The instance does not do what was asked; `status` and `message` are its answer."""
+    """The instance refuses the request. `status` and `message` are its answer."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -53,7 +53,7 @@ class Engine:
         return int((self.clock.now() + self.settings.clock_offset_seconds) * 1000)
 
     async def run(self) -> None:
-        """Take up what a restart interrupted, then keep the instance's own schedule."""
+        """Continue what a restart interrupted, then follow the instance's own schedule."""
         for job in list(self.store.active.values()):
             self._take_up(job)
         while True:
@@ -100,7 +100,7 @@ class Engine:
         self.store.save(job)
 
     def resume(self, processing_id: str) -> JobRecord:
-        """Go on with a job from its last checkpoint; the job may have got a new id. Raises Refusal."""
+        """Continue a job from its last checkpoint. The job may get a new id. Raises Refusal."""
         job = self.job(processing_id)
         if job.active:
             raise Refusal(400, f"Job {processing_id} is running")
@@ -132,7 +132,7 @@ class Engine:
         self.store.save(job)
 
     def job(self, processing_id: str) -> JobRecord:
-        """Raises Refusal for an id that is not known, or is no longer."""
+        """The job. Raises Refusal for an id that is unknown or forgotten."""
         job = self.store.jobs.get(processing_id)
         forgotten = self.settings.forget_outside_window and job is not None and job not in self.window()
         if job is None or job.lost or forgotten:
@@ -146,11 +146,11 @@ class Engine:
         return last if self.settings.history_order == "oldest" else last[::-1]
 
     def eta_seconds(self, job: JobRecord) -> int:
-        """What remains, by the rate of the job."""
+        """The remaining seconds, from the rate of the job."""
         return round((job.total - job.position) / max(0.001, job.rate or self._rate(job)))
 
     async def asset_states(self, paths: list[str], excluded: list[str]) -> AsyncIterator[dict[str, object]]:
-        """Every asset below the paths with its state, one after the other, and other work in between."""
+        """Every asset below the paths with its state, one after the other. Other work runs in between."""
         for path in paths:
             late = self._is_late(path)
             for number, asset in enumerate(self.repository.assets(path.rstrip("/"), excluded)):
@@ -163,23 +163,23 @@ class Engine:
                     found["uuid"] = uid
                 if reason:
                     found["reason"] = reason
-                found |= self._told(asset.path)
+                found |= self._asset_facts(asset.path)
                 if not found.pop("omitted", False):
                     yield found
                 if number % 1000 == 999:
                     await asyncio.sleep(0)
 
     def fails_over_commas(self, paths: list[str], excluded: list[str]) -> bool:
-        """Whether the job of the asset status fails, since a path that it works on has a comma."""
+        """Whether the asset status fails because a path contains a comma."""
         if not self.settings.comma_fails_asset_status:
             return False
         assets = (asset.path for path in paths for asset in self.repository.assets(path.rstrip("/"), excluded))
         return any("," in path for path in chain(paths, excluded, assets))
 
-    def _told(self, path: str) -> dict[str, object]:
-        """What the settings say of an asset instead."""
-        told = self.settings.told_assets
-        return next((facts for pattern, facts in told.items() if fnmatchcase(path, pattern)), {})
+    def _asset_facts(self, path: str) -> dict[str, object]:
+        """What the settings say of an asset instead of its real state."""
+        patterns = self.settings.told_assets
+        return next((facts for pattern, facts in patterns.items() if fnmatchcase(path, pattern)), {})
 
     def _is_late(self, path: str) -> bool:
         now = self.now()
@@ -216,7 +216,7 @@ class Engine:
             _logger.info("no scheduled run: %s", refusal.message)
 
     def _take_up(self, job: JobRecord) -> None:
-        """Deal with a job that a restart interrupted."""
+        """Handle a job that a restart interrupted."""
         job.back_to_checkpoint()
         if self.settings.on_restart == "lose":
             job.lost = True
@@ -261,7 +261,7 @@ class Engine:
             self._end(job, "SUCCESS", resumable=False, why="")
 
     async def _pause(self, seconds: Callable[[], float]) -> None:
-        """Let so many seconds pass; what they are is asked again and again, as settings may change meanwhile."""
+        """Let so many seconds pass. The number is read repeatedly, because settings may change meanwhile."""
         began = self.clock.elapsed()
         while (left := began + seconds() - self.clock.elapsed()) > 0:
             await self.clock.tick(min(_TICK_SECONDS, left))
@@ -295,7 +295,7 @@ class Engine:
         return (folder.rate if folder else 0.0) or self.settings.rate
 
     async def _process_all(self, job: JobRecord, work: WorkingSet) -> None:
-        """Process what is left, at the job's rate, until all is done, or the job is cancelled or fails."""
+        """Process the remaining assets at the job's rate, until all are done, or the job is cancelled or fails."""
         folder = self.repository.virtual.get(job.path)
         fail_at = int(job.total * folder.fail_at) if folder and folder.fail_at and not job.failed_once else None
         began = last = self.clock.elapsed()
@@ -321,7 +321,7 @@ class Engine:
                 return
 
     def _process_slice(self, job: JobRecord, work: WorkingSet, due: int) -> None:
-        """Process up to `due`, for no longer than a moment. Each checkpoint is written with what it covers."""
+        """Process up to `due`, but only for a moment. Each checkpoint is written together with its assets."""
         every = self.settings.checkpoint_every
         ends = time.monotonic() + _LONGEST_SLICE_SECONDS
         while job.position < due and time.monotonic() < ends:
@@ -360,7 +360,7 @@ class Engine:
             tail.add_done_callback(self._tails.discard)
 
     async def _write_tail(self, job: JobRecord) -> None:
-        """Log after the end that some assets are still at work, as the product was seen to."""
+        """Log after the end that some assets are still at work, as the product does."""
         await self.clock.sleep(self.settings.late_line_seconds)
         self.store.save(job, [self._line("INFO", f"Waiting for remaining assets: {self.settings.late_assets}")])
 

@@ -1,4 +1,4 @@
-"""Faults: what is to go wrong, at which endpoint and how often."""
+"""Faults: what goes wrong, at which endpoint and how often."""
 
 from __future__ import annotations
 
@@ -88,14 +88,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Fault:
-    """One fault. `count` is how often it still strikes (None: for ever), `after` how many calls it lets pass first.
+    """One fault. `count` is how often it still strikes (None: forever), `after` how many calls it lets pass first.
 
-    `every` is 2 where it strikes every second call, as where a second pod answers that one.
+    `every` is 2 if it strikes every second call, as if a second pod answered that one.
 
-    `acted`: whether, for `status` and `echo`, the request is carried out before the answer; `status`, `body` and
-    `headers` are that answer, whose body `echo` replaces by the request itself; `seconds` belongs to `delay`,
-    `slow_body` and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields`, `odd_lines`
-    and `zip_odd`.
+    `acted`: whether, for `status` and `echo`, the request is carried out before the answer. `status`, `body` and
+    `headers` are that answer; `echo` replaces its body by the request itself. `seconds` belongs to `delay`, `slow_body`
+    and `history_lag`, `word` to `unknown_state` and `charset`, `body` also to `odd_fields`, `odd_lines` and `zip_odd`.
     """
 
     endpoint: str
@@ -114,7 +113,7 @@ class Fault:
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Fault:
-        """Read a fault; `bad_zip` with a `mode` and `has_more_forever` are read too. Raises BadInputError."""
+        """Read a fault. `bad_zip` with a `mode` and `has_more_forever` are accepted, too. Raises BadInputError."""
         given = dict(data)
         if given.get("kind") == "bad_zip":
             mode = given.pop("mode", None)
@@ -144,7 +143,7 @@ class Fault:
         return fault
 
     def strikes(self, endpoint: str) -> bool:
-        """Whether it strikes this call; counts it."""
+        """Whether the fault strikes this call, which is counted."""
         if self.endpoint not in (endpoint, "*") or self.count == 0:
             return False
         if self.after > 0:
@@ -163,18 +162,18 @@ class Fault:
 
 
 class Faults:
-    """All faults that are set."""
+    """All current faults."""
 
     def __init__(self, clock: Clock) -> None:
         self.all: list[Fault] = []
         self._clock = clock
 
     def striking(self, endpoint: str, kinds: tuple[str, ...]) -> Fault | None:
-        """The first fault of one of the kinds that strikes this call."""
+        """The first fault of these kinds that strikes this call."""
         return next((fault for fault in self.all if fault.kind in kinds and fault.strikes(endpoint)), None)
 
     async def serve(self, endpoint: str, request: Request, handler: Handler) -> Response:
-        """Answer a request, with whatever fault strikes it."""
+        """Answer a request, with the fault that strikes it."""
         fault = self.striking(endpoint, ANSWER_FAULTS)
         if fault is None:
             return await handler(request)
@@ -193,7 +192,7 @@ class Faults:
             case "html":
                 return HTMLResponse(_HTML)
             case "status" if not fault.acted:
-                return _told(fault)
+                return _specified(fault)
             case "slow_body":
                 return SlowResponse(await handler(request), partial(self._clock.sleep, fault.seconds))
         if fault.kind in ENDLESS_FAULTS:
@@ -202,7 +201,7 @@ class Faults:
 
 
 async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
-    """The request was acted on; what comes back is spoilt."""
+    """The request was acted on, and its answer is spoiled."""
     if fault.kind == "reset_body":
         return TornResponse(real)
     if fault.kind == "truncated_json":
@@ -215,7 +214,7 @@ async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
         case "timeout_after":
             await until_client_leaves(request)
         case "status":
-            return _told(fault)
+            return _specified(fault)
         case "empty_body":
             return Response(b"", media_type=real.headers.get("content-type"))
         case "wrong_shape":
@@ -224,14 +223,14 @@ async def _spoil(fault: Fault, real: Response, request: Request) -> Response:
 
 
 async def _echo(request: Request) -> str:
-    """What a gateway in debugging mode shows: the request as it came, credentials and all."""
+    """The answer of a gateway in debugging mode: the request as it came, with its credentials."""
     lines = [f"{name}: {value}" for name, value in request.headers.items()]
     body = (await request.body()).decode(errors="replace")
     return "<html><pre>" + "\n".join([f"{request.method} {request.url.path}", *lines, "", body]) + "</pre></html>"
 
 
-def _told(fault: Fault) -> Response:
-    """The answer that the fault gives in its own words."""
+def _specified(fault: Fault) -> Response:
+    """The answer that the fault specifies."""
     named = any(name.lower() == "content-type" for name in fault.headers)
     kind = "text/html" if fault.body.lstrip().startswith("<") else "text/plain"
     return Response(fault.body, fault.status, fault.headers, media_type=None if named else kind)

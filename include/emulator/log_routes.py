@@ -1,4 +1,4 @@
-"""The endpoints that hand a job's log on: pages, the archive, its files."""
+"""The endpoints for a job's log: pages, the archive, its files."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class LogRoutes:
         return self._page(job, offset, limit, fault.kind if fault else None)
 
     def _page(self, job: JobRecord, offset: int, limit: int, fault: str | None) -> Response:
-        told = offset
+        first = offset
         if fault == "repeat_page":
-            told = offset = max(0, offset - limit)
+            first = offset = max(0, offset - limit)
         if fault == "ignore_limit":
             limit = max(limit, job.lines)
         lines = [] if fault == "shrink" else self.engine.store.lines(job, offset, limit)
         more = fault == "more_forever" or (fault != "shrink" and offset + len(lines) < job.lines)
         if fault == "huge_line" and lines:
             lines[0] += " " + "x" * _HUGE
-        page = {"lines": lines, "limit": limit, "offset": told, "hasMore": more}
+        page = {"lines": lines, "limit": limit, "offset": first, "hasMore": more}
         body = json.dumps(page, ensure_ascii=False).encode()
         if fault == "invalid_utf8":
             body = body.replace(b'"lines": ["', b'"lines": ["\xff\xfe', 1)

@@ -1,4 +1,4 @@
-"""Who may come in: basic and bearer, CSRF tokens, and the two token endpoints of the identity service."""
+"""Logins: basic and bearer, CSRF tokens, and the two token endpoints of the identity service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CSRF_TEXT = "CSRF token is missing or invalid"
 
 
 class Gate:
-    """Users and tokens. Times of tokens are in seconds since the epoch, whatever the instance's own clock shows."""
+    """Users and tokens. Times of tokens are in seconds since the epoch, independent of the instance's own clock."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Gate:
         self._csrf_tokens: dict[str, float] = {}
 
     def user(self, request: Request) -> str | None:
-        """The user of a request, None for one who is not logged in."""
+        """The user of a request, or None without a valid login."""
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "basic":
             return self._basic_user(value)
@@ -52,7 +52,7 @@ class Gate:
         return None
 
     def refusal(self, request: Request) -> Response | None:
-        """The answer to one who may not come in; None for who may."""
+        """The answer to a request without a valid login, or None."""
         agent = request.headers.get("user-agent", "")
         settings = self._current()
         if any(name in agent for name in _BROWSERS):
@@ -74,7 +74,7 @@ class Gate:
         return None
 
     def csrf(self) -> Response:
-        """A CSRF token, or an empty object where none is needed."""
+        """A CSRF token, or an empty object if none is needed."""
         settings = self._current()
         if not settings.csrf:
             return JSONResponse({})
@@ -85,7 +85,7 @@ class Gate:
         return JSONResponse({"token": token})
 
     def forget(self) -> None:
-        """Withdraw all tokens that were given out."""
+        """Withdraw all issued tokens."""
         self._csrf_tokens.clear()
         self._store.drop_tokens()
 
@@ -156,7 +156,7 @@ class Gate:
 
 
 def check_client(kind: str, facts: Mapping[str, object]) -> None:
-    """Raises BadInputError where a client to be registered lacks something, or its key is none."""
+    """Raises BadInputError if a client to be registered lacks something, or its key is invalid."""
     needed = ("secret",) if kind == "oauth" else ("secret", "public_key", "org", "id", "audience")
     for name in needed:
         if not isinstance(facts.get(name), str) or not facts[name]:

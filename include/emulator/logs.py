@@ -1,4 +1,4 @@
-"""What a job writes about its work, in the product's form."""
+"""The log lines of a job, in the product's form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def log_line(now: int, level: str, text: str) -> str:
 
 
 def asset_lines(now: int, asset: Asset, outcome: Outcome, count: int) -> Iterator[str]:
-    """The lines about one asset: `count` of them where all is well, else what failed, with details below it."""
+    """The lines about one asset: `count` lines for a success, else the failure and its details."""
     if outcome.failure:
         yield log_line(now, "ERROR", f"Failed to process {asset.path}: {outcome.failure}")
         yield from outcome.details

@@ -1,4 +1,4 @@
-"""Log archives that are odd on purpose: names of entries, bytes behind the end, one wrong checksum."""
+"""Unusual log archives: names of entries, bytes after the end, a wrong checksum."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LENGTHS, _CENTRAL_BYTES = 28, 46
 
 @dataclass(frozen=True)
 class Oddities:
-    """What is odd about an archive.
+    """The unusual features of an archive.
 
-    `names`: those of its entries, as they are; the first has the log, each other one a line of its own. `behind`: a
-    text that follows its end. `wrong_crc`: the number of the entry whose checksum is false, counted from 0.
+    `names`: the names of its entries, unchanged. The first entry has the log, each other one its own line. `behind`: a
+    text after its end. `wrong_crc`: the number of the entry with a wrong checksum, counted from 0.
     """
 
     names: tuple[str, ...] = ()
@@ -32,13 +32,13 @@ class Oddities:
     def from_json(cls, body: str) -> Oddities:
         """Read the `body` of a fault. Raises BadInputError."""
         try:
-            told = json.loads(body)
+            asked = json.loads(body)
         except ValueError:
-            told = None
+            asked = None
         known = {entry.name for entry in fields(cls)}
-        if not isinstance(told, dict) or not told or set(told) - known:
+        if not isinstance(asked, dict) or not asked or set(asked) - known:
             raise BadInputError("body", body, f"Give a JSON object with some of {', '.join(sorted(known))}.")
-        names, behind, wrong_crc = told.get("names", []), told.get("behind", ""), told.get("wrong_crc")
+        names, behind, wrong_crc = asked.get("names", []), asked.get("behind", ""), asked.get("wrong_crc")
         if not isinstance(names, list) or not all(_can_be_packed(name) for name in names):
             raise BadInputError("names", names, f"Give a list of texts of at most {_LONGEST_NAME} bytes.")
         if not isinstance(behind, str):
@@ -49,13 +49,13 @@ class Oddities:
 
 
 def check_odd_zip(kind: str, body: str) -> None:
-    """Raises BadInputError for a fault of this kind that cannot be carried out."""
+    """Raises BadInputError for a fault of this kind that is not possible."""
     if kind == ODD_ZIP:
         Oddities.from_json(body)
 
 
 def make_odd(path: Path, oddities: Oddities) -> None:
-    """Falsify the checksum of a whole archive, and put bytes behind its end."""
+    """Change the checksum of an entry in a complete archive, and append bytes."""
     if oddities.wrong_crc is not None:
         falsify_crc(path, oddities.wrong_crc)
     with path.open("ab") as file:
@@ -63,7 +63,7 @@ def make_odd(path: Path, oddities: Oddities) -> None:
 
 
 def falsify_crc(path: Path, number: int) -> None:
-    """Change the checksum of an entry in a complete archive, in both places where it is written."""
+    """Change the checksum of an entry in a complete archive, in both places where it is stored."""
     with zipfile.ZipFile(path) as archive:
         local, central = archive.infolist()[number].header_offset, archive.start_dir
     with path.open("r+b") as file:

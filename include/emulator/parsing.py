@@ -1,4 +1,4 @@
-"""What processing does to one file: parse it safely, take its title, find what it refers to."""
+"""The processing of one file: parse it safely, take its title, find its references."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What processing made of an asset. `details` are lines without prefix that explain a failure."""
+    """The result of processing an asset. `details` are lines without prefix that explain a failure."""
 
     file_type: str
     title: str = ""
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def classify(file: Path) -> str:
-    """The file type in the API's words: by content where that is XML, else by the name's ending."""
+    """The file type in the API's words: by content if that is XML, else by the name's ending."""
     suffix = file.suffix.lower()
     if suffix not in _DITA_SUFFIXES:
         return _BY_SUFFIX.get(suffix, "OTHERS")
@@ -68,7 +68,7 @@ def classify(file: Path) -> str:
 
 
 def process_file(file: Path, file_type: str, resolves: Callable[[Path, Reference], bool]) -> Outcome:
-    """Process one file. Nothing is fetched, no entity is expanded, no exception leaves for what the file holds."""
+    """Process one file. Nothing is fetched, no entity is expanded, and no content raises an exception."""
     try:
         if file_type == "OTHERS" or (file_type == "HTML/CSS"):
             file.stat()
@@ -98,7 +98,7 @@ def keys_of_map(file: Path) -> frozenset[str]:
 
 
 def ids_of_file(file: Path) -> frozenset[str] | None:
-    """The ids in an XML file, None if it cannot be read."""
+    """The ids in an XML file, or None if it cannot be read."""
     try:
         return frozenset(_values(_parse(file), "id"))
     except (etree.XMLSyntaxError, OSError):
@@ -106,7 +106,7 @@ def ids_of_file(file: Path) -> frozenset[str] | None:
 
 
 def file_part(reference: str) -> tuple[str, str] | None:
-    """Path and fragment of a reference to a file of the repository, None where it leads out of it."""
+    """Path and fragment of a reference to a file of the repository, or None if it leads out of it."""
     try:
         parts = urlsplit(reference)
     except ValueError:
@@ -131,7 +131,7 @@ def _tree(content: BinaryIO) -> etree._Element:
 
 
 def _root(file: Path) -> tuple[str, bool]:
-    """Name of the root element, and whether it is DITA's; an empty name for what is no XML."""
+    """The name of the root element, and whether it is a DITA element. The name is empty if the file is not XML."""
     try:
         with file.open("rb") as content:
             for _, element in etree.iterparse(

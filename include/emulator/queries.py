@@ -1,4 +1,4 @@
-"""Values of a query, read and checked; long answers, sent a block at a time."""
+"""Read and check the values of a query, and send long answers in blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK = 500
 
 
 def text(request: Request, name: str) -> str:
-    """Raises BadInputError where it is missing or empty."""
+    """A text. Raises BadInputError if it is missing or empty."""
     value = request.query_params.get(name)
     if not value:
         raise BadInputError(name, value, "It is required.")
@@ -23,7 +23,7 @@ def text(request: Request, name: str) -> str:
 
 
 def number(request: Request, name: str, default: int, *, least: int) -> int:
-    """Raises BadInputError for what is no whole number, or too small a one."""
+    """A number. Raises BadInputError if it is not a whole number, or is too small."""
     value = request.query_params.get(name)
     if value is None:
         return default

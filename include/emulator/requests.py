@@ -1,4 +1,4 @@
-"""What a start request asks for, read and checked."""
+"""Read and check the body of a start request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TYPES = ("ASSET_PROCESSING",)
 
 @dataclass(frozen=True)
 class StartRequest:
-    """A folder or an asset to be processed. Exclusions are kept as they came."""
+    """A folder or an asset to be processed. Exclusions are kept unchanged."""
 
     path: str
     excluded: tuple[str, ...] = ()

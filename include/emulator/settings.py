@@ -1,4 +1,4 @@
-"""What can be set about the emulator, at its start or while it runs."""
+"""The settings of the emulator, at its start or while it runs."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Settings:
                 check_choice(name, value, _CHOICES[name])
             elif isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _ANY_NUMBER:
                 check_least(name, value, _LEAST.get(name, 0))
-        _check_told(changes.get("told_assets", {}))
+        _check_asset_facts(changes.get("told_assets", {}))
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # names and kinds are checked above
 
     def shown(self) -> dict[str, object]:
@@ -125,13 +125,13 @@ class Settings:
         return values
 
 
-_TOLD = {"status": "", "reason": "", "exists": True, "omitted": False}
+_ASSET_FACTS = {"status": "", "reason": "", "exists": True, "omitted": False}
 
 
-def _check_told(told: object) -> None:
-    """Raises BadInputError for what the asset status cannot say of assets."""
-    for pattern, facts in (told if isinstance(told, dict) else {}).items():
+def _check_asset_facts(given: object) -> None:
+    """Raises BadInputError for facts that the asset status cannot report."""
+    for pattern, facts in (given if isinstance(given, dict) else {}).items():
         check_kind(f"told_assets.{pattern}", facts, {})
-        check_names(list(facts), _TOLD, "fact of an asset")
+        check_names(list(facts), _ASSET_FACTS, "fact of an asset")
         for name, value in facts.items():
-            check_kind(f"told_assets.{pattern}.{name}", value, _TOLD[name])
+            check_kind(f"told_assets.{pattern}.{name}", value, _ASSET_FACTS[name])

@@ -1,6 +1,6 @@
-"""What Sling answers for paths that nothing serves: no page where they are asked for, and a node where they are posted.
+"""Sling's answers for paths that nothing serves: 404 for a GET, and a new node for a POST.
 
-Source: Apache Sling's default POST servlet, which takes any POST for "make a node here".
+Source: Apache Sling's default POST servlet, which takes any POST as "make a node here".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ STATUSES = {"created": 201, "forbidden": 403, "error": 500}
 
 
 class Sling:
-    """Answers by `settings.sling_post`: `created` makes a node, as for somebody with an administrator's rights."""
+    """Answers as `settings.sling_post` says. `created` makes a node, as for a user with an administrator's rights."""
 
     def __init__(self) -> None:
         self.nodes: list[str] = []

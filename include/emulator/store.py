@@ -33,9 +33,8 @@ FILE_NAME = "emulator.sqlite"
 
 @dataclass
 class JobRecord:
-    """One job. Times are epoch milliseconds of the instance; `position` counts the assets processed so far,
-    `checkpoint` those that a resumed job does not process again.
-    """
+    """One job. Times are epoch milliseconds of the instance. `position` counts the assets processed so far,
+    `checkpoint` those that a resumed job skips."""
 
     seq: int
     processing_id: str
@@ -73,7 +72,7 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class Processed:
-    """What became of one asset."""
+    """The result of processing one asset."""
 
     path: str
     uuid: str
@@ -84,7 +83,7 @@ class Processed:
 
 
 class Store:
-    """The SQLite file. One writer: the emulator's event loop."""
+    """The SQLite file. Only the emulator's event loop writes to it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +113,7 @@ class Store:
         return len(self.jobs) + 1
 
     def save(self, job: JobRecord, lines: Iterable[str] = (), processed: Iterable[Processed] = ()) -> None:
-        """Write a job, its new lines and its assets in one transaction: a crash leaves all of it or nothing."""
+        """Write a job, its new lines and its assets in one transaction, so that a crash leaves all of it or nothing."""
         fresh = list(lines)
         self._db.execute("BEGIN")
         self._db.executemany(
@@ -169,12 +168,12 @@ class Store:
             after = rows[-1][0]
 
     def asset(self, path: str) -> tuple[str, str, str] | None:
-        """State, id and reason of one asset, None if it was never processed."""
+        """State, id and reason of one asset, or None if it was never processed."""
         row = self._db.execute("SELECT state, uuid, reason FROM asset WHERE path = ?", (path,)).fetchone()
         return None if row is None else (str(row[0]), str(row[1]), str(row[2]))
 
     def note_request(self, endpoint: str, facts: Mapping[str, object]) -> int:
-        """Note that a request came; its number."""
+        """Record a request and return its number."""
         cursor = self._db.execute(
             "INSERT INTO request (endpoint, doc) VALUES (?, ?)", (endpoint, json.dumps(dict(facts)))
         )
@@ -184,7 +183,7 @@ class Store:
         self._db.execute("UPDATE request SET status = ? WHERE number = ?", (status, number))
 
     def requests(self, endpoint: str | None, after: int) -> list[dict[str, object]]:
-        """The requests that came, in order; `status` is None for one that has no answer yet."""
+        """The recorded requests, in order. `status` is None for a request without an answer yet."""
         query = "SELECT number, endpoint, doc, status FROM request WHERE number > ?"
         query, values = (query, (after,)) if endpoint is None else (query + " AND endpoint = ?", (after, endpoint))
         rows = self._db.execute(query + " ORDER BY number", values)
@@ -205,7 +204,7 @@ class Store:
         self._db.execute("DELETE FROM token")
 
     def keep(self, kind: str, entries: Mapping[str, object]) -> None:
-        """Keep named values of a kind, as JSON."""
+        """Store named values of a kind, as JSON."""
         rows = [(kind, name, json.dumps(value)) for name, value in entries.items()]
         self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
 
@@ -219,7 +218,7 @@ class Store:
 
 
 def read_lines(folder: Path, seq: int, count: int) -> Iterator[str]:
-    """The first lines of a job's log, over a connection of its own: for another thread than the store's."""
+    """Read the first lines of a job's log, over a separate connection, for a thread other than the store's."""
     db = sqlite3.connect(f"file:{folder / FILE_NAME}?mode=ro", uri=True)
     try:
         for offset in range(0, count, _BLOCK):

@@ -1,4 +1,4 @@
-"""HTTP answers that go wrong on purpose, down to the connection they travel on."""
+"""HTTP answers that fail on purpose, down to their connection."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _SLOW_BLOCK = 64 * 1024
 
 
 class OpenProtocol(H11Protocol):
-    """Uvicorn's HTTP protocol, which also hands its transport to the application."""
+    """Uvicorn's HTTP protocol, which also gives the application access to its transport."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, _TRANSPORT: transport}
-        # asyncio does not do it for a listener that was made by hand: every answer would wait 40 ms.
+        # asyncio does not set it for a listener that we made ourselves: every answer would wait 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Dated:
-    """Puts a `Date` header on every answer; `now` gives seconds since the epoch."""
+    """Adds a `Date` header to every answer. `now` gives seconds since the epoch."""
 
     def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
         self.app = app
@@ -49,18 +49,18 @@ class Dated:
 
 
 def transport_of(scope: Scope) -> asyncio.Transport:
-    """What a request came by."""
+    """The transport of a request."""
     transport: asyncio.Transport = scope["state"][_TRANSPORT]
     return transport
 
 
 async def reset(scope: Scope) -> None:
-    """Reset the connection: the peer sees it end without a word."""
+    """Reset the connection: the client sees it end without an answer."""
     transport = transport_of(scope)
     connection = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    await asyncio.sleep(_MOMENT_SECONDS)  # the server must learn of the end ahead of that of the application's call
+    await asyncio.sleep(_MOMENT_SECONDS)  # the server must notice the end before the application's call ends
 
 
 class ResetResponse(Response):
@@ -78,7 +78,7 @@ class _CutError(Exception):
 
 
 class TornResponse(Response):
-    """An answer that announces more than it sends: it ends in the middle of its body with a reset."""
+    """An answer that announces more than it sends. A reset ends it in the middle of its body."""
 
     def __init__(self, whole: Response) -> None:
         super().__init__(status_code=whole.status_code)
@@ -110,7 +110,7 @@ class TornResponse(Response):
 
 
 class SlowResponse(Response):
-    """An answer whose body pauses ahead of every block (64 KiB at the most) but the first."""
+    """An answer whose body pauses before every block (at most 64 KiB) but the first."""
 
     def __init__(self, whole: Response, pause: Callable[[], Awaitable[None]]) -> None:
         super().__init__(status_code=whole.status_code)
@@ -138,7 +138,7 @@ class SlowResponse(Response):
 
 
 async def _drain(transport: asyncio.Transport) -> None:
-    """Wait until what was written has left: a reset discards what has not."""
+    """Wait until the written data has been sent, because a reset discards unsent data."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + _LONGEST_DRAIN_SECONDS
     while transport.get_write_buffer_size() and loop.time() < ends:  # noqa: ASYNC110  # a transport has no event for it
@@ -147,14 +147,14 @@ async def _drain(transport: asyncio.Transport) -> None:
 
 
 async def clean_up(response: Response) -> None:
-    """Do what an answer would do after it was sent, for one that is not."""
+    """Run the background task of an answer that is not sent."""
     if response.background is not None:
         background, response.background = response.background, None
         await background()
 
 
 async def whole_body(response: Response, request: Request) -> bytes:
-    """The body that an answer would send."""
+    """The complete body of an answer."""
     blocks: list[bytes] = []
 
     async def collect(message: Message) -> None:

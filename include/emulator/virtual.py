@@ -19,8 +19,8 @@ class VirtualFolder:
     """A folder of `files` assets named `topic_0000000.dita` and so on.
 
     `rate` is in assets a second (0: the instance's). The job on it fails once at the share `fail_at` (0: never),
-    resumable or not. `failed_assets` says which assets fail: a whole number for so many at the end, a fraction for
-    a share spread over the folder, a list for the names in it. `log_lines` lines are written for each asset;
+    resumable or not. `failed_assets` says which assets fail: a whole number for so many at the end, a fraction for a
+    share spread over the folder, a list for their names. `log_lines` lines are written for each asset.
     `zip_padding_bytes` incompressible bytes are added to its log archive. Creation times are spread evenly between
     `created_from` and `created_to` (epoch milliseconds).
     """
@@ -66,7 +66,7 @@ class VirtualFolder:
         return f"{self.path}/{_PREFIX}{number:0{_NAME_DIGITS}}{_SUFFIX}"
 
     def number_of(self, path: str) -> int | None:
-        """The number of the asset with this path, None where there is none."""
+        """The number of the asset with this path, or None."""
         digits = path.removeprefix(f"{self.path}/{_PREFIX}").removesuffix(_SUFFIX)
         if not (len(digits) == _NAME_DIGITS and digits.isascii() and digits.isdigit()):
             return None
@@ -74,7 +74,7 @@ class VirtualFolder:
         return number if number < self.files and self.asset_path(number) == path else None
 
     def created(self, number: int) -> int:
-        """When an asset was created, in epoch milliseconds; never earlier than the one before it."""
+        """When an asset was created, in epoch milliseconds, never earlier than the previous one."""
         return self.created_from + (self.created_to - self.created_from) * number // max(1, self.files)
 
     def created_between(self, after: int | None, before: int | None) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The set of assets a job works on, fixed when it is counted: small in memory and the same after a restart."""
+"""The assets of a job, fixed when they are counted. Small in memory, and the same after a restart."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class VirtualPart:
 
 @dataclass(frozen=True)
 class WorkingSet:
-    """The assets in the order in which they are processed. A position in it is what a checkpoint is."""
+    """The assets in the order of processing. A checkpoint is a position in it."""
 
     parts: tuple[RealPart | VirtualPart, ...] = ()
 
     @classmethod
     def of(cls, repository: Repository, chosen: Selection) -> WorkingSet:
-        """Count what a selection leaves."""
+        """Count the assets of a selection."""
         parts: list[RealPart | VirtualPart] = [
             RealPart(tuple(asset.path for asset in repository.real_assets(chosen))),
             *(VirtualPart(folder.path, tuple(ranges)) for folder, ranges in repository.virtual_ranges(chosen)),

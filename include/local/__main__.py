@@ -45,13 +45,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _options(command: str, interruption: Interruption) -> StackOptions:
-    """The demo is for our content on our emulator; `up` takes the instance that the environment names."""
+    """The demo uses our content on our emulator. `up` uses the instance of the environment, if there is one."""
     given = bool(os.environ.get(INSTANCE_CONNECTION))
     if given and command == "demo":
         say(f"The demo runs on the emulator. `make up` works with the instance of {INSTANCE_CONNECTION}.")
     return StackOptions(
         emulator=command == "demo" or not given,
-        tell=say,
+        report=say,
         grace_seconds=3.0 if command == "demo" else 5.0,
         uninterrupted=interruption.held,
     )
@@ -81,7 +81,7 @@ def _stay(stack: Stack) -> int:
 
 
 def _run_main_job(stack: Stack) -> None:
-    """What the demo does; its failure is for looking into, so the stack stays."""
+    """Run the demo. If it fails, the stack stays up, so that the failure can be examined."""
     try:
         run_demo(stack)
     except (StackError, httpx.HTTPError) as error:

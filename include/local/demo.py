@@ -1,4 +1,4 @@
-"""The demo: one run over REST on our content, shown as it goes, and what it left behind."""
+"""The demo: one run over REST on our content, its progress, and its results."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ PATHS = [f"{CONTENT_MOUNT}/guides", f"{CONTENT_MOUNT}/reference"]
 RECONCILE_DAG = "aem_guides_reconcile_history"
 WAIT_TASK = "process_path.wait_for_processing"
 _PROGRESS = re.compile(r"^[\d,]+ of [\d,]+ assets|counting the assets")
-_UNTOLD = (None, "scheduled", "queued")
+_NOT_SHOWN = (None, "scheduled", "queued")
 _COLUMNS = ("path", "state", "total_files", "triggered_count", "failed_assets", "resumes", "log_lines")
 
 
 class Watcher:
-    """Shows what has changed in a run since the last look."""
+    """Shows the changes in a run since the last look."""
 
     def __init__(self, rest: AirflowRest, run_id: str) -> None:
         self._rest = rest
         self._run_id = run_id
         self._states: dict[tuple[str, int], str] = {}
-        self._told: dict[int, int] = {}
+        self._shown: dict[int, int] = {}
         self._paths: dict[int, str] = {}
 
     def look(self) -> None:
-        """Tell fresh progress lines and state changes."""
+        """Show new progress lines and changes of state."""
         for instance in self._rest.task_instances(MAIN_DAG, self._run_id):
             key = (instance["task_id"], instance["map_index"])
             state = instance["state"]
-            changed = state != self._states.get(key) and state not in _UNTOLD
+            changed = state != self._states.get(key) and state not in _NOT_SHOWN
             if instance["task_id"] == WAIT_TASK and (state == "deferred" or changed):
-                self._tell_progress(instance)
+                self._show_progress(instance)
             if changed:
                 self._states[key] = state
                 say(f"  {self._label(instance)}: {state}")
 
-    def _tell_progress(self, instance: dict[str, Any]) -> None:
+    def _show_progress(self, instance: dict[str, Any]) -> None:
         index = instance["map_index"]
         events = self._rest.log_events(MAIN_DAG, self._run_id, WAIT_TASK, max(1, instance["try_number"]), index)
         lines = [event for event in events if _PROGRESS.search(event)]
-        for line in lines[self._told.get(index, 0) :]:
+        for line in lines[self._shown.get(index, 0) :]:
             say(f"      {self._label(instance)}: {line}")
-        self._told[index] = len(lines)
+        self._shown[index] = len(lines)
 
     def _label(self, instance: dict[str, Any]) -> str:
-        """As `label`, with the path that an earlier task showed: Airflow gives the index until a task has begun."""
+        """As `label`, with the path from an earlier task: Airflow gives only the index until a task has begun."""
         index = instance["map_index"]
         path = instance["rendered_map_index"]
         if path and path != str(index):
@@ -61,7 +61,7 @@ class Watcher:
 
 
 def label(instance: dict[str, Any]) -> str:
-    """A task instance in few words; a mapped one with the last part of its path."""
+    """A short name of a task instance. A mapped one is shown with the last part of its path."""
     if instance["map_index"] < 0:
         return str(instance["task_id"])
     mapped = str(instance.get("rendered_map_index") or instance["map_index"])
@@ -106,20 +106,20 @@ def show_reconciliation(stack: Stack) -> int:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The outcome as a table, a line for each path."""
+    """The outcome as a table, one line per path."""
     cells = [[row.get(name) for name in _COLUMNS] for row in rows]
     shown: str = tabulate(cells, _COLUMNS, "plain", intfmt=",", numalign="left", missingval="-")
     return shown
 
 
 def show_archive(row: dict[str, Any]) -> None:
-    """Where the archive of a path lies, and how its log begins."""
+    """Show where the archive of a path is stored, and the first lines of its log."""
     uri = row.get("archive_uri")
     if not uri:
         return
     say(f"\nArchive of {row['path']}: {uri}\n  SHA-256 {row['sha256']}")
     file = Path(str(uri).removeprefix("file://"))
-    if not file.exists():  # an archive elsewhere is not read from here
+    if not file.exists():  # an archive elsewhere is not read here
         return
     with zipfile.ZipFile(file) as archive, archive.open(archive.namelist()[0]) as log:
         for _ in range(4):
@@ -127,7 +127,7 @@ def show_archive(row: dict[str, Any]) -> None:
 
 
 def show_failures(rest: AirflowRest, run_id: str) -> None:
-    """The end of the log of each task that failed."""
+    """Show the end of the log of each failed task."""
     for instance in rest.task_instances(MAIN_DAG, run_id):
         if instance["state"] != "failed":
             continue

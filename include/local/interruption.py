@@ -1,4 +1,4 @@
-"""Signals that ask to end: raised at once, but never in the middle of a step that must be known to be undone."""
+"""Signals that ask the program to end. They raise an error at once, but not within a step that must be completed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal asks to end."""
+    """A signal asked the program to end."""
 
 
 class Interruption:
@@ -22,18 +22,18 @@ class Interruption:
         self._asked = False
 
     def listen(self) -> None:
-        """From here on the signals raise Interrupted."""
+        """From now on the signals raise Interrupted."""
         for number in _ENDING:
             signal.signal(number, self._receive)
 
     def ignore(self) -> None:
-        """From here on the signals do nothing, not even in programs that are started: the end is on its way."""
+        """From now on the signals are ignored, also in started programs, because the program is already ending."""
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Put off the interruption until the end of the block."""
+        """Delay the interruption until the end of the block."""
         self._holds += 1
         try:
             yield

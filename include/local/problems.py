@@ -1,7 +1,7 @@
-"""What keeps the local stack from running, said so that a person can mend it."""
+"""Errors that keep the local stack from running, with their remedies."""
 
 from __future__ import annotations
 
 
 class StackError(Exception):
-    """The stack cannot start or go on; the text says what is amiss and what to do."""
+    """The stack cannot start or continue. The text says what is wrong and what to do."""

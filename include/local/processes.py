@@ -1,4 +1,4 @@
-"""Processes of the stack: each in its own session, its output in a file, all of them ended in the end."""
+"""Processes of the stack: each in its own session, with its output in a file. All of them are ended at the end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Program:
 
 
 class Programs:
-    """All programs of one stack, noted in a file so that what a killed launcher left behind can be ended."""
+    """All programs of one stack. A file lists them, so that the programs of a killed launcher can be ended."""
 
     def __init__(
         self, folder: Path, uninterrupted: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
@@ -61,7 +61,7 @@ class Programs:
     def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], *, keep_log: bool = False
     ) -> Program:
-        """Start a program in a session of its own, with a log of its own unless the last one is to be kept."""
+        """Start a program in its own session, with a new log unless the last one is to be kept."""
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{name}.log"
         with log.open("ab" if keep_log else "wb") as output, self._uninterrupted():
@@ -79,7 +79,7 @@ class Programs:
         return program
 
     def restart(self, name: str) -> Program:
-        """Start a program that has ended once more, with the same command, environment and log."""
+        """Start an ended program again, with the same command, environment and log."""
         old = self.running[name]
         return self.start(name, old.command, old.environment, keep_log=True)
 
@@ -88,8 +88,9 @@ class Programs:
         for program in self.running.values():
             program.check()
 
-    def restart_ended(self, tell: Callable[[str], None]) -> None:
-        """Start again what has ended, and say so. Raises StackError for what ended six times within ten minutes."""
+    def restart_ended(self, report: Callable[[str], None]) -> None:
+        """Restart programs that have ended, and report it. Raises StackError for a program that ended six times in ten
+        minutes."""
         for name, program in list(self.running.items()):
             code = program.process.poll()
             if code is None:
@@ -99,12 +100,13 @@ class Programs:
             if len(ends) >= MOST_RESTARTS:
                 program.check()
             self._ends[name] = [*ends, now]
-            end_sessions([program.pid], 0.0)  # what it started itself
+            end_sessions([program.pid], 0.0)  # processes that it started
             self.restart(name)
-            tell(f"{name} ended {_in_words(code)} and is restarted. Its log: {program.log}")
+            report(f"{name} ended {_in_words(code)} and is restarted. Its log: {program.log}")
 
     def stop(self, grace_seconds: float) -> None:
-        """End all: ask first, and after the grace make sure. No process of their sessions is left."""
+        """End all: send a signal first, and kill what remains after the grace period. No process of their sessions is
+        left."""
         programs = list(self.running.values())
         end_sessions([program.pid for program in programs], grace_seconds, lambda: _reap(programs))
         for program in programs:
@@ -114,7 +116,7 @@ class Programs:
         self.register.unlink(missing_ok=True)
 
     def end_leftovers(self) -> list[str]:
-        """End what a launcher that was killed left running; returns the names."""
+        """End the programs of a killed launcher. Returns their names."""
         left: dict[str, int] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             noted = json.loads(self.register.read_text())
@@ -140,14 +142,14 @@ class Programs:
 
 
 def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log; nothing where there is none."""
+    """The end of a log, or "" if there is none."""
     with contextlib.suppress(OSError):
         return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
     return ""
 
 
 class FolderLock:
-    """Held by one stack at a time, and by none once its process has ended, however it did."""
+    """A lock that one stack holds at a time. It is released when its process ends, in whatever way."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -158,7 +160,7 @@ class FolderLock:
         return self._handle is not None
 
     def acquire(self) -> bool:
-        """Take the lock; False if another stack has it. Raises OSError where the file cannot be written."""
+        """Take the lock. False if another stack has it. Raises OSError if the file cannot be written."""
         handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,17 +171,17 @@ class FolderLock:
         return True
 
     def release(self) -> None:
-        """Give it back; nothing happens where it is not held."""
+        """Release the lock, if it is held."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
 def end_sessions(sessions: Sequence[int], grace_seconds: float, reap: Callable[[], None] = lambda: None) -> None:
-    """Ask the leaders' groups to end, and kill what still is in the sessions after the grace.
+    """Send a signal to the leaders' groups, and kill what is still in the sessions after the grace period.
 
-    A session holds more than a group: Airflow puts every task into a group of its own. `reap` collects the exit
-    status of those that are children of ours, so that they no longer count.
+    A session contains several groups, because Airflow puts every task into its own group. `reap` collects the exit
+    status of our child processes, so that they no longer count.
     """
     for session in sessions:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -206,7 +208,7 @@ def session_members(sessions: Sequence[int]) -> list[int]:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether no process of that number does anything any more."""
+    """Whether the process with this number has ended."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -246,9 +248,9 @@ def _reap(programs: Sequence[Program]) -> None:
 
 
 def _is_its_session(session: int, created: float) -> bool:
-    """Whether the session still is the one that a program was started in, and not a later one of that number.
+    """Whether it is still the session in which a program was started, and not a later one with that number.
 
-    While a member is alive, the system does not reuse the number, even if the leader is gone.
+    The system does not reuse the number while a member is alive, even if the leader has ended.
     """
     try:
         return bool(abs(psutil.Process(session).create_time() - created) < 1.0)

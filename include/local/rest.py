@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the demo and the tests use it."""
+"""The part of Airflow's REST API that the demo and the tests use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AirflowRest:
         self._client.close()
 
     def be_patient(self, seconds: float) -> None:
-        """Wait so long for an answer: on a machine that is very busy, even the server of one user is slow."""
+        """Set the time-out. On a very busy machine even a server with one user is slow."""
         self._client.timeout = httpx.Timeout(seconds)
 
     def healthy(self) -> bool:
@@ -58,18 +58,18 @@ class AirflowRest:
         return str(self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """All task instances of a run, mapped ones with their `map_index`."""
+        """All task instances of a run. Mapped ones have their `map_index`."""
         answer = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
         return list(answer["task_instances"])
 
     def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> list[int]:
-        """The numbers of the tries of a task that Airflow keeps."""
+        """The numbers of a task's tries that Airflow has stored."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         answer = self.request("GET", f"{path}/{map_index}/tries" if map_index >= 0 else f"{path}/tries")
         return [int(found["try_number"]) for found in answer["task_instances"]]
 
     def log_events(self, dag_id: str, run_id: str, task_id: str, attempt: int, map_index: int = -1) -> list[str]:
-        """The records of a task log, as texts."""
+        """The records of a task log, as text."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         answer = self.request(
             "GET",
@@ -80,7 +80,7 @@ class AirflowRest:
         return [str(entry["event"]) if isinstance(entry, dict) else str(entry) for entry in answer["content"]]
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """One XCom value, None where there is none."""
+        """One XCom value, or None."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         try:
             value = self.request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
@@ -94,13 +94,13 @@ class AirflowRest:
         return self._dag(dag_id) is not None
 
     def parsed_since(self, dag_id: str, moment: datetime) -> bool:
-        """Whether the DAG processor has read the DAG after a moment."""
+        """Whether the DAG processor has read the DAG since a moment."""
         dag = self._dag(dag_id)
         parsed = dag and dag["last_parsed_time"]
         return bool(parsed) and datetime.fromisoformat(parsed) > moment
 
     def import_errors_since(self, moment: datetime) -> dict[str, str]:
-        """The DAG files that could not be read after a moment, each with its trace."""
+        """The DAG files that could not be read since a moment, each with its traceback."""
         errors = self.request("GET", "/importErrors", params={"limit": 100})["import_errors"]
         return {
             str(error["filename"]): str(error["stack_trace"])
@@ -109,7 +109,7 @@ class AirflowRest:
         }
 
     def unpause(self, dag_id: str) -> None:
-        """Let runs of the DAG start, whatever was clicked before."""
+        """Unpause the DAG."""
         self.request("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
     def _dag(self, dag_id: str) -> Any:

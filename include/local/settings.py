@@ -28,7 +28,8 @@ _LOOPBACK = "127.0.0.1,localhost,::1"
 
 @dataclass(frozen=True)
 class Secrets:
-    """Passwords and keys of one stack, made once and kept: Airflow's database holds what they encrypt."""
+    """Passwords and keys of one stack. They are created once and kept, because data in Airflow's database is encrypted
+    with them."""
 
     password: str
     database_password: str
@@ -38,7 +39,7 @@ class Secrets:
 
 
 def kept_secrets(folder: Path) -> Secrets:
-    """The secrets that the folder keeps, made at the first call. Raises StackError if they cannot be read."""
+    """The secrets in the folder, created at the first call. Raises StackError if they cannot be read."""
     file = folder / "secrets.json"
     if not file.exists():
         made = Secrets(
@@ -57,7 +58,7 @@ def kept_secrets(folder: Path) -> Secrets:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read; it appears whole or not at all."""
+    """Write a file that only its owner can read. It appears completely or not at all."""
     beside = file.with_name(f"{file.name}.new")
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -66,10 +67,10 @@ def write_private(file: Path, text: str) -> None:
     beside.replace(file)
 
 
-def choose_api_port(given: Mapping[str, str], tell: Callable[[str], None]) -> int:
-    """The port of Airflow's API: the one that is asked for, else the usual one, else any free one.
+def choose_api_port(given: Mapping[str, str], report: Callable[[str], None]) -> int:
+    """The port of Airflow's API: the requested one, else the usual one, else any free one.
 
-    Raises StackError if the port asked for is none or taken.
+    Raises StackError if the requested port is invalid or taken.
     """
     wanted = given.get(API_PORT)
     if wanted:
@@ -81,14 +82,14 @@ def choose_api_port(given: Mapping[str, str], tell: Callable[[str], None]) -> in
     if is_free(DEFAULT_API_PORT):
         return DEFAULT_API_PORT
     port = free_port()
-    tell(f"Port {DEFAULT_API_PORT} is taken, so Airflow listens on port {port}. Set {API_PORT} to choose another.")
+    report(f"Port {DEFAULT_API_PORT} is taken, so Airflow listens on port {port}. Set {API_PORT} to choose another.")
     return port
 
 
 def kept_port(file: Path) -> int:
-    """The port that an earlier stack wrote into the file, if it is free; else 0, for any.
+    """The port that an earlier stack wrote into the file, if it is free; else 0, for any port.
 
-    The emulator takes its port again: links of earlier runs lead to it, and the ledger knows it as one instance.
+    The emulator keeps its port, because links of earlier runs lead to it, and the ledger knows it as one instance.
     """
     written = file.read_text().strip() if file.exists() else ""
     port = int(written) if written.isascii() and written.isdigit() else 0
@@ -110,9 +111,9 @@ def airflow_environment(
     airflow_database: str,
     ledger_database: str,
 ) -> dict[str, str]:
-    """The environment of every Airflow process, on top of the one that is given.
+    """The environment of every Airflow process, on top of the given one.
 
-    What a user may choose (the instance, the ledger, the archive) is kept where it is given; the rest is ours.
+    Settings that a user may choose (the instance, the ledger, the archive) are kept. All others are ours.
     """
     home = folder / "airflow"
     address = f"http://127.0.0.1:{port}"
@@ -152,7 +153,7 @@ def airflow_environment(
 
 
 def _without_proxy(given: Mapping[str, str]) -> dict[str, str]:
-    """Tasks talk to the API server, and hooks to the emulator, on this machine: no proxy can stand between."""
+    """Exempt this machine from proxies: tasks reach the API server, and hooks the emulator, directly."""
     kept = given.get("no_proxy") or given.get("NO_PROXY") or ""
     exempt = f"{kept},{_LOOPBACK}" if kept else _LOOPBACK
     return {"no_proxy": exempt, "NO_PROXY": exempt}

@@ -1,4 +1,4 @@
-"""The stack as a whole: what it is made of, where its state lies, how it starts and ends."""
+"""The whole stack: its parts, the place of its state, its start and its end."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _COMPONENTS = {
 
 @dataclass
 class StackOptions:
-    """How to start a stack. `environment` is added to that of every program; `contents` are mounted in the emulator.
+    """How to start a stack. `environment` is added to that of every program. `contents` are mounted in the emulator.
 
-    With `emulator`, Airflow works with an emulator of this stack, whatever connection the environment has.
-    `uninterrupted` surrounds each step after which something runs that has to be ended.
+    With `emulator`, Airflow uses an emulator of this stack, whatever connection the environment has. `uninterrupted`
+    surrounds each step that starts something which must be ended later.
     """
 
     folder: Path = ROOT / ".local"
@@ -61,13 +61,13 @@ class StackOptions:
     contents: dict[str, Path] = field(default_factory=lambda: {CONTENT_MOUNT: ROOT / "include" / "content"})
     environment: dict[str, str] = field(default_factory=dict)
     dags_folder: Path = ROOT / "dags"
-    tell: Callable[[str], None] = print
+    report: Callable[[str], None] = print
     grace_seconds: float = 10.0
     uninterrupted: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class Stack:
-    """PostgreSQL, emulator and Airflow. Use it as a context manager: what it started ends with it."""
+    """PostgreSQL, emulator and Airflow. Use it as a context manager, which ends what it started."""
 
     def __init__(self, options: StackOptions | None = None) -> None:
         self.options = options or StackOptions()
@@ -101,9 +101,9 @@ class Stack:
             raise StackError(f"The stack cannot start in {self.folder}: {error}.") from error
 
     def stop(self) -> bool:
-        """End everything that was started, the database last; nothing where the folder is another stack's.
+        """End everything that was started, the database last. Does nothing if the folder belongs to another stack.
 
-        Tells whether anything was started.
+        Returns whether anything was started.
         """
         if not self._lock.held:
             return False
@@ -125,13 +125,14 @@ class Stack:
             self._database.check()
 
     def mend(self) -> None:
-        """Start again what has ended, and say so. Raises StackError for what keeps ending, and for the database."""
+        """Restart what has ended, and report it. Raises StackError for programs that keep ending, and for the
+        database."""
         if self._database is not None:
             self._database.check()
-        self.programs.restart_ended(self.options.tell)
+        self.programs.restart_ended(self.options.report)
 
     def write_up_file(self) -> Path:
-        """Tell other programs where the stack is; readable by its owner only."""
+        """Write the address and login of the stack for other programs. Only the owner can read the file."""
         file = self.folder / "up.json"
         facts = {"url": self.url, "username": USERNAME, "password": self.password, "pid": os.getpid()}
         if self.emulator_url:
@@ -158,13 +159,13 @@ class Stack:
                 f"{_LEAST_FREE_BYTES // 1024**2}. Make room, then try again."
             )
         if ended := self.programs.end_leftovers():
-            self.options.tell(f"Ended processes that an earlier stack left running: {', '.join(ended)}")
+            self.options.report(f"Ended processes that an earlier stack left running: {', '.join(ended)}")
 
     def _start_all(self) -> None:
         given = {**os.environ, **self.options.environment}
         kept = kept_secrets(self.folder)
         self.password = kept.password
-        port = choose_api_port(given, self.options.tell)
+        port = choose_api_port(given, self.options.report)
         self.url = f"http://127.0.0.1:{port}"
         with self.options.uninterrupted():
             self._database = start_database(self.folder / "postgres", kept.database_password)
@@ -211,12 +212,12 @@ class Stack:
         return [sys.executable, "-m", "airflow"]
 
     def _migrate(self, database: Database) -> None:
-        """Bring the schema up to date, unless this version of Airflow has left it just so."""
+        """Bring the schema up to date, unless this version of Airflow already did."""
         marker = self.folder / "airflow" / "migrated"
         release = version("apache-airflow-core")
         if marker.exists() and marker.read_text() == f"{release} {database.schema_revision()}":
             return
-        self.options.tell("Preparing Airflow's database ...")
+        self.options.report("Preparing Airflow's database ...")
         done = subprocess.run(
             [*self._airflow(), "db", "migrate"], env=self.environment, capture_output=True, text=True, check=False
         )

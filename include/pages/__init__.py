@@ -1,1 +1,1 @@
-"""The pages in `docs/`: what of them is generated from the code."""
+"""The generated parts of the pages in `docs/`."""

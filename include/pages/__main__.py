@@ -1,4 +1,4 @@
-"""Write anew what is generated of the pages in `docs/`: `PYTHONPATH=include:plugins python -m pages`."""
+"""Regenerate the generated parts of the pages in `docs/`: `PYTHONPATH=include:plugins python -m pages`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pages have generated parts, and what these are now."""
+"""Which pages have generated parts, and the current text of these."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PARTS = {
     "docs/plans.md": {"plans": tables.plan_fields, "error": tables.plan_error},
     "docs/operate.md": {"options": tables.options},
 }
-"""The pages with generated parts: their names in the page, and what makes them."""
+"""The pages with generated parts: the names of the parts, and the functions that make them."""
 
 _END = "<!-- end of what is generated -->"
 _COPIED = "<!-- generated: a copy of CHANGELOG.md -->\n"
 
 
 def current() -> dict[str, str]:
-    """The text of each page that has a generated part, with this part as it should be."""
+    """The text of each page with a generated part, with this part up to date."""
     pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in PARTS}
     for name, parts in PARTS.items():
         for part, make in parts.items():

@@ -1,4 +1,4 @@
-"""Tables of the pages, from what the code itself uses: parameters, fields of plans, options."""
+"""Tables of the pages, from the code itself: parameters, fields of plans, options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Node = Mapping[str, object]
 
 
 def parameters() -> str:
-    """The parameters of the four DAGs, those of a batch without what they share with a single run."""
+    """The parameters of the four DAGs. For a batch, only those that a single run does not have."""
     single = process_assets_params()
     batch = {name: param for name, param in process_batch_params().items() if name == "paths" or name not in single}
     parts = [
@@ -39,7 +39,7 @@ def parameters() -> str:
 
 
 def plan_fields() -> str:
-    """The fields of a plan, as the schema describes them that editors and the check use."""
+    """The fields of a plan, from the schema that editors and the check use."""
     (file,) = Path(plans.__file__).parent.glob("*.schema.json")
     schema = cast("Node", json.loads(file.read_text(encoding="utf-8")))
     listed = cast("Node", cast("Node", schema["properties"])["plans"])
@@ -55,7 +55,7 @@ def plan_fields() -> str:
 
 
 def plan_error() -> str:
-    """What a wrong plan is answered with."""
+    """The message about a wrong plan."""
     lines = ["plans:", *("  # ..." for _ in range(8)), "  - name: weekly", "    schedule: '@weekly'", "    paths:"]
     (problem,) = parse_plans("\n".join([*lines, "      - content/x"]), "/opt/airflow/include/plans.yaml").problems
     return "```\n" + textwrap.fill(str(problem), 118, break_long_words=False, break_on_hyphens=False) + "\n```"
@@ -64,9 +64,10 @@ def plan_error() -> str:
 def options() -> str:
     """The options of `[aem_guides]`, as the provider describes them to Airflow."""
     config = cast("Mapping[str, Mapping[str, Mapping[str, Mapping[str, str]]]]", get_provider_info()["config"])
-    told = config["aem_guides"]["options"]
+    options = config["aem_guides"]["options"]
     rows = (
-        (f"`{name}`", _value(option["default"] or None), _plain(option["description"])) for name, option in told.items()
+        (f"`{name}`", _value(option["default"] or None), _plain(option["description"]))
+        for name, option in options.items()
     )
     return _table(("option", "default", "meaning"), rows)
 
@@ -80,7 +81,7 @@ def _params(params: Mapping[str, Param]) -> str:
 
 
 def _values(schema: Node) -> str:
-    """What a parameter may be, in words."""
+    """The allowed values of a parameter, in words."""
     chosen = _choices(schema)
     if chosen:
         return chosen
@@ -109,7 +110,7 @@ def _bounds(schema: Node) -> str:
 
 
 def _value(value: object) -> str:
-    """A default; nothing where it is empty."""
+    """A default, or "" if it is empty."""
     if value is None or value in ([], "") or (isinstance(value, dict) and not any(value.values())):
         return ""
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
@@ -121,15 +122,15 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _described(definitions: Mapping[str, Node], field: Node) -> str:
-    """What a field says of itself, else what its definition says."""
-    told = field.get("description") or _definition(definitions, field).get("description")
-    if not told:
+    """The description of a field, or else that of its definition."""
+    description = field.get("description") or _definition(definitions, field).get("description")
+    if not description:
         raise ValueError(f"The schema of plans does not describe {field!r}.")
-    return _plain(told)
+    return _plain(description)
 
 
 def _definition(definitions: Mapping[str, Node], node: object) -> Node:
-    """The first definition that a part of the schema leads to."""
+    """The first definition that a part of the schema refers to."""
     found = next(_references(node), None)
     if found is None:
         raise ValueError(f"The schema of plans names no definition in {node!r}.")
@@ -153,10 +154,10 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _plain(text: object) -> str:
-    """A text that is no Markdown, such that its asterisks are seen."""
+    """A text without Markdown, so that its asterisks are shown."""
     return re.sub(r"(?<!`)\*(?!`)", r"\\*", str(text))
 
 
 def _cell(text: str) -> str:
-    """A text that does not end its cell: no line break, no bare bar, and no tag."""
+    """A text for a table cell: without line breaks, bars and tags."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,8 +1,7 @@
-"""Airflow assets for what is processed: `aem-guides://<instance><path>`.
+"""Airflow assets for processed paths: `aem-guides://<instance><path>`.
 
-A run updates the asset of each path that came to a good end, of which nothing keeps the run from being a success. A
-DAG is scheduled on one path with `aem_guides_asset`, on all with the alias `PROCESSED`, and with `watched_asset` also
-on jobs that nobody started through Airflow.
+A run updates the asset of each path that it processed successfully. Schedule a DAG on one path with `aem_guides_asset`,
+on all paths with the alias `PROCESSED`, and with `watched_asset` also on jobs that were not started by Airflow.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ PROCESSED = AssetAlias(name="aem_guides_processed", group="aem_guides")
 """Every path that a run has processed successfully."""
 
 LONGEST_URI = 1500
-_TOLD = (
+_REPORTED = (
     "processing_id",
     "state",
     "total_files",
@@ -39,9 +38,9 @@ log = logging.getLogger(__name__)
 
 
 def aem_guides_asset(instance: str, path: str) -> Asset:
-    """The asset of a path on an instance; `instance` is host name, and port where that is not the usual one.
+    """The asset of a path on an instance. `instance` is the host name, with the port if it is not the default port.
 
-    Letters that a URI cannot hold are percent-encoded, so that names in any script work.
+    Letters that a URI cannot hold are percent-encoded, so names in any script work.
     """
     return Asset(uri=_uri(instance, path), group="aem_guides")
 
@@ -56,10 +55,10 @@ def watched_asset(
     ignore_users: Sequence[str] = (),
     only_successes: bool = True,
 ) -> Asset:
-    """The asset of a path, also updated by every job seen to end there, whoever started it.
+    """The asset of a path that is also updated by every job seen to end there, by Airflow or another user.
 
-    A job of a run is then reported twice: by its run, and by the watcher. `ignore_users` leaves the second out. The
-    event's extra of a job that was seen is `{"from_trigger": True, "payload": {...}}`, with the result of
+    A job of a run is then reported twice: by its run, and by the watcher. `ignore_users` leaves out the second report.
+    The event's extra of a watched job is `{"from_trigger": True, "payload": {...}}`, with the result of
     `triggers.history.payload_of`.
 
     :param poll_seconds: how often the instance's history is read.
@@ -83,9 +82,9 @@ def watched_asset(
 def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run: str) -> None:
     """Update the asset of a row of the report, if the task has `PROCESSED` as an outlet.
 
-    Its job must have gone through all assets; whether with errors, the event's `state` says.
-    A job that had no assets, such as that of an interval in which none were created, is no news. What else may be wrong
-    with the row is for the caller to judge.
+    The job must have gone through all of its assets. The event's `state` shows whether some of them failed. A job
+    without assets, such as that of an empty interval, does not update the asset. The caller checks the row for other
+    problems.
     """
     if row.get("state") not in WELL_ENDED_STATES or PROCESSED not in context["task"].outlets:
         return
@@ -95,7 +94,7 @@ def announce(context: Context, instance: str, row: Mapping[str, JsonValue], run:
     if len(uri) > LONGEST_URI:
         log.warning("%s is too long for an Airflow asset. No asset event was sent for it.", uri)
         return
-    extra: JsonObject = {name: row.get(name) for name in _TOLD}
+    extra: JsonObject = {name: row.get(name) for name in _REPORTED}
     context["outlet_events"][PROCESSED].add(Asset(uri=uri, group="aem_guides"), extra={**extra, "run": run})
 
 

@@ -1,4 +1,4 @@
-"""A place in object storage: written beside, read back, moved; and whatever goes wrong there, in one error."""
+"""A place in object storage. Files are written beside it, read back and moved; errors are raised as one kind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Content:
-    """What is to lie under a name, as it was digested on the way here."""
+    """Content to store, with its digest."""
 
     file: BinaryIO
     sha256: str
@@ -47,7 +47,7 @@ class Content:
 
 @contextlib.contextmanager
 def storage_errors(doing: str, place: object) -> Iterator[None]:
-    """Turn whatever a place of storage raises into an ArchiveError that says what was being done, and where."""
+    """Turn any error of the storage into an ArchiveError that names the action and the place."""
     try:
         yield
     except AemGuidesError:
@@ -58,7 +58,7 @@ def storage_errors(doing: str, place: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def beside(place: ObjectStoragePath, content: Content) -> Iterator[ObjectStoragePath]:
-    """Write beside a place under a hidden name and read it back; nothing is left under that name in the end."""
+    """Write beside a place under a hidden name and read it back. At the end, that name is removed."""
     part = place.parent / f".{place.name}.{uuid.uuid4().hex}.part"
     try:
         with part.fs.open(part.path, "wb") as target:
@@ -77,7 +77,7 @@ def beside(place: ObjectStoragePath, content: Content) -> Iterator[ObjectStorage
 
 
 def write(place: ObjectStoragePath, data: bytes, doing: str) -> str:
-    """Put bytes in a place, whole or not at all, and return its URI. Raises ArchiveError, which says what was done."""
+    """Store bytes completely or not at all, and return the URI. Raises ArchiveError, which names the action."""
     with storage_errors(doing, place):
         place.fs.makedirs(place.parent.path, exist_ok=True)
         content = Content(io.BytesIO(data), hashlib.sha256(data).hexdigest(), len(data))
@@ -87,7 +87,7 @@ def write(place: ObjectStoragePath, data: bytes, doing: str) -> str:
 
 
 def move(part: ObjectStoragePath, place: ObjectStoragePath, size: int) -> None:
-    """Locally a rename, which is atomic; object stores copy, and show an object only when it is whole."""
+    """Rename a local file, which is atomic. Object stores copy, and show an object only when it is complete."""
     if _is_local(part):
         Path(part.path).replace(place.path)
         with contextlib.suppress(OSError):  # not every file system can sync a folder, and the rename is done
@@ -101,11 +101,11 @@ def move(part: ObjectStoragePath, place: ObjectStoragePath, size: int) -> None:
 
 
 def remove_leftovers(place: ObjectStoragePath) -> None:
-    """Remove what tries that were killed left behind beside this place, under its hidden names."""
+    """Remove the hidden files that killed tries left beside this place."""
     leftover = re.compile(rf"\.{re.escape(place.name)}\.[0-9a-f]{{32}}\.part")
     folder = place.parent
     folder.fs.invalidate_cache()
-    # An object store knows no folder before the first object lies in it.
+    # An object store has no folder until the first object is in it.
     with contextlib.suppress(FileNotFoundError):
         for path in cast("list[str]", folder.fs.ls(folder.path, detail=False)):
             name = path.rpartition("/")[2]
@@ -115,13 +115,13 @@ def remove_leftovers(place: ObjectStoragePath) -> None:
 
 
 def remove(path: ObjectStoragePath) -> None:
-    """Remove a file; that there is none is all right."""
+    """Remove a file. It may be missing."""
     with contextlib.suppress(FileNotFoundError):
         path.fs.rm_file(path.path)
 
 
 def size_of(path: ObjectStoragePath) -> int | None:
-    """The size in bytes, None where nothing lies there."""
+    """The size in bytes, or None if there is no file."""
     path.fs.invalidate_cache()
     try:
         return number(path.fs.info(path.path).get("size"))
@@ -130,7 +130,7 @@ def size_of(path: ObjectStoragePath) -> int | None:
 
 
 def digest_of(path: ObjectStoragePath) -> tuple[str, int] | None:
-    """SHA-256 and size of what lies there, None where nothing does."""
+    """SHA-256 and size of the file, or None if there is no file."""
     digest, size = hashlib.sha256(), 0
     try:
         with path.fs.open(path.path, "rb", block_size=BLOCK_BYTES) as content:
@@ -147,7 +147,7 @@ def _is_local(path: ObjectStoragePath) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file's content, or a folder's names, onto the disk: a power failure then finds them whole."""
+    """Write a file's content, or a folder's names, to the disk, so that they survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -168,7 +168,7 @@ def _reason(error: Exception) -> str:
 
 
 class ArchiveCondition(enum.StrEnum):
-    """What a stored archive was found to be, compared with its manifest."""
+    """The condition of a stored archive, compared with its manifest."""
 
     OK = "ok"
     MISSING = "missing"
@@ -183,9 +183,9 @@ def default_archive_uri() -> str:
 
 
 def safe_name(name: str) -> str:
-    """A readable name for one folder, at most 97 of `A-Z a-z 0-9 . _ -`, another one for every other name.
+    """A readable name for one folder, at most 97 of `A-Z a-z 0-9 . _ -`, and unique for every name.
 
-    A name that had to be changed, and one that could be taken for such, gets 16 digits of its SHA-256.
+    A name that was changed, or that looks like a changed one, gets 16 digits of its SHA-256.
     """
     kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_LONGEST_NAME].strip(".") or "_"
     if kept == name and not _DIGEST_ENDING.search(name):

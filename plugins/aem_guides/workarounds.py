@@ -1,8 +1,8 @@
-"""Lets the Test button of a connection without a port do its work.
+"""Makes the Test button work for a connection without a port.
 
-Airflow's UI sends 0 for the port that such a connection does not have, and Airflow 3.3.2 takes that for another
-destination than the stored one: it answers 400 and tests nothing. apache/airflow#73298 mends it in a later version, and
-leaves nothing to do here. Our connections have no port: it is part of the base URL.
+Airflow's UI sends 0 for the missing port, and Airflow 3.3.2 treats that as another destination than the stored one: it
+answers 400 and tests nothing. apache/airflow#73298 fixes that in a later version, and then this module changes nothing.
+Our connections have no port: it is part of the base URL.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _MOST_PARTS = 256
 
 
 class NoPortForZero:
-    """ASGI middleware: takes the port 0 out of requests to test a connection of ours, and lets all else pass."""
+    """ASGI middleware that removes the port 0 from requests to test a connection of ours. It passes on all other
+    requests unchanged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -36,10 +37,10 @@ class NoPortForZero:
 
 
 async def _with_mended_body(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-    """The request, and what it is read with: what was read here first, then what comes.
+    """The request, and how it is read: first the part that was read here, then the rest.
 
-    Nobody has to log in to come here. So what says that it is large is not read at all, and what turns out to be is
-    handed on as it came.
+    Requests arrive here before the login. So a body that is declared as large is not read at all, and a body that turns
+    out to be large is passed on unchanged.
     """
     if _is_long(scope):
         return scope, receive
@@ -63,9 +64,9 @@ async def _with_mended_body(scope: Scope, receive: Receive) -> tuple[Scope, Rece
 
 
 def _is_long(scope: Scope) -> bool:
-    """Whether the request says that its body is too long, or does not say how long it is."""
-    told = [value for name, value in scope["headers"] if name == b"content-length"]
-    return any(not value.isdigit() or len(value) > 9 or int(value) > _LONGEST_BODY for value in told)
+    """Whether the request declares a body that is too long, or does not declare its length."""
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    return any(not value.isdigit() or len(value) > 9 or int(value) > _LONGEST_BODY for value in lengths)
 
 
 def _again(read: Sequence[Message], receive: Receive) -> Receive:
@@ -79,11 +80,11 @@ def _again(read: Sequence[Message], receive: Receive) -> Receive:
 
 def _without_port_zero(body: bytes) -> bytes:
     try:
-        told = json.loads(body)
+        posted = json.loads(body)
     except (ValueError, RecursionError):
         return body
-    if isinstance(told, dict) and told.get("conn_type") == "aem_guides" and told.get("port") == 0:
-        return json.dumps({**told, "port": None}).encode()
+    if isinstance(posted, dict) and posted.get("conn_type") == "aem_guides" and posted.get("port") == 0:
+        return json.dumps({**posted, "port": None}).encode()
     return body
 
 

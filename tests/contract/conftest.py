@@ -1,4 +1,4 @@
-"""A client's view of the emulator, for the tests of what it promises."""
+"""The emulator as a client sees it, for the tests of its promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENDED = ("SUCCESS", "FAILED", "CANCELLED")
 
 @dataclass
 class Instance:
-    """The API of an emulator, called as a client does, and the emulator behind it."""
+    """The API of an emulator, called as a client does, and the emulator itself."""
 
     emulator: EmulatorProcess
     client: httpx.Client
@@ -44,7 +44,7 @@ class Instance:
         values = {"processingId": processing_id, **{name: str(value) for name, value in query.items()}}
         return self.client.get(f"{self.emulator.url}{PROCESS}/{what}", params=values)
 
-    def tell(self, what: str, processing_id: str) -> httpx.Response:
+    def act(self, what: str, processing_id: str) -> httpx.Response:
         """POST one of cancel, resume."""
         return self.client.post(f"{self.emulator.url}{PROCESS}/{what}", json={"processingId": processing_id})
 
@@ -73,7 +73,7 @@ class Instance:
 
 @pytest.fixture
 def instance(emulator: EmulatorProcess) -> Iterator[Instance]:
-    """The instance, as new."""
+    """The instance, reset."""
     if emulator.admin.get("/emulator/jobs").json():
         emulator.post("/emulator/reset", {})
     emulator.delete("/emulator/faults")

@@ -1,4 +1,4 @@
-"""What the emulator says of the assets of a job that has ended, and every odd thing that it can be made to say."""
+"""The emulator's answers about the assets of an ended job, with every odd answer that it can be set to give."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(instance: Instance) -> str:
     return path
 
 
-def test_it_says_of_assets_what_it_is_told_to_say(instance: Instance, folder: str) -> None:
+def test_it_reports_the_configured_states_of_assets(instance: Instance, folder: str) -> None:
     instance.emulator.settings(
         told_assets={
             "*/topic_0000001.dita": {"status": "UNPROCESSED", "reason": "who knows"},
@@ -36,8 +36,8 @@ def test_it_says_of_assets_what_it_is_told_to_say(instance: Instance, folder: st
             "*/topic_0000003.dita": {"omitted": True},
         }
     )
-    told = asset_status(instance, folder)
-    assert [(asset["status"], asset["exists"], asset.get("reason")) for asset in told["assets"]] == [
+    reported = asset_status(instance, folder)
+    assert [(asset["status"], asset["exists"], asset.get("reason")) for asset in reported["assets"]] == [
         ("SUCCESS", True, None),
         ("UNPROCESSED", True, "who knows"),
         ("PENDING", False, None),
@@ -47,7 +47,7 @@ def test_it_says_of_assets_what_it_is_told_to_say(instance: Instance, folder: st
 @pytest.mark.parametrize(
     "wrong", [{"*": "SUCCESS"}, {"*": {"state": "SUCCESS"}}, {"*": {"status": 3}}, {"*": {"omitted": "yes"}}]
 )
-def test_what_it_cannot_say_of_an_asset_is_refused(instance: Instance, wrong: dict[str, object]) -> None:
+def test_facts_that_it_cannot_report_of_an_asset_are_refused(instance: Instance, wrong: dict[str, object]) -> None:
     refused = instance.emulator.admin.patch("/emulator/settings", json={"told_assets": wrong})
     assert refused.status_code == 400
     assert "told_assets" in refused.text or "state" in refused.text
@@ -59,8 +59,8 @@ def test_before_2026_09_the_asset_status_fails_over_a_comma(instance: Instance, 
     odd = f"{folder}/a, b"
     instance.emulator.virtual_folder(odd, 1)
     for path in (folder, odd):
-        told = asset_status(instance, path)
-        assert (told["status"], told["assets"]) == ("FAILED", None)
+        reported = asset_status(instance, path)
+        assert (reported["status"], reported["assets"]) == ("FAILED", None)
 
 
 def test_a_job_some_of_whose_assets_failed_may_end_in_a_word_of_its_own(instance: Instance, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""An emulator whose clock runs twenty times as fast: everything of the instance goes by it, over restarts too."""
+"""An emulator whose clock runs twenty times as fast: everything of the instance follows it, also after restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAD_SECONDS = 5.0
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """A fast one, far enough ahead of the machine's that nobody takes the one for the other."""
+    """A fast clock, far enough ahead of the machine's that the two cannot be confused."""
     ahead = Clock(FAST)
     ahead.sleep(LEAD_SECONDS)
     return ahead

@@ -1,4 +1,4 @@
-"""Every fault that can be set does what its name says, and as often as told."""
+"""Every fault does what its name says, as often as it is set to."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_a_job_may_be_failed_from_outside(instance: Instance) -> None:
     instance.wait(processing_id, lambda job: job["triggeredCount"] > 0)
     instance.emulator.post("/emulator/jobs/fail", {"processingId": processing_id, "resumable": True})
     assert instance.status(processing_id)["status"] == "FAILED"
-    instance.tell("resume", processing_id)
+    instance.act("resume", processing_id)
     instance.wait(processing_id, lambda job: job["status"] == "RUNNING" and job["triggeredCount"] > 5)
     assert set(instance.times_processed(path)) == {1}
 

@@ -1,4 +1,4 @@
-"""The life of a job at the emulator, over HTTP: what a client of the real instance could see too."""
+"""The life of a job at the emulator, over HTTP, as a client of the real instance sees it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_job_counts_its_set_then_runs_with_an_honest_eta_and_succeeds(instance
     assert ended["startedAt"] + 1000 <= ended["completedAt"] < ended["startedAt"] + 120_000
 
 
-def test_real_content_is_processed_with_its_faults_told_in_the_log(instance: Instance) -> None:
+def test_real_content_is_processed_with_its_faults_in_the_log(instance: Instance) -> None:
     processing_id = instance.start("/content/dam/aurora")
     assert instance.end(processing_id)["status"] == "SUCCESS"
     lines = instance.emulator.log_lines(processing_id)
@@ -96,7 +96,7 @@ def test_a_second_job_on_an_active_folder_is_refused(instance: Instance, status:
     second = instance.start(path)
     instance.emulator.settings(lock=True)
     for started in (processing_id, second):
-        instance.tell("cancel", started)
+        instance.act("cancel", started)
         instance.end(started)
     assert instance.begin(path).status_code == 200
 
@@ -107,20 +107,20 @@ def test_a_cancelled_job_is_resumed_without_processing_anything_twice(instance: 
     path = instance.folder(600, rate=20)
     first = instance.start(path)
     instance.wait(first, lambda job: job["triggeredCount"] >= 10)
-    assert instance.tell("cancel", first).status_code == 200
+    assert instance.act("cancel", first).status_code == 200
     assert instance.wait(first, lambda job: job["status"] == "CANCELLING")["cancellable"] is False
     instance.emulator.settings(cancel_seconds=0)
     cancelled = instance.end(first)
     assert (cancelled["status"], cancelled["resumable"]) == ("CANCELLED", True)
     assert 10 <= cancelled["triggeredCount"] < 600
     instance.emulator.virtual_folder(path, 600, rate=10_000)
-    second = instance.tell("resume", first).json()["processingId"]
+    second = instance.act("resume", first).json()["processingId"]
     assert (second == first) is keeps
     assert instance.end(second)["status"] == "SUCCESS"
     assert instance.times_processed(path) == [1] * 600
     assert instance.emulator.jobs(path)[-1]["resumes"] == 1
-    assert instance.tell("resume", second).status_code == 400
-    assert instance.tell("cancel", second).status_code == 400
+    assert instance.act("resume", second).status_code == 400
+    assert instance.act("cancel", second).status_code == 400
 
 
 def test_a_job_that_fails_goes_on_from_its_last_checkpoint(instance: Instance) -> None:
@@ -129,7 +129,7 @@ def test_a_job_that_fails_goes_on_from_its_last_checkpoint(instance: Instance) -
     processing_id = instance.start(path)
     failed = instance.end(processing_id)
     assert (failed["status"], failed["triggeredCount"], failed["resumable"]) == ("FAILED", 25, True)
-    instance.tell("resume", processing_id)
+    instance.act("resume", processing_id)
     assert instance.end(processing_id)["status"] == "SUCCESS"
     assert instance.times_processed(path) == [1] * 20 + [2] * 5 + [1] * 15
     assert instance.emulator.jobs(path)[0]["failed_assets"] == 20
@@ -138,7 +138,7 @@ def test_a_job_that_fails_goes_on_from_its_last_checkpoint(instance: Instance) -
 def test_a_job_that_fails_for_good_cannot_be_resumed(instance: Instance) -> None:
     processing_id = instance.start(instance.folder(40, rate=1000, fail_at=0.5, resumable=False))
     assert instance.end(processing_id)["resumable"] is False
-    assert instance.tell("resume", processing_id).status_code == 400
+    assert instance.act("resume", processing_id).status_code == 400
 
 
 def test_killed_in_the_middle_it_goes_on_and_processes_nothing_twice(instance: Instance) -> None:
@@ -159,7 +159,7 @@ def test_killed_in_the_middle_it_goes_on_and_processes_nothing_twice(instance: I
 def test_a_cancel_survives_a_death(instance: Instance) -> None:
     instance.emulator.settings(cancel_seconds=3600)
     processing_id = instance.start(instance.folder(1000, rate=2))
-    instance.tell("cancel", processing_id)
+    instance.act("cancel", processing_id)
     instance.emulator.restart()
     instance.emulator.settings(cancel_seconds=0)
     assert instance.end(processing_id)["status"] == "CANCELLED"
@@ -171,7 +171,7 @@ def test_a_restart_may_fail_or_lose_active_jobs(instance: Instance) -> None:
     instance.emulator.settings(on_restart="fail_resumable")
     instance.emulator.restart()
     assert (instance.status(processing_id)["status"], instance.status(processing_id)["resumable"]) == ("FAILED", True)
-    instance.tell("resume", processing_id)
+    instance.act("resume", processing_id)
     instance.emulator.settings(on_restart="lose")
     instance.emulator.restart()
     assert instance.ask("status", processing_id).status_code == 400
@@ -232,7 +232,7 @@ def test_the_archive_holds_the_log_and_is_the_same_each_time(instance: Instance)
     instance.emulator.wait_until(lambda: not list(leftovers.iterdir()), "the temporary files to go")
 
 
-def test_the_log_may_be_told_by_paths_which_need_a_login(instance: Instance) -> None:
+def test_the_log_may_be_given_as_paths_which_need_a_login(instance: Instance) -> None:
     instance.emulator.settings(download_form="json")
     processing_id = instance.start(instance.folder(5))
     instance.end(processing_id)
@@ -304,8 +304,8 @@ def test_the_instance_starts_runs_of_its_own_when_its_time_has_come(instance: In
 def test_the_clock_of_the_date_header_may_differ_from_that_of_the_jobs(instance: Instance) -> None:
     instance.emulator.settings(date_skew_seconds=-3600, clock_offset_seconds=60)
     answer = instance.begin(instance.folder(1))
-    told = parsedate_to_datetime(answer.headers["date"]).timestamp()
-    assert told - time.time() == pytest.approx(-3540, abs=5)
+    reported = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    assert reported - time.time() == pytest.approx(-3540, abs=5)
     assert instance.emulator.jobs()[0]["started"] / 1000 - time.time() == pytest.approx(60, abs=5)
     assert "date" in httpx.get(f"{instance.emulator.url}/nowhere", trust_env=False).headers
 
@@ -336,7 +336,7 @@ def test_it_refuses_what_it_cannot_take_at_its_start(emulator: EmulatorProcess) 
     wrong.stop()
 
 
-def test_it_ends_cleanly_when_told_to(emulator: EmulatorProcess) -> None:
+def test_it_ends_cleanly_after_a_signal(emulator: EmulatorProcess) -> None:
     other = EmulatorProcess(emulator.folder / "other")
     with other:
         process = psutil.Process(other.pid)

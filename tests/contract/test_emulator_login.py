@@ -1,4 +1,4 @@
-"""Who may come in at the emulator, and how the others are answered."""
+"""Which logins the emulator accepts, and how it answers the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def oauth(instance: Instance, **changes: str) -> httpx.Response:
     ("style", "status", "content"),
     [("401", 401, "Unauthorized"), ("403", 403, "Forbidden"), ("redirect", 302, ""), ("login_page", 200, "<form>")],
 )
-def test_who_is_not_logged_in_is_answered_in_one_of_four_ways(
+def test_a_client_without_a_login_is_answered_in_one_of_four_ways(
     instance: Instance, style: str, status: int, content: str
 ) -> None:
     instance.emulator.settings(refusal_style=style)
@@ -88,7 +88,7 @@ def test_an_oauth_client_gets_a_token_that_opens_until_it_runs_out_and_survives_
     assert ask(instance, Authorization=f"Bearer {oauth(instance).json()['access_token']}").status_code == 401
 
 
-def test_errors_of_an_oauth_client_are_told_apart(instance: Instance) -> None:
+def test_errors_of_an_oauth_client_are_distinguished(instance: Instance) -> None:
     client = {"kind": "oauth", "client_id": "me", "secret": SECRET, "scopes": ["openid", "aem"]}
     instance.emulator.post("/emulator/clients", client)
     for changes, status, error in (
@@ -109,7 +109,7 @@ def pem(key: rsa.RSAPrivateKey) -> str:
     return key.public_key().public_bytes(serialization.Encoding.PEM, kind).decode()
 
 
-def test_service_credentials_are_exchanged_and_their_errors_told_apart(instance: Instance) -> None:
+def test_service_credentials_are_exchanged_and_their_errors_distinguished(instance: Instance) -> None:
     key, other = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
     audience = "https://ims.example/c/me"
     client: dict[str, object] = {
@@ -140,14 +140,14 @@ def test_service_credentials_are_exchanged_and_their_errors_told_apart(instance:
     good = exchange().json()
     assert good["expires_in"] == 86_399_000
     assert ask(instance, Authorization=f"Bearer {good['access_token']}").status_code == 200
-    told = {
+    reported = {
         exchange(secret="wrong").json()["error"],
         exchange({"exp": int(time.time()) - 60}).json()["error_description"],
         exchange(signer=other).json()["error_description"].partition(":")[0],
         exchange({"sub": "other"}).json()["error_description"],
         exchange({f"https://ims.example/s/{SCOPE}": False}).json()["error"],
     }
-    assert told == {
+    assert reported == {
         "invalid_client",
         "JWT has expired",
         "Could not match JWT signature to any of the bindings",
@@ -162,14 +162,14 @@ def test_service_credentials_are_exchanged_and_their_errors_told_apart(instance:
     assert wrong.json()["message"].startswith("public_key: ")
 
 
-def test_who_started_a_job_is_told(instance: Instance) -> None:
+def test_the_starter_of_a_job_is_shown(instance: Instance) -> None:
     body = {"path": instance.folder(1), "type": "ASSET_PROCESSING"}
     headers = {"Authorization": f"Bearer {TOKEN}"}
     httpx.post(instance.emulator.url + PROCESS, json=body, headers=headers, trust_env=False)
     assert instance.history()[0]["createdBy"] == "technical-account"
 
 
-def test_every_token_that_is_given_out_begins_as_told(instance: Instance) -> None:
+def test_every_issued_token_begins_as_configured(instance: Instance) -> None:
     instance.emulator.settings(token_prefix="canary-", csrf=True)
     instance.emulator.post("/emulator/clients", {"kind": "oauth", "client_id": "me", "secret": SECRET})
     assert oauth(instance).json()["access_token"].startswith("canary-")

@@ -59,7 +59,7 @@ def test_every_task_ends_in_a_worker_but_those_that_may_wait_there_for_a_job(bag
 
 @pytest.mark.parametrize("dag_id", ["aem_guides_process_assets", "aem_guides_process_batch"])
 def test_every_task_of_a_run_may_die_as_often_as_the_others(bag: DagBag, dag_id: str) -> None:
-    """A report that is not made loses as much as a job that is not followed."""
+    """A report that is not made is as bad as a job that is not followed."""
     (usual,) = {task.retries or 0 for task in bag.dags[dag_id].tasks if task.task_id == "check_instance"}
     assert [task.task_id for task in bag.dags[dag_id].tasks if (task.retries or 0) < usual] == []
 

@@ -1,4 +1,4 @@
-"""The examples of the pages are what Airflow takes, and the messages that they quote are those that are seen."""
+"""Airflow accepts the examples of the pages, and the messages that they quote are real."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from airflow.api_fastapi.auth.managers.simple.routes.login import login_router
+from airflow.api_fastapi.core_api.routes.public.dag_run import dag_run_router
 from airflow.dag_processing.dagbag import DagBag
+from fastapi.routing import APIRoute
 
 from tests.support.pages import ROOT, blocks, page, text_of
 
@@ -27,8 +30,8 @@ def _chapters() -> Iterator[tuple[str, str]]:
 
 
 def _messages(text: str) -> list[str]:
-    told = re.findall(r"\*\*Message:\*\*(.+?)\n\n", text, re.DOTALL)
-    return [" ".join(message.split()) for part in told for message in re.findall(r'"([^"]+)"', part)]
+    reported = re.findall(r"\*\*Message:\*\*(.+?)\n\n", text, re.DOTALL)
+    return [" ".join(message.split()) for part in reported for message in re.findall(r'"([^"]+)"', part)]
 
 
 def test_the_daily_example_is_a_dag_with_all_tasks(tmp_path: Path) -> None:
@@ -49,6 +52,17 @@ def test_what_is_posted_to_start_a_run_is_what_the_dag_takes() -> None:
         params.validate()
 
 
+def test_every_address_that_is_posted_to_is_one_of_airflow() -> None:
+    routes = [route for router in (login_router, dag_run_router) for route in router.routes]
+    taken = {route.path for route in routes if isinstance(route, APIRoute) and "POST" in route.methods}
+    posted = set(re.findall(r"\$URL/(\S+) ", text_of()))
+    assert posted >= {"auth/token", "api/v2/dags/aem_guides_process_assets/dagRuns"}
+    named = {
+        re.sub(r"/dags/\w+/", "/dags/{dag_id}/", path.removeprefix("api/v2").removeprefix("auth")) for path in posted
+    }
+    assert named <= taken
+
+
 def test_every_message_that_says_what_is_wrong_is_looked_for_on_the_real_airflow() -> None:
     found = quoted(*ON_A_REAL_AIRFLOW)
     tests = text_of(*(ROOT / "tests" / "e2e").glob("*.py"))
@@ -59,7 +73,7 @@ def test_every_message_that_says_what_is_wrong_is_looked_for_on_the_real_airflow
 def test_every_other_message_is_one_of_the_code() -> None:
     others = [title for title, _ in _chapters() if title not in ON_A_REAL_AIRFLOW]
     found = quoted(*others)
-    # A message may go over several lines of the source.
+    # A message may span several lines of the source.
     source = re.sub(r'"\s+f?"', "", text_of(*(ROOT / "plugins").rglob("*.py")))
     assert len(found) >= 4
     assert [message for message in sorted(found) if message not in source] == []

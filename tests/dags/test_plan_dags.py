@@ -1,4 +1,4 @@
-"""The DAGs that plans become, and the import errors of those that cannot become one, in Airflow's own DagBag."""
+"""The DAGs that plans become, and the import errors of invalid plans, in Airflow's own DagBag."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ BROKEN = """
 
 
 class Remembering(BaseNotifier):
-    """A notifier that keeps what it was to say."""
+    """A notifier that stores its messages."""
 
     template_fields = ("text",)
     said: list[str] = []  # noqa: RUF012  # shared on purpose: each notification is an instance of its own
@@ -168,7 +168,7 @@ def test_notifiers_are_built_when_there_is_something_to_say(bag: Callable[[str],
     assert Remembering.said == ["good: run one", "bad: run two"]
 
 
-def test_what_a_plan_names_and_nobody_can_import_is_told_and_its_runs_go_on(bag: Callable[[str], DagBag]) -> None:
+def test_an_import_of_a_plan_that_fails_is_reported_and_its_runs_continue(bag: Callable[[str], DagBag]) -> None:
     text = """
 plans:
   - name: mute
@@ -184,10 +184,10 @@ plans:
     deadline: [{interval: {hours: 1}, callback: no.such.thing}]
 """
     found = bag(text)
-    told = [line for line in found.import_errors[CHECK].splitlines() if "plan 'mute'" in line]
-    assert len(told) == 4
+    reported = [line for line in found.import_errors[CHECK].splitlines() if "plan 'mute'" in line]
+    assert len(reported) == 4
     for said, line, field, what in zip(
-        told,
+        reported,
         (9, 11, 12, 13),
         (
             "notifications.on_failure.1.notifier",
@@ -217,21 +217,21 @@ def test_the_deadlines_of_a_plan_are_airflows_own(bag: Callable[[str], DagBag]) 
 def test_broken_plans_are_an_import_error_and_the_others_are_dags(bag: Callable[[str], DagBag]) -> None:
     found = bag(GOOD + BROKEN)
     assert list(found.import_errors) == [CHECK]
-    told = found.import_errors[CHECK]
+    reported = found.import_errors[CHECK]
     first = GOOD.count("\n") + 2
     for plan, line, field, remedy in (
         ("broken", first + 1, "schedule", "@daily"),
         ("refused", first + 6, "deadline.0.callback", "asynchronous"),
         ("batched", first + 11, "parameters.max_log_lines", "remove the field"),
     ):
-        (said,) = [text for text in told.splitlines() if f"plan {plan!r}" in text]
+        (said,) = [text for text in reported.splitlines() if f"plan {plan!r}" in text]
         assert f"plans.yaml, line {line}: plan {plan!r}, field {field}:" in said
         assert remedy in said
     assert {"aem_guides_plan_nightly", "aem_guides_plan_by_hand", MAIN} <= set(found.dags)
     assert not {"aem_guides_plan_broken", "aem_guides_plan_refused", "aem_guides_plan_batched"} & set(found.dags)
 
 
-def test_a_plan_that_airflow_itself_refuses_is_told_with_its_words(
+def test_a_plan_that_airflow_itself_refuses_is_reported_with_its_words(
     bag: Callable[[str], DagBag], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(dag: DAG) -> None:

@@ -1,4 +1,4 @@
-"""The services of docker-compose.yaml as processes: two workers, two triggerers, and what the death of one costs."""
+"""The services of docker-compose.yaml as processes: two workers, two triggerers, and the effect of the death of one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_health_checks_of_the_file_say_healthy(spread: ComposedAirflow) -> N
 
 @dataclass(frozen=True)
 class Work:
-    """Both kinds of runs under way at once, and the paths that each is to process."""
+    """Both kinds of runs at work at the same time, and the paths that each must process."""
 
     airflow: ComposedAirflow
     batch_run: str
@@ -71,7 +71,7 @@ class Work:
 
 
 def start_work(airflow: ComposedAirflow) -> Work:
-    """Jobs that last until somebody hastens them."""
+    """Jobs that last until the test hastens them."""
     emulator = airflow.emulator
     batch_paths = virtual_folders(emulator, BATCH_ROOT, IN_BATCH, files=100, rate=SLOW)
     run_paths = virtual_folders(emulator, RUN_ROOT, IN_RUN, files=100, rate=SLOW)
@@ -81,7 +81,7 @@ def start_work(airflow: ComposedAirflow) -> Work:
 
 
 def kill_a_worker_at_work(airflow: ComposedAirflow) -> str:
-    """kill -9 to a whole worker while it runs a task; its name."""
+    """kill -9 to a whole worker while it runs a task. Returns its name."""
     at_work: list[str] = []
 
     def found() -> bool:
@@ -100,7 +100,7 @@ def triggers_held(airflow: ComposedAirflow) -> dict[int, list[int]]:
 
 
 def job_of(airflow: ComposedAirflow, triggerer: str) -> int | None:
-    """Its job id, which the names of the log files end with that it writes; None while it runs no trigger."""
+    """The job id of a triggerer, which is the end of the names of its log files. None while it runs no trigger."""
     process = psutil.Process(airflow.stack.programs.running[triggerer].pid)
     written = [file.path for member in [process, *process.children(recursive=True)] for file in member.open_files()]
     found = {int(match[1]) for path in written if (match := re.search(r"\.trigger\.(\d+)\.log$", path))}
@@ -108,9 +108,9 @@ def job_of(airflow: ComposedAirflow, triggerer: str) -> int | None:
 
 
 def kill_the_triggerer_with_most_at_work(airflow: ComposedAirflow) -> None:
-    """kill -9 to it; then the other has taken over what it held.
+    """kill -9 to the triggerer with the most triggers. Then wait until the other has taken them over.
 
-    How triggers are spread is chance: one may hold all of them, and killing the other would prove nothing.
+    How triggers are spread is chance: one triggerer may hold all of them, and killing the other would prove nothing.
     """
 
     def programs() -> dict[int | None, str]:
@@ -160,8 +160,8 @@ def test_a_worker_and_a_triggerer_die_and_everything_is_done_once(spread: Compos
     print(json.dumps({"jobs": len(jobs), "kills": 2, "duplicates": len(jobs) - len(work.paths), "losses": 0}))
 
 
-def test_what_is_older_than_it_is_kept_goes_and_the_rest_stays(spread: ComposedAirflow) -> None:
-    """Follows the test before: its runs are what there is."""
+def test_files_past_their_retention_are_deleted_and_the_rest_stays(spread: ComposedAirflow) -> None:
+    """Follows the test before, and uses its runs."""
     logs = spread.stack.home / "logs"
     forgotten, kept = (spread.rest.request("GET", f"/dags/{dag}/dagRuns")["dag_runs"][0] for dag in (BATCH, DAG))
     spread.ask_database(

@@ -1,4 +1,4 @@
-"""What was processed starts what comes after, whoever had it processed."""
+"""A processed path starts the next DAG, whether Airflow or another user had it processed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with DAG(dag_id="publish_for_tests", schedule=[WATCHED], catchup=False):
 
 @contextmanager
 def downstream_of(instance: Instance, path: str) -> Iterator[None]:
-    """While there is a DAG that is scheduled on a path."""
+    """A context with a DAG that is scheduled on a path."""
     airflow, host = instance.airflow, urlsplit(instance.emulator.url).netloc
     file: Path = airflow.folder / "dags" / "publish_for_tests.py"
     file.write_text(_DAG.format(host=host, path=path, connection_id=instance.connection_id), encoding="utf-8")
@@ -44,8 +44,8 @@ def downstream_of(instance: Instance, path: str) -> Iterator[None]:
         file.unlink()
 
 
-def told(airflow: LiveAirflow) -> list[dict[str, object]]:
-    """The extras of all events that the downstream DAG has run for."""
+def reported(airflow: LiveAirflow) -> list[dict[str, object]]:
+    """The extras of all events for which the downstream DAG has run."""
     runs = airflow.rest.request("GET", f"/dags/{DOWNSTREAM}/dagRuns")["dag_runs"]
     found = [airflow.rest.xcom(DOWNSTREAM, run["dag_run_id"], "publish") or [] for run in runs]
     return [extra for extras in found for extra in extras]
@@ -56,7 +56,7 @@ def uris_of_assets(airflow: LiveAirflow) -> set[str]:
 
 
 @lasting
-def a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after(stage: Stage) -> None:
+def a_run_and_a_job_of_another_user_start_the_next_dag(stage: Stage) -> None:
     airflow, name = stage.airflow, f"Handbücher {uuid.uuid4().hex[:6]}"
     path = f"/content/dam/{name}"
     with stage.instances.new() as instance, downstream_of(instance, path):
@@ -65,8 +65,8 @@ def a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after(s
         run = Run(instance, path, instance.trigger(path))
         assert run.end() == "success"
         row, label = run.row(), f"{DAG} / {run.run_id}"
-        airflow.wait_until(lambda: any(extra.get("run") == label for extra in told(airflow)), "the run's event")
-        (extra,) = (extra for extra in told(airflow) if extra.get("run") == label)
+        airflow.wait_until(lambda: any(extra.get("run") == label for extra in reported(airflow)), "the run's event")
+        (extra,) = (extra for extra in reported(airflow) if extra.get("run") == label)
         assert {name: extra[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")} == {
             name: row[name] for name in ("processing_id", "archive_uri", "sha256", "triggered_count")
         }
@@ -76,11 +76,11 @@ def a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after(s
         instance.wait_for_requests("history", looks + 2)
         started = start_foreign(emulator, path)
 
-        def is_told() -> bool:
-            payloads = [extra.get("payload") for extra in told(airflow)]
+        def is_reported() -> bool:
+            payloads = [extra.get("payload") for extra in reported(airflow)]
             return any(isinstance(p, dict) and p["processing_id"] == started for p in payloads)
 
-        airflow.wait_until(is_told, "the event of a job of somebody else")
+        airflow.wait_until(is_reported, "the event of a job of somebody else")
 
 
 def a_failed_job_updates_nothing(stage: Stage) -> None:
@@ -90,8 +90,8 @@ def a_failed_job_updates_nothing(stage: Stage) -> None:
 
 
 @scenarios(
-    a_run_and_a_job_that_nobody_started_through_airflow_start_what_comes_after,
+    a_run_and_a_job_of_another_user_start_the_next_dag,
     a_failed_job_updates_nothing,
 )
-def test_assets_tell_what_was_processed(played: Played, scenario: Scenario) -> None:
+def test_assets_show_what_was_processed(played: Played, scenario: Scenario) -> None:
     played.result(scenario)

@@ -1,4 +1,4 @@
-"""Batches on the real Airflow, while somebody else uses the same instance."""
+"""Batches on the real Airflow, while another user works on the same instance."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def more_paths_than_wait_at_once_share_the_instance_with_a_stranger(stage: Stage
         ours = [job for job in emulator.jobs() if job["path"].startswith(ROOT + "/")]
         started = [job["path"] for job in ours]
         assert sorted(started) == paths, airflow.account(run_id, dag_id=SMALL)
-        # Those that waited together; who comes to the line later may find it empty.
+        # Those that waited together. A path that comes later may find the queue empty.
         assert started[:IN_FLIGHT] == paths[:IN_FLIGHT]
         assert {job["state"] for job in ours} == {"SUCCESS"}
         assert starts_beyond(emulator, ROOT + "/", LIMIT) == []

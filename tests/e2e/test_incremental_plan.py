@@ -36,10 +36,10 @@ def runs(airflow: LiveAirflow, kind: str) -> list[dict[str, Any]]:
 
 
 def read_until(airflow: LiveAirflow, met: Callable[[], object], what: str) -> None:
-    """Make the DAG processor read the files that depend on the plans until something is met.
+    """Make the DAG processor read the files that depend on the plans until a condition is met.
 
-    Again and again, since it does not notice a change of a file that it is just reading; but not at each look, since
-    it would read all the time.
+    It is repeated, because the processor misses a change of a file that it is just reading; but not at each look,
+    because then it would read all the time.
     """
     touched = -READ_AGAIN_SECONDS
 
@@ -89,9 +89,9 @@ def a_backfill_over_ten_days_processes_every_asset_once(stage: Stage) -> None:
     where = f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1"
     log = airflow.rest.request("GET", where, params={"full_content": "true"})
     assert "data_interval: None is not valid" in json.dumps(log)
-    told = airflow.folder / "told.txt"
-    airflow.wait_until(told.exists, "the notification")
-    assert told.read_text() == f"failed: {by_hand}\n"
+    reported = airflow.folder / "alerts.txt"
+    airflow.wait_until(reported.exists, "the notification")
+    assert reported.read_text() == f"failed: {by_hand}\n"
 
 
 @scenarios(a_backfill_over_ten_days_processes_every_asset_once)
@@ -106,14 +106,14 @@ def a_broken_plan_is_an_import_error_and_the_others_stay_in_the_schedule(stage: 
     airflow.plans_file.write_text(good + BROKEN)
     try:
         read_until(airflow, lambda: CHECK in airflow.rest.import_errors_since(began), "the import error")
-        told = airflow.rest.import_errors_since(began)
+        reported = airflow.rest.import_errors_since(began)
         line = good.count("\n") + 4
-        assert list(told) == [CHECK]
+        assert list(reported) == [CHECK]
         assert (
             f"{airflow.plans_file}, line {line}: plan 'broken', field paths.0: 'content/dam/a' should match"
-            in told[CHECK]
+            in reported[CHECK]
         )
-        assert "List absolute paths below /content" in told[CHECK]
+        assert "List absolute paths below /content" in reported[CHECK]
         moment = datetime.now(UTC)
         read_until(airflow, lambda: airflow.rest.parsed_since(PLAN, moment), "the DAGs read again")
         dag = airflow.rest.request("GET", f"/dags/{PLAN}")

@@ -1,4 +1,4 @@
-"""What people do to a run while it waits, and what becomes of the job on the instance."""
+"""User actions on a run while it waits, and their effect on the job on the instance."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def marking_the_waiting_task_successful_cancels_nothing(stage: Stage) -> None:
 
 
 @lasting
-def a_job_that_was_adopted_is_cancelled_only_if_told_so(stage: Stage) -> None:
+def a_job_that_was_adopted_is_cancelled_only_on_request(stage: Stage) -> None:
     first = Run.begin(stage.common)
     first.wait_for(WAIT, "deferred")
     for cancel_adopted, state in ((False, "RUNNING"), (True, "CANCELLED")):
@@ -167,7 +167,7 @@ def a_deadline_cancels_the_job_and_says_so_in_words(stage: Stage) -> None:
     assert run.tries_that_said("was cancelled; the instance confirms it", WAIT) == 1
 
 
-def a_deadline_leaves_the_job_alone_if_told_so(stage: Stage) -> None:
+def a_deadline_leaves_the_job_alone_on_request(stage: Stage) -> None:
     run = Run.begin(stage.common, conf={"deadline_hours": 0.002, "on_deadline": "leave"})
     assert run.end() == "failed"
     assert [job["state"] for job in run.jobs()] == ["RUNNING"]
@@ -200,7 +200,7 @@ def queue_waits_for_the_active_job_adopt_takes_it_up_and_fail_fails(stage: Stage
     failing_the_run_cancels_the_job,
     the_time_out_of_the_run_cancels_the_job,
     marking_the_waiting_task_successful_cancels_nothing,
-    a_job_that_was_adopted_is_cancelled_only_if_told_so,
+    a_job_that_was_adopted_is_cancelled_only_on_request,
     a_job_is_resumed_max_resumes_times_and_again_after_clear,
     clearing_the_waiting_task_cancels_nothing_and_takes_the_job_up,
     clearing_a_start_that_had_done_its_work_starts_anew_unless_its_job_is_active,
@@ -208,7 +208,7 @@ def queue_waits_for_the_active_job_adopt_takes_it_up_and_fail_fails(stage: Stage
     a_resume_under_another_id_is_followed_there,
     a_job_that_cannot_be_resumed_fails_for_good_at_once_archived_and_clear_starts_anew,
     a_deadline_cancels_the_job_and_says_so_in_words,
-    a_deadline_leaves_the_job_alone_if_told_so,
+    a_deadline_leaves_the_job_alone_on_request,
     queue_waits_for_the_active_job_adopt_takes_it_up_and_fail_fails,
 )
 def test_what_is_done_to_a_run_reaches_its_job_as_promised(played: Played, scenario: Scenario) -> None:

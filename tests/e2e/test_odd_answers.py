@@ -1,4 +1,4 @@
-"""Jobs of which an instance tells what no database stores, on the real Airflow with PostgreSQL."""
+"""Jobs with texts that no database stores, on the real Airflow with PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLEAN = "half an emoji �, NUL �"
 FILES = 40
 
 
-def a_job_that_tells_what_no_database_stores_runs_green_and_disturbs_nobody(stage: Stage) -> None:
+def a_job_with_texts_that_no_database_stores_runs_green_and_disturbs_nothing(stage: Stage) -> None:
     airflow = stage.airflow
     waiting = Run.begin(stage.common, rate=SLOW, files=FILES)
     waiting.wait_for_progress()
@@ -42,6 +42,6 @@ def a_job_that_tells_what_no_database_stores_runs_green_and_disturbs_nobody(stag
     assert airflow.stack.programs.running["triggerer"].pid == triggerer, "the triggerer is the same"
 
 
-@scenarios(a_job_that_tells_what_no_database_stores_runs_green_and_disturbs_nobody)
+@scenarios(a_job_with_texts_that_no_database_stores_runs_green_and_disturbs_nothing)
 def test_odd_answers_end_no_triggerer(played: Played, scenario: Scenario) -> None:
     played.result(scenario)

@@ -1,4 +1,4 @@
-"""Off-peak hours on the real Airflow: a start held back, and a folder that takes three of them."""
+"""Off-peak hours on the real Airflow: a start that is held back, and a folder that takes three of them."""
 
 from __future__ import annotations
 

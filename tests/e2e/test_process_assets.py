@@ -33,7 +33,7 @@ REPORT_FIELDS = {
 
 
 def check_path(airflow: LiveAirflow, run_id: str, row: dict[str, object], map_index: int) -> None:
-    """Everything that a path's tasks left behind is what the emulator has."""
+    """The results of a path's tasks match the emulator's data."""
     emulator = airflow.emulator
     (job,) = [job for job in emulator.jobs() if job["processing_id"] == row["processing_id"]]
     logged = emulator.log_lines(job["processing_id"])
@@ -82,7 +82,7 @@ def progress_and_log_lines_appear_while_the_job_runs(stage: Stage) -> None:
     run.hasten()
     assert run.end() == "success"
     (job,) = run.jobs()
-    records = "\n".join(stage.airflow.told_in_all_tries(run.run_id, WAIT, run.index))
+    records = "\n".join(stage.airflow.logged_in_all_tries(run.run_id, WAIT, run.index))
     lines = stage.common.emulator.log_lines(str(job["processing_id"]))
     assert [records.count(line) for line in lines] == [1] * len(lines), stage.airflow.account(run.run_id)
     assert job["lines"] == len(lines)

@@ -75,8 +75,8 @@ def test_what_is_shown_of_a_run(played: Played, scenario: Scenario) -> None:
 
 def pressed(rest: AirflowRest, connection: str, **changes: object) -> tuple[bool, str]:
     """Press the Test button on a connection's form."""
-    told = json.loads(connection) | changes
-    body = {**told, "connection_id": "from_the_form", "extra": json.dumps(told.get("extra") or {})}
+    reported = json.loads(connection) | changes
+    body = {**reported, "connection_id": "from_the_form", "extra": json.dumps(reported.get("extra") or {})}
     answer = rest.request("POST", "/connections/test", json=body)
     return answer["status"], answer["message"]
 

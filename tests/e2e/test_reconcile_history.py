@@ -12,7 +12,7 @@ from tests.support.runs import Run
 from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 ABANDONED = {"deadline_hours": 0.001, "on_deadline": "leave"}
-"""A run that is soon over and leaves its job alone."""
+"""Options of a run that ends soon and leaves its job alone."""
 
 MANY = 2000
 
@@ -29,7 +29,7 @@ def jobs_of_all_are_in_the_ledger_and_those_whose_run_is_gone_are_adopted_archiv
         assert (ours.end(), left.end(), failed.end()) == ("success", "failed", "failed")
         emulator.virtual_folder(failed.path, 100, rate=FAST, fail_at=0.5)
         failed.wait_until_job_is("FAILED")
-        # Somebody else's job is announced once it cannot be one of ours that is not noted yet.
+        # Another user's job is reported once it cannot be one of ours without a note.
         emulator.post("/emulator/clock", {"advance_seconds": 200})
         assert left.jobs()[0]["state"] == "RUNNING"
         own, kept, resumed = (str(run.jobs()[0]["processing_id"]) for run in (ours, left, failed))
@@ -76,12 +76,12 @@ def an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes_noth
     assert found.state == "failed"
     assert "(dry run: nothing was written)" in found.report
     assert "Reconciliation of nobody_there failed" in found.report
-    told = stage.airflow.rest.xcom(RECONCILE, found.run_id, "write_report")
-    assert (told["instances"], told["failed_instances"]) == (2, ["nobody_there"])
+    reported = stage.airflow.rest.xcom(RECONCILE, found.run_id, "write_report")
+    assert (reported["instances"], reported["failed_instances"]) == (2, ["nobody_there"])
 
 
 @lasting
-def a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id(stage: Stage) -> None:
+def a_job_of_any_user_is_cancelled_resumed_and_archived_by_its_id(stage: Stage) -> None:
     instance = stage.common
     path = instance.folder(100, rate=SLOW)
     foreign = start_foreign(instance.emulator, path)
@@ -134,7 +134,7 @@ def a_ledger_that_is_locked_delays_no_job_and_loses_nothing(stage: Stage) -> Non
 @scenarios(
     a_ledger_that_is_locked_delays_no_job_and_loses_nothing,
     jobs_of_all_are_in_the_ledger_and_those_whose_run_is_gone_are_adopted_archived_and_resumed,
-    a_job_of_anybody_is_cancelled_resumed_and_archived_by_its_id,
+    a_job_of_any_user_is_cancelled_resumed_and_archived_by_its_id,
     an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes_nothing,
 )
 def test_the_ledger_and_the_control_of_jobs_keep_what_they_promise(played: Played, scenario: Scenario) -> None:

@@ -1,4 +1,4 @@
-"""What became of every asset after the job, and what a run makes of it."""
+"""The outcome of every asset after the job, and the reaction of a run."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.support.runs import Run
 from tests.support.together import Played, Scenario, Stage, scenarios
 
 
-def failures_are_told_and_stored_whole_and_too_many_fail_the_run_if_asked_to(stage: Stage) -> None:
-    told = Run.begin(stage.common, files=300, rate=10 * FAST, failed_assets=150)
-    assert told.end() == "success"
-    row = told.row()
+def failures_are_shown_and_stored_completely_and_too_many_fail_the_run_on_request(stage: Stage) -> None:
+    reported = Run.begin(stage.common, files=300, rate=10 * FAST, failed_assets=150)
+    assert reported.end() == "success"
+    row = reported.row()
     assert row["failed_assets"] == 150
     stored = Path(str(row["archive_uri"]).removeprefix("file://")).with_name("failed-assets.csv")
     with stored.open(encoding="utf-8", newline="") as file:
         listed = [line["path"] for line in csv.DictReader(file)]
-    assets = stage.common.emulator.assets(told.path)
+    assets = stage.common.emulator.assets(reported.path)
     assert listed == [asset["path"] for asset in assets if asset["state"] == "FAILURE"]
-    log = "\n".join(told.log(VERIFY))
+    log = "\n".join(reported.log(VERIFY))
     assert log.count("Not processed: ") == 100
     assert "... and 50 more" in log
-    too_many = told.again(fail_on_asset_failures="50%")
+    too_many = reported.again(fail_on_asset_failures="50%")
     assert too_many.end() == "failed"
     assert too_many.tries_that_said("and fail_on_asset_failures is 50%", VERIFY) == 1
 
@@ -70,13 +70,13 @@ def a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide(stage: St
 
 
 @scenarios(
-    failures_are_told_and_stored_whole_and_too_many_fail_the_run_if_asked_to,
+    failures_are_shown_and_stored_completely_and_too_many_fail_the_run_on_request,
     fewer_failures_than_allowed_do_not_fail_the_run,
     assets_still_at_work_are_waited_for_without_a_worker,
     an_instance_that_cannot_be_asked_is_passed_over_with_a_note_unless_a_limit_is_set,
     a_job_that_ends_with_errors_is_reported_so_and_its_failures_decide,
 )
-def test_what_became_of_the_assets(played: Played, scenario: Scenario) -> None:
+def test_the_outcome_of_the_assets(played: Played, scenario: Scenario) -> None:
     played.result(scenario)
 
 

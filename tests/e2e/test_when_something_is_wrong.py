@@ -1,4 +1,4 @@
-"""What `docs/troubleshooting.md` says: each case is produced, reported in its words, and mended."""
+"""The cases of `docs/troubleshooting.md`: each is produced, reported in the page's words, and repaired."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HIBERNATED = "<html><body>This environment is hibernated. Go to the Developer Co
 
 
 def troubled(instance: Instance, *, rate: float, **conf: object) -> Run:
-    """A run of the DAG that has little patience, and no room while a file is there."""
+    """A run of the DAG with little patience, and without room while a file exists."""
     return Run.begin(instance, rate=rate, dag_id=TROUBLED, conf=conf, zip_padding_bytes=1_000_000)
 
 
 def ended(emulator: EmulatorProcess, processing_id: str) -> None:
-    """Wait until a job has ended well."""
+    """Wait until a job has succeeded."""
 
     def has_succeeded() -> bool:
         return {"SUCCESS"} == {job["state"] for job in emulator.jobs() if job["processing_id"] == processing_id}
@@ -36,7 +36,7 @@ def ended(emulator: EmulatorProcess, processing_id: str) -> None:
     emulator.wait_until(has_succeeded, f"the end of job {processing_id}")
 
 
-def a_job_that_somebody_else_cancelled_goes_on_after_clear(stage: Stage) -> None:
+def a_job_that_another_user_cancelled_continues_after_clear(stage: Stage) -> None:
     run = Run.begin(stage.common)
     run.wait_for_progress()
     answer = httpx.post(
@@ -58,7 +58,7 @@ def a_job_that_somebody_else_cancelled_goes_on_after_clear(stage: Stage) -> None
 
 
 @lasting
-def a_job_that_is_stuck_is_told_stopped_and_goes_on_after_clear(stage: Stage) -> None:
+def a_job_that_is_stuck_is_reported_stopped_and_continues_after_clear(stage: Stage) -> None:
     run = Run.begin(stage.common, rate=0.001, conf={"stall_minutes": 0.05})
     run.wait_for(WAIT, "deferred")
     run.wait_for_words("No progress for", WAIT)
@@ -106,7 +106,7 @@ def a_start_whose_answer_did_not_come_is_left_to_a_person_and_sent_by_clear(stag
         assert len(run.jobs()) == 1
 
 
-def a_duplicate_is_told_once_and_mended(stage: Stage) -> None:
+def a_duplicate_is_reported_once_and_mended(stage: Stage) -> None:
     with stage.instances.new({"lock": False}) as doubled:
         path = doubled.folder(FILES, rate=SLOW)
         first, second = (start_foreign(doubled.emulator, path) for _ in range(2))
@@ -119,7 +119,7 @@ def a_duplicate_is_told_once_and_mended(stage: Stage) -> None:
 
 
 @lasting
-def a_window_gap_is_told_once_and_what_passed_in_it_is_archived_by_its_id(stage: Stage) -> None:
+def a_window_gap_is_reported_once_and_what_passed_in_it_is_archived_by_its_id(stage: Stage) -> None:
     gap = "Jobs in between may have been missed"
     with stage.instances.new({"window": 2}) as narrow:
 
@@ -145,7 +145,7 @@ def a_window_gap_is_told_once_and_what_passed_in_it_is_archived_by_its_id(stage:
 
 
 def pasted_token(emulator: EmulatorProcess) -> str:
-    """A connection with an access token, fresh from the console."""
+    """A connection with an access token, fresh from the Developer Console."""
     emulator.settings(oauth_clients={CLIENT: {"secret": PASSWORD, "scopes": ["AdobeID"]}})
     form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": PASSWORD, "scope": "AdobeID"}
     answer = httpx.post(f"{emulator.url}/ims/token/v3", data=form, trust_env=False).raise_for_status().json()
@@ -154,14 +154,14 @@ def pasted_token(emulator: EmulatorProcess) -> str:
 
 
 def mend(instance: Instance, connection: Callable[[EmulatorProcess], str]) -> None:
-    """Write the connection anew, as a person does in the UI."""
+    """Write the connection again, as a user does in the UI."""
     fields = json.loads(connection(instance.emulator))
     fields |= {"connection_id": instance.connection_id, "extra": json.dumps(fields["extra"])}
     instance.airflow.rest.request("PATCH", f"/connections/{instance.connection_id}", json=fields)
 
 
 @lasting
-def an_expired_token_is_told_and_mended_in_the_connection(stage: Stage) -> None:
+def an_expired_token_is_reported_and_mended_in_the_connection(stage: Stage) -> None:
     said = "Check the credentials of the Airflow connection"
     with stage.instances.new(connection=pasted_token) as instance:
         airflow = stage.airflow
@@ -182,7 +182,7 @@ def an_expired_token_is_told_and_mended_in_the_connection(stage: Stage) -> None:
         assert [(len(run.jobs()), run.row()["resumes"]) for run in (waiting, refused)] == [(1, 0), (1, 0)]
 
 
-def an_expired_certificate_is_told_and_mended_in_the_connection(stage: Stage) -> None:
+def an_expired_certificate_is_reported_and_mended_in_the_connection(stage: Stage) -> None:
     (valid,) = (login.connection for login in LOGINS if login.name == "service_credentials")
 
     def expired(emulator: EmulatorProcess) -> str:
@@ -202,7 +202,7 @@ def an_expired_certificate_is_told_and_mended_in_the_connection(stage: Stage) ->
 
 
 @lasting
-def a_hibernated_sandbox_is_told_and_woken(stage: Stage) -> None:
+def a_hibernated_sandbox_is_reported_and_woken(stage: Stage) -> None:
     said = "The sandbox is hibernated. Wake it (De-hibernate) in the Developer Console"
     with stage.instances.new() as instance:
         waiting = Run.begin(instance)
@@ -221,7 +221,7 @@ def a_hibernated_sandbox_is_told_and_woken(stage: Stage) -> None:
         assert waiting.tries_that_said("is shown again after", WAIT) == 1
 
 
-def a_full_disk_is_told_leaves_nothing_and_is_mended_by_room(stage: Stage) -> None:
+def a_full_disk_is_reported_leaves_nothing_and_is_mended_by_room(stage: Stage) -> None:
     full = stage.instances.folder / "full"
     full.touch()
     run = troubled(stage.common, rate=FAST, no_room_while=str(full))
@@ -241,16 +241,16 @@ def a_full_disk_is_told_leaves_nothing_and_is_mended_by_room(stage: Stage) -> No
 
 
 @scenarios(
-    a_duplicate_is_told_once_and_mended,
-    a_window_gap_is_told_once_and_what_passed_in_it_is_archived_by_its_id,
-    a_job_that_somebody_else_cancelled_goes_on_after_clear,
-    a_job_that_is_stuck_is_told_stopped_and_goes_on_after_clear,
+    a_duplicate_is_reported_once_and_mended,
+    a_window_gap_is_reported_once_and_what_passed_in_it_is_archived_by_its_id,
+    a_job_that_another_user_cancelled_continues_after_clear,
+    a_job_that_is_stuck_is_reported_stopped_and_continues_after_clear,
     a_job_that_the_instance_forgot_is_lost_and_started_anew_by_clear,
     a_start_whose_answer_did_not_come_is_left_to_a_person_and_sent_by_clear,
-    an_expired_token_is_told_and_mended_in_the_connection,
-    an_expired_certificate_is_told_and_mended_in_the_connection,
-    a_hibernated_sandbox_is_told_and_woken,
-    a_full_disk_is_told_leaves_nothing_and_is_mended_by_room,
+    an_expired_token_is_reported_and_mended_in_the_connection,
+    an_expired_certificate_is_reported_and_mended_in_the_connection,
+    a_hibernated_sandbox_is_reported_and_woken,
+    a_full_disk_is_reported_leaves_nothing_and_is_mended_by_room,
 )
 def test_what_the_page_says_helps(played: Played, scenario: Scenario) -> None:
     played.result(scenario)

@@ -52,9 +52,9 @@ def found_in_arguments(airflow: LiveAirflow) -> Iterator[str]:
 
 
 def begin(instance: Instance) -> Run:
-    """Start a run whose instance shows at every step what it was sent.
+    """Start a run whose instance repeats in every answer what it was sent.
 
-    A write is struck at its second call: the first lacks the CSRF token.
+    A fault strikes a write at its second call, because the first lacks the CSRF token.
     """
     emulator = instance.emulator
     for endpoint in READS:
@@ -69,7 +69,7 @@ def begin(instance: Instance) -> Run:
 
 
 def check(run: Run, seen: set[str]) -> None:
-    """The job was done once and archived, the other path refused; meanwhile no argument showed a secret."""
+    """The job was done once and archived, the other path was refused, and no process argument showed a secret."""
     airflow = run.airflow
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""Real deaths on the real Airflow: whatever dies, one job comes of one request, and nothing of it is lost."""
+"""Real deaths on the real Airflow: whatever dies, one request leads to one job, and nothing of it is lost."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ def test_one_job_comes_of_one_request_and_nothing_is_lost(played: Played, scenar
 
 
 class Reaper:
-    """Kills something at random, with a seed; counts only what was alive.
+    """Kills something at random, with a seed. Counts only what was alive.
 
-    A task in its last try is spared: Airflow rightly fails a run whose task died as often as it may be tried.
+    A task in its last try is not killed: Airflow rightly fails a run whose task died as often as it may be tried.
     """
 
     def __init__(self, instance: Instance) -> None:

@@ -1,4 +1,4 @@
-"""Log pages and log archives that come wrong over real HTTP: nothing fails that need not, nothing is lost."""
+"""Faulty log pages and log archives over real HTTP: nothing fails without need, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def start(emulator: EmulatorProcess, *, files: int = 120, rate: float = 100_000)
 
 
 def ended(emulator: EmulatorProcess) -> str:
-    """A job that has ended well."""
+    """A job that has succeeded."""
     processing_id = start(emulator)
     deadline = time.monotonic() + 30
     with AemGuidesHook(retries=QUICK) as hook:
@@ -72,14 +72,14 @@ def ended(emulator: EmulatorProcess) -> str:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> KeptNotes:
-    """Where the states of paths are kept."""
+    """The store of the paths' states."""
     kept = KeptNotes()
     monkeypatch.setattr(notes, "AirflowNotes", lambda: kept)
     return kept
 
 
 def follow(register: KeptNotes, processing_id: str, *, log_lines: int = 0) -> tuple[JsonObject, PathState]:
-    """Wait with the trigger, as the triggerer does; the loop must never be blocked. Its event, and the last state."""
+    """Wait with the trigger, as the triggerer does, without blocking the loop. Returns its event and the last state."""
     works = PathState(ProcessingRequest(processing_id)).works(processing_id, Origin.STARTED)
     trigger = path_trigger(register, processing_id, state=works, log_lines=log_lines, stall_seconds=60.0)
     event = asyncio.run(event_of(trigger))
@@ -131,7 +131,7 @@ def test_a_trigger_without_a_connection_says_so_and_that_no_retry_mends_it(
 
 
 def _allow_reading_of_files_by_the_logger(blockbuster: BlockBuster) -> None:
-    """Looking up a connection in the environment and loading a class are Airflow's own, at the first use."""
+    """Looking up a connection in the environment and loading a class are done by Airflow itself, at the first use."""
     for function in (
         "io.BufferedReader.read",
         "io.TextIOWrapper.read",
@@ -249,7 +249,9 @@ def test_the_file_form_is_packed_into_one_zip(emulator: EmulatorProcess, tmp_pat
     check_whole(emulator, processing_id, tmp_path)
 
 
-def test_storage_that_cannot_be_written_is_told_and_nothing_is_left(emulator: EmulatorProcess, tmp_path: Path) -> None:
+def test_storage_that_cannot_be_written_is_reported_and_nothing_is_left(
+    emulator: EmulatorProcess, tmp_path: Path
+) -> None:
     processing_id = ended(emulator)
     (tmp_path / "instance").write_text("a file where a folder is due")
     with pytest.raises(ArchiveError, match=processing_id):

@@ -1,4 +1,5 @@
-"""The fault matrix: every endpoint, every fault, once and for ever, through both hooks; each cell has its outcome."""
+"""The fault matrix: every endpoint, every fault, once and forever, through both hooks. Each cell has its expected
+result."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ ATTEMPTS = 3
 RETRIES = RetrySettings(attempts=ATTEMPTS, base_seconds=0.001, cap_seconds=0.002, retry_after_cap_seconds=0.005)
 READ_TIMEOUT = 2.0
 SHORT_READ_TIMEOUT = 0.5
-"""Where no call is ever answered, waiting longer shows nothing else."""
+"""No call is ever answered, so a longer wait would show nothing else."""
 
 SECRETS = {"token_oauth": OAUTH_SECRET, "token_jwt": JWT_SECRET}
 HTML = f"<html>gateway, you are {PASSWORD} or {OAUTH_SECRET} or {JWT_SECRET}</html>"
@@ -96,7 +97,7 @@ PLAIN: dict[str, type[AemGuidesError]] = {
     "HTML": AuthenticationError,
 }
 PLAIN_OF_TOKENS = PLAIN | dict.fromkeys(("400", "404", "409"), AuthenticationError)
-"""Whatever a token service refuses, the login is what fails: nothing that was asked of the instance is."""
+"""Whatever a token service refuses, the result is a login error: the instance itself was not called."""
 ENDPOINTS = (
     "start",
     "status",
@@ -118,7 +119,7 @@ Procedure = Callable[[Conversation], Steps[object]]
 
 @dataclass(frozen=True)
 class Use:
-    """One use of an endpoint, over the connection that asks it."""
+    """One use of an endpoint, over the connection that calls it."""
 
     steps: Procedure
     conn_id: str
@@ -126,7 +127,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Expected:
-    """What must come out of a cell: a value, or an error after so many attempts."""
+    """The expected result of a cell: a value, or an error after so many attempts."""
 
     error: type[AemGuidesError] | None
     attempts: int = 1
@@ -215,7 +216,7 @@ def use(endpoint: str, jobs: Jobs, ended_id: str, question: str) -> Use:
 
 
 def procedure(endpoint: str, jobs: Jobs, ended_id: str, question: str) -> Procedure:
-    """One use of the endpoint, on a job in the right state; of a token service, a call that needs a token."""
+    """One use of the endpoint, on a job in the right state. For a token service, a call that needs a token."""
     match endpoint:
         case "start":
             request = ProcessingRequest(jobs.folder())
@@ -256,7 +257,7 @@ def asynchronous(wanted: Use) -> object:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a cell: an error or none, and how many jobs the instance has more than before."""
+    """The result of a cell: an error or none, and how many more jobs the instance has than before."""
 
     error: BaseException | None
     more_jobs: int
@@ -267,7 +268,7 @@ BODIES: tuple[Body, ...] = (blocking, asynchronous)
 
 
 def set_fault(emulator: EmulatorProcess, endpoint: str, fault: str, *, forever: bool) -> None:
-    """A lacking CSRF token is no fault but a demand of the instance; for ever: none that it gives out satisfies it."""
+    """A missing CSRF token is not a fault but a demand of the instance. Forever: no issued token satisfies it."""
     if fault == "403 CSRF":
         emulator.settings(csrf=True, csrf_life_seconds=0.0 if forever else 600.0)
     else:
@@ -275,7 +276,7 @@ def set_fault(emulator: EmulatorProcess, endpoint: str, fault: str, *, forever: 
 
 
 def play(jobs: Jobs, body: Body, fault: str, *, forever: bool, uses: Mapping[str, Use]) -> dict[str, Outcome]:
-    """Set the fault at every endpoint that is used, and use them side by side; what comes out of each."""
+    """Set the fault at every endpoint of the uses, and run them side by side. Returns the result of each."""
     emulator = jobs.emulator
     forget_tokens()
     before = len(emulator.jobs())
@@ -325,13 +326,13 @@ def test_a_cell_of_the_matrix_is_as_stated(
         uses = {endpoint: use(endpoint, jobs, ended_id, question)}
         outcome = play(jobs, body, fault, forever=forever, uses=uses)[endpoint]
     cell = expected(endpoint, fault, forever=forever)
-    told = outcome.error
-    assert type(told) is (type(None) if cell.error is None else cell.error)
-    if told is not None:
-        assert SECRETS.get(endpoint, PASSWORD) not in str(told)
-        assert isinstance(told, UnreachableError | AnswerError)
-        assert told.attempts == cell.attempts
-        assert told.sent is False or endpoint not in TOKEN_SERVICES
+    reported = outcome.error
+    assert type(reported) is (type(None) if cell.error is None else cell.error)
+    if reported is not None:
+        assert SECRETS.get(endpoint, PASSWORD) not in str(reported)
+        assert isinstance(reported, UnreachableError | AnswerError)
+        assert reported.attempts == cell.attempts
+        assert reported.sent is False or endpoint not in TOKEN_SERVICES
     assert outcome.more_jobs <= 1
 
 

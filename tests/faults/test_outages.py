@@ -1,4 +1,4 @@
-"""Triggerer and scheduler die on the real Airflow, while runs and batches wait and people go on with their work."""
+"""Triggerer and scheduler die on the real Airflow, while runs and batches wait and users continue their work."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards(stage
         assert emulator.jobs(paths[0])[0]["resumes"] == 1
 
 
-def the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled(stage: Stage, outage: Outage) -> None:
+def the_job_of_a_run_that_was_failed_while_the_triggerer_was_dead_is_cancelled(stage: Stage, outage: Outage) -> None:
     with stage.instances.new() as instance, outage.seen():
         run = Run.begin(instance, files=100)
         run.wait_for(WAIT, "deferred")
@@ -94,7 +94,8 @@ def a_scheduler_that_dies_too_loses_neither_what_waits_nor_what_runs(stage: Stag
 
 @pytest.fixture(scope="module")
 def witnessed(request: pytest.FixtureRequest, undisturbed: Stage) -> Iterator[Mapping[Witness, Future[None]]]:
-    """One death of the triggerer for all that look at it, when nothing else is played; then one of the scheduler."""
+    """One death of the triggerer for all scenarios that look at it, when nothing else is played; then one of the
+    scheduler."""
     witnesses: list[Witness] = chosen(request.session.items, "witnessed")
     with Outage(undisturbed.airflow, "triggerer", len(witnesses)) as outage, ThreadPoolExecutor(len(witnesses)) as pool:
         yield {witness: pool.submit(outage.look_at, witness, undisturbed) for witness in witnesses}
@@ -105,7 +106,7 @@ def witnessed(request: pytest.FixtureRequest, undisturbed: Stage) -> Iterator[Ma
     [
         a_triggerer_is_replaced_without_repeating_the_log_and_what_is_killed_meanwhile_is_cancelled,
         a_batch_goes_on_and_its_paths_are_marked_failed_and_cleared_afterwards,
-        the_job_of_a_run_that_was_failed_while_nobody_listened_is_cancelled,
+        the_job_of_a_run_that_was_failed_while_the_triggerer_was_dead_is_cancelled,
         a_scheduler_that_dies_too_loses_neither_what_waits_nor_what_runs,
     ],
     ids=lambda witness: witness.__name__,

@@ -1,4 +1,4 @@
-"""Integration tests wait by a fast clock; a module that needs the real one overrides the fixture `clock`."""
+"""Integration tests use a fast clock. A module that needs the real one overrides the fixture `clock`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _time_passes_by_the_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(autouse=True)
 def register(monkeypatch: pytest.MonkeyPatch) -> KeptNotes:
-    """Where the states of paths are kept during a test: tasks of one run and group share theirs, as in Airflow."""
+    """The store of the paths' states during a test. Tasks of one run and group share a state, as in Airflow."""
     kept = KeptNotes()
     monkeypatch.setattr(notes, "AirflowNotes", lambda: kept)
     return kept
@@ -39,7 +39,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> KeptNotes:
 
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[Note]:
-    """What is noted for the ledger."""
+    """The notes for the ledger."""
     notes: list[Note] = []
     monkeypatch.setattr(recorder, "record", notes.extend)
     return notes
@@ -54,7 +54,7 @@ def begin(
     noted: list[Note],
     way: Way,
 ) -> Iterator[Begin]:
-    """Gives a path of its own to run, in the way of the test."""
+    """Returns a new path to run, in the way of the test."""
     del noted
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
 

@@ -59,7 +59,7 @@ def test_an_archive_is_stored_found_again_and_whole(folder: ObjectStoragePath) -
     assert SECRET not in stored.uri + stored.manifest_uri
 
 
-def test_a_store_that_is_not_there_is_told_without_the_key(
+def test_a_store_that_is_not_there_is_reported_without_the_key(
     folder: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = {"conn_type": "aws", "login": KEY_ID, "password": SECRET}

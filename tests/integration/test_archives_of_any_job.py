@@ -1,4 +1,4 @@
-"""The archive of a job that tells little of itself, over every way that archives it."""
+"""The archive of a job that shows few facts, over every way that archives it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def _connection(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.M
     emulator.delete("/emulator/faults")
 
 
-def tells(emulator: EmulatorProcess, **fields: object) -> None:
+def answers_with(emulator: EmulatorProcess, **fields: object) -> None:
     for endpoint in ("status", "history"):
         emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps(fields))
 
 
 @ways
-def test_a_job_that_has_no_log_and_says_so_is_archived_by_nobody_and_fails_nobody(
+def test_a_job_that_shows_that_it_has_no_log_is_not_archived_and_fails_no_task(
     emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tells(emulator, hasLogs=False)
+    answers_with(emulator, hasLogs=False)
     emulator.fault("download", "status", count=None, status=404)
     archive(ended, Task("archive"), LATE.timestamp())
     assert list(tmp_path.rglob("*")) == []
@@ -47,10 +47,10 @@ def test_a_job_that_has_no_log_and_says_so_is_archived_by_nobody_and_fails_nobod
 
 
 @ways
-def test_a_job_that_tells_no_time_has_one_archive_whatever_day_it_is_when_the_task_is_tried_again(
+def test_a_job_without_a_time_has_one_archive_whatever_the_day_of_the_next_try(
     emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tells(emulator, startedAt=None, completedAt=None)
+    answers_with(emulator, startedAt=None, completedAt=None)
     task = Task("archive")
     for now in (LATE, LATE + timedelta(minutes=2)):
         moment = now.timestamp()
@@ -61,10 +61,10 @@ def test_a_job_that_tells_no_time_has_one_archive_whatever_day_it_is_when_the_ta
 
 
 @ways
-def test_a_job_that_tells_its_start_is_archived_by_that_day(
+def test_a_job_that_shows_its_start_is_archived_by_that_day(
     emulator: EmulatorProcess, ended: Ended, archive: Way, tmp_path: Path
 ) -> None:
-    tells(emulator, startedAt=86_400_000)
+    answers_with(emulator, startedAt=86_400_000)
     archive(ended, Task("archive"), LATE.timestamp())
     (stored,) = tmp_path.rglob("logs.zip")
     assert "/1970/01/02/" in str(stored)

@@ -1,4 +1,4 @@
-"""Users and passwords with letters beyond ASCII: sent as AEM reads them, and shown in no form."""
+"""Users and passwords with letters beyond ASCII: sent in AEM's encoding, and never shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def body(request: pytest.FixtureRequest) -> Body:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[EmulatorProcess]:
-    """One whose user has such a password, which it reads as Sling does."""
+    """An emulator whose user has such a password, which it decodes as Sling does."""
     arguments = ("--password", UMLAUTS)
     with EmulatorProcess(tmp_path_factory.mktemp("emulator"), arguments=arguments, clock=clock) as running:
         yield running

@@ -46,7 +46,7 @@ ENDED: JsonObject = {"phase": "ended"}
 
 
 def state_of(notes: KeptNotes, path: str) -> PathState:
-    """The state that is kept of a path."""
+    """The stored state of a path."""
     state = notes.state(path)
     assert state is not None
     return state
@@ -94,7 +94,7 @@ def test_a_path_that_waits_for_the_instances_clock_keeps_no_other_from_its_turn(
     assert of_other["completed"] < end <= of_interval["started"]
 
 
-def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(
+def test_many_paths_start_in_order_and_within_the_limit_beside_another_user(
     emulator: EmulatorProcess, clock: Clock, root: str
 ) -> None:
     paths = virtual_folders(emulator, root, 6, files=4, rate=4)
@@ -110,7 +110,7 @@ def test_many_wait_start_in_order_and_keep_to_the_limit_beside_a_stranger(
     assert starts_beyond(emulator, root, 3) == []
 
 
-def test_one_looks_for_all_who_wait(emulator: EmulatorProcess, clock: Clock, root: str) -> None:
+def test_one_path_looks_for_all_that_wait(emulator: EmulatorProcess, clock: Clock, root: str) -> None:
     virtual_folders(emulator, f"{root}/busy", 1, files=100_000, rate=0.1)
     paths = virtual_folders(emulator, root, 40, files=1, rate=100)
     notes = KeptNotes()
@@ -176,8 +176,8 @@ def test_a_triggerer_that_dies_at_any_moment_starts_nothing_twice(emulator: Emul
     assert (state.processing_id, state.origin) == (job["processing_id"], Origin.RECOVERED)
 
 
-def test_of_two_triggers_of_one_path_one_stops_and_one_job_comes_of_it(emulator: EmulatorProcess, root: str) -> None:
-    """As when a triggerer that was thought dead comes back."""
+def test_two_triggers_of_one_path_start_one_job_and_one_of_them_stops(emulator: EmulatorProcess, root: str) -> None:
+    """For example, a triggerer that counted as dead comes back."""
     (path,) = virtual_folders(emulator, root, 1, files=20, rate=20)
     notes = KeptNotes()
     events = asyncio.run(events_of([path_trigger(notes, path), path_trigger(notes, path)]))
@@ -198,7 +198,7 @@ def test_a_refused_path_fails_alone(emulator: EmulatorProcess, root: str) -> Non
     assert "nowhere" in str(events[1]["error"])
 
 
-def test_a_turn_that_does_not_come_in_time_is_told(emulator: EmulatorProcess, root: str) -> None:
+def test_a_turn_that_does_not_come_in_time_is_reported(emulator: EmulatorProcess, root: str) -> None:
     busy, waiting = virtual_folders(emulator, root, 2, files=100_000, rate=0.1)
     notes = KeptNotes()
 
@@ -227,7 +227,7 @@ def half_failed(emulator: EmulatorProcess, notes: KeptNotes, root: str) -> tuple
 
 
 def resuming(failed: PathState) -> PathState:
-    """The state of a path whose job failed, and is to be resumed."""
+    """The state of a path whose job failed and is to be resumed."""
     assert failed.job is not None
     return failed.resuming(failed.job)
 

@@ -1,4 +1,4 @@
-"""The connections that the pages show, set by a shell as a reader does, are those that the product understands."""
+"""The product understands the connections that the pages show, set by a shell as a reader does."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from tests.support.pages import DOCS, README, blocks
 
 VARIABLE = "AIRFLOW_CONN_AEM_GUIDES_DEFAULT"
 AUTHOR = "https://author.example.com"
+EMULATOR = "http://127.0.0.1:4502"
 
 
 def examples(*files: Path) -> list[str]:
-    """Each command in pages that sets the connection."""
+    """Each command in the pages that sets the connection."""
     found = [block.removesuffix("make up\n") for block in blocks("", *files) if f"export {VARIABLE}=" in block]
     return [f"export {command}".strip() for block in found for command in block.split("export ")[1:]]
 
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstanceSettings:
-    """What the product reads after the shell has run the command."""
+    """The settings that the product reads after the shell has run the command."""
     document = json.dumps(account_document("https://ims.example.com"), indent=2)
     (tmp_path / "service_token.json").write_text(document, encoding="utf-8")
     script = f'{request.param}\nprintf %s "${VARIABLE}"'
@@ -36,8 +37,9 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("settings", sorted(set(examples())), indirect=True)
-def test_a_connection_in_a_page_is_one_to_the_author_without_a_warning(settings: InstanceSettings) -> None:
-    assert (settings.base_url, settings.warnings) == (AUTHOR, ())
+def test_a_connection_in_a_page_is_one_to_an_author_without_a_warning(settings: InstanceSettings) -> None:
+    assert settings.base_url in (AUTHOR, EMULATOR)
+    assert settings.warnings == ()
 
 
 def test_there_are_both_forms_of_each_kind_of_login() -> None:

@@ -1,4 +1,5 @@
-"""Connections in the environment, as URI and as JSON, for every kind of credentials; and what the Test button says."""
+"""Connections in the environment, as URI and as JSON, for every kind of credentials; and the answers of the Test
+button."""
 
 from __future__ import annotations
 
@@ -39,13 +40,13 @@ def login(kind: str, emulator: EmulatorProcess) -> tuple[str, str, dict[str, str
         case "bearer":
             return "", TOKEN, {}
         case "oauth":
-            told = {
+            reported = {
                 "auth": "oauth",
                 "client_id": "oauth-client",
                 "client_secret": OAUTH_SECRET,
                 "scopes": "openid,AdobeID",
             }
-            return "", "", told | {"ims_url": emulator.url}
+            return "", "", reported | {"ims_url": emulator.url}
         case _:
             return "", "", {"auth": kind, "service_token": json.dumps(account_document(emulator.url), indent=2)}
 
@@ -58,15 +59,15 @@ def as_uri(kind: str, emulator: EmulatorProcess) -> str:
 
 def as_json(kind: str, emulator: EmulatorProcess) -> str:
     user, password, extra = login(kind, emulator)
-    told = {"conn_type": "aem_guides", "host": emulator.url, "login": user, "password": password, "extra": extra}
-    return json.dumps(told)
+    reported = {"conn_type": "aem_guides", "host": emulator.url, "login": user, "password": password, "extra": extra}
+    return json.dumps(reported)
 
 
 def as_json_with_nested_document(kind: str, emulator: EmulatorProcess) -> str:
-    told = json.loads(as_json(kind, emulator))
+    reported = json.loads(as_json(kind, emulator))
     if kind == "service_credentials":
-        told["extra"]["service_token"] = account_document(emulator.url)
-    return json.dumps(told)
+        reported["extra"]["service_token"] = account_document(emulator.url)
+    return json.dumps(reported)
 
 
 @pytest.mark.parametrize("made", [as_uri, as_json, as_json_with_nested_document])
@@ -113,17 +114,17 @@ def test_the_test_button_names_what_it_looked_at(
         ("service_credentials", (JWT_SECRET, "canary"), "Refused by the identity service: the service credentials. "),
     ],
 )
-def test_the_test_button_says_who_refuses_which_credentials(
+def test_the_test_button_shows_what_refuses_which_credentials(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, wrong: tuple[str, str], said: str
 ) -> None:
-    passed, told = pressed(monkeypatch, as_json(kind, emulator).replace(*wrong))
+    passed, reported = pressed(monkeypatch, as_json(kind, emulator).replace(*wrong))
     assert not passed
-    assert said in told
-    assert not any(secret in told for secret in (OAUTH_SECRET, JWT_SECRET))
+    assert said in reported
+    assert not any(secret in reported for secret in (OAUTH_SECRET, JWT_SECRET))
 
 
 def withdraw(emulator: EmulatorProcess, kind: str) -> None:
-    """Let the identity service refuse from now on what it took until now; tokens it has sold stay good."""
+    """From now on the identity service refuses this client. Issued tokens stay valid."""
     if kind == "oauth":
         emulator.settings(oauth_clients={"oauth-client": {"secret": "another", "scopes": ["openid", "AdobeID"]}})
     else:
@@ -140,10 +141,10 @@ def test_the_test_button_asks_the_identity_service_although_a_token_is_kept(
     with AemGuidesHook() as hook:
         hook.get_history()
     withdraw(emulator, kind)
-    passed, told = pressed(monkeypatch, as_json(kind, emulator))
+    passed, reported = pressed(monkeypatch, as_json(kind, emulator))
     assert not passed
-    assert "Refused by the identity service" in told
-    assert said in told
+    assert "Refused by the identity service" in reported
+    assert said in reported
     with AemGuidesHook() as hook:
         hook.get_history()  # what runs meanwhile goes on with its good token
 
@@ -160,12 +161,12 @@ def test_the_test_button_names_a_wrong_organisation_although_a_token_is_kept(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert pressed(monkeypatch, as_json("service_credentials", emulator))[0]
-    passed, told = pressed(
+    passed, reported = pressed(
         monkeypatch, as_json("service_credentials", emulator).replace("org@example", "other@example")
     )
     assert not passed
-    assert "integration.org" in told
-    assert "does not belong" not in told
+    assert "integration.org" in reported
+    assert "does not belong" not in reported
 
 
 FIELDS = {
@@ -177,12 +178,12 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("kind", CREDENTIAL_KINDS)
-def test_a_login_that_the_instance_refuses_is_told_with_the_fields_that_it_is_in(
+def test_a_refused_login_is_reported_with_its_fields(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    told = json.loads(as_json(kind, emulator))
-    told["extra"]["auth"] = kind
-    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+    reported = json.loads(as_json(kind, emulator))
+    reported["extra"]["auth"] = kind
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(reported))
     emulator.fault("history", "status", status=401, count=2)
     with AemGuidesHook() as hook, pytest.raises(AuthenticationError, match="Check the credentials of") as caught:
         hook.get_history()
@@ -191,39 +192,39 @@ def test_a_login_that_the_instance_refuses_is_told_with_the_fields_that_it_is_in
     assert not any(secret in str(caught.value) for secret in (PASSWORD, TOKEN, OAUTH_SECRET, JWT_SECRET))
 
 
-def test_a_login_that_may_not_do_this_is_told_that_a_permission_may_lack(
+def test_a_login_without_the_right_gets_the_hint_that_a_permission_may_be_missing(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.fault("history", "status", status=403)
-    passed, told = pressed(monkeypatch, emulator.connection())
+    passed, reported = pressed(monkeypatch, emulator.connection())
     assert not passed
-    assert "the fields login and password" in told
-    assert "may lack the permission" in told
+    assert "the fields login and password" in reported
+    assert "may lack the permission" in reported
 
 
-def test_a_password_without_a_user_is_told_to_have_been_taken_for_a_token(
+def test_a_password_without_a_user_gets_the_message_that_it_was_taken_as_a_token(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passed, told = pressed(monkeypatch, json.dumps(json.loads(emulator.connection()) | {"login": ""}))
+    passed, reported = pressed(monkeypatch, json.dumps(json.loads(emulator.connection()) | {"login": ""}))
     assert not passed
-    assert "Refused: the access token. " in told
-    assert "the field login is empty" in told
-    assert "password was used as an access token" in told
-    assert "choose the kind in the field auth" in told
-    assert PASSWORD not in told
+    assert "Refused: the access token. " in reported
+    assert "the field login is empty" in reported
+    assert "password was used as an access token" in reported
+    assert "choose the kind in the field auth" in reported
+    assert PASSWORD not in reported
 
 
-def test_a_web_page_instead_of_the_instance_is_not_told_as_a_refusal(
+def test_a_web_page_instead_of_the_instance_is_not_reported_as_a_refusal(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.fault("history", "login_page")
-    passed, told = pressed(monkeypatch, emulator.connection())
+    passed, reported = pressed(monkeypatch, emulator.connection())
     assert not passed
-    assert "Refused" not in told
-    assert "No answer from AEM Guides: processing history (GET " in told
-    assert "<" not in told
-    assert "the field host" in told
-    assert "the fields login and password" in told
+    assert "Refused" not in reported
+    assert "No answer from AEM Guides: processing history (GET " in reported
+    assert "<" not in reported
+    assert "the field host" in reported
+    assert "the fields login and password" in reported
 
 
 @pytest.mark.parametrize(("kind", "more"), [("login_page", {}), ("status", {"status": 404})])
@@ -231,12 +232,12 @@ def test_a_web_page_instead_of_the_identity_service_names_its_field(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, kind: str, more: dict[str, object]
 ) -> None:
     emulator.fault("token_oauth", kind, **more)
-    passed, told = pressed(monkeypatch, as_json("oauth", emulator))
+    passed, reported = pressed(monkeypatch, as_json("oauth", emulator))
     assert not passed
-    assert "Refused" not in told
-    assert "No answer from the identity service: OAuth token (POST " in told
-    assert "check the field ims_url" in told
-    assert "<" not in told
+    assert "Refused" not in reported
+    assert "No answer from the identity service: OAuth token (POST " in reported
+    assert "check the field ims_url" in reported
+    assert "<" not in reported
 
 
 @pytest.mark.parametrize(
@@ -251,45 +252,45 @@ def test_the_test_button_says_what_is_wrong_behind_the_login(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, status: int, said: str
 ) -> None:
     emulator.fault("history", "status", status=status)
-    passed, told = pressed(monkeypatch, emulator.connection())
+    passed, reported = pressed(monkeypatch, emulator.connection())
     assert not passed
-    assert told.startswith(f"Reached: {emulator.url}.")
-    assert said in told
-    assert ("AEM Guides: processing is" in told) == (status != 404)
+    assert reported.startswith(f"Reached: {emulator.url}.")
+    assert said in reported
+    assert ("AEM Guides: processing is" in reported) == (status != 404)
 
 
-def test_the_test_button_tells_the_state_of_the_database(
+def test_the_test_button_shows_the_state_of_the_database(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.settings(is_database=True, database_check="Failed")
     try:
-        passed, told = pressed(monkeypatch, emulator.connection())
+        passed, reported = pressed(monkeypatch, emulator.connection())
     finally:
         emulator.settings(database_check="passed")
     assert not passed
-    assert "database check says Failed" in told
-    assert "Stop using the system" in told
+    assert "database check says Failed" in reported
+    assert "Stop using the system" in reported
 
 
 def test_the_test_button_says_what_cannot_be_reached_and_what_to_do(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passed, told = pressed(monkeypatch, emulator.connection().replace(emulator.url, "https://no-such-host.invalid"))
-    assert (passed, told.startswith("Not reached: https://no-such-host.invalid. ")) == (False, True)
-    assert "field host" in told
+    passed, reported = pressed(monkeypatch, emulator.connection().replace(emulator.url, "https://no-such-host.invalid"))
+    assert (passed, reported.startswith("Not reached: https://no-such-host.invalid. ")) == (False, True)
+    assert "field host" in reported
     nobody = as_json("oauth", emulator).replace(f'"ims_url": "{emulator.url}"', '"ims_url": "http://127.0.0.1:9"')
     assert OAUTH_IMS_URL not in nobody
-    told = pressed(monkeypatch, nobody)[1]
-    assert "Not reached: the identity service" in told
-    assert "the field ims_url" in told
+    reported = pressed(monkeypatch, nobody)[1]
+    assert "Not reached: the identity service" in reported
+    assert "the field ims_url" in reported
 
 
 def test_the_test_button_names_a_wrong_field_and_nothing_is_sent(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(emulator.requests())
-    passed, told = pressed(monkeypatch, emulator.connection(connect_timeout="soon"))
-    assert (passed, told) == (
+    passed, reported = pressed(monkeypatch, emulator.connection(connect_timeout="soon"))
+    assert (passed, reported) == (
         False,
         "Nothing was sent. Field connect_timeout: 'soon' is not a time in seconds. "
         "Give a number above 0, and at most 3600.",

@@ -1,4 +1,4 @@
-"""A connection that leads to another instance in mid-run: whoever is next stops, before anything is sent there."""
+"""A connection that changes to another instance during a run: the next task stops before anything is sent there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows of an instance: asked over HTTP, and of one that does not answer."""
+"""What the page shows of an instance: read over HTTP, also from one that does not answer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support.worlds import INSTANCE, apply, job, snapshot
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """The real one: an answer is waited for in seconds that a busy machine needs."""
+    """The real clock, because an answer is awaited for the seconds that a busy machine needs."""
     return Clock()
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
-    """An instance that takes its time."""
+    """An instance that answers slowly."""
     with EmulatorProcess(tmp_path_factory.mktemp("emulator"), arguments=("--rate", "2")) as running:
         yield running
 
@@ -57,14 +57,14 @@ def test_a_job_is_shown_as_far_as_the_instance_says(
 async def test_an_instance_that_is_down_or_refuses_is_said_to_be_so_without_its_address(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for connection, told in (
+    for connection, reported in (
         (emulator.connection().replace(emulator.url, "http://127.0.0.1:9"), "Cannot be reached"),
         (emulator.connection().replace(PASSWORD, "canary-wrong"), "Refuses the login"),
         ('{"conn_type": "aem_guides", "login": "x", "password": "canary"}', "connection cannot be used"),
     ):
         connect(monkeypatch, connection)
         health = await ask("aem_guides_default")
-        assert told in health.said
+        assert reported in health.said
         assert not health.answers
         assert "canary" not in health.said
         assert "127.0.0.1" not in health.said

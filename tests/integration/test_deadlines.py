@@ -1,4 +1,4 @@
-"""A job whose time is over, against a real instance: who cancels it, and what is said of one that is left running."""
+"""A job at its deadline, against a real instance: what cancels it, and the message about one that is left running."""
 
 from __future__ import annotations
 

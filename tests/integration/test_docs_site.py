@@ -15,11 +15,11 @@ import pytest
 from tests.support.pages import DOCS, ROOT
 
 LOADING = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
-"""The elements whose address a browser loads by itself. A link that a person clicks is none of them."""
+"""The elements whose address a browser loads by itself. A link that a reader clicks is not one of them."""
 
 
 class Loaded(HTMLParser):
-    """Collects what a page loads, and the class of each element."""
+    """Collects the addresses that a page loads, and the class of each element."""
 
     def __init__(self) -> None:
         super().__init__()

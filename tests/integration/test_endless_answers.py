@@ -1,4 +1,4 @@
-"""Answers without end, through both bodies: each ends in time, with an error of ours, and fills no memory."""
+"""Endless answers, through both bodies: each ends in time with our own error, and does not fill the memory."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def _start_twice_cancelled(folder: str) -> Callable[[Conversation], Steps[None]]
     return steps
 
 
-def test_an_instance_that_is_down_is_told_so_and_nothing_was_sent(
+def test_an_instance_that_is_down_is_reported_so_and_nothing_was_sent(
     body: Body, monkeypatch: pytest.MonkeyPatch, emulator: EmulatorProcess
 ) -> None:
     monkeypatch.setenv(
@@ -330,7 +330,7 @@ def test_a_question_that_the_instance_forgot_is_asked_anew(body: Body, emulator:
     assert any("sending it again" in str(notice) for notice in notices)
 
 
-def test_an_error_tells_request_answer_and_attempts_and_no_secret(body: Body, emulator: EmulatorProcess) -> None:
+def test_an_error_shows_request_answer_and_attempts_and_no_secret(body: Body, emulator: EmulatorProcess) -> None:
     emulator.fault("history", "status", status=503, body=f"echo {PASSWORD} " + "x" * 1000, count=None)
     with pytest.raises(AemGuidesError) as caught:
         call(body, contract.history())

@@ -1,4 +1,4 @@
-"""Increments at the instance: each asset in exactly one, however the instance reads the end of a filter."""
+"""Increments at the instance: each asset is in exactly one, however the instance reads the end of a filter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def increment(path: str, day: int, filter_end: FilterEnd) -> ProcessingRequest:
 
 
 def process_all_days(emulator: EmulatorProcess, path: str, filter_end: FilterEnd) -> Counter[int]:
-    """How many assets were processed how often."""
+    """The number of assets, by how often they were processed."""
     with AemGuidesHook(retries=RetrySettings(attempts=2, base_seconds=0.01, cap_seconds=0.02)) as hook:
         for day in range(DAYS):
             steps = start_once(hook.talk, increment(path, day, filter_end), policy=StartPolicy(), run=f"day {day}")
@@ -69,7 +69,7 @@ def test_every_asset_is_processed_once_where_the_plan_knows_how_the_instance_rea
     assert process_all_days(emulator, folder, reading) == {1: 24 * DAYS}
 
 
-def test_an_inclusive_end_that_nobody_declared_costs_no_asset(emulator: EmulatorProcess, folder: str) -> None:
+def test_an_undeclared_inclusive_end_costs_no_asset(emulator: EmulatorProcess, folder: str) -> None:
     emulator.settings(filter_end_inclusive=True)
     at_boundaries = DAYS - 1
     assert process_all_days(emulator, folder, FilterEnd.EXCLUSIVE) == {1: 24 * DAYS - at_boundaries, 2: at_boundaries}

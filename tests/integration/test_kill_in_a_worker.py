@@ -1,4 +1,4 @@
-"""A task that is killed while it waits in a worker, against a real instance: its job is cancelled, or left to be."""
+"""A task that is killed while it waits in a worker, against a real instance: its job is cancelled, or left alone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ways = pytest.mark.parametrize("make", [a_waiting_task, a_path_of_a_batch])
 
 
 def held_to_be(monkeypatch: pytest.MonkeyPatch, *states: str) -> None:
-    """Airflow holds the task to be in these states; none where it was cleared."""
+    """Airflow reports these states of the task; none if it was cleared."""
 
     async def answer(_key: TaskKey) -> frozenset[str]:
         return frozenset(states)

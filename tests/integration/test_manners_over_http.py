@@ -1,4 +1,4 @@
-"""What an instance gets to bear from both bodies: so many looks a second, and its own cookie back."""
+"""The load of both bodies on an instance: a limited number of looks a second, and its own cookie sent back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ask_blocking(times: int) -> None:
 
 
 def ask_asynchronous(times: int) -> None:
-    """The same with the asynchronous one, each time with another hook in one event loop, as many triggers do."""
+    """The same with the asynchronous body, with a new hook each time in one event loop, as many triggers do."""
 
     async def ask() -> None:
         for _ in range(times):

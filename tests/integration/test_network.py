@@ -65,15 +65,15 @@ Body = Callable[[], None]
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def connected(host: str, **extra: object) -> None:
-        told = {"conn_type": "aem_guides", "host": host, "login": "admin", "password": PASSWORD, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
+        reported = {"conn_type": "aem_guides", "host": host, "login": "admin", "password": PASSWORD, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(reported))
 
     return connected
 
 
 @pytest.fixture
 def secure(emulator: EmulatorProcess, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """The emulator behind TLS: its base URL, and the file of the authority that vouches for it."""
+    """The emulator behind TLS: its base URL, and the file of the CA."""
     certificate = self_signed(tmp_path)
     with tls_front(emulator.port, certificate) as port:
         yield f"https://localhost:{port}", str(certificate.file)
@@ -96,7 +96,7 @@ def test_the_ca_file_is_what_an_own_authority_is_trusted_by(
     body()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_field_named(
+def test_a_certificate_without_a_trusted_root_is_refused_and_the_field_named(
     body: Body, connect: Callable[..., None], secure: tuple[str, str]
 ) -> None:
     connect(secure[0])
@@ -126,7 +126,7 @@ def test_an_expired_certificate_is_refused_and_said_to_be_expired(
         assert "has expired. It must be renewed" in refused(body)
 
 
-def test_https_to_a_port_that_speaks_http_is_told_so(
+def test_https_to_a_port_that_speaks_http_is_reported_so(
     body: Body, connect: Callable[..., None], emulator: EmulatorProcess
 ) -> None:
     connect(emulator.url.replace("http:", "https:"))
@@ -171,7 +171,7 @@ def test_tls_goes_through_the_proxy_s_tunnel_and_is_checked(
 
 
 @pytest.mark.parametrize("tunnel", [False, True])
-def test_a_proxy_that_wants_another_login_is_told_and_the_field_named(
+def test_a_proxy_that_wants_another_login_is_reported_and_the_field_named(
     body: Body, connect: Callable[..., None], emulator: EmulatorProcess, secure: tuple[str, str], tunnel: bool
 ) -> None:
     with forward_proxy("carol:other") as proxy:
@@ -188,7 +188,7 @@ def test_where_nothing_listens_host_and_port_are_named(body: Body, connect: Call
     assert "proxy" not in said
 
 
-def test_a_proxy_that_is_not_there_is_told_and_nothing_was_sent(
+def test_a_proxy_that_is_not_there_is_reported_and_nothing_was_sent(
     body: Body, connect: Callable[..., None], emulator: EmulatorProcess
 ) -> None:
     connect(emulator.url, proxy=f"http://{PROXY_LOGIN}@127.0.0.1:9")
@@ -264,7 +264,7 @@ def test_the_login_of_the_environment_s_proxy_is_not_shown(
 
 
 @pytest.mark.parametrize("odd", ["http://carol:ca#nary@proxy:3128", "http://carol:canary@", "socks5://c:canary@proxy"])
-def test_a_proxy_of_the_environment_that_is_none_is_told_and_not_shown(
+def test_a_proxy_of_the_environment_that_is_none_is_reported_and_not_shown(
     body: Body, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch, odd: str
 ) -> None:
     monkeypatch.setenv("https_proxy", odd)

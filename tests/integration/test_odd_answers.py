@@ -1,4 +1,4 @@
-"""Answers that are right but odd, through both bodies: read as they are meant, and fit to be stored and carried."""
+"""Valid but unusual answers, through both bodies: read as intended, and fit to be stored and carried."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def begin(emulator: EmulatorProcess, path: str, files: int = 5) -> str:
-    """A job of somebody else on a new folder; its id."""
+    """A job of another user on a new folder. Returns its id."""
     emulator.virtual_folder(path, files, rate=10_000)
     started = SyncBody().drive(lambda talk: start_once(talk, ProcessingRequest(path), policy=NO_PATIENCE, run="r"))
     assert isinstance(started, Started)
@@ -154,7 +154,7 @@ def test_numbers_beyond_all_measure_are_the_largest_that_can_be_meant(body: Body
     assert why_not_carried(job.to_json()) is None
 
 
-def test_nulls_are_what_is_not_told(body: Body, emulator: EmulatorProcess) -> None:
+def test_nulls_count_as_not_shown(body: Body, emulator: EmulatorProcess) -> None:
     name = begin(emulator, f"/content/dam/nulls-{type(body).__name__}")
     nulls = dict.fromkeys(("comments", "createdBy", "excludedPaths", "migrationSet", "hasLogs", "filter", "eta"))
     emulator.fault("status", "odd_fields", body=json.dumps(nulls))
@@ -209,7 +209,7 @@ def test_header_fields_that_cannot_be_read_are_not_written_into_the_log(
 
 
 def test_the_connection_is_kept_for_the_next_call(body: Body) -> None:
-    told = json.dumps({"executionHistory": []}).encode()
+    reported = json.dumps({"executionHistory": []}).encode()
     connections: list[int] = []
 
     class Handler(socketserver.StreamRequestHandler):
@@ -218,7 +218,7 @@ def test_the_connection_is_kept_for_the_next_call(body: Body) -> None:
             while self.rfile.readline().strip():
                 while self.rfile.readline().strip():
                     pass
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(reported), reported))
 
     def three_calls(talk: Conversation) -> Steps[None]:
         for _ in range(3):
@@ -236,7 +236,7 @@ def connection_to(url: str) -> str:
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """A server that gives every request the same answer; its URL."""
+    """A server that gives every request the same answer. Yields its URL."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -250,7 +250,7 @@ def answering(answer: bytes) -> Iterator[str]:
 
 @contextmanager
 def serving(handler: type[socketserver.StreamRequestHandler]) -> Iterator[str]:
-    """A server; its URL."""
+    """A server. Yields its URL."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,4 +1,4 @@
-"""Log ZIPs that come odd or with a wrong checksum, over every way that archives them."""
+"""Unusual log ZIPs, or with a wrong checksum, over every way that archives them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def make_odd(emulator: EmulatorProcess, oddities: dict[str, object], count: int 
 
 
 def sent(emulator: EmulatorProcess, ended: Ended) -> bytes:
-    """The download as any client gets it: it has the same bytes each time."""
+    """The download as any client gets it, with the same bytes each time."""
     url = f"{emulator.url}/bin/guides/v1/assets/process/logs/download"
     query = {"processingId": ended.processing_id}
     return httpx.get(url, params=query, auth=("admin", PASSWORD), trust_env=False).content
@@ -121,11 +121,11 @@ def test_an_odd_zip_is_archived_as_it_came_at_the_first_download_and_what_is_odd
     assert len(emulator.requests("download")) == before + 1
     (stored,), (manifest,) = tmp_path.rglob("logs.zip"), tmp_path.rglob("manifest.json")
     assert stored.read_bytes() == content
-    told = json.loads(manifest.read_text())
-    assert told["sha256"] == hashlib.sha256(content).hexdigest()
-    assert [entry["name"] for entry in told["entries"]][: len(names)] == names
-    assert len(told["warnings"]) == len(said)
-    for warning, expected in zip(told["warnings"], said, strict=True):
+    reported = json.loads(manifest.read_text())
+    assert reported["sha256"] == hashlib.sha256(content).hexdigest()
+    assert [entry["name"] for entry in reported["entries"]][: len(names)] == names
+    assert len(reported["warnings"]) == len(said)
+    for warning, expected in zip(reported["warnings"], said, strict=True):
         assert expected in warning
         assert warning in caplog.text
     assert verify_archive(f"file://{stored}") is ArchiveCondition.OK
@@ -156,7 +156,7 @@ def test_a_checksum_that_stays_wrong_is_a_clear_error_and_nothing_is_stored(
     with pytest.raises(ArchiveError) as caught:
         archive(ended, Task("archive"), clock.now())
     assert len(emulator.requests("download")) == before + 3
-    told = str(caught.value)
-    assert f"job {ended.processing_id} was still incomplete after 3 downloads, so nothing was stored" in told
-    assert "entry '/b.log' does not match its CRC-32" in told
+    reported = str(caught.value)
+    assert f"job {ended.processing_id} was still incomplete after 3 downloads, so nothing was stored" in reported
+    assert "entry '/b.log' does not match its CRC-32" in reported
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -1,4 +1,5 @@
-"""Off-peak hours of seconds against a real instance: the trigger over its restarts, and the sensor in a worker."""
+"""Off-peak hours of a few seconds against a real instance: the trigger over its restarts, and the sensor in a
+worker."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def folder(emulator: EmulatorProcess) -> str:
-    """A folder that takes minutes, until it is hastened."""
+    """A folder that takes minutes, until the test hastens it."""
     path = f"/content/dam/nightly-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, FILES, rate=0.5)
     return path

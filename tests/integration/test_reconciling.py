@@ -1,4 +1,4 @@
-"""The reconciliation against a real instance: what it reads, what it finds, what it mends."""
+"""The reconciliation against a real instance: what it reads, finds and repairs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_job_whose_run_was_killed_for_good_is_adopted_followed_and_archived(wo
     assert world.mend() == []
 
 
-def test_a_job_that_failed_when_nobody_was_there_is_resumed_once_even_after_a_crash(
+def test_a_job_that_failed_while_no_run_waited_is_resumed_once_even_after_a_crash(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.emulator.virtual_folder("/content/dam/x", 40, rate=400, fail_at=0.5)

@@ -1,4 +1,4 @@
-"""A worker that dies between a resume and its answer, against a real instance: what the next try makes of it."""
+"""A worker that dies between a resume and its answer, against a real instance: what the next try does."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from tests.support.tasks import Task
 
 @dataclass
 class SecondTry(Task):
-    """The try after the one that was cut short."""
+    """The try after the interrupted one."""
 
     try_number: int = 2
     max_tries: int = 12
 
 
 def last_state(register: KeptNotes) -> PathState:
-    """The last state that was kept of the one path of a test."""
+    """The last stored state of the one path of a test."""
     (key,) = [key for key in register.values if key.startswith("path:")]
     return register.states(key)[-1]
 
@@ -59,7 +59,7 @@ def fail(emulator: EmulatorProcess, path: str) -> None:
 def cut_short(
     request: pytest.FixtureRequest, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[SecondTry, AemGuidesProcessingSensor, str]:
-    """A failed job whose resume was sent by a try that did not live to hear of it; its task, sensor and path."""
+    """A failed job whose resume was sent by a try that died before the answer. Returns its task, sensor and path."""
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
     emulator.settings(resume_keeps_id=request.param)
     emulator.virtual_folder(path, 10_000, rate=0.5)
@@ -146,14 +146,14 @@ def test_how_often_it_is_resumed_is_for_the_waiting_task_to_say(emulator: Emulat
 
 
 def stays_in_doubt(talk: Conversation, job: Job, request: ProcessingRequest, *, run: str, **_: object) -> Steps[str]:
-    """A resume of which nobody can tell what came of it."""
+    """A resume with an unknown result."""
     history = yield from talk.call(contract.history())
     yield Emit(replace(Intent.before(request, history, talk.instance_now(), run), resumes=job))
     raise DoubtfulStartError("It may be it, or not.")
 
 
 def unsettled(*_: object) -> Steps[str | None]:
-    """A later look, which sees no more."""
+    """A later look, which shows no more."""
     yield from ()
     raise DoubtfulStartError("It may be it, or not.")
 

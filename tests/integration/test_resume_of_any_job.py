@@ -1,4 +1,4 @@
-"""Resuming a job that this run did not start, against a real instance: the operator, and the control of single jobs."""
+"""Resume a job that this run did not start, against a real instance: the operator, and the control of single jobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def failed(emulator: EmulatorProcess) -> str:
-    """A job of somebody else that chose its assets by a filter, and failed."""
+    """A job of another user that had a filter, and failed."""
     path = f"/content/dam/slow-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 10_000, rate=0.5)
     with AemGuidesHook() as hook:

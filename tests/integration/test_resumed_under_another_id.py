@@ -1,4 +1,4 @@
-"""A job that goes on under another id after a resume: its first part has a log of its own, which is kept, too."""
+"""A job that gets another id at a resume: its first part has a separate log, which is kept, too."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_every_part_of_its_log_is_pulled_and_archived(
     assert set(archived_lines(tmp_path)) == set(logged)
 
 
-def test_a_part_that_the_instance_has_forgotten_is_told_and_the_rest_is_kept(
+def test_a_part_that_the_instance_has_forgotten_is_reported_and_the_rest_is_kept(
     emulator: EmulatorProcess, register: KeptNotes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, known = failed_job(emulator)
@@ -104,7 +104,7 @@ def test_every_part_of_a_path_of_a_batch_is_archived(
         emulator.wait_until(lambda: not hook.get_status(second).is_active)
     task, state = Task(), PathState(request).works(first, Origin.STARTED).goes_on(second, now=0.0)
     register.set(key_of(task, request), encoded(state))
-    monkeypatch.setattr(batch_operator, "announce", lambda *_told: None)
+    monkeypatch.setattr(batch_operator, "announce", lambda *_reported: None)
     operator = AemGuidesProcessAssetsOperator(task_id="wait", path=path, archive_uri=f"file://{tmp_path}")
     row = operator.execute(task.context())
     assert second in str(row["archive_uri"])

@@ -1,4 +1,4 @@
-"""A run that is deleted and created anew under the same id is another run; a try that is begun twice is the same."""
+"""A run that is deleted and created again under the same id is another run. A try that begins twice is the same try."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def a_run(
 
 
 @every_way
-def test_what_is_stored_of_a_deleted_run_is_no_outcome_of_the_next_with_its_id(
+def test_the_state_of_a_deleted_run_is_no_outcome_of_the_next_run_with_its_id(
     emulator: EmulatorProcess, register: KeptNotes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: Way
 ) -> None:
     run, path = a_run(emulator, register, monkeypatch, tmp_path, way)

@@ -1,4 +1,4 @@
-"""What is known of a start while it has to wait or was cut short, against a real instance."""
+"""What is stored of a start that waits or was cut short, against a real instance."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_start_that_was_refused_for_another_job_leaves_no_doubt_behind(
 
 
 def test_a_history_that_is_not_there_yet_keeps_what_is_known_of_a_start_in_doubt(emulator: EmulatorProcess) -> None:
-    """An instance that restarts answers 404 until it has started; the job that it accepted before goes on."""
+    """A restarting instance answers 404 until it has started. The job that it accepted before continues."""
     path = f"/content/dam/restarting-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 10, rate=100)
     emulator.fault("start", "reset_after")
@@ -80,7 +80,7 @@ def test_the_time_to_queue_is_one_over_all_tries(emulator: EmulatorProcess, regi
     assert deadlines[0] == deadlines[1] < deadlines[2], "Clear begins anew, a retry does not"
 
 
-def test_a_start_of_which_nobody_heard_is_in_doubt_until_a_later_try_has_found_its_job(
+def test_an_unanswered_start_is_in_doubt_until_a_later_try_has_found_its_job(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, register: KeptNotes
 ) -> None:
     path = f"/content/dam/unheard-{uuid.uuid4().hex[:8]}"

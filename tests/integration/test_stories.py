@@ -45,7 +45,7 @@ def test_a_state_that_airflow_does_not_take_is_written_until_it_does(
 
 @every_way
 @pytest.mark.parametrize("policy", ["adopt", "fail"])
-def test_a_job_that_somebody_else_started_on_the_path_is_adopted_or_fails_the_start(
+def test_a_job_that_another_user_started_on_the_path_is_adopted_or_fails_the_start(
     emulator: EmulatorProcess, begin: Begin, policy: str
 ) -> None:
     run = begin(on_active_job=policy, files=400, rate=4)
@@ -201,7 +201,7 @@ def test_no_more_jobs_are_active_than_allowed_though_many_runs_begin_at_once(
 
 
 def most_at_once(jobs: list[dict[str, Any]]) -> int:
-    """How many of the jobs were active at the same time."""
+    """The highest number of these jobs that were active at the same time."""
     spans = [(int(job["started"]), int(job["completed"])) for job in jobs]
     return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
 
@@ -224,7 +224,7 @@ def follow_until_killed(run: PathRun) -> None:
 
 
 @every_way
-def test_a_job_that_says_it_has_no_log_fails_nobody(emulator: EmulatorProcess, begin: Begin) -> None:
+def test_a_job_that_shows_that_it_has_no_log_fails_no_task(emulator: EmulatorProcess, begin: Begin) -> None:
     for endpoint in ("status", "history"):
         emulator.fault(endpoint, "odd_fields", count=None, body=json.dumps({"hasLogs": False}))
     emulator.fault("download", "status", count=None, status=404)
@@ -238,7 +238,7 @@ def test_a_job_that_says_it_has_no_log_fails_nobody(emulator: EmulatorProcess, b
 def test_two_runs_that_wait_for_room_on_one_path_share_a_job_or_follow_one_another(
     emulator: EmulatorProcess, begin: Begin, policy: str
 ) -> None:
-    """Who waits for room has seen the path free: when there is room, it is looked at again."""
+    """A path that waits for room was free when it was seen. When there is room, it is checked again."""
     others = [begin(files=100_000, rate=0.1).path for _ in range(2)]
     for path in others:
         start_as_stranger(emulator, path)

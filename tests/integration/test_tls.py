@@ -1,4 +1,4 @@
-"""Trust roots: kept as long as the CA file is the same, and read again when it changed."""
+"""Trust roots: kept as long as the CA file is the same, and read again when it has changed."""
 
 from __future__ import annotations
 

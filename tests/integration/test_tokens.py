@@ -1,4 +1,4 @@
-"""Access tokens: bought once, shared, renewed, and refusals told apart, through both hooks against the emulator."""
+"""Access tokens: fetched once, shared, renewed; refusals are distinguished. Through both hooks against the emulator."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ OTHER_PRIVATE_KEY, _ = key_pair()
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """The real one: who comes while another buys must come before that one has it, however busy the machine is."""
+    """The real clock: a caller that comes during a fetch must come before the end of the fetch, however busy the
+    machine is."""
     return Clock()
 
 
@@ -68,8 +69,13 @@ def connection(emulator: EmulatorProcess, **extra: object) -> str:
 
 
 def oauth(emulator: EmulatorProcess, **changes: object) -> str:
-    told = {"auth": "oauth", "client_id": "oauth-client", "client_secret": OAUTH_SECRET, "scopes": "openid, AdobeID"}
-    return connection(emulator, **(told | changes))
+    reported = {
+        "auth": "oauth",
+        "client_id": "oauth-client",
+        "client_secret": OAUTH_SECRET,
+        "scopes": "openid, AdobeID",
+    }
+    return connection(emulator, **(reported | changes))
 
 
 def service(emulator: EmulatorProcess, **changes: object) -> str:
@@ -124,7 +130,7 @@ def test_a_refused_token_is_renewed_once(
 
 
 def at_once(body: Callable[[], None], count: int = 8) -> list[Exception | None]:
-    """Log in from as many threads at once, or from as many tasks of one loop; what each ended with."""
+    """Log in from as many threads at once, or from as many tasks of one loop. Returns the result of each."""
     if body is blocking:
         with ThreadPoolExecutor(count) as threads:
             return [future.exception() for future in [threads.submit(_one) for _ in range(count)]]  # type: ignore[misc]  # no BaseException
@@ -147,7 +153,7 @@ async def _one_task() -> None:
 
 
 @bodies
-def test_many_who_log_in_at_once_send_one_request(
+def test_many_logins_at_the_same_time_send_one_request(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator))
@@ -158,7 +164,7 @@ def test_many_who_log_in_at_once_send_one_request(
 
 
 @bodies
-def test_many_whose_login_is_refused_at_once_send_one_request_and_all_are_told(
+def test_many_callers_with_a_refused_login_send_one_request_and_all_get_the_refusal(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", oauth(emulator, client_secret="wrong"))
@@ -248,7 +254,7 @@ def test_a_token_of_a_minute_is_kept_too(
         ),
     ],
 )
-def test_refusals_are_told_apart_and_tell_no_secret(
+def test_refusals_are_distinguished_and_show_no_secret(
     emulator: EmulatorProcess,
     monkeypatch: pytest.MonkeyPatch,
     body: Callable[[], None],
@@ -264,7 +270,7 @@ def test_refusals_are_told_apart_and_tell_no_secret(
 
 
 @bodies
-def test_an_expired_certificate_is_told(
+def test_an_expired_certificate_is_reported(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]
 ) -> None:
     emulator.settings(jwt_clients={"jwt-client": jwt_client(emulator) | {"certificate_expired": True}})
@@ -274,10 +280,10 @@ def test_an_expired_certificate_is_told(
 
 
 @pytest.mark.parametrize(
-    ("told", "life"), [(86_399, 86_399.0), (86_399_999, 86_399.999), (3600, 3600.0), (3_600_000, 3600.0)]
+    ("reported", "life"), [(86_399, 86_399.0), (86_399_999, 86_399.999), (3600, 3600.0), (3_600_000, 3600.0)]
 )
-def test_seconds_and_milliseconds_are_told_apart_at_both_endpoints(told: int, life: float) -> None:
-    answer: Reply = reply(200, {"access_token": "t", "expires_in": told})
+def test_seconds_and_milliseconds_are_distinguished_at_both_endpoints(reported: int, life: float) -> None:
+    answer: Reply = reply(200, {"access_token": "t", "expires_in": reported})
     for credentials in (
         OAuthCredentials("c", "s", ("openid",), "https://ims.example"),
         ServiceCredentials("c", "s", "o", "i", PRIVATE_KEY, ("m",), "https://ims.example"),
@@ -322,9 +328,9 @@ def test_the_key_s_line_breaks_are_borne_in_every_form_they_are_pasted_in(pasted
     assert parse_service_credentials(pasted).ims_url == "https://ims.example"
 
 
-@pytest.mark.parametrize("told", ["2025-06-14T15:06:40.000Z", "2025-06-15T15:06:39", "2025-06-15T17:06:39+02:00"])
-def test_credentials_whose_certificate_has_ended_are_not_sent_and_its_renewal_is_named(told: str) -> None:
-    ended = parse_service_credentials(json.dumps(account_document("ims.example", certificateExpirationDate=told)))
+@pytest.mark.parametrize("reported", ["2025-06-14T15:06:40.000Z", "2025-06-15T15:06:39", "2025-06-15T17:06:39+02:00"])
+def test_credentials_whose_certificate_has_ended_are_not_sent_and_its_renewal_is_named(reported: str) -> None:
+    ended = parse_service_credentials(json.dumps(account_document("ims.example", certificateExpirationDate=reported)))
     world = World(lambda _request: reply(200, {}))
     with pytest.raises(ConfigurationError, match=r"certificateExpirationDate: The .* Renew it in") as e:
         world.run(ended.obtain(world.conversation()))
@@ -332,9 +338,11 @@ def test_credentials_whose_certificate_has_ended_are_not_sent_and_its_renewal_is
     assert "canary" not in str(e.value)
 
 
-@pytest.mark.parametrize("told", ["2025-06-15T15:06:41.000Z", "in a year", "", None, 1_700_000_000])
-def test_a_certificate_whose_end_is_to_come_or_cannot_be_read_is_left_to_the_identity_service(told: object) -> None:
-    credentials = parse_service_credentials(json.dumps(account_document("ims.example", certificateExpirationDate=told)))
+@pytest.mark.parametrize("reported", ["2025-06-15T15:06:41.000Z", "in a year", "", None, 1_700_000_000])
+def test_a_certificate_whose_end_is_to_come_or_cannot_be_read_is_left_to_the_identity_service(reported: object) -> None:
+    credentials = parse_service_credentials(
+        json.dumps(account_document("ims.example", certificateExpirationDate=reported))
+    )
     world = World(lambda _request: reply(200, {"access_token": "t", "expires_in": 86_399_999}))
     world.run(credentials.obtain(world.conversation()))
     assert len(world.sent) == 1
@@ -348,6 +356,6 @@ def test_a_certificate_that_has_ended_keeps_a_task_from_sending_anything(
     before = len(emulator.requests())
     with pytest.raises(ConfigurationError, match="ended at 2024-02-22"):
         blocking()
-    passed, told = AemGuidesHook().test_connection()
-    assert (passed, told[:53]) == (False, "Nothing was sent. Field service_token: integration.ce")
+    passed, reported = AemGuidesHook().test_connection()
+    assert (passed, reported[:53]) == (False, "Nothing was sent. Field service_token: integration.ce")
     assert len(emulator.requests()) == before

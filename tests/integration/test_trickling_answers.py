@@ -1,4 +1,5 @@
-"""Answers that trickle for ever, at every endpoint, through both bodies: each ends in time, and no deadline waits."""
+"""Answers that trickle forever, at every endpoint, through both bodies: each ends in time, and no deadline is
+delayed."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ from tests.support.logins import TOKEN_SERVICES, connect_all, connection_for, fo
 
 READ_TIMEOUT = 30.0
 ROOM = 40
-"""On a busy machine a second without a processor is three minutes by the clock of these tests; what trickles here
-would go on for ever."""
+"""On a busy machine a second without a processor is three minutes by the clock of these tests. Without a limit, these
+answers would continue forever."""
 VERY_FAST = 200.0
 BODIES: dict[str, type[SyncBody | AsyncBody]] = {"blocking": SyncBody, "asynchronous": AsyncBody}
 KINDS = ("trickle", "trickle_headers", "trickle_status")
@@ -54,7 +55,7 @@ STREAMED = ("download", NAMED_BY_THE_DOWNLOAD)
 
 @dataclass(frozen=True)
 class Trickled:
-    """What a call came to, and after how many seconds."""
+    """The result of a call, and after how many seconds it came."""
 
     error: BaseException | None
     seconds: float
@@ -62,7 +63,7 @@ class Trickled:
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """By it five minutes are a second and a half."""
+    """By this clock five minutes are a second and a half."""
     return Clock(VERY_FAST)
 
 
@@ -82,7 +83,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
 def play(
     emulator: EmulatorProcess, clock: Clock, body: Body, kind: str, calls: Iterable[tuple[str, Callable[[], object]]]
 ) -> dict[str, Trickled]:
-    """Let every endpoint that is called trickle, and call them side by side; what each came to."""
+    """Let every endpoint trickle, and call them side by side. Returns the result of each."""
 
     def timed(call: Callable[[], object]) -> Trickled:
         began = clock.elapsed()
@@ -103,7 +104,7 @@ def play(
 
 @pytest.fixture(scope="module")
 def trickled(emulator: EmulatorProcess, clock: Clock) -> dict[tuple[str, str, str], Trickled]:
-    """Each body, kind and endpoint, all endpoints at once; a log file is asked for where the download names it."""
+    """Each body, kind and endpoint, all endpoints at once. A log file is requested where the download names it."""
     found: dict[tuple[str, str, str], Trickled] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bodies, "REAL_SURROUNDINGS", clock.surroundings)
@@ -132,7 +133,7 @@ def trickled(emulator: EmulatorProcess, clock: Clock) -> dict[tuple[str, str, st
 
 
 def started(emulator: EmulatorProcess, body: Body, *, rate: float) -> str:
-    """A job on a new folder; its id."""
+    """A job on a new folder. Returns its id."""
     path = f"/content/dam/trickle-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(path, 1_000, rate=rate)
     begun = body.drive(lambda talk: start_once(talk, ProcessingRequest(path), policy=StartPolicy(), run="r"))

@@ -1,4 +1,4 @@
-"""Stories of what becomes of the assets of a job that has ended, each through every way in which a path is run."""
+"""Stories about the assets of an ended job, each through every way to run a path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.ways import Begin, PathRun, every_deferred_way, every_way
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
-    """A clock by which five minutes in which nothing moves take five seconds."""
+    """A clock with which five minutes without a change take five seconds."""
     return Clock(60.0)
 
 
@@ -143,7 +143,7 @@ def test_of_a_job_with_a_filter_it_is_not_known_which_assets_failed_where_the_in
 
 
 @every_way
-def test_where_the_instance_fails_over_a_comma_the_job_stands_and_nothing_is_known(
+def test_if_the_instance_fails_over_a_comma_the_job_counts_and_the_assets_are_unknown(
     emulator: EmulatorProcess, begin: Begin
 ) -> None:
     path = f"/content/dam/a, b-{uuid.uuid4().hex[:8]}"
@@ -173,7 +173,7 @@ def test_a_job_that_ends_with_errors_keeps_that_state_and_the_limit_decides(
 
 @every_way
 @pytest.mark.parametrize("clear", [False, True], ids=["retry", "clear"])
-def test_what_comes_after_a_failed_verification_starts_and_resumes_nothing(
+def test_the_tasks_after_a_failed_verification_start_and_resume_nothing(
     emulator: EmulatorProcess, begin: Begin, clear: bool
 ) -> None:
     emulator.settings(told_assets={"*": {"status": "PROCESSING"}})

@@ -1,4 +1,5 @@
-"""What a run makes of what the instance says of the assets: three answers, never two, in every form of the operator."""
+"""How a run reacts to the instance's answers about the assets: three answers, never two, in every form of the
+operator."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def _connection(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def folder(emulator: EmulatorProcess) -> str:
-    """A folder with an asset an hour, whose fourth is broken, and all of which were processed once."""
+    """A folder with an asset an hour. The fourth is broken, and all were processed once."""
     path = f"/content/dam/hourly-{uuid.uuid4().hex[:8]}"
     emulator.virtual_folder(
         path, FILES, rate=1000, failed_assets=[BROKEN], created_from=BEGIN, created_to=BEGIN + FILES * HOUR
@@ -110,7 +111,7 @@ def of_batch(
     task, notes = Task("path"), KeptNotes()
     notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), encoded(state))
     patch.setattr(registers, "AirflowNotes", lambda: notes)
-    patch.setattr(batch_operator, "announce", lambda *_told: None)
+    patch.setattr(batch_operator, "announce", lambda *_reported: None)
     operator = AemGuidesProcessAssetsOperator(
         task_id="path",
         request=request.to_json(),
@@ -128,7 +129,7 @@ def of_batch(
 
 
 def verified(request: ProcessingRequest, processing_id: str, archive: Path, **more: object) -> dict[str, JsonValue]:
-    """What the operator returns where it succeeds."""
+    """What the operator returns if it succeeds."""
     task = verify_operator(request, processing_id, archive, **more)
     return cast("dict[str, JsonValue]", task.pushed["return_value"])
 
@@ -227,7 +228,7 @@ def test_assets_that_nothing_moves_are_named_as_left_out_and_hold_no_run(
 @pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize("form", ["deferred", "in a worker", "batch"])
 @pytest.mark.parametrize("story", ["does not cover the job", "failed over a comma", "not there"])
-def test_what_is_not_known_is_never_taken_for_no_failures(
+def test_unknown_assets_never_count_as_no_failures(
     emulator: EmulatorProcess,
     clock: Clock,
     folder: str,

@@ -18,14 +18,14 @@ from tests.support.notes import KeptNotes
 
 @pytest.fixture
 def instance(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
-    """An instance on which nothing has happened yet."""
+    """An instance without jobs."""
     emulator.post("/emulator/reset", {})
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection())
     return emulator
 
 
 def process(instance: EmulatorProcess, path: str, files: int = 3) -> str:
-    """A job of somebody with curl."""
+    """A job of another user."""
     instance.virtual_folder(path, files)
     answer = httpx.post(
         f"{instance.url}/bin/guides/v1/assets/process",
@@ -51,13 +51,13 @@ async def next_id(events: AsyncIterator[TriggerEvent]) -> str:
 
 
 async def begin(events: AsyncIterator[TriggerEvent], store: KeptNotes) -> asyncio.Task[str]:
-    """Let it look for the first time; the task has its first event."""
+    """Start the trigger and wait for its first look. The task has its first event."""
     first = asyncio.create_task(next_id(events))
     await asyncio.wait_for(store.written.wait(), 30)
     return first
 
 
-async def test_what_ends_is_told_once_and_what_had_ended_before_is_not(instance: EmulatorProcess) -> None:
+async def test_an_end_is_reported_once_and_earlier_ends_are_not(instance: EmulatorProcess) -> None:
     await asyncio.to_thread(process, instance, "/content/dam/x/before")
     store = KeptNotes()
     events = watching(store)
@@ -68,12 +68,12 @@ async def test_what_ends_is_told_once_and_what_had_ended_before_is_not(instance:
     assert [await first, await next_id(events)] == names
 
 
-async def test_a_restart_tells_what_ended_meanwhile_and_nothing_twice(instance: EmulatorProcess) -> None:
+async def test_a_restart_reports_what_ended_meanwhile_and_nothing_twice(instance: EmulatorProcess) -> None:
     store = KeptNotes()
     events = watching(store)
     first = await begin(events, store)
-    told = await asyncio.to_thread(process, instance, "/content/dam/x/one")
-    assert await first == told
+    reported = await asyncio.to_thread(process, instance, "/content/dam/x/one")
+    assert await first == reported
     store.written.clear()
     going_on = asyncio.create_task(next_id(events))
     await asyncio.wait_for(store.written.wait(), 30)
@@ -102,7 +102,7 @@ async def test_an_instance_that_is_down_is_waited_for(instance: EmulatorProcess)
     assert await first == name
 
 
-async def test_the_jobs_of_users_to_ignore_are_not_told(instance: EmulatorProcess) -> None:
+async def test_the_jobs_of_users_to_ignore_are_not_reported(instance: EmulatorProcess) -> None:
     store = KeptNotes()
     events = watching(store, ignore_users=["admin"])
     first = await begin(events, store)

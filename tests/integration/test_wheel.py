@@ -1,4 +1,4 @@
-"""The wheel, installed alone: everything that Airflow shows of it, and a DAG that uses its operators."""
+"""The wheel, installed alone: everything that Airflow shows of it, and a DAG with its operators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GUIDES = "/content/dam/aurora/guides"
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment that has the wheel and what it depends on, and nothing of the checkout."""
+    """An environment with the wheel and its dependencies, and nothing of the checkout."""
 
     python: Path
     folder: Path
@@ -46,7 +46,7 @@ class Installed:
     def airflow(self, *arguments: str) -> str:
         return self.run("-m", "airflow", *arguments)
 
-    def told(self, *arguments: str) -> Any:
+    def reported(self, *arguments: str) -> Any:
         """The JSON in the last line that a program printed."""
         return json.loads(self.run(*arguments).splitlines()[-1])
 
@@ -73,7 +73,7 @@ def pip(python: str, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, emulator: EmulatorProcess) -> Installed:
-    """A fresh environment; the packages that the wheel depends on are lent by the one that runs the tests."""
+    """A fresh environment. The packages that the wheel depends on are those of the environment that runs the tests."""
     folder = tmp_path_factory.mktemp("installed")
     wheel = build(folder)
     fresh = folder / "venv"
@@ -113,7 +113,7 @@ def test_airflow_lists_the_provider_and_its_options(installed: Installed) -> Non
 def test_nothing_comes_from_the_checkout_and_form_and_test_button_are_there(
     installed: Installed, emulator: EmulatorProcess
 ) -> None:
-    seen = installed.told(str(installed.folder / "dags" / "look.py"))
+    seen = installed.reported(str(installed.folder / "dags" / "look.py"))
     assert Path(seen["package"]).is_relative_to(installed.folder)
     assert not [place for place in seen["path"] if Path(place).is_relative_to(ROOT / "plugins")]
     assert seen["title"] == "AEM Guides"
@@ -128,7 +128,7 @@ def test_nothing_comes_from_the_checkout_and_form_and_test_button_are_there(
 
 def test_a_dag_with_the_operators_runs(installed: Installed, emulator: EmulatorProcess) -> None:
     installed.airflow("db", "migrate")
-    seen = installed.told(str(installed.folder / "dags" / "installed_dag.py"))
+    seen = installed.reported(str(installed.folder / "dags" / "installed_dag.py"))
     (job,) = emulator.jobs(GUIDES)
     assert job["state"] == "SUCCESS"
     assert seen["state"] == "success"

@@ -1,8 +1,8 @@
 """How many changes of the protocol its unit tests notice, on a sample that is always the same for the same source.
 
 Run as `python -m tests.mutation [SEED]`. It needs mutmut, works in `.local/mutants`, and takes some minutes on two
-cores. Exits with 1 where fewer mutants than `LEAST_SCORE` are noticed. Not measured: constants outside of functions,
-fields of dataclasses, and changes that only word a text for people differently.
+cores. Exits with 1 if fewer mutants than `LEAST_SCORE` are noticed. Not measured: constants outside of functions,
+fields of dataclasses, and changes that only change a text for people.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TESTS = [
     "tests/unit/batch/test_rows_and_plan.py",
     "tests/unit/batch/test_shared_look.py",
 ]
-# A mutant may take so many times what its tests take, and the seconds: it may turn for ever.
+# A mutant may take so many times the duration of its tests, plus the seconds, because it may loop forever.
 SETTINGS = f"""
 [tool.mutmut]
 source_paths = ["src"]
@@ -72,7 +72,7 @@ def main(seed: int) -> int:
 
 
 def prepare() -> None:
-    """Copy what the tests need to where mutmut may change it."""
+    """Copy the files that the tests need to a place where mutmut may change them."""
     shutil.rmtree(WORK, ignore_errors=True)
     (WORK / "tmp").mkdir(parents=True)
     ignored = shutil.ignore_patterns("__pycache__")
@@ -85,7 +85,7 @@ def prepare() -> None:
 
 
 def mutmut(*command: str) -> None:
-    """Run Python in the copy. What it says is kept in a file, and shown where it fails."""
+    """Run Python in the copy. Its output is kept in a file, and shown if it fails."""
     environment = os.environ | {"TMPDIR": str(WORK / "tmp"), "PYTHONPATH": str(WORK / "src")}
     log = WORK / "mutmut.log"
     with log.open("w", encoding="utf-8") as said:
@@ -106,7 +106,7 @@ def module_of(file: Path) -> str:
 
 
 def verdicts() -> dict[str, str]:
-    """What became of each mutant, by its name: killed, timed out, or survived."""
+    """The result of each mutant, by its name: killed, timed out, or survived."""
     found: dict[str, str] = {}
     for file in generated():
         meta = json.loads(file.with_name(f"{file.name}.meta").read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def verdicts() -> dict[str, str]:
 
 
 def verdict(code: int | None) -> str:
-    """By the exit status of pytest, or the signal that ended it (24: its time was up)."""
+    """The result for the exit status of pytest, or for the signal that ended it (24: its time was up)."""
     if code in (1, 3):
         return "killed"
     return "timed out" if code in (24, -24, 152, 36) else "survived"

@@ -18,7 +18,7 @@ LEAST_OF_A_MODULE = 3
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one function. `name` is what mutmut calls it; it shifts with the source, `change` does not."""
+    """One change of one function. `name` is mutmut's name, which shifts with the source; `change` does not."""
 
     name: str
     module: str
@@ -28,7 +28,7 @@ class Mutant:
 
     @property
     def change(self) -> str:
-        """The lines that differ, each once as it was and once as it became."""
+        """The lines that differ, each once before and once after the change."""
         lines = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=0)
         return "\n".join(
             line[0] + " " + line[1:].strip() for line in lines if not line.startswith(("---", "+++", "@@"))
@@ -41,12 +41,12 @@ class Mutant:
 
     @property
     def only_words_differently(self) -> bool:
-        """Whether nothing differs but a text for people: a string with a space in it."""
+        """Whether only a text for people differs: a string with a space in it."""
         return _without_wording(self.before) == _without_wording(self.after)
 
 
 def undecorate_properties(source: str) -> str:
-    """Write `name = property(name)` below a method instead of a decorator: mutmut leaves decorated ones alone."""
+    """Write `name = property(name)` below a method instead of a decorator, because mutmut ignores decorated methods."""
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef) and [ast.unparse(d) for d in node.decorator_list] == ["property"]:
@@ -56,7 +56,7 @@ def undecorate_properties(source: str) -> str:
 
 
 def mutants_in(mutated_file: Path, module: str) -> list[Mutant]:
-    """The mutants of one module, from the file in which mutmut wrote them and its index of the lines they stand in."""
+    """The mutants of one module, from mutmut's file and its index of their lines."""
     lines = mutated_file.read_text(encoding="utf-8").splitlines()
     spans = json.loads(mutated_file.with_name(f"{mutated_file.name}.spans").read_text(encoding="utf-8"))["spans"]
     texts = {name: textwrap.dedent("\n".join(lines[first - 1 : last])) for name, (first, last) in spans.items()}
@@ -72,15 +72,15 @@ def mutants_in(mutated_file: Path, module: str) -> list[Mutant]:
 
 
 def sample(mutants: Iterable[Mutant], size: int, seed: int) -> list[Mutant]:
-    """At least `size` mutants, from each module its share; by a hash, so that none was picked by hand."""
+    """At least `size` mutants, with a share for each module, selected by a hash."""
     modules: dict[str, list[Mutant]] = defaultdict(list)
     for mutant in mutants:
         modules[mutant.module].append(mutant)
     total = sum(map(len, modules.values()))
 
     def lot(mutant: Mutant) -> str:
-        told = "\n".join((str(seed), mutant.module, mutant.function, mutant.change, mutant.name.rpartition("_")[2]))
-        return hashlib.sha256(told.encode()).hexdigest()
+        reported = "\n".join((str(seed), mutant.module, mutant.function, mutant.change, mutant.name.rpartition("_")[2]))
+        return hashlib.sha256(reported.encode()).hexdigest()
 
     chosen = []
     for found in modules.values():

@@ -33,9 +33,10 @@ ARCHIVE = "process_path.archive_logs"
 VERIFY = "process_path.verify_assets"
 DATABASE, LEDGER = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_AEM_GUIDES_LEDGER"
 PATIENCE = 600.0
-"""Seconds that a condition is awaited: a bound on a test that fails, and no measure of speed."""
+"""The longest wait for a condition, in seconds. It limits a failing test, and is not a measure of speed."""
 LONGEST_PAUSE = 1.5
-"""Seconds between two looks: many look at the same time, and each look is work for the API server."""
+"""The longest pause in seconds between two looks. Many tests look at the same time, and each look is work for the API
+server."""
 
 _TASK_TITLE = re.compile(r"airflow worker -- ([0-9a-f]{8}-[0-9a-f-]{27})\b")
 
@@ -45,13 +46,13 @@ QUICK_RECOVERY = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
 }
-"""What Airflow notices of dead processes it notices sooner; what it does about them stays the same."""
+"""Airflow notices dead processes sooner. Its reaction stays the same."""
 
 MANY_AT_ONCE = {
     "AIRFLOW__CORE__PARALLELISM": "16",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
 }
-"""Tasks that tests hold back leave room to others, and no core is busy with reading DAGs that have not changed."""
+"""Tasks that tests hold back leave room for others, and no core is busy with reading unchanged DAGs."""
 
 FORKED_READY = """
 import sys
@@ -63,7 +64,8 @@ if "scheduler" in sys.argv:
     import aem_guides.pipelines.process
     import aem_guides.pipelines.reconcile
 """
-"""Settings with which the scheduler has imported what each task needs before it forks: a third of a task's work."""
+"""With these settings, the scheduler imports the modules of tasks before it forks, which saves a third of a task's
+work."""
 
 
 class RunningStack(Protocol):
@@ -79,7 +81,7 @@ class RunningStack(Protocol):
 
 
 class LiveAirflow:
-    """A running Airflow that works with one emulator, and what tests do with it."""
+    """A running Airflow with one emulator, and the actions of tests on it."""
 
     stack: RunningStack
 
@@ -145,44 +147,44 @@ class LiveAirflow:
 
     @cached_property
     def _lookout(self) -> Connection:
-        """A connection for short looks, which all threads share."""
+        """A connection for short looks, shared by all threads."""
         connection: Connection = psycopg2.connect(self.stack.environment[DATABASE].replace("+psycopg2", ""))
         connection.autocommit = True
         return connection
 
     def run_dag(self, dag_id: str, conf: Mapping[str, object], within: float = PATIENCE) -> tuple[str, str]:
-        """Start a run of any DAG, wait for its end; its id and state."""
+        """Start a run of any DAG, wait for its end, and return its id and state."""
         run_id = self.rest.trigger(dag_id, conf)
         return run_id, self.end_of(dag_id, run_id, within)
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        """The state of a run just now."""
+        """The current state of a run."""
         return str(self._of_run("state", dag_id, run_id))
 
     def end_of(self, dag_id: str, run_id: str, within: float = PATIENCE) -> str:
-        """Wait for the end of a run; its state."""
+        """Wait for the end of a run and return its state."""
         self.wait_until(lambda: self.run_state(dag_id, run_id) in END_STATES, f"the end of {dag_id} {run_id}", within)
         return self.run_state(dag_id, run_id)
 
     def connect(self, connection_id: str, connection: str) -> None:
-        """Make an Airflow connection of its JSON form, as a person does in the UI."""
+        """Create an Airflow connection from its JSON form, as a user does in the UI."""
         fields = json.loads(connection)
         extra = json.dumps(fields.pop("extra", {}))
         self.rest.request("POST", "/connections", json={"connection_id": connection_id, "extra": extra, **fields})
 
     def ask_database(self, statement: str, *values: object, database: str = DATABASE) -> list[tuple[object, ...]]:
-        """Run one statement on a database, which the environment names by this variable; its rows, if any."""
+        """Run one statement on the database in this environment variable, and return its rows, if any."""
         uri = self.stack.environment[database].replace("+psycopg2", "")
         with contextlib.closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     def run(self, conf: Mapping[str, object], within: float = PATIENCE) -> tuple[str, str]:
-        """Start a run of the main DAG, wait for its end; its id and state."""
+        """Start a run of the main DAG, wait for its end, and return its id and state."""
         return self.run_dag(DAG, conf, within)
 
     def instance(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> dict[str, Any]:
-        """One task instance; a mapped one by its index."""
+        """One task instance. A mapped one is selected by its index."""
         asked = (
             "SELECT row_to_json(t) FROM task_instance t"
             " WHERE dag_id = %s AND run_id = %s AND task_id = %s AND map_index = %s"
@@ -192,13 +194,14 @@ class LiveAirflow:
         return found[0] if found else {"state": None, "try_number": 0}
 
     def _of_run(self, column: str, dag_id: str, run_id: str) -> object:
-        """One column of a run; None where it is not there yet, since the API answers a moment before it commits."""
+        """One column of a run. None if the row does not exist yet, because the API answers a moment before it
+        commits."""
         asked = f"SELECT {column} FROM dag_run WHERE dag_id = %s AND run_id = %s"  # noqa: S608  # a name of ours
         rows = self._look(asked, dag_id, run_id)
         return rows[0][0] if rows else None
 
     def _look(self, statement: str, *values: object) -> list[tuple[object, ...]]:
-        """Ask Airflow's database for something that is awaited: a look costs the API server a hundred times as much."""
+        """Query Airflow's database for an awaited fact. A look through the API server costs a hundred times as much."""
         with self._lookout.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall())
@@ -212,11 +215,11 @@ class LiveAirflow:
             pause = min(LONGEST_PAUSE, pause * 1.3)
 
     def pause(self, seconds: float) -> None:
-        """Let some time pass, unless the tests end ahead of time."""
+        """Let some time pass, unless the tests are ending early."""
         assert not self._given_up.wait(seconds), "the tests are given up"
 
     def give_up(self) -> None:
-        """Let nobody await anything any longer: the tests end ahead of time."""
+        """End all waits, because the tests are ending early."""
         self._given_up.set()
 
     def wait_for_state(
@@ -253,46 +256,48 @@ class LiveAirflow:
         return json.dumps(self.rest.request("GET", path, params=wanted), ensure_ascii=False)
 
     def account(self, run_id: str, *, dag_id: str = DAG) -> str:
-        """What became of each task of a run, and the end of the log of each that failed: for a test's message."""
-        told = []
+        """The state of each task of a run, and the end of the log of each failed task: for a test's message."""
+        reported = []
         for found in self.rest.task_instances(dag_id, run_id):
             task_id, index, state = found["task_id"], found["map_index"], found["state"]
-            told.append(f"{task_id}[{index}]: {state} after {found['try_number']} of {found['max_tries'] + 1} tries")
+            reported.append(
+                f"{task_id}[{index}]: {state} after {found['try_number']} of {found['max_tries'] + 1} tries"
+            )
             if state == "failed":
                 for attempt in self.rest.tries(dag_id, run_id, task_id, index):
                     log = self.whole_log(run_id, task_id, index, attempt=attempt, dag_id=dag_id)
-                    told.append(f"  try {attempt} ends: {log[-1500:]}")
-        return "\n".join(told)
+                    reported.append(f"  try {attempt} ends: {log[-1500:]}")
+        return "\n".join(reported)
 
     def components_said(self, words: str, run_id: str) -> list[str]:
-        """The lines of the components' own logs, not those of tasks, that have the words and are about a run."""
+        """The lines of the components' own logs, not those of tasks, that contain the words and concern a run."""
         logs = (program.log.read_text(errors="replace") for program in self.stack.programs.running.values())
         return [line for log in logs for line in log.splitlines() if words in line and run_id in line]
 
     def tries_that_said(self, words: str, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> int:
-        """In how many tries' logs the words are.
+        """The number of tries whose logs contain the words.
 
-        Airflow cuts a try short where its executor tells late that the part ahead of the deferring ended: it then
-        begins another try and forgets this one, of which only the log's files are left. Such a try counts where no
-        other says it.
+        Airflow cuts a try short if its executor reports too late that the part before the deferring ended. Then it
+        begins another try and forgets this one, of which only the log files are left. Such a try counts if no other try
+        has the words.
         """
         kept = self.rest.tries(dag_id, run_id, task_id, map_index)
         said = {attempt for attempt, log in self._log_files(dag_id, run_id, task_id, map_index) if words in log}
         return len(said.intersection(kept)) or min(1, len(said))
 
-    def told_in_all_tries(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> list[str]:
-        """What the records of all tries of a task say, those that Airflow has cut short and forgotten too."""
+    def logged_in_all_tries(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> list[str]:
+        """The texts of the records of all tries of a task, also of those that Airflow cut short and forgot."""
         logs = (log for _, log in self._log_files(dag_id, run_id, task_id, map_index))
         return [str(json.loads(line).get("event")) for log in logs for line in log.splitlines() if line.startswith("{")]
 
     def _log_files(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Iterator[tuple[int, str]]:
-        """The files of a task's logs, each with the number of its try: the worker's, and one of each trigger."""
+        """The log files of a task, each with the number of its try: the worker's, and one for each trigger."""
         folder = self.folder / "airflow" / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         for file in (folder / f"map_index={map_index}" if map_index >= 0 else folder).glob("attempt=*.log*"):
             yield int(file.name.split("=")[1].split(".")[0]), file.read_text(errors="replace")
 
     def wait_for_words(self, words: str, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
-        """Wait until the log of a task's last try says so."""
+        """Wait until the log of a task's last try contains the words."""
 
         def said() -> bool:
             last = self.instance(run_id, task_id, map_index, dag_id=dag_id)["try_number"]
@@ -302,14 +307,14 @@ class LiveAirflow:
         self.wait_until(said, f"{words!r} in the log of {task_id}")
 
     def set_state(self, run_id: str, task_id: str, state: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
-        """Mark a task instance, as a person does in the UI."""
+        """Mark a task instance, as a user does in the UI."""
         where = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         if map_index >= 0:
             where += f"/{map_index}"
         self.rest.request("PATCH", where, json={"new_state": state}, params={"update_mask": "new_state"})
 
     def clear(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
-        """Clear a task and what comes after it, as a person does in the UI."""
+        """Clear a task and the tasks after it, as a user does in the UI."""
         chosen: list[object] = [[task_id, map_index]] if map_index >= 0 else [task_id]
         body: dict[str, object] = {
             "dry_run": False,
@@ -335,7 +340,7 @@ class LiveAirflow:
         self.stack.programs.restart(component)
 
     def task_processes(self, component: str = "scheduler") -> dict[str, psutil.Process]:
-        """The processes in which a component runs tasks just now, by the ids of their task instances."""
+        """The processes in which a component currently runs tasks, by the ids of their task instances."""
         found = {}
         for process in psutil.Process(self.stack.programs.running[component].pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""What the archive's tests and its child processes share: ZIPs, sources of logs, a job."""
+"""Shared parts of the archive's tests and their child processes: ZIPs, log sources, a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Download = Iterable[ArchivePart | Exception]
 
 
 def a_job(**changes: object) -> Job:
-    told: dict[str, object] = {
+    reported: dict[str, object] = {
         "processing_id": ID,
         "state": JobState.SUCCESS,
         "status_word": "SUCCESS",
@@ -33,7 +33,7 @@ def a_job(**changes: object) -> Job:
         "completed_at": int(STARTED.timestamp() * 1000) + 60_000,
         "created_by": "author",
     }
-    return Job(**(told | changes))  # type: ignore[arg-type]  # the fields of Job
+    return Job(**(reported | changes))  # type: ignore[arg-type]  # the fields of Job
 
 
 def a_zip(files: dict[str, bytes] | None = None, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -61,7 +61,8 @@ def as_files(*files: tuple[str, bytes], block: int = 4096) -> list[ArchivePart |
 
 
 class FakeSource:
-    """Hands on one given download after the other, the last one for ever; exceptions in it are raised."""
+    """Returns the given downloads one after the other, the last one again and again. Exceptions among them are
+    raised."""
 
     def __init__(self, *downloads: Download) -> None:
         self._downloads: Sequence[Download] = downloads
@@ -91,7 +92,7 @@ def store(
     work_dir: Path | None = None,
     log_end: str | None = None,
 ) -> StoredArchive:
-    """Store with a clock that stands still; the pauses are noted in `waits`."""
+    """Store with a stopped clock. `waits` gets the pauses."""
     return store_archive(
         source,
         Provenance(
@@ -106,7 +107,7 @@ def store(
 
 
 def visible(folder: ObjectStoragePath) -> list[str]:
-    """All names in a local folder, hidden ones too."""
+    """All names in a local folder, also hidden ones."""
     path = Path(folder.path)
     return sorted(entry.name for entry in path.iterdir()) if path.exists() else []
 

@@ -50,12 +50,12 @@ def by_the_operator(ended: Ended, task: Task, _now: float) -> None:
 
 
 def by_a_batch(ended: Ended, task: Task, now: float) -> None:
-    """The path's task comes back to a job that has ended meanwhile."""
+    """The path's task continues with a job that has ended meanwhile."""
     request, notes = ProcessingRequest(ended.path), KeptNotes()
     state = PathState(request).works(ended.processing_id, Origin.STARTED).stays(deadline_at=now + 600)
     notes.set(path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint()), encoded(state))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch_operator, "announce", lambda *_told: None)
+        patch.setattr(batch_operator, "announce", lambda *_reported: None)
         patch.setattr(registers, "AirflowNotes", lambda: notes)
         operator = AemGuidesProcessAssetsOperator(task_id=task.task_id, path=ended.path, verify_assets=False)
         operator.execute(task.context())
@@ -65,13 +65,13 @@ FIRST_SEEN = 1_750_000_000.0
 
 
 def by_the_reconciliation(ended: Ended, _task: Task, _now: float) -> None:
-    """As a person does who archives a single job, too."""
+    """The same way archives a single job for a user."""
     with AemGuidesHook() as hook:
         job = hook.get_status(ended.processing_id)
         archive_job(hook, job, run="reconcile", request=None, first_seen=lambda: FIRST_SEEN)
 
 
 Way = Callable[[Ended, Task, float], None]
-"""Archives the log of a job; the task is the same at every try, the number is the time."""
+"""Archives the log of a job. The task is the same for every try, and the number is the time."""
 
 ways = pytest.mark.parametrize("archive", [by_the_operator, by_a_batch, by_the_reconciliation])

@@ -1,4 +1,4 @@
-"""A batch on the real Airflow while a stranger works on the same instance, and what can be told of it afterwards."""
+"""A batch on the real Airflow while another user works on the same instance, and what it leaves to examine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outcome_rows(outcome: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def virtual_folders(emulator: EmulatorProcess, root: str, count: int, *, files: int, rate: float) -> list[str]:
-    """So many folders below a root."""
+    """This many folders below a root."""
     paths = [f"{root}/folder-{number:05}" for number in range(count)]
     folders = [{"path": path, "files": files, "rate": rate} for path in paths]
     emulator.post("/emulator/virtual-folders", {"folders": folders})
@@ -38,7 +38,8 @@ def virtual_folders(emulator: EmulatorProcess, root: str, count: int, *, files: 
 
 @contextmanager
 def a_stranger_starting_jobs(emulator: EmulatorProcess, *, every: float, files: int, rate: float) -> Iterator[str]:
-    """Somebody who starts a job every so many seconds, not asking how many are active; gives the root of his paths."""
+    """Another user who starts a job every few seconds, whatever the number of active jobs. Yields the root of the
+    paths."""
     root = f"/content/dam/stranger-{uuid.uuid4().hex[:8]}"
     stop = threading.Event()
     failures: list[Exception] = []
@@ -67,12 +68,12 @@ def a_stranger_starting_jobs(emulator: EmulatorProcess, *, every: float, files: 
 
 
 def fail_job(emulator: EmulatorProcess, path: str) -> None:
-    """Let the last job on a path fail where it is."""
+    """Let the last job on a path fail at its current position."""
     emulator.post("/emulator/jobs/fail", {"processingId": emulator.jobs(path)[-1]["processing_id"]})
 
 
 def start_as_stranger(emulator: EmulatorProcess, path: str) -> None:
-    """Start a job as somebody else does."""
+    """Start a job as another user."""
     body = {"path": path, "type": "ASSET_PROCESSING"}
     answer = httpx.post(f"{emulator.url}{START}", json=body, auth=("admin", PASSWORD), trust_env=False)
     answer.raise_for_status()
@@ -98,23 +99,23 @@ class Watcher:
             sizes.append(memory_of(self.airflow, component))
 
     def late_growth(self, component: str) -> float:
-        """The most of the last third of the samples, as a share of the most of the second third."""
+        """The maximum of the last third of the samples, relative to the maximum of the second third."""
         sizes = self.samples[component]
         third = max(1, len(sizes) // 3)
         return max(sizes[-third:]) / max(sizes[third : 2 * third] or sizes)
 
 
 def memory_of(airflow: LiveAirflow, component: str) -> int:
-    """Unshared memory of a component, in bytes: of the triggerer with what runs the triggers, of others alone."""
+    """Unshared memory of a component, in bytes: for the triggerer with its child process, for others alone."""
     process = psutil.Process(airflow.stack.programs.running[component].pid)
     members = [process, *(process.children() if component == "triggerer" else [])]
     return sum(int(member.memory_full_info().uss) for member in members)
 
 
 def starts_beyond(emulator: EmulatorProcess, root: str, limit: int) -> list[str]:
-    """Our starts at which the instance had shown us `limit` or more active jobs, ours among them.
+    """Our starts at a moment when the instance had shown us `limit` or more active jobs, ours included.
 
-    A stranger's job that was started between our last look at the history and our start could not be known.
+    A job that another user started between our last look at the history and our start could not be known.
     """
     jobs = emulator.jobs()
     looks = [request["at"] * 1000 for request in emulator.requests("history")]

@@ -1,4 +1,5 @@
-"""What include/kubernetes/values.yaml makes of the official Helm chart: commands and environment of each component."""
+"""The effect of include/kubernetes/values.yaml on the official Helm chart: commands and environment of each
+component."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ KUBERNETES = ROOT / "include" / "kubernetes"
 CHART_VERSION = "1.22.0"
 Node: TypeAlias = "str | int | float | bool | list[Node] | dict[str, Node] | None"
 
-# What the chart runs where the values say nothing (`args` of its values.yaml, with its templates put in).
+# The commands of the chart without our values (`args` of its values.yaml, with its templates filled in).
 CHART_ARGS: Mapping[str, list[str]] = {
     "apiServer": ["bash", "-c", "exec airflow api-server"],
     "scheduler": ["bash", "-c", "exec airflow scheduler"],
@@ -24,7 +25,7 @@ CHART_ARGS: Mapping[str, list[str]] = {
     "migrateDatabaseJob": ["bash", "-c", "exec airflow db migrate"],
 }
 
-# Every value of the chart that is relied on, and the type that its schema gives it. `*`: whatever follows.
+# Every value of the chart that we rely on, and the type in its schema. `*`: any key.
 CHART_VALUES: Mapping[str, type | tuple[type, ...]] = {
     "airflowVersion": str,
     "apiSecretKeySecretName": str,
@@ -98,12 +99,12 @@ def read_values(name: str = "values.yaml") -> dict[str, Node]:
 
 
 def read_manifests(name: str) -> list[dict[str, Node]]:
-    """One of the files for `kubectl apply -f`, a document each."""
+    """The documents of one of the files for `kubectl apply -f`."""
     return list(yaml.safe_load_all((KUBERNETES / name).read_text()))
 
 
 def merged(base: dict[str, Node], over: dict[str, Node]) -> dict[str, Node]:
-    """Two values files as Helm puts them together: mappings by key, all else whole."""
+    """Two values files as Helm merges them: mappings key by key, everything else as a whole."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
@@ -112,7 +113,7 @@ def merged(base: dict[str, Node], over: dict[str, Node]) -> dict[str, Node]:
 
 
 def leaves(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Every value that is no mapping, with its path; an empty mapping has none."""
+    """Every value that is not a mapping, with its path. An empty mapping has none."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from leaves(value, f"{path}.{key}" if path else key)
@@ -121,7 +122,7 @@ def leaves(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
 
 
 def known_type(path: str) -> type | tuple[type, ...] | None:
-    """The type that the chart's schema gives this path, or None where the chart has no such value."""
+    """The type that the chart's schema gives this path, or None if the chart has no such value."""
     parts = path.split(".")
     wildcards = (".".join([*parts[:length], "*"]) for length in range(1, len(parts)))
     return next((CHART_VALUES[known] for known in (path, *wildcards) if known in CHART_VALUES), None)
@@ -137,7 +138,7 @@ def at(node: Node, path: str) -> Node:
 
 
 def arguments(values: dict[str, Node], component: str) -> list[str]:
-    """The arguments that a component's container is started with."""
+    """The arguments with which a component's container is started."""
     own = at(values, component)
     assert isinstance(own, dict)
     args = own.get("args", list(CHART_ARGS[component]))
@@ -146,7 +147,7 @@ def arguments(values: dict[str, Node], component: str) -> list[str]:
 
 
 def options(values: dict[str, Node]) -> dict[str, str]:
-    """The options that the values put into airflow.cfg, by the environment variables that would say the same."""
+    """The options that the values put into airflow.cfg, by the equivalent environment variables."""
     found = {}
     for path, value in leaves(values.get("config")):
         section, _, option = path.partition(".")
@@ -179,7 +180,7 @@ def secret_environment(values: dict[str, Node]) -> dict[str, tuple[str, str]]:
 
 
 def kubernetes_quantity(amount: str) -> str:
-    """An amount of memory as Compose writes it (`2g`: 2 * 1024**3 bytes), as Kubernetes does."""
+    """An amount of memory in the form of Compose (`2g`: 2 * 1024**3 bytes), in the form of Kubernetes."""
     found = re.fullmatch(r"(\d+)([gm])", amount)
     assert found, amount
     return f"{found[1]}{found[2].upper()}i"

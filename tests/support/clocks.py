@@ -1,4 +1,4 @@
-"""Clocks that the code under test and the emulator share, and by which a test waits twenty times less than it says."""
+"""Clocks shared by the code under test and the emulator. With them a test waits a twentieth of the time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FAST = 20.0
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock that runs `speed` times as fast as the machine's since it was made.
+    """A clock that runs `speed` times as fast as the machine's, from its creation on.
 
-    What does not go by it: time-outs of sockets, other programs than the emulator, certificates.
+    It does not affect time-outs of sockets, programs other than the emulator, and certificates.
     """
 
     speed: float = 1.0
@@ -36,7 +36,7 @@ class Clock:
         return datetime.fromtimestamp(self.now(), tz=UTC)
 
     def elapsed(self) -> float:
-        """Seconds since some moment or other."""
+        """Seconds of a monotonic clock."""
         return time.monotonic() * self.speed
 
     def sleep(self, seconds: float) -> None:
@@ -44,21 +44,21 @@ class Clock:
         time.sleep(seconds / self.speed)
 
     async def asleep(self, seconds: float) -> None:
-        """Let so many seconds pass, and others go on meanwhile."""
+        """Let so many seconds pass, while other coroutines run."""
         await asyncio.sleep(seconds / self.speed)
 
     async def wait_for(self, what: Awaitable[object], seconds: float) -> object:
-        """Await something for no longer than so many seconds."""
+        """Await something for at most so many seconds."""
         return await bodies.wait_for(what, seconds / self.speed)
 
     @property
     def surroundings(self) -> Surroundings:
-        """The world in which this is the clock."""
+        """Surroundings with this clock."""
         return Surroundings(self.now, random.random, self.elapsed, self.sleep, self.asleep, self.wait_for)
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What makes an emulator go by this clock."""
+        """The arguments that give an emulator this clock."""
         return ("--speed", str(self.speed), "--clock-from", repr(self.start))
 
 
@@ -68,7 +68,7 @@ def stop_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
 
 
 def sleep_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let triggers take no time for what they would wait for."""
+    """Let the waits of triggers take no time."""
 
     async def asleep(_seconds: float) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What docker-compose.yaml says, with the variables of an environment put in."""
+"""The content of docker-compose.yaml, with the variables of an environment filled in."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Node: TypeAlias = "str | int | float | bool | list[Node] | dict[str, Node] | Non
 
 
 class UnsetError(Exception):
-    """A variable is not set that has to be."""
+    """A required variable is not set."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service: what is run, in which environment, how its health is asked, and how many there are."""
+    """One service: its command, environment, health check and number of replicas."""
 
     name: str
     image: str
@@ -43,7 +43,7 @@ def read_text() -> str:
 
 
 def interpolate(text: str, environment: Mapping[str, str]) -> str:
-    """Put variables in as Compose does: `${A}`, `${A:-default}` also nested, `${A:?}`, and `$$` for a dollar sign."""
+    """Fill in variables as Compose does: `${A}`, `${A:-default}` also nested, `${A:?}`, and `$$` for a dollar sign."""
 
     def value(found: re.Match[str]) -> str:
         given = environment.get(found["name"], "")
@@ -60,12 +60,12 @@ def interpolate(text: str, environment: Mapping[str, str]) -> str:
 
 
 def services(environment: Mapping[str, str]) -> dict[str, Service]:
-    """All services by name, profiles or not. Raises UnsetError."""
+    """All services by name, with or without a profile. Raises UnsetError."""
     return {name: _service(name, raw, environment) for name, raw in documents()["services"].items()}
 
 
 def documents() -> dict[str, dict[str, dict[str, Node]]]:
-    """The file as it is, anchors and merges resolved."""
+    """The file with its anchors and merges resolved."""
     return dict(yaml.safe_load(read_text()))
 
 

@@ -1,4 +1,4 @@
-"""The command line of `docker compose`, as compose_help.txt has it: what a command says, or why Compose refuses it."""
+"""The command line of `docker compose`, from compose_help.txt: the parts of a command, or why Compose refuses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UsageError(Exception):
 
 @dataclass
 class Usage:
-    """What a command takes: for each option whether it wants a value, and whether other commands may follow."""
+    """What a command accepts: for each option whether it needs a value, and whether other commands may follow."""
 
     options: dict[str, bool] = field(default_factory=dict)
     arguments: str = ""
@@ -25,7 +25,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Command:
-    """A command as Compose understands it. Of `exec` and `run`, `inner` is what is run in the container."""
+    """A command as Compose understands it. For `exec` and `run`, `inner` is the command in the container."""
 
     name: str
     profiles: list[str]
@@ -36,7 +36,7 @@ class Command:
 
 @cache
 def usages() -> dict[str, Usage]:
-    """By command; the empty name has the options ahead of it."""
+    """The usages by command. The empty name has the options before the command."""
     found: dict[str, Usage] = {}
     usage = Usage()
     for line in _HELP.read_text(encoding="utf-8").splitlines():
@@ -52,7 +52,7 @@ def usages() -> dict[str, Usage]:
 
 
 def parse(line: str) -> Command:
-    """Read one command line, a shell's comment left out. Raises UsageError."""
+    """Parse one command line, without a shell comment. Raises UsageError."""
     words = shlex.split(line, comments=True)
     if words[:2] != _PROGRAM.split():
         raise UsageError(f"not a command of Compose: {line}")
@@ -75,7 +75,7 @@ def parse(line: str) -> Command:
 
 
 def _options(words: list[str], command: str, *, stop: bool = True) -> tuple[list[tuple[str, str]], list[str]]:
-    """Options with their values, and the other words; with `stop`, options end at the first other word."""
+    """Options with their values, and the other words. With `stop`, options end at the first other word."""
     known = usages()[command].options
     given: list[tuple[str, str]] = []
     others: list[str] = []

@@ -1,8 +1,8 @@
 """The services of docker-compose.yaml as plain processes: the same commands with the same environment.
 
-What differs from containers is all here. One host stands for many, so hosts and ports are replaced (`_places`), and
-each replica has ports and a name of its own (`_of_its_own`). PostgreSQL and the broker come from wheels, and what the
-broker's image does before it is `ENTRY_POINT`.
+All differences from containers are here. One host replaces many, so hosts and ports are replaced (`_places`), and each
+replica has its own ports and name (`_of_its_own`). PostgreSQL and the broker come from wheels, and `ENTRY_POINT`
+replaces the entry point of the broker's image.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ SOONER = {
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "20",
 }
-"""Fewer processes, and what Airflow notices of dead ones it notices sooner; what it does about them stays the same."""
+"""Fewer processes, and Airflow notices dead ones sooner. Its reaction stays the same."""
 
 
 class ComposedStack:
@@ -107,13 +107,13 @@ class ComposedStack:
         self._await(self.rest.healthy, "Airflow is healthy")
 
     def scale(self, name: str) -> str:
-        """One replica more of a service; its name."""
+        """Add one replica of a service and return its name."""
         self._replicas[name] = self._replicas.get(name, 0) + 1
         alone = self.services[name].replicas == 1
         return self._start(name, name if alone else f"{name}-{self._replicas[name]}")
 
     def healthy(self, program: str) -> bool:
-        """What the health check of its service says of a program."""
+        """The result of the service's health check for a program."""
         service = self.services[self._service_of(program)]
         kind, *command = self._placed(service.health)
         if kind == "CMD-SHELL":
@@ -198,7 +198,7 @@ class ComposedStack:
 
 
 def lay_out_image(home: Path) -> None:
-    """What the last stage of the Dockerfile copies and makes below the home of Airflow."""
+    """Copy and create what the last stage of the Dockerfile has below the home of Airflow."""
     last_stage = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     for found in _COPY.finditer(last_stage):
         source, target = ROOT / found["source"], home / found["target"].strip("/")

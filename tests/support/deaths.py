@@ -1,4 +1,4 @@
-"""Tries whose process dies in the middle of what they do."""
+"""Tries whose process dies in the middle of a step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WorkerKilledError(BaseException):
 
 
 def dies_after_its_post(procedure: Callable[Arguments, Steps[Outcome]]) -> Callable[Arguments, Steps[Outcome]]:
-    """The same procedure in a process that does not live to hear the answer to its POST."""
+    """The same procedure in a process that dies before it gets the answer to its POST."""
 
     def cut_short(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Steps[Outcome]:
         steps = procedure(*args, **kwargs)

@@ -130,7 +130,7 @@ class EmulatorProcess:
         return answer.json()
 
     def fault(self, endpoint: str, kind: str, **more: object) -> None:
-        """Set a fault, for one call unless told otherwise."""
+        """Set a fault, by default for one call."""
         self.post("/emulator/faults", {"endpoint": endpoint, "kind": kind, **more})
 
     def settings(self, **changes: object) -> None:
@@ -140,7 +140,7 @@ class EmulatorProcess:
         self.post("/emulator/virtual-folders", {"path": path, "files": files, **more})
 
     def jobs(self, path: str | None = None) -> list[dict[str, Any]]:
-        """Every job ever, or those on one path."""
+        """All jobs, or those on one path."""
         return [job for job in self.get("/emulator/jobs") if path is None or job["path"] == path]
 
     def log_lines(self, processing_id: str) -> list[str]:

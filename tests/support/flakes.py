@@ -1,8 +1,8 @@
-"""The end-to-end part again and again under load, to see what fails now and then.
+"""Run the end-to-end part repeatedly under load, to find tests that fail now and then.
 
-As a program: `FOLDER RUNS LOOPS PYTEST-ARGUMENTS...`. So many busy loops keep the cores at work, and the tests give way
-to them. The output of each run is kept in the folder; shown is what failed in which run. The exit status is 1 if
-anything did.
+As a program: `FOLDER RUNS LOOPS PYTEST-ARGUMENTS...`. This many busy loops keep the cores at work, and the tests have a
+lower priority. The folder keeps the output of each run. The program shows which test failed in which run. The exit
+status is 1 if a test failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def failed_in(output: str) -> list[str]:
 
 
 def run_once(log: Path, loops: int, arguments: Sequence[str]) -> list[str]:
-    """One run under load; what failed, or how the run ended if it did not come as far as that."""
+    """Do one run under load. Returns the failed tests, or how the run ended if there is no summary."""
     command = ["nice", "-n", str(POLITENESS), sys.executable, "-m", "pytest", *arguments]
     with load(loops), log.open("wb") as output:
         session = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)

@@ -1,4 +1,4 @@
-"""The house of `plugins/aem_guides`, from the ground up."""
+"""The layers of `plugins/aem_guides`, from the bottom up."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ FLOORS = (
     ("plans",),
     ("console",),
 )
-"""The packages and modules of the house, from the ground up: each imports from lower floors only."""
+"""The packages and modules, from the bottom up. Each imports from lower layers only."""
 OUTSIDE = {"__init__", "provider_info", "workarounds"}
-"""What only Airflow and its plugin manager load."""
+"""Modules that only Airflow and its plugin manager load."""

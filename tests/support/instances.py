@@ -1,4 +1,4 @@
-"""Instances of their own for tests that share one Airflow: what one test does to its instance disturbs no other."""
+"""Separate instances for tests that share one Airflow, so that a test on its instance does not disturb others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from tests.support.airflow_stack import DAG, LiveAirflow
 from tests.support.emulator import MANY, EmulatorProcess
 
 SLOW, FAST = 0.25, 50.0
-"""Assets a second: a job that must still run when something happens, and one that may end."""
+"""Assets a second: for a job that must still run when something happens, and for one that may end."""
 
 LONGEST_ANSWER = 3600.0
-"""Seconds that Airflow waits for an answer of such an instance: one that is held back is held back for good."""
+"""How long Airflow waits for an answer of such an instance, in seconds. An answer that a test holds back does not time
+out."""
 
 
 def patient_connection(emulator: EmulatorProcess) -> str:
-    """User and password, and all the time in the world."""
+    """User and password, with very long time-outs."""
     return emulator.connection(read_timeout=LONGEST_ANSWER, requests_per_second=MANY)
 
 
@@ -44,23 +45,24 @@ class Instance:
         self.emulator.__exit__()
 
     def folder(self, files: int, *, rate: float, **more: object) -> str:
-        """A new virtual folder."""
+        """Create a new virtual folder."""
         path = f"/content/dam/own-{uuid.uuid4().hex[:10]}"
         self.emulator.virtual_folder(path, files, rate=rate, **more)
         return path
 
     def trigger(self, path: str, conf: Mapping[str, object] | None = None, *, dag_id: str = DAG) -> str:
-        """Start a run of the main DAG, or of one with its tasks, on a path of this instance; its id."""
+        """Start a run of the main DAG, or of one with its tasks, on a path of this instance. Returns its id."""
         self.airflow.wait_until(lambda: self.airflow.rest.has_dag(dag_id), f"the DAG {dag_id}")
         given = {"paths": [path], "connection_id": self.connection_id, "max_active_jobs": 100}
         return self.airflow.rest.trigger(dag_id, {**given, **(conf or {})})
 
     def hasten(self, path: str, files: int) -> None:
-        """Let the job on a slow folder, and the next ones, end soon: the test has seen what it waited for."""
+        """Let the current job and the next ones on a slow folder end soon, because the test has seen what it waited
+        for."""
         self.emulator.virtual_folder(path, files, rate=FAST)
 
     def wait_for_requests(self, endpoint: str, count: int) -> None:
-        """Wait until so many requests to an endpoint have come, answered or not."""
+        """Wait until this many requests to an endpoint have come, answered or not."""
         self.airflow.wait_until(lambda: len(self.emulator.requests(endpoint)) >= count, f"requests to {endpoint}")
 
 
@@ -76,7 +78,7 @@ class Instances:
         settings: Mapping[str, object] | None = None,
         connection: Callable[[EmulatorProcess], str] = patient_connection,
     ) -> Instance:
-        """An instance whose emulator has these settings, and whose window shows all jobs of a test."""
+        """An instance whose emulator has these settings. Its window shows all jobs of a test."""
         name = f"own_{uuid.uuid4().hex[:10]}"
         emulator = EmulatorProcess(self.folder / name, settings={"window": 200, **(settings or {})})
         return Instance(self.airflow, emulator, name, connection)

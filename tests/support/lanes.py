@@ -1,8 +1,8 @@
-"""Two lanes of `make test` side by side, so that what one waits for is the work of the other.
+"""Run two lanes of `make test` side by side, so that one works while the other waits.
 
-As a program: `FOLDER COMMAND --beside COMMAND`. The first lane shows its output as it comes; the second shows its own
-as a whole when it has ended. The exit status is that of the first lane that failed. Whoever ends this program ends
-both lanes, and what they started.
+As a program: `FOLDER COMMAND --beside COMMAND`. The output of the first lane is shown as it comes, that of the second
+lane when it has ended. The exit status is that of the first lane that failed. If this program is ended, it ends both
+lanes and what they started.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from local.processes import end_sessions
 
 BESIDE = "--beside"
 GRACE_SECONDS = float(os.environ.get("AEM_GUIDES_LANES_GRACE", "60"))
-"""Seconds for a lane to end what it started, once it is interrupted."""
+"""How many seconds a lane has to end what it started, after an interruption."""
 
 
 class Interrupted(BaseException):
-    """Somebody ends the run."""
+    """The run was interrupted."""
 
 
 class _End:
-    """Ends the run at the first signal; further ones do not disturb the end."""
+    """Ends the run at the first signal. Further signals do not disturb the end."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._ended = False
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if not self._told:
-            self._told = True
+        if not self._ended:
+            self._ended = True
             raise Interrupted(number)
 
 
 def run_lanes(folder: Path, first: Sequence[str], second: Sequence[str]) -> int:
-    """Run both; the exit status of the first that failed, or 0."""
+    """Run both lanes. Returns the exit status of the first that failed, or 0."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "second-lane.log"
     with kept.open("w+b") as output:
@@ -57,13 +57,13 @@ def run_lanes(folder: Path, first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def _begin(command: Sequence[str], output: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    """Start a lane in a session of its own: an interruption reaches it through this program alone, and once."""
+    """Start a lane in its own session, so that an interruption reaches it only through this program, and once."""
     error = subprocess.STDOUT if output is not None else None
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=error, start_new_session=True)
 
 
 def _await(lanes: Sequence[subprocess.Popen[bytes]], kept: Path) -> None:
-    """Wait for all; show what the second said once it has ended."""
+    """Wait for all lanes. Show the output of the second once it has ended."""
     shown = False
     while not shown or any(lane.poll() is None for lane in lanes):
         if not shown and lanes[1].poll() is not None:
@@ -75,7 +75,7 @@ def _await(lanes: Sequence[subprocess.Popen[bytes]], kept: Path) -> None:
 
 
 def _interrupt(lanes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Let each lane end in order; what is left after the grace is killed."""
+    """Let each lane end in order. Kill what is left after the grace period."""
 
     def reap() -> None:
         for lane in lanes:

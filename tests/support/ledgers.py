@@ -16,8 +16,8 @@ from local.database import start_database
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[URL]:
-    """A PostgreSQL server of its own; the URL is that of its database for the ledger."""
-    # The server runs as a user of its own, who must be able to reach the folder.
+    """A separate PostgreSQL server. Yields the URL of its database for the ledger."""
+    # The server runs as another user, who must be able to reach the folder.
     with tempfile.TemporaryDirectory(prefix="aem-guides-ledger-") as folder:
         Path(folder).chmod(0o755)
         database = start_database(Path(folder) / "postgres", "only-for-tests")

@@ -1,4 +1,4 @@
-"""Every way to log in, with secrets that tests look for."""
+"""Every kind of login, with secrets that tests search for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.keys import PRIVATE_KEY, PUBLIC_KEY
 OAUTH_SECRET = "canary/oauth+secret=81c4"
 JWT_SECRET = "canary-jwt-secret-2e07"
 ISSUED = "canary-issued-"
-"""What all tokens begin with that an emulator with `SETTINGS` gives out, CSRF tokens too."""
+"""The beginning of all tokens, also CSRF tokens, that an emulator with `SETTINGS` issues."""
 
 SETTINGS: dict[str, object] = {"csrf": True, "token_prefix": ISSUED}
 SCOPES = ["openid", "AdobeID"]
@@ -40,19 +40,19 @@ CANARIES = (
     _SIGNED,
     *PRIVATE_KEY.splitlines()[1:-1],
 )
-"""What must be seen nowhere: a signed JWT shows by its beginning, a key by any of its lines."""
+"""Texts that must not appear anywhere. A signed JWT is recognised by its beginning, a key by any of its lines."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """One way to log in: makes the Airflow connection to an emulator that knows the client."""
+    """One kind of login. It makes the Airflow connection to an emulator that knows the client."""
 
     name: str
     connection: Callable[[EmulatorProcess], str]
 
 
 def account_document(ims: str, **changes: object) -> dict[str, object]:
-    """The service credentials of a technical account, as they are downloaded."""
+    """The service credentials of a technical account, in the form of the download."""
     integration = {
         "imsEndpoint": ims,
         "metascopes": METASCOPE,
@@ -67,7 +67,7 @@ def account_document(ims: str, **changes: object) -> dict[str, object]:
 
 
 def jwt_client(emulator: EmulatorProcess) -> dict[str, object]:
-    """What the identity service knows of the technical account."""
+    """The identity service's data of the technical account."""
     return {
         "secret": JWT_SECRET,
         "public_key": PUBLIC_KEY,
@@ -106,24 +106,24 @@ def _service_credentials(emulator: EmulatorProcess) -> str:
 
 
 TOKEN_SERVICES = {"token_oauth": _oauth, "token_jwt": _service_credentials}
-"""The endpoints that sell access tokens, each the Airflow connection that buys there, by the same name."""
+"""The endpoints that issue access tokens, each with the Airflow connection that uses it, under the same name."""
 
 
 def connect_all(patch: pytest.MonkeyPatch, emulator: EmulatorProcess, **extra: object) -> None:
-    """Make the connection to an emulator with its password, and those of its token services."""
+    """Create the connection to an emulator with its password, and those with its token services."""
     patch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(**extra))
     for name, made in TOKEN_SERVICES.items():
-        told = json.loads(made(emulator))
-        patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(told | {"extra": told["extra"] | extra}))
+        reported = json.loads(made(emulator))
+        patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(reported | {"extra": reported["extra"] | extra}))
 
 
 def forget_tokens() -> None:
-    """From here on tokens have to be bought anew."""
+    """Forget all tokens, so that new ones must be fetched."""
     hook._VAULT = TokenVault()
 
 
 def connection_for(endpoint: str) -> str:
-    """The connection whose use asks an endpoint: a token service is asked where a token is needed."""
+    """The connection whose use calls an endpoint. A token service is called when a token is needed."""
     return endpoint if endpoint in TOKEN_SERVICES else hook.DEFAULT_CONNECTION
 
 

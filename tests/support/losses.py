@@ -1,4 +1,4 @@
-"""Runs of which nothing may be lost or doubled, whatever dies."""
+"""Runs in which nothing may be lost or doubled, whatever dies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FILES = 60
 
 
 def begin(instance: Instance, *, rate: float = FAST, **folder: float) -> Run:
-    """A run on a folder of its own."""
+    """Start a run on a new folder."""
     return Run.begin(instance, rate=rate, files=FILES, conf=None, dag_id=DAG, **folder)
 
 
 def check_that_nothing_was_lost_or_doubled(run: Run) -> None:
-    """One job, every asset once, every log line pulled and archived, and a run that says so."""
+    """Check for one job, every asset once, every log line pulled and archived, and a run that reports that."""
     assert run.end() == "success", run.airflow.account(run.run_id)
     (job,) = run.jobs()
     assert job["state"] == "SUCCESS"

@@ -1,4 +1,4 @@
-"""What stands between us and an instance: a forward proxy, and a TLS server in front of it."""
+"""Servers between us and an instance: a forward proxy, and a TLS server."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from cryptography.x509.oid import NameOID
 
 @dataclass
 class Seen:
-    """A running server: its port, and the request lines that came."""
+    """A running server: its port, and the request lines that it received."""
 
     port: int = 0
     requests: list[str] = field(default_factory=list)
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """Each connection in a thread of its own; whatever ends a connection ends that alone."""
+    """Each connection has its own thread. An error ends only that connection."""
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no error here."""
+        """Ignore the error: a client that disconnects is not an error here."""
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def serving(serve: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 def _join(near: socket.socket, host: str, port: int, first: bytes = b"") -> None:
-    """Hand on what comes from either side, until one of them ends."""
+    """Forward data in both directions, until one side ends."""
     with socket.create_connection((host, port), timeout=30) as far:
         far.sendall(first)
         while True:
@@ -79,14 +79,14 @@ def _head(near: socket.socket) -> str:
 
 
 def _body_left(read: str) -> int:
-    """How many bytes of a request's body have not been read with its head."""
-    told = re.search(r"^content-length: *(\d+)", read, re.IGNORECASE | re.MULTILINE)
-    return (int(told[1]) if told else 0) - len(read.partition("\r\n\r\n")[2])
+    """How many bytes of a request's body were not read together with its head."""
+    reported = re.search(r"^content-length: *(\d+)", read, re.IGNORECASE | re.MULTILINE)
+    return (int(reported[1]) if reported else 0) - len(read.partition("\r\n\r\n")[2])
 
 
 @contextlib.contextmanager
 def forward_proxy(login: str | None = None) -> Iterator[Seen]:
-    """An HTTP proxy, for plain requests and CONNECT; with `login`, as in "user:password", only for who has it."""
+    """An HTTP proxy, for plain requests and CONNECT. With `login`, as in "user:password", it requires that login."""
     seen = Seen()
     wanted = f"Proxy-Authorization: Basic {base64.b64encode((login or '').encode()).decode()}".lower()
 
@@ -107,7 +107,7 @@ def forward_proxy(login: str | None = None) -> Iterator[Seen]:
             return
         host, _, port = target.split("/", 3)[2].partition(":")
         origin_form = head.replace(target, "/" + target.split("/", 3)[3], 1)
-        origin_form = origin_form.replace("\r\n", "\r\nConnection: close\r\n", 1)  # one request a connection
+        origin_form = origin_form.replace("\r\n", "\r\nConnection: close\r\n", 1)  # one request per connection
         _join(near, host, int(port or 80), origin_form.encode("latin-1"))
 
     with serving(serve) as seen.port:
@@ -116,7 +116,7 @@ def forward_proxy(login: str | None = None) -> Iterator[Seen]:
 
 @contextlib.contextmanager
 def trickling() -> Iterator[int]:
-    """A proxy that takes a tunnel and never comes to the end of the header fields of its answer; yields its port."""
+    """A proxy that accepts a tunnel and never ends the header fields of its answer. Yields its port."""
     over = threading.Event()
 
     def serve(near: socket.socket) -> None:
@@ -134,7 +134,7 @@ def trickling() -> Iterator[int]:
 
 @contextlib.contextmanager
 def tls_front(port: int, certificate: Certificate) -> Iterator[int]:
-    """A TLS server that hands on to a plain one on this machine; yields its port."""
+    """A TLS server that forwards to a plain server on this machine. Yields its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.file, certificate.key_file)
 
@@ -148,7 +148,7 @@ def tls_front(port: int, certificate: Certificate) -> Iterator[int]:
 
 @contextlib.contextmanager
 def tls_front_that_breaks(port: int, certificate: Certificate) -> Iterator[int]:
-    """The same, which sends what cannot be decrypted instead of the answer to the first POST; yields its port."""
+    """The same, but it answers the first POST with bytes that cannot be decrypted. Yields its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.file, certificate.key_file)
     undecipherable = b"\x17\x03\x03\x00\x20" + bytes(32)
@@ -182,7 +182,7 @@ class Certificate:
 
 
 def self_signed(folder: Path, *, expired: bool = False, host: str = "localhost") -> Certificate:
-    """Make a certificate for a host; `expired`: it ended yesterday."""
+    """Make a certificate for a host. `expired`: it expired yesterday."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)

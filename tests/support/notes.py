@@ -1,4 +1,4 @@
-"""The state store of an asset, in which notes outlive triggers and tasks; for tests without Airflow."""
+"""The state store of an asset for tests without Airflow. Its notes outlive triggers and tasks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from tests.support.tasks import Task
 
 
 class KeptNotes:
-    """Notes that outlive triggers and event loops; `writes_take` seconds each. `written`: there is at least one.
+    """Notes that outlive triggers and event loops. A write takes `writes_take` seconds. `written` is set at the first
+    write.
 
-    `past` is all that was ever written, by key.
+    `past` has all values that were written, by key.
     """
 
     def __init__(self, writes_take: float = 0.0) -> None:
@@ -41,12 +42,13 @@ class KeptNotes:
         self.set(key, value)
 
     def refuse(self, word: str, times: int) -> None:
-        """Let Airflow refuse the next writes whose value, as JSON, has the word: its API is out of order."""
+        """Let Airflow refuse the next writes whose value, as JSON, contains the word, as if its API were out of
+        order."""
         self._refused = [word] * times
 
     @property
     def refusals_left(self) -> int:
-        """How many writes are still to be refused."""
+        """How many further writes are refused."""
         return len(self._refused)
 
     def get(self, key: str) -> JsonValue:
@@ -62,22 +64,22 @@ class KeptNotes:
         self.values.pop(key, None)
 
     def state(self, key: str) -> PathState | None:
-        """The state that is kept under a key."""
+        """The stored state under a key."""
         return decoded(self.get(key))
 
     def states(self, key: str) -> list[PathState]:
-        """All states that were ever kept under a key."""
+        """All states that were stored under a key."""
         return [state for of, value in self.past if of == key and (state := decoded(value)) is not None]
 
     def states_of(self, task: Task, request: ProcessingRequest) -> list[PathState]:
-        """All states that a task, or one of its group, has kept of a request."""
+        """All states of a request that a task, or another one of its group, has stored."""
         return self.states(key_of(task, request))
 
     def state_of(self, task: Task, request: ProcessingRequest) -> PathState:
-        """The state that a task, or one of its group, keeps of a request."""
+        """The stored state of a request, by a task or another one of its group."""
         return self.states_of(task, request)[-1]
 
 
 def key_of(task: Task, request: ProcessingRequest) -> str:
-    """Where a task keeps the state of a request."""
+    """The key under which a task stores the state of a request."""
     return path_key(task.dag_id, task.run_id, task.task_id, request.fingerprint())

@@ -1,4 +1,4 @@
-"""Triggers of paths in an event loop of the test's own, as a triggerer runs them."""
+"""Triggers of paths in the test's own event loop, as a triggerer runs them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ OPTIONS = LifecycleOptions(
 def path_trigger(
     notes: KeptNotes, path: str, index: int = 0, state: PathState | None = None, **changes: object
 ) -> AemGuidesLifecycleTrigger:
-    """The trigger that takes a path to its end; `changes` are of its options. Its state is kept under the path."""
+    """The trigger that takes a path to its end. `changes` are changes of its options. The path is the key of its
+    state."""
     state = state or PathState(ProcessingRequest(path))
     if notes.get(path) is None:
         notes.set(path, encoded(state.stays()))
@@ -54,12 +55,12 @@ async def event_of(trigger: AemGuidesLifecycleTrigger) -> JsonObject:
 
 
 async def events_of(triggers: Sequence[AemGuidesLifecycleTrigger]) -> list[JsonObject]:
-    """Their events, running all at once."""
+    """The events of triggers that run at the same time."""
     return list(await asyncio.gather(*(event_of(trigger) for trigger in triggers)))
 
 
 def deferred_trigger(operator: BaseOperator, task: Task) -> AemGuidesLifecycleTrigger:
-    """The trigger for which a task defers, as Airflow makes it anew in the triggerer."""
+    """The trigger for which a task defers, as Airflow rebuilds it in the triggerer."""
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(task.context())
     assert deferred.value.method_name == "execute_complete"
@@ -68,7 +69,7 @@ def deferred_trigger(operator: BaseOperator, task: Task) -> AemGuidesLifecycleTr
 
 
 async def run_until(trigger: AemGuidesLifecycleTrigger, met: Callable[[], object]) -> JsonObject | None:
-    """One life of a triggerer: to the trigger's event, or until it dies on a condition; None then."""
+    """One life of a triggerer: until the trigger's event, or until it dies at a condition. Returns None then."""
     running = asyncio.create_task(event_of(trigger))
     while not running.done():
         if met():

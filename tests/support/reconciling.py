@@ -1,4 +1,4 @@
-"""What the reconciliation works on: an instance, a ledger, an archive, and runs."""
+"""The parts that a reconciliation works on: an instance, a ledger, an archive, and runs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class World:
         return name
 
     def start_foreign(self, path: str) -> str:
-        """As a person with curl."""
+        """Start a job as another user, with a plain request."""
         answer = httpx.post(
             f"{self.emulator.url}/bin/guides/v1/assets/process",
             json={"path": path, "type": "ASSET_PROCESSING"},
@@ -98,7 +98,7 @@ class World:
         self.wait(lambda: len(self.emulator.jobs()) > jobs)
 
     def settle(self) -> None:
-        """Wait until the instance does nothing."""
+        """Wait until the instance has no active job."""
         self.wait(lambda: self.emulator.get("/emulator/health")["active"] == 0)
 
     def state(self, name: str) -> str:

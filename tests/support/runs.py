@@ -1,4 +1,4 @@
-"""Runs on the real Airflow, path by path: how they begin, what is awaited of them, what they leave behind."""
+"""Runs on the real Airflow, path by path: how they begin, conditions to wait for, and their results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Run:
 
     @classmethod
     def begin_on(cls, instance: Instance, paths: Sequence[str], *, files: int = FILES, **conf: object) -> list[Run]:
-        """Start one run on several folders; one for each of them."""
+        """Start one run on several folders. Returns a `Run` for each of them."""
         run_id = instance.trigger(paths[0], {"paths": list(paths), **conf})
         first = cls(instance, paths[0], run_id, files=files)
         return [replace(first, path=path, index=index) for index, path in enumerate(paths)]
@@ -59,12 +59,12 @@ class Run:
         self.airflow.wait_for_words(words, self.run_id, task_id, self.index, dag_id=self.dag_id)
 
     def wait_for_progress(self) -> None:
-        """Wait until the trigger has shown progress: then it runs."""
+        """Wait until the trigger has shown progress, which means that it runs."""
         self.wait_for(WAIT, "deferred")
         self.wait_for_words(f" of {self.files} assets", WAIT)
 
     def wait_for_work(self) -> None:
-        """Wait until the job has processed something, and its task waits for it."""
+        """Wait until the job has processed an asset and its task waits for it."""
         self.wait_for(WAIT, "deferred")
         self.airflow.wait_until(lambda: self.instance.emulator.jobs(self.path)[0]["position"] > 0, "work")
 
@@ -75,7 +75,7 @@ class Run:
         self.airflow.wait_until(lambda: self.jobs()[0]["state"] == state, f"the job {state}")
 
     def wait_until_resumed(self, times: int) -> None:
-        """Wait until the job runs after so many resumes."""
+        """Wait until the job runs after this many resumes."""
 
         def resumed() -> bool:
             return any((job["state"], job["resumes"]) == ("RUNNING", times) for job in self.jobs())
@@ -86,11 +86,11 @@ class Run:
         self.instance.hasten(self.path, self.files)
 
     def mark(self, task_id: str, state: str) -> None:
-        """Mark a task of the path, as a person does in the UI."""
+        """Mark a task of the path, as a user does in the UI."""
         self.airflow.set_state(self.run_id, task_id, state, self.index, dag_id=self.dag_id)
 
     def clear(self, task_id: str) -> None:
-        """Clear a task and what comes after it, as a person does in the UI."""
+        """Clear a task and the tasks after it, as a user does in the UI."""
         self.airflow.clear(self.run_id, task_id, dag_id=self.dag_id)
 
     def fail(self) -> None:
@@ -102,7 +102,7 @@ class Run:
         return self.airflow.run_state(self.dag_id, self.run_id)
 
     def end(self) -> str:
-        """Wait for the run's end; its state."""
+        """Wait for the run's end and return its state."""
         return self.airflow.end_of(self.dag_id, self.run_id)
 
     def row(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a task gets of Airflow, for tests that run an operator without one."""
+"""Airflow's part of a task, for tests that run an operator without Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ NOT_GIVEN = -2
 
 @dataclass
 class StateStore:
-    """The task state store of one task in one run. It outlives tries, Clear and success; `past` is all ever set."""
+    """The task state store of one task in one run. It outlives tries, Clear and success. `past` has all values ever
+    set."""
 
     kept: dict[str, str] = field(default_factory=dict)
     past: list[JsonValue] = field(default_factory=list)
@@ -40,7 +41,7 @@ class Run:
     run_id: str = "run"
     xcoms: dict[tuple[str, int, str], str] = field(default_factory=dict)
     asked_in_vain: list[tuple[str, str]] = field(default_factory=list)
-    """Task and key of what was asked for at a map index and is not there: for each, Airflow logs an error."""
+    """Task and key of each missing XCom that was requested at a map index. Airflow logs an error for each."""
 
     def push(self, task_id: str, key: str, value: JsonValue, map_index: int = -1) -> None:
         self.xcoms[task_id, map_index, key] = json.dumps(value)
@@ -49,13 +50,13 @@ class Run:
         return cast("JsonValue", json.loads(self.xcoms.get((task_id, map_index, key), "null")))
 
     def indexes(self, task_id: str, key: str) -> list[int]:
-        """The map indexes of a task that have such an XCom."""
+        """The map indexes of a task with such an XCom."""
         return sorted(index for task, index, of in self.xcoms if (task, of) == (task_id, key))
 
 
 @dataclass
 class Task:
-    """A task over its tries: itself, its XComs, its state store. Clear raises `max_tries`."""
+    """A task over its tries: the task, its XComs, its state store. Clear raises `max_tries`."""
 
     task_id: str = "wait"
     map_index: int = -1
@@ -80,7 +81,7 @@ class Task:
         return {key: self.run.pull(self.task_id, key, self.map_index) for key in mine}
 
     def begin_try(self, number: int, max_tries: int | None = None) -> Task:
-        """Go on to a later try, for which Airflow wipes the XComs of the one before."""
+        """Begin a later try. Airflow deletes the XComs of the earlier one."""
         for key in self.pushed:
             del self.run.xcoms[self.task_id, self.map_index, key]
         self.try_number = number
@@ -93,7 +94,7 @@ class Task:
     def xcom_pull(
         self, task_ids: str | None = None, key: str = "return_value", *, map_indexes: int | None = NOT_GIVEN
     ) -> JsonValue:
-        """As Airflow does: all map indexes of a task where none is given, and no list around a single one."""
+        """As Airflow does: without a map index all of them, and no list around a single value."""
         task_id = self.task_id if task_ids is None else task_ids
         if map_indexes != NOT_GIVEN:
             if (task_id, -1 if map_indexes is None else map_indexes, key) not in self.run.xcoms:

@@ -1,7 +1,7 @@
-"""How long the tests take: by part of `make test`, by folder, and the slowest ten.
+"""How long the tests take: for each part of `make test`, for each folder, and the slowest ten tests.
 
-As a program: `run FOLDER PART COMMAND...` runs a part of `make test` and keeps its seconds, `show FOLDER` shows what
-all parts kept. Within a part, the plugin keeps the seconds of each test in the folder that the environment names.
+As a program: `run FOLDER PART COMMAND...` runs a part of `make test` and stores its seconds, `show FOLDER` shows all
+stored seconds. Within a part, the plugin stores the seconds of each test in the folder that the environment names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SLOWEST = 10
 
 
 class TestTimes:
-    """The pytest plugin: adds up set-up, call and tear-down of each test, and keeps them at the session's end."""
+    """The pytest plugin. It adds up set-up, call and tear-down of each test, and stores the sums at the end of the
+    session."""
 
     __test__ = False
 
@@ -39,14 +40,14 @@ class TestTimes:
 
 
 def keep_times(config: pytest.Config) -> None:
-    """Keep the times of this session, unless it is a worker of another or nobody asks for them."""
+    """Store the times of this session, unless it is a worker of another session or no folder is set."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder and not hasattr(config, "workerinput"):
         config.pluginmanager.register(TestTimes(Path(folder)))
 
 
 def run_part(folder: Path, part: str, command: list[str]) -> int:
-    """Run one part, keep its seconds; its exit status."""
+    """Run one part, store its seconds, and return its exit status."""
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     status = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(folder)}, check=False).returncode

@@ -1,8 +1,8 @@
-"""Scenarios that do not disturb each other, played side by side on the one Airflow; each test awaits its own.
+"""Independent scenarios, played side by side on the one Airflow. Each test awaits its own.
 
-All scenarios of a session begin at the first test that has one, as many at a time as two cores bear: so the waits of
-one are the work of another. Those of the fixture `aftermath` begin together when all others have ended: they disturb
-others, or take long, and bear each other and the browser tests. What bears nobody is a test with the fixture
+All scenarios of a session begin at the first test that has one, as many at a time as two cores can run, so that one
+works while another waits. The scenarios of the fixture `aftermath` begin together when all others have ended: they
+disturb others or take long, but not each other or the browser tests. A test that must run alone has the fixture
 `undisturbed`.
 """
 
@@ -27,7 +27,8 @@ ARGUMENT = "scenario"
 
 @dataclass(frozen=True)
 class Stage:
-    """Where scenarios are played: on the common instance if they leave its settings alone and count no requests."""
+    """The place where scenarios are played: the common instance, if they do not change its settings or count
+    requests."""
 
     airflow: LiveAirflow
     common: Instance
@@ -39,20 +40,20 @@ _LASTING: list[Scenario] = []
 
 
 def lasting(scenario: Scenario) -> Scenario:
-    """Mark one that waits long, so that it begins among the first."""
+    """Mark a scenario that waits long, so that it begins among the first."""
     _LASTING.append(scenario)
     return scenario
 
 
 def scenarios(*played: Scenario) -> pytest.MarkDecorator:
-    """The decorator of the test that awaits them one by one, named after them."""
+    """The decorator of the test that awaits the scenarios one by one, named after them."""
     return pytest.mark.parametrize(ARGUMENT, played, ids=[scenario.__name__ for scenario in played])
 
 
 def chosen(items: Iterable[pytest.Item], awaiting: str) -> list[Any]:
-    """The scenarios that the chosen tests with this argument await, those that wait long ahead of the others.
+    """The scenarios that the selected tests with this argument await. Those that wait long come first.
 
-    Tests whose other fixtures ask for it do not count: they await something else.
+    Tests whose other fixtures need it do not count, because they await something else.
     """
     found = [
         item.callspec.params[ARGUMENT]
@@ -66,22 +67,22 @@ def chosen(items: Iterable[pytest.Item], awaiting: str) -> list[Any]:
 
 @dataclass(frozen=True)
 class Played:
-    """Scenarios that have begun."""
+    """The scenarios that have begun."""
 
     futures: Mapping[Scenario, Future[None]]
 
     def result(self, scenario: Scenario) -> None:
-        """Wait for the end of one. Raises what went wrong in it."""
+        """Wait for the end of a scenario. Raises its error."""
         self.futures[scenario].result()
 
     def wait_for_all(self) -> None:
-        """Wait until nothing is played, well or not."""
+        """Wait until no scenario is running, whatever the results."""
         wait(self.futures.values())
 
 
 @contextmanager
 def played_together(begun: Iterable[Scenario], stage: Stage, at_once: int = AT_ONCE) -> Iterator[Played]:
-    """Begin scenarios, each in a thread; those that have not begun at the end never do."""
+    """Begin scenarios, each in its own thread. Those that have not begun at the end are dropped."""
     pool = ThreadPoolExecutor(at_once)
     futures = {scenario: pool.submit(scenario, stage) for scenario in begun}
     try:
@@ -93,7 +94,8 @@ def played_together(begun: Iterable[Scenario], stage: Stage, at_once: int = AT_O
 
 
 class Outage:
-    """A component that is dead while several look at it: it dies when all have come, and is replaced when all leave."""
+    """A component that is dead while several scenarios look at it. It dies when all have come, and is replaced when all
+    leave."""
 
     def __init__(self, airflow: LiveAirflow, component: str, witnesses: int) -> None:
         self._airflow = airflow
@@ -110,7 +112,7 @@ class Outage:
             self._restart()
 
     def look_at(self, witness: Callable[[Stage, Outage], None], stage: Stage) -> None:
-        """Let somebody look at it; when that fails, the others do not wait in vain."""
+        """Let a scenario look at it. If that fails, the others do not wait in vain."""
         try:
             witness(stage, self)
         except BaseException:

@@ -1,7 +1,7 @@
-"""Every way in which a path is run: as five tasks or as one task of a batch, deferred or in a worker.
+"""All ways to run a path: as five tasks or as one task of a batch, deferred or in a worker.
 
-The tasks are the real operators in a real DAG object, against an emulator; Airflow itself is stood in for. A task that
-defers is held by an event loop of the test's own, as a triggerer holds it.
+The tasks are the real operators in a real DAG object, against an emulator. Airflow itself is replaced. The test's own
+event loop runs the trigger of a deferred task, as a triggerer does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from tests.support.tasks import Run, Task
 GROUP = "process_path"
 MOST_TRIES = 6
 _BUILDING = threading.Lock()
-"""The DAG that is being built is one for the whole process."""
+"""Only one DAG can be built at a time in a process."""
 TASKS: Mapping[str, Callable[..., BaseOperator]] = {
     "start": AemGuidesStartProcessingOperator,
     "wait": AemGuidesProcessingSensor,
@@ -82,7 +82,7 @@ class PathRun:
     states: dict[str, str] = field(default_factory=dict)
     triggers: list[AemGuidesTrigger] = field(default_factory=list)
     wait_is_over: Callable[[AemGuidesTrigger], None] = lambda _trigger: None
-    """What happens when a trigger has fired, before its task goes on."""
+    """Called when a trigger has fired, before its task continues."""
 
     def __post_init__(self) -> None:
         self.run = Run(run_id=self.run_id)
@@ -97,13 +97,13 @@ class PathRun:
 
     @property
     def state(self) -> PathState | None:
-        """What is stored of the path."""
+        """The stored state of the path."""
         task_id = f"{GROUP}.start" if self.way.five_tasks else GROUP
         return self.register.state(path_key(self.run.dag_id, self.run.run_id, task_id, self.request.fingerprint()))
 
     @property
     def outcome(self) -> JsonObject:
-        """What came of the path: the outcome of the wait, or the row of a batch."""
+        """The outcome of the path: that of the wait, or the row of a batch."""
         task, key = ("wait", "outcome") if self.way.five_tasks else ("batch", "row")
         pushed = self.tasks[task].pushed if task in self.tasks else {}
         return cast("JsonObject", pushed.get(key) or {})
@@ -116,7 +116,7 @@ class PathRun:
 
     @property
     def verification(self) -> tuple[JsonValue, str]:
-        """How many assets failed, None where that is not known, and what is said of a run that is not green."""
+        """How many assets failed (None if unknown), and the problems of a run that is not green."""
         task, key, field = (
             ("verify", "return_value", "failed") if self.way.five_tasks else ("batch", "row", "failed_assets")
         )
@@ -135,7 +135,8 @@ class PathRun:
         return "wait" if self.way.five_tasks else "batch"
 
     def to_the_end(self) -> JsonObject:
-        """Run all tasks, each with its retries; those after a failure run too, as theirs are all done."""
+        """Run all tasks, each with its retries. Tasks after a failure run too, because their trigger rule is
+        all_done."""
         if self.way.five_tasks:
             if self.play("start") and self.play("wait") and self.options.get("verify_assets"):
                 self.play("verify")
@@ -146,11 +147,11 @@ class PathRun:
 
     @property
     def waits_for_its_turn(self) -> bool:
-        """Whether it is in the line."""
+        """Whether the path is in the queue."""
         return self.state is not None and self.state.queue_until is not None
 
     def problems(self) -> list[str]:
-        """What keeps its run from being a success, as the report says."""
+        """The problems that fail its run, as the report lists them."""
         if not self.way.five_tasks:
             return problems(Row.from_json(self.outcome), archive_logs=True, pull_logs=False)
         left = {name: cast("JsonObject | None", self.results.get(name)) for name in ("start", "pull", "archive")}
@@ -160,7 +161,7 @@ class PathRun:
         return problems_of(build_row(result), result, archive_logs=True, verify_assets=False)
 
     def afterwards(self) -> None:
-        """Run the tasks that come after the waiting one, which see to what a killed one left behind."""
+        """Run the tasks after the waiting one. They settle what a killed task left."""
         if self.way.five_tasks:
             for name in ("pull", "archive"):
                 self.play(name)
@@ -169,7 +170,7 @@ class PathRun:
                 _killed_row(Task("report", run=self.run).context(), hook, -1, self.request)
 
     def play(self, name: str) -> bool:
-        """Run a task over its tries; whether it succeeded."""
+        """Run a task over its tries. Returns whether it succeeded."""
         policy = AemGuidesRetryPolicy()
         for number in range(1, MOST_TRIES + 1):
             try:
@@ -187,11 +188,11 @@ class PathRun:
         return False
 
     def attempt(self, name: str) -> None:
-        """One try of a task. Raises what it raises."""
+        """Run one try of a task. Raises what the task raises."""
         self._begin(name, self._task(name))
 
     def begin_twice(self, name: str) -> None:
-        """Have Airflow begin the last try of a task once more."""
+        """Let Airflow begin the last try of a task once more."""
         self._begin(name, self.tasks[name])
 
     def _begin(self, name: str, ti: Task) -> None:
@@ -209,7 +210,7 @@ class PathRun:
             ti.xcom_push("return_value", self.results[name])
 
     def clear(self, *names: str) -> None:
-        """A person clears tasks: their XComs stay until the next try begins."""
+        """Clear tasks as a user does. Their XComs stay until the next try begins."""
         for name in names:
             task = self.tasks[name]
             task.max_tries = task.try_number + MOST_TRIES
@@ -271,7 +272,7 @@ class PathRun:
 
 
 def _or_deferred(work: Callable[..., object], *arguments: object) -> object:
-    """What it returns; or what it raises to be deferred."""
+    """The result, or the deferral that it raises."""
     try:
         return work(*arguments)
     except TaskDeferred as deferred:
@@ -280,7 +281,7 @@ def _or_deferred(work: Callable[..., object], *arguments: object) -> object:
 
 @dataclass(frozen=True)
 class Way:
-    """How a path is run."""
+    """A way to run a path."""
 
     five_tasks: bool
     deferred: bool
@@ -291,7 +292,7 @@ class Way:
 
 WAYS = [Way(five_tasks, deferred) for five_tasks in (True, False) for deferred in (True, False)]
 Begin = Callable[..., PathRun]
-"""Gives a path of its own to run, in the way of the test."""
+"""Returns a new path to run, in the way of the test."""
 
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 every_deferred_way = pytest.mark.parametrize("way", [way for way in WAYS if way.deferred], ids=str)

@@ -22,7 +22,7 @@ ALL = frozenset(Remedy)
 
 
 def job(name: str, word: str = "SUCCESS", *, start: int = NOW - 30 * MINUTE, **more: object) -> Job:
-    """A job as the instance shows it; an ended one took ten minutes."""
+    """A job as the instance shows it. An ended one took ten minutes."""
     state = state_of_word(word)
     ended = {} if word in ("WAITING", "RUNNING", "Paused") else {"completed_at": start + 10 * MINUTE}
     values: dict[str, object] = {
@@ -44,7 +44,7 @@ def snapshot(*window: Job, at: int = NOW, skew: int = 0, **more: object) -> Snap
 
 
 def entry(seen: Job, *, at: int = NOW - 5 * MINUTE, **more: object) -> LedgerJob:
-    """The ledger's entry of a job as it was seen at `at`, known well already."""
+    """The ledger's entry of a job as seen at `at`, already well known."""
     request = request_of(seen)
     known = LedgerJob(
         processing_id=seen.processing_id,
@@ -70,20 +70,20 @@ def entry(seen: Job, *, at: int = NOW - 5 * MINUTE, **more: object) -> LedgerJob
 
 
 def ours(seen: Job, *, at: int = NOW - 5 * MINUTE, **more: object) -> LedgerJob:
-    """The same for a job that a run of ours started."""
+    """The same for a job that one of our runs started."""
     known = entry(seen, at=at, run=RUN, task_id="process_path.start_processing", wants_archive=True)
     return dataclasses.replace(known, **more)  # type: ignore[arg-type]
 
 
 def view(*entries: LedgerJob, **more: object) -> LedgerView:
-    """A ledger with these entries, whose last window showed them."""
+    """A ledger with these entries, all of which its last window showed."""
     window: Mapping[str, int | None] = {e.processing_id: e.started_at for e in entries}
     values: dict[str, object] = {"last_window": window, "last_taken_at": NOW - 5 * MINUTE, **more}
     return LedgerView(jobs={e.processing_id: e for e in entries}, **values)  # type: ignore[arg-type]
 
 
 def found(result: Reconciliation) -> dict[str, str]:
-    """The kinds of what was opened, each with what it says."""
+    """The kinds of the opened findings, each with its text."""
     return {str(finding.key.kind): finding.text for finding in result.opened}
 
 
@@ -92,13 +92,13 @@ def kinds(shown: Snapshot, ledger: LedgerView, policy: ReconcilePolicy = POLICY)
 
 
 def after(ledger: LedgerView, shown: Snapshot, result: Reconciliation) -> LedgerView:
-    """The ledger once the result is written."""
+    """The ledger after the result is written."""
     lasting = {finding.key for finding in result.opened if not finding.is_event}
-    told = {finding.key for finding in result.opened if finding.key.kind is FindingKind.DUPLICATE}
+    reported = {finding.key for finding in result.opened if finding.key.kind is FindingKind.DUPLICATE}
     return LedgerView(
         jobs={**ledger.jobs, **{changed.processing_id: changed for changed in result.jobs}},
         open_findings=(ledger.open_findings | lasting) - set(result.closed),
-        told=ledger.told | told,
+        reported=ledger.reported | reported,
         last_window=result.window,
         last_taken_at=shown.taken_at,
     )
@@ -109,7 +109,7 @@ def key(kind: FindingKind, subject: str) -> FindingKey:
 
 
 def apply(ledger: Ledger, shown: Snapshot, remedies: frozenset[Remedy] = ALL) -> set[str]:
-    """Reconcile; the kinds of what was opened."""
+    """Reconcile, and return the kinds of the opened findings."""
     result = ledger.reconcile(shown, POLICY, remedies, run_id="r", dry_run=False)
     return {str(finding.key.kind) for finding in result.opened}
 

@@ -1,4 +1,4 @@
-"""The page on the code names what is there."""
+"""The architecture page names what exists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PACKAGE = ROOT / "plugins" / "aem_guides"
 
 def test_it_has_every_floor_with_what_is_on_it() -> None:
     rows = re.findall(r"^\| (\d+) \| `([a-z]+)(?:/|\.py)` \|", PAGE, re.MULTILINE)
-    told = {name: int(floor) for floor, name in rows}
-    assert told == {name: number for number, names in enumerate(FLOORS, start=1) for name in names}
+    reported = {name: int(floor) for floor, name in rows}
+    assert reported == {name: number for number, names in enumerate(FLOORS, start=1) for name in names}
 
 
 def test_every_file_that_it_names_is_there() -> None:

@@ -1,4 +1,4 @@
-"""Events on assets: one asset a path, whoever tells of it, and no event where nothing was processed."""
+"""Events on assets: one asset for each path, whatever reports it, and no event if nothing was processed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def announced(row: dict[str, JsonValue], outlets: tuple[AssetAlias, ...] = (PROC
     events = OutletEventAccessors()
     task = BaseOperator(task_id="report", outlets=list(outlets))
     announce(cast("Context", {"task": task, "outlet_events": events}), INSTANCE, row, "dag / run")
-    told = [event.dest_asset_key for event in events[PROCESSED].asset_alias_events]
-    return [Asset(name=key.name, uri=key.uri) for key in told]
+    reported = [event.dest_asset_key for event in events[PROCESSED].asset_alias_events]
+    return [Asset(name=key.name, uri=key.uri) for key in reported]
 
 
 def test_a_run_updates_the_asset_of_its_path_which_is_the_one_that_is_watched() -> None:
@@ -37,13 +37,13 @@ def test_a_run_updates_the_asset_of_its_path_which_is_the_one_that_is_watched() 
 
 
 @pytest.mark.parametrize("change", [{"total_files": 0, "triggered_count": 0}, {"state": "FAILED"}])
-def test_what_failed_or_had_no_assets_is_no_news(change: dict[str, JsonValue]) -> None:
+def test_a_failed_job_and_a_job_without_assets_are_not_reported(change: dict[str, JsonValue]) -> None:
     assert announced({**ROW, **change}) == []
 
 
-def test_a_job_whose_assets_were_not_counted_is_told_all_the_same() -> None:
+def test_a_job_whose_assets_were_not_counted_is_reported_nevertheless() -> None:
     assert len(announced({**ROW, "total_files": None, "triggered_count": None})) == 1
 
 
-def test_a_task_without_the_alias_tells_nothing() -> None:
+def test_a_task_without_the_alias_updates_nothing() -> None:
     assert announced(ROW, ()) == []

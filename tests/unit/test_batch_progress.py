@@ -1,4 +1,4 @@
-"""How far a batch is, second by second, without Airflow and without an instance."""
+"""The progress of a batch, second by second, without Airflow and without an instance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATHS = BLOCK
 
 @dataclass
 class Batch:
-    """A batch whose paths are done one after the other, `every` seconds apart; a clock that only waiting moves."""
+    """A batch whose paths end one after the other, `every` seconds apart, and a clock that only waiting moves."""
 
     every: float
     clock: float = 0.0
@@ -42,7 +42,7 @@ class Batch:
 
 
 def watched(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What is told last of a batch."""
+    """The last progress that is shown of a batch."""
 
     async def plan(_trigger: object) -> BatchPlan:
         return BatchPlan("host", "name", tuple((f"/content/dam/{index}", "") for index in range(PATHS)))

@@ -1,4 +1,4 @@
-"""What is awaited for a limited time can be cancelled at any moment, also when it has just come."""
+"""A wait with a time limit can be cancelled at any moment, even when its result has just come."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_a_cancel_is_never_swallowed(rounds: int) -> None:
     assert asyncio.run(_cancelled_after(rounds))
 
 
-def test_what_takes_too_long_times_out() -> None:
+def test_a_wait_that_takes_too_long_times_out() -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(bodies.wait_for(asyncio.sleep(60), 0.0))
 
 
-def test_what_is_asked_of_airflow_is_answered_before_a_cancel_goes_on() -> None:
+def test_a_cancel_waits_for_the_answer_of_airflow() -> None:
     async def play() -> list[str]:
         seen: list[str] = []
         let = asyncio.Event()
@@ -65,7 +65,7 @@ def test_what_is_asked_of_airflow_is_answered_before_a_cancel_goes_on() -> None:
     assert asyncio.run(play()) == ["answered", "cancelled"]
 
 
-def test_what_airflow_refuses_while_it_is_cancelled_is_the_cancel_alone() -> None:
+def test_a_refusal_of_airflow_during_a_cancel_is_only_the_cancel() -> None:
     async def play() -> None:
         async def ask() -> None:
             await asyncio.sleep(0)

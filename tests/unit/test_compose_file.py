@@ -1,4 +1,4 @@
-"""docker-compose.yaml and what belongs to it: valid, complete, and without a secret."""
+"""docker-compose.yaml and its files: valid, complete, and without a secret."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRETS = {
 }
 LASTING = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
 AIRFLOW = (*LASTING, "migrate", "prune")
-# What each secret can do is told where docker-compose.yaml sets it.
+# docker-compose.yaml says what each secret can do, where it is set.
 REACHES = {
     "AIRFLOW_ADMIN_PASSWORD": {"migrate"},
     "POSTGRES_PASSWORD": {"postgres", *AIRFLOW},
@@ -132,20 +132,20 @@ def test_the_pages_say_how_much_memory_the_services_may_use() -> None:
         ({"AIRFLOW_PORT": "8090", "AIRFLOW_URL": "https://airflow.example.com"}, "https://airflow.example.com"),
     ],
 )
-def test_airflow_is_told_the_address_at_which_it_is_reached(given: dict[str, str], address: str) -> None:
+def test_airflow_gets_the_address_at_which_it_is_reached(given: dict[str, str], address: str) -> None:
     assert services(SECRETS | given)["api-server"].environment["AIRFLOW__API__BASE_URL"] == address
 
 
-def test_all_of_airflow_runs_one_image_and_is_told_the_same_but_for_secrets() -> None:
+def test_all_of_airflow_runs_one_image_with_the_same_settings_except_secrets() -> None:
     composed = services(SECRETS)
     assert len({composed[name].image for name in (*AIRFLOW, "emulator")}) == 1
     options = documents()["x-options"]
     assert {"AIRFLOW__CORE__EXECUTOR", "AIRFLOW__AEM_GUIDES__ARCHIVE_URI"} <= options.keys()
     assert "canary" not in interpolate(str(options), SECRETS)
     for name in AIRFLOW:
-        told = composed[name].environment
-        assert options.keys() <= told.keys(), name
-        assert all(told[option] == composed["scheduler"].environment[option] for option in options), name
+        reported = composed[name].environment
+        assert options.keys() <= reported.keys(), name
+        assert all(reported[option] == composed["scheduler"].environment[option] for option in options), name
 
 
 @pytest.mark.parametrize("secret", REACHES)
@@ -176,7 +176,7 @@ def test_no_service_has_a_capability_but_to_step_down_from_root_or_a_way_to_one(
 
 
 def test_the_broker_goes_through_the_entry_point_that_steps_down_from_root() -> None:
-    """It does so for a command whose first word is the server alone."""
+    """The entry point steps down only for a command whose first word is the server."""
     shell, flag, line = services(SECRETS)["broker"].command
     assert (shell, flag) == ("sh", "-c")
     assert line.startswith("exec docker-entrypoint.sh valkey-server - ")
@@ -210,7 +210,7 @@ def test_a_pull_passes_over_the_image_that_was_built_here() -> None:
         assert not {"build", "pull_policy"} & composed[name].raw.keys(), name
 
 
-def test_what_is_pruned_is_as_old_as_it_is_to_be_kept() -> None:
+def test_logs_and_rows_are_pruned_after_the_configured_days() -> None:
     composed = services(SECRETS)
     assert composed["prune"].environment["KEEP_DAYS"] == "90"
     assert services(SECRETS | {"AIRFLOW_KEEP_DAYS": "7"})["prune"].environment["KEEP_DAYS"] == "7"

@@ -1,4 +1,4 @@
-"""Which failures of a task leave its job to the tasks after it, as one that was killed would."""
+"""Which failures of a task leave its job to the later tasks, like a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_THERE = NotFoundError("GET history", 404, "", attempts=1)
 
 
 def after_failing(error: Exception, try_number: int, register: KeptNotes | None = None) -> PathState:
-    """The state after a try of a wait, of six at the most, that failed."""
+    """The state after a try of a wait, of six at most, that failed."""
     register = register or KeptNotes()
     if "path" not in register.values:
         register.set("path", encoded(STARTED))

@@ -1,4 +1,4 @@
-"""The Airflow connection, each field wrong in turn."""
+"""The Airflow connection, with each field wrong in turn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OAUTH: dict[str, object] = {"auth": "oauth", "client_id": "c", "client_secret": 
 
 
 def connection(extra: Mapping[str, object] | None = None, **fields: object) -> Connection:
-    told = {"host": "https://author.example.com", "login": "u", "password": "p4ss"} | fields
-    return Connection(conn_id="aem", conn_type="aem_guides", extra=json.dumps(extra or {}), **told)  # type: ignore[arg-type]
+    reported = {"host": "https://author.example.com", "login": "u", "password": "p4ss"} | fields
+    return Connection(conn_id="aem", conn_type="aem_guides", extra=json.dumps(extra or {}), **reported)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def refused(extra: Mapping[str, object] | None = None, **fields: object) -> str:
 
 
 @pytest.mark.parametrize("pasted", ["Bearer p4ss", "bearer\tp4ss", "Authorization: Bearer p4ss", " BEARER  p4ss\n"])
-def test_a_token_with_the_word_bearer_before_it_is_told_to_come_without(pasted: str) -> None:
+def test_a_token_with_the_word_bearer_gets_the_message_to_leave_it_out(pasted: str) -> None:
     said = "It begins with the word Bearer. Paste only the token"
     assert refused({"token": pasted}, login="").startswith(f"field token: {said}")
     assert refused(login="", password=pasted).startswith(f"field password: {said}")
@@ -117,7 +117,7 @@ def test_a_token_that_begins_like_the_word_bearer_is_a_token() -> None:
 
 
 @pytest.mark.parametrize("password", ["pass phrase", "s\u00e9same"])
-def test_a_password_that_cannot_be_a_token_is_told_to_lack_its_user(password: str) -> None:
+def test_a_password_that_cannot_be_a_token_gets_the_message_that_its_user_is_missing(password: str) -> None:
     said = refused(login="", password=password)
     assert said.startswith("field password: ")
     assert "the field login is empty" in said
@@ -164,7 +164,7 @@ def test_the_proxy_s_password_is_a_secret_as_it_is_written_and_as_it_is() -> Non
         ({}, {"client-id": "p4ss"}, "client-id"),
     ],
 )
-def test_what_is_dangerous_is_warned_about(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
+def test_dangerous_settings_cause_warnings(fields: dict[str, str], extra: dict[str, object], named: str) -> None:
     (warning,) = read_connection(connection(extra, **fields)).warnings
     assert warning.startswith(f"Connection aem, field {named}: ")
     assert "p4ss" not in warning

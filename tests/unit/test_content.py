@@ -1,4 +1,4 @@
-"""The demo's content is what the demo needs: many kinds, real reuse, two broken files, three broken links."""
+"""The demo's content has what the demo needs: many kinds, real reuse, two broken files, three broken links."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def name(file: Path) -> str:
 
 
 def kind(file: Path) -> str:
-    """What a file is: its document type, or its suffix where it has none."""
+    """The kind of a file: its document type, or its suffix if it has none."""
     if file.suffix in (".dita", ".ditamap", ".xml"):
         declared = re.search(r"<!DOCTYPE (\w+) PUBLIC", file.read_text(encoding="utf-8"))
         assert declared, f"{name(file)} has no document type"
@@ -63,7 +63,7 @@ def elements(root: etree._Element) -> Iterator[etree._Element]:
 
 
 def written_links(file: Path) -> Iterator[str]:
-    """Every link in a file, as it is written there."""
+    """Every link in a file, as it is written."""
     if file.suffix in XML_SUFFIXES:
         for element in elements(parse(file)):
             if element.get("scope") != "external":
@@ -75,7 +75,7 @@ def written_links(file: Path) -> Iterator[str]:
 
 
 def local_links() -> Iterator[tuple[Path, Path, str]]:
-    """Every link from a file of the tree to another: whence, whereto, fragment."""
+    """Every link from one file of the tree to another: source, target, fragment."""
     for file in FILES:
         if name(file) in BROKEN_FILES:
             continue
@@ -86,7 +86,7 @@ def local_links() -> Iterator[tuple[Path, Path, str]]:
 
 
 def key_targets() -> dict[str, Path | None]:
-    """Every key that a map defines, with the file that it stands for (None: a word, or something elsewhere)."""
+    """Every key that a map defines, with its file (None: a word, or a target elsewhere)."""
     keys: dict[str, Path | None] = {}
     for file, root in well_formed():
         for element in elements(root):
@@ -97,7 +97,7 @@ def key_targets() -> dict[str, Path | None]:
 
 
 def reused_element(target: Path, fragment: str) -> str:
-    """The name of the element that `topic/element` means in a topic; empty if there is none."""
+    """The name of the element with the address `topic/element` in a topic. Empty if there is none."""
     topic_id, _, element_id = fragment.partition("/")
     for topic in elements(parse(target)):
         if topic.get("id") == topic_id:
@@ -129,9 +129,9 @@ def test_there_is_enough_of_every_kind_that_the_demo_shows() -> None:
 
 
 def test_the_broken_files_are_named_in_content_md() -> None:
-    told = INVENTORY.read_text(encoding="utf-8")
-    assert all(f"`{file}`" in told for file in BROKEN_FILES)
-    assert all(f"`{source}`" in told and f"`{target}`" in told for source, target in BROKEN_LINKS)
+    reported = INVENTORY.read_text(encoding="utf-8")
+    assert all(f"`{file}`" in reported for file in BROKEN_FILES)
+    assert all(f"`{source}`" in reported and f"`{target}`" in reported for source, target in BROKEN_LINKS)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.suffix in XML_SUFFIXES], ids=name)

@@ -1,4 +1,4 @@
-"""What the control of one job shows of it."""
+"""What the control of one job shows of the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access tokens that are kept, and connections that cannot buy any."""
+"""Access tokens that are kept, and connections that cannot fetch any."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ OAUTH = {"auth": "oauth", "client_id": "client", "client_secret": "cl1ent-s3cret
 
 
 def settings_of(**extra: object) -> object:
-    told = json.dumps(OAUTH | extra)
-    return read_connection(Connection(conn_id="aem", conn_type="aem_guides", host="https://a.example", extra=told))
+    reported = json.dumps(OAUTH | extra)
+    return read_connection(Connection(conn_id="aem", conn_type="aem_guides", host="https://a.example", extra=reported))
 
 
 def vault_with(token: AccessToken, identity: str = "me") -> TokenVault:
@@ -48,7 +48,7 @@ def test_a_refused_token_is_not_used_again_but_its_successor_is() -> None:
     assert vault.claim("somebody else", None, NOW).is_buyer
 
 
-def test_all_who_come_while_a_token_is_bought_get_that_token() -> None:
+def test_all_callers_during_the_fetch_of_a_token_get_that_token() -> None:
     vault = TokenVault()
     first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
     assert not second.is_buyer
@@ -56,7 +56,7 @@ def test_all_who_come_while_a_token_is_bought_get_that_token() -> None:
     assert first.outcome.result().value == second.outcome.result().value == "bought"
 
 
-def test_all_who_come_while_a_purchase_fails_share_the_failure_and_the_next_buys_again() -> None:
+def test_all_callers_during_a_failing_fetch_share_the_failure_and_the_next_caller_fetches_again() -> None:
     vault = TokenVault()
     first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
     with vault.settling(first):
@@ -67,7 +67,7 @@ def test_all_who_come_while_a_purchase_fails_share_the_failure_and_the_next_buys
     assert vault.claim("me", None, NOW).is_buyer
 
 
-def test_who_is_in_a_hurry_does_not_wait_for_a_purchase_that_may_be_tried_again() -> None:
+def test_an_urgent_caller_does_not_wait_for_a_fetch_with_retries() -> None:
     vault = TokenVault()
     patient = vault.claim("me", None, NOW)
     first, second = vault.claim("me", None, NOW, is_hurried=True), vault.claim("me", None, NOW, is_hurried=True)
@@ -80,7 +80,7 @@ def test_who_is_in_a_hurry_does_not_wait_for_a_purchase_that_may_be_tried_again(
     assert vault.claim("me", None, NOW, is_hurried=True).outcome.result().value == "patient"
 
 
-def test_one_who_waited_takes_over_when_the_buyer_is_stopped() -> None:
+def test_a_waiting_caller_takes_over_when_the_fetching_one_is_stopped() -> None:
     vault = TokenVault()
     first, second = vault.claim("me", None, NOW), vault.claim("me", None, NOW)
 

@@ -1,4 +1,4 @@
-"""Each command of Docker in pages and comments is one that Compose understands, about services that there are."""
+"""Compose understands each Docker command in pages and comments, and the services in it exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.pages import pages, text_of
 
 
 def commands() -> list[str]:
-    """Those in blocks, a line each, and those in the text, which may go over a line's end."""
+    """The commands in blocks, one per line, and those in the text, which may span lines."""
     parts = [part for file in pages() for part in _in_and_out_of_blocks(file)]
     text = "".join(part for part, in_block in parts if not in_block)
     for name in (".env.example", "docker-compose.yaml"):
@@ -44,10 +44,10 @@ def test_a_command_is_one_that_compose_understands(line: str) -> None:
     assert set(command.profiles) <= profiles
 
 
-def test_what_airflow_is_told_in_a_container_is_what_it_understands() -> None:
-    told = [parse(line).inner for line in commands() if parse(line).inner]
-    assert {words[0] for words in told} == {"airflow", "pg_dump", "pg_restore"}
-    for words in told:
+def test_airflow_understands_its_settings_in_a_container() -> None:
+    reported = [parse(line).inner for line in commands() if parse(line).inner]
+    assert {words[0] for words in reported} == {"airflow", "pg_dump", "pg_restore"}
+    for words in reported:
         if words[0] == "airflow":
             get_parser().parse_args(words[1:])
     (cleaning,) = re.findall(r"airflow (db clean .+?)\"\$\$\(date", _prune_script(), re.DOTALL)

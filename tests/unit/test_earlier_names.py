@@ -46,7 +46,7 @@ def test_a_trigger_that_was_stored_before_an_upgrade_still_loads(stored: str) ->
 
 
 @pytest.mark.parametrize("trigger", [AemGuidesJobTrigger, AemGuidesTurnTrigger, AemGuidesPathTrigger])
-def test_what_an_earlier_version_deferred_is_retried_at_once_with_whatever_it_was_stored_with(
+def test_a_task_that_an_earlier_version_deferred_is_retried_at_once_whatever_its_arguments(
     trigger: type[AemGuidesTrigger],
 ) -> None:
     async def fired() -> JsonObject:

@@ -1,4 +1,4 @@
-"""An event that comes right after deferring finds Airflow not ready for it, whatever it says."""
+"""An event right after deferring comes before Airflow is ready for it, whatever its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that a reader relies on, read from the files themselves."""
+"""Rules that a reader relies on, checked in the files themselves."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def imports(file: Path) -> Iterator[str]:
 
 
 def reached(file: Path) -> set[str]:
-    """The dotted names of all that a module imports, and of what it takes from an imported module."""
+    """The dotted names of all imports of a module, and of all names that it imports from modules."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found, called = set[str](), dict[str, str]()
     for node in ast.walk(tree):
@@ -72,7 +72,7 @@ def module_file(dotted: str) -> Path:
 
 
 def closure(file: Path) -> set[Path]:
-    """The modules below tests/ that a module imports, and those that they import."""
+    """The modules below tests/ that a module imports, directly or indirectly."""
     found: set[Path] = set()
     waiting = [file]
     while waiting:
@@ -89,7 +89,7 @@ def functions(file: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def fixtures_asked_for(file: Path) -> set[str]:
-    """The names of all parameters, and all that is asked for by `usefixtures` or `getfixturevalue`."""
+    """The names of all parameters, and all names in `usefixtures` and `getfixturevalue`."""
     asked = {argument.arg for function in functions(file) for argument in function.args.args}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("usefixtures", "getfixturevalue"):
@@ -145,7 +145,7 @@ def test_the_house_has_no_other_parts_than_the_floors_name() -> None:
 
 
 def imported_when_run(file: Path) -> set[str]:
-    """The modules of ours that a module imports, but for those that only its annotations need."""
+    """The modules of ours that a module imports, without those that only its annotations need."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -163,7 +163,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("file", modules("plugins/aem_guides"), ids=name)
 def test_time_passes_by_the_surroundings_alone(file: Path) -> None:
-    """A clock that a test puts in their place must be the only one."""
+    """A clock that a test sets must be the only one."""
     if file.name != "bodies.py":
         assert not roots(file) & {"time", "random"}
         assert not set(calls(file)) & {"asyncio.sleep", "asyncio.wait_for", "asyncio.timeout"}

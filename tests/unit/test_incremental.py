@@ -1,4 +1,4 @@
-"""Which creation times a data interval asks for."""
+"""The creation times for a data interval."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def test_a_run_has_the_times_of_its_interval_unless_it_was_given_times() -> None
 @pytest.mark.parametrize(
     ("start", "end"), [(None, None), (START, None), (None, END), (START, START), (END, START)], ids=str
 )
-def test_a_run_without_an_interval_is_told_how_to_get_one(start: datetime | None, end: datetime | None) -> None:
+def test_a_run_without_an_interval_gets_a_message_that_says_how_to_get_one(
+    start: datetime | None, end: datetime | None
+) -> None:
     with pytest.raises(InvalidInputError, match=r"data_interval: .* as a backfill, or with created_after") as caught:
         interval_bounds(start, end, FilterEnd.EXCLUSIVE)
     assert caught.value.field == "data_interval"

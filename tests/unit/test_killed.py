@@ -1,4 +1,4 @@
-"""A task that was killed while nobody could cancel its job: the tasks after it see to that."""
+"""A task that was killed while no process could cancel its job: the later tasks cancel it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STARTED = PathState(REQUEST, Phase.FOLLOWING, 1, processing_id="job", origin=Ori
 
 @dataclass
 class Hook:
-    """A hook whose instance has one job, which works until it is cancelled, or on and on where it is deaf."""
+    """A hook whose instance has one job. It runs until it is cancelled, or forever if it ignores cancels."""
 
     is_deaf: bool = False
     cancels: int = 0
@@ -75,7 +75,7 @@ def settled(
     *task_states: str,
     hook: Hook | None = None,
 ) -> tuple[int, PathState]:
-    """How often a cancel was sent, and what is stored, after tasks that ended so."""
+    """How often a cancel was sent, and what is stored, after tasks that ended in these states."""
     by_task = dict(zip(TASKS, task_states, strict=False))
     monkeypatch.setattr(kill, "states_in_task", lambda task: frozenset({by_task.get(task, "success")}))
     hook, notes = hook or Hook(), KeptNotes()
@@ -152,7 +152,7 @@ def test_a_path_that_nothing_is_stored_of_has_nothing_left_behind() -> None:
     assert hook.world.sent == []
 
 
-def test_a_process_that_settles_the_same_kill_at_the_same_time_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_settles_the_same_kill_at_the_same_time_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     hook, notes = Hook(), KeptNotes()
     notes.set("path", encoded(STARTED))
     monkeypatch.setattr(kill, "states_in_task", lambda _task: frozenset({"failed"}))

@@ -42,7 +42,7 @@ COMPOSED = services(COMPOSE_SECRETS)
 VALUES = read_values()
 ON_S3 = merged(VALUES, read_values("s3.yaml"))
 
-# The chart's components, by the services that they are.
+# The chart's components, by the corresponding services.
 COMPONENTS = {
     "api-server": "apiServer",
     "scheduler": "scheduler",
@@ -59,7 +59,7 @@ REPLICAS = {
     "triggerer": "triggerer.replicas",
     "worker": "workers.celery.replicas",
 }
-# Environment that only one of them has, or that has another value, and why.
+# Environment that only one of them has, or with different values, and the reason.
 COMPOSED_ENVIRONMENT = {name: value for service in COMPONENTS for name, value in COMPOSED[service].environment.items()}
 ONLY_COMPOSE = {
     "AIRFLOW__CELERY__RESULT_BACKEND": "not set, it is Airflow's database, which is what Compose names",
@@ -111,7 +111,7 @@ def test_every_component_runs_the_command_of_the_compose_file(service: str) -> N
     given = " ".join(COMPOSED[service].command)
     if service == "api-server":
         assert before == ["install -m 600 /opt/airflow/login/passwords.json /opt/airflow/auth/passwords.json"]
-        given = given.removesuffix(" --port 8080")  # Airflow's default, and what the chart's service leads to
+        given = given.removesuffix(" --port 8080")  # Airflow's default, and the port to which the chart's service leads
     else:
         assert before == []
     assert command == f"exec {given}"
@@ -153,7 +153,7 @@ def test_options_are_those_of_the_compose_file() -> None:
     ].replace("//api-server", "//airflow-api-server")
 
 
-def test_what_one_service_alone_has_in_its_environment_is_named() -> None:
+def test_each_variable_named_as_own_is_in_one_service_only() -> None:
     for name in OWN_ENVIRONMENT:
         assert len([service for service in COMPONENTS if name in COMPOSED[service].environment]) == 1, name
 
@@ -239,7 +239,7 @@ def test_on_s3_there_is_no_shared_volume_and_the_archive_names_its_connection() 
     assert {name for name, _ in kept} == {"AIRFLOW__AEM_GUIDES__ARCHIVE_URI"}
 
 
-def test_what_the_chart_would_start_besides_is_switched_off() -> None:
+def test_other_components_of_the_chart_are_switched_off() -> None:
     for path in ("postgresql.enabled", "createUserJob.enabled", "statsd.enabled"):
         assert at(VALUES, path) is False, path
     for component in ("dagProcessor", "triggerer", "workers.celery"):

@@ -1,4 +1,4 @@
-"""Labels of mapped tasks: as long as Airflow's database takes them."""
+"""Labels of mapped tasks: not longer than Airflow's database accepts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_long_label_is_shortened_in_its_middle(letters: int) -> None:
     assert "é…é" in shown
 
 
-def test_what_is_not_there_yet_is_an_empty_label() -> None:
+def test_a_missing_value_is_an_empty_label() -> None:
     assert jinja2.Template(map_label("nothing")).render() == ""
 
 

@@ -1,4 +1,4 @@
-"""The links of tasks: only where there is something to show, never with a login, never an error."""
+"""The links of tasks: only if there is something to show, never with a login, never an error."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def link(kind: BaseOperatorLink, operator: object, task: Task | None = None) -> 
 
 @pytest.fixture(autouse=True)
 def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"conn_type": "aem_guides", "host": "https://author.example.com", "login": "u", "password": "p"}
-    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(told))
-    told["extra"] = json.dumps({"bulk_processor_page": "/libs/bulk.html"})
-    monkeypatch.setenv("AIRFLOW_CONN_WITH_PAGE", json.dumps(told))
-    monkeypatch.setenv("AIRFLOW_CONN_WITH_LOGIN", json.dumps(told | {"host": "https://u:p@author.example.com"}))
+    reported = {"conn_type": "aem_guides", "host": "https://author.example.com", "login": "u", "password": "p"}
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", json.dumps(reported))
+    reported["extra"] = json.dumps({"bulk_processor_page": "/libs/bulk.html"})
+    monkeypatch.setenv("AIRFLOW_CONN_WITH_PAGE", json.dumps(reported))
+    monkeypatch.setenv("AIRFLOW_CONN_WITH_LOGIN", json.dumps(reported | {"host": "https://u:p@author.example.com"}))
 
 
 def start(**fields: object) -> AemGuidesStartProcessingOperator:
@@ -103,11 +103,11 @@ def test_without_a_connection_that_can_be_used_there_is_no_link_to_the_instance(
         ("https://[", ""),
     ],
 )
-def test_an_archive_has_a_page_where_the_configuration_tells_a_web_address(base: str, page: str) -> None:
+def test_an_archive_has_a_page_if_the_configuration_has_a_web_address(base: str, page: str) -> None:
     assert archive_page(base, URI) == page
 
 
-def test_without_one_the_archive_s_link_leads_to_the_xcoms_that_tell_where_it_lies() -> None:
+def test_without_one_the_archive_s_link_leads_to_the_xcoms_with_its_uri() -> None:
     operator = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1")
     run = "/dags/a%20dag/runs/manual__2026-01-31T00%3A00%3A00%2B00%3A00/tasks/archive"
     operator.archived = URI
@@ -115,13 +115,13 @@ def test_without_one_the_archive_s_link_leads_to_the_xcoms_that_tell_where_it_li
     assert link(ArchiveLink(), operator, finished(map_index=3)).endswith(f"{run}/mapped/3/xcom")
 
 
-def test_where_nothing_was_archived_there_is_no_archive_and_no_error_about_it_in_airflow_s_log() -> None:
+def test_without_an_archive_there_is_no_link_and_no_error_in_airflow_s_log() -> None:
     operator, task = AemGuidesArchiveLogsOperator(task_id="archive", processing_id="1"), finished()
     assert link(ArchiveLink(), operator, task) == ""
     assert task.run.asked_in_vain == []
 
 
-def test_whoever_has_the_link_says_what_it_archived() -> None:
+def test_each_operator_with_the_archive_link_sets_its_archive() -> None:
     kinds = (AemGuidesArchiveLogsOperator, AemGuidesVerifyAssetsOperator, AemGuidesProcessAssetsOperator)
     for kind in kinds:
         assert ArchiveLink in {type(shown) for shown in kind.operator_extra_links}

@@ -1,4 +1,4 @@
-"""A trigger stays until the triggerer has read what it logged, and what a kill asks for is done."""
+"""A trigger stays until the triggerer has read its log lines and a kill is settled."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_log_that_passes_no_socket_is_not_waited_for() -> None:
 
 
 class Killed(AemGuidesTrigger):
-    """A trigger that waits for ever, and has something to do when it is killed."""
+    """A trigger that waits forever, and has work to do when it is killed."""
 
     def __init__(self, may_end: asyncio.Event) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Killed(AemGuidesTrigger):
         raise JobLostError("refused after all")
 
 
-async def test_what_a_kill_asks_for_is_done_before_the_trigger_ends_however_often_airflow_cancels_it(
+async def test_a_kill_is_settled_before_the_trigger_ends_however_often_airflow_cancels_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     runner, may_end = TriggerRunner(), asyncio.Event()  # type: ignore[no-untyped-call]

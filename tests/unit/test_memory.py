@@ -1,4 +1,4 @@
-"""What tasks remember from try to try."""
+"""What tasks remember between tries."""
 
 from __future__ import annotations
 

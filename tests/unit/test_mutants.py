@@ -1,4 +1,4 @@
-"""The mutants of the protocol, as they are told from each other over versions of the source."""
+"""The mutants of the protocol, and how they are identified over versions of the source."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def test_a_change_has_the_lines_that_differ_and_not_where_they_stand() -> None:
     assert "@@" not in changed.diff
 
 
-def test_what_changes_nothing_for_its_reason_is_told_as_a_change_of_a_function_of_the_protocol() -> None:
-    for told in json.loads((ROOT / "tests" / "mutation" / "equivalent.json").read_text(encoding="utf-8")):
-        module, _, function = told["function"].rpartition(".")
+def test_a_mutant_without_effect_is_listed_as_a_change_of_a_function_of_the_protocol() -> None:
+    for reported in json.loads((ROOT / "tests" / "mutation" / "equivalent.json").read_text(encoding="utf-8")):
+        module, _, function = reported["function"].rpartition(".")
         source = (ROOT / "plugins" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         assert f"def {function}(" in source
-        before = told["change"].partition("\n+ ")[0].removeprefix("- ")
+        before = reported["change"].partition("\n+ ")[0].removeprefix("- ")
         assert before in source

@@ -1,4 +1,4 @@
-"""Commands, options and variables that the pages name are there."""
+"""Commands, options and variables in the pages exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIONS = cast("dict[str, dict[str, dict[str, object]]]", get_provider_info()["c
 
 
 def inline() -> set[str]:
-    """What the pages quote as code within their text, which may go over a line's end."""
+    """The code that the pages quote within their text, which may span lines."""
     text = re.sub(r"^```.*?^```", "", text_of(), flags=re.DOTALL | re.MULTILINE)
     return {" ".join(quoted.split()) for quoted in re.findall(r"`([^`]+)`", text)}
 

@@ -1,4 +1,4 @@
-"""The README and the pages in `docs/` are whole: found, linked, current, and right in what they show."""
+"""The README and the pages in `docs/` are complete: reachable, linked, current, and right in what they show."""
 
 from __future__ import annotations
 

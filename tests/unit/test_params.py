@@ -1,4 +1,4 @@
-"""What the form and a REST call take for a parameter."""
+"""The values that the form and a REST call accept for a parameter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_limit_of_failures_is_a_text_a_count_or_nothing(limit: Param, value: o
 
 
 @pytest.mark.parametrize("value", ["0", "101%", "some", 0, -1, 2.5, True])
-def test_what_is_no_limit_of_failures_is_refused(limit: Param, value: object) -> None:
+def test_an_invalid_limit_of_failures_is_refused(limit: Param, value: object) -> None:
     with pytest.raises(ParamValidationError):
         limit.resolve(value)
 

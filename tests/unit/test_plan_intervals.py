@@ -1,4 +1,4 @@
-"""What Airflow does with the intervals of incremental plans, as `docs/off-peak-and-incremental.md` says."""
+"""How Airflow treats the intervals of incremental plans, as `docs/off-peak-and-incremental.md` says."""
 
 from __future__ import annotations
 
@@ -126,9 +126,8 @@ def test_scheduled_runs_and_backfills_have_whole_intervals_on_that_day() -> None
 
 
 def test_airflow_drops_the_deadlines_of_a_run_only_when_it_succeeds() -> None:
-    """Seen with a run of each kind, which takes a database. Held by Airflow's source: where a later version drops them
-    for a failed run, too, the page on plans is to be changed.
-    """
+    """Seen with a run of each kind, which takes a database. Checked by Airflow's source: if a later version drops them
+    for a failed run, too, the page on plans must be changed."""
     found = find_spec("airflow.models.dagrun")
     assert found is not None
     assert found.origin is not None

@@ -37,7 +37,7 @@ def timetable(schedule: str, *, incremental: bool) -> Timetable:
 
 
 def runs(schedule: Timetable, first: datetime, last: datetime) -> Iterator[DagRunInfo]:
-    """What Airflow's scheduler would start, one run after the other."""
+    """The runs that Airflow's scheduler would start, one after the other."""
     restriction = TimeRestriction(earliest=pendulum.instance(first), latest=None, catchup=True)
     info = schedule.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
     while info is not None and info.run_after <= last:

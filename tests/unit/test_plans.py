@@ -1,4 +1,4 @@
-"""A file of plans: what is read, and how a broken plan is told."""
+"""A file of plans: what is read, and how a broken plan is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ plans:
 
 
 def one(text: str) -> Plan:
-    """The plan of a text that has exactly one, and nothing wrong."""
+    """The plan of a text with exactly one plan and no error."""
     plans = parse_plans(text)
     assert plans.problems == ()
     (plan,) = plans.plans
@@ -212,7 +212,7 @@ def test_a_plan_that_is_not_incremental_makes_nothing_up_and_adopts_by_default()
         (["owner: !!python/name:os.system"], 3, "plans", "it is not YAML"),
     ],
 )
-def test_a_broken_plan_is_told_by_file_line_field_and_remedy(
+def test_a_broken_plan_is_reported_with_file_line_field_and_remedy(
     fields: list[str], line: int, field: str, said: str
 ) -> None:
     plans = parse_plans(with_fields(*fields), "conf/plans.yaml")
@@ -247,14 +247,14 @@ def test_a_broken_plan_takes_no_other_along(broken: str) -> None:
         assert all(6 <= problem.line <= 9 for problem in plans.problems)
 
 
-def test_what_stands_ahead_of_the_plans_is_not_taken_for_one() -> None:
+def test_text_before_the_plans_does_not_count_as_a_plan() -> None:
     text = "x-common:\n  - /content/dam/x\nplans:\n- {name: a, schedule: null, paths: [/content/dam/a]}\n- {name: 'b\n"
     plans = parse_plans(text)
     assert [plan.name for plan in plans.plans] == ["a"]
     assert [problem.line for problem in plans.problems] == [5]
 
 
-def test_every_fault_of_a_file_is_told_at_once_in_order() -> None:
+def test_every_fault_of_a_file_is_reported_at_once_in_order() -> None:
     plans = parse_plans(
         "plans:\n  - name: a\n    schedule: 5\n    paths: []\n"
         "  - schedule: null\n    paths: [/content/dam/a]\nextra: 1\n"
@@ -277,7 +277,7 @@ def test_there_may_be_several_windows() -> None:
     ]
 
 
-def test_a_plan_without_any_paths_is_told() -> None:
+def test_a_plan_without_any_paths_is_reported() -> None:
     (problem,) = parse_plans("plans:\n  - name: p\n    schedule: null\n").problems
     assert (problem.line, problem.field) == (2, "paths")
     assert "name a paths_file" in problem.remedy
@@ -293,7 +293,7 @@ def test_a_batch_takes_more_paths_than_a_plan_of_single_paths() -> None:
     assert plan.values["batch_name"] == "all"
 
 
-def test_each_missing_field_is_told_once() -> None:
+def test_each_missing_field_is_reported_once() -> None:
     problems = parse_plans("plans:\n  - {}\n").problems
     assert [(problem.line, problem.field, problem.what) for problem in problems] == [
         (2, field, "it is missing.") for field in ("name", "schedule")
@@ -306,7 +306,7 @@ def test_a_file_without_plans_holds_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["- name: a\n", "plans: 5\n", "just a text\n", "plans: [\n"])
-def test_a_file_of_another_shape_is_told(text: str) -> None:
+def test_a_file_of_another_shape_is_reported(text: str) -> None:
     (problem,) = parse_plans(text).problems
     assert problem.remedy
 
@@ -316,7 +316,7 @@ def test_anchors_are_shared_between_plans() -> None:
     assert one(text).values == {"paths": ["/content/dam/a"]}
 
 
-def test_a_plan_that_contains_itself_is_told() -> None:
+def test_a_plan_that_contains_itself_is_reported() -> None:
     (problem,) = parse_plans("plans:\n  - &p\n    name: a\n    schedule: null\n    paths: *p\n").problems
     assert problem.remedy
 
@@ -369,6 +369,6 @@ def test_an_editor_that_reads_the_schema_accepts_what_we_accept() -> None:
 )
 def test_the_filter_of_a_plan_with_a_file_of_paths_alone_is_checked_too(field: str, value: str) -> None:
     filters = f"{field}: {value}" if field == "file_types" else f"parameters: {{{field}: {value}}}"
-    told = f"plans: [{{name: p, schedule: '@daily', batch: true, paths_file: p.csv, {filters}}}]"
-    (problem,) = parse_plans(told, "conf/plans.yaml").problems
+    reported = f"plans: [{{name: p, schedule: '@daily', batch: true, paths_file: p.csv, {filters}}}]"
+    (problem,) = parse_plans(reported, "conf/plans.yaml").problems
     assert field in problem.field

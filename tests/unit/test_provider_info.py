@@ -1,4 +1,4 @@
-"""What Airflow reads of the provider: it fits Airflow's schema, and the form shows and hides what it should."""
+"""The provider's information for Airflow: it fits Airflow's schema, and the form shows and hides the right fields."""
 
 from __future__ import annotations
 

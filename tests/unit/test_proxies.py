@@ -1,4 +1,4 @@
-"""Which proxy a URL is asked through: as requests reads the environment, for both bodies."""
+"""The proxy for a URL: both bodies read the environment as requests does."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_the_environment_names_the_proxy_and_what_it_is_not_for(
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    told = Connection(conn_id="aem", conn_type="aem_guides", host=AUTHOR, login="u", password="p")
-    assert proxy_for(read_connection(told), f"{url}/bin") == proxy
+    reported = Connection(conn_id="aem", conn_type="aem_guides", host=AUTHOR, login="u", password="p")
+    assert proxy_for(read_connection(reported), f"{url}/bin") == proxy

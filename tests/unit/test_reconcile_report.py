@@ -1,4 +1,4 @@
-"""What a reconciliation says of itself in a sentence."""
+"""The headline of a reconciliation's report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run's true state: what is not plainly a success is none."""
+"""The run's true state: only a clear success counts as one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,16 @@ from aem_guides.results.rows import PathResults, build_row, problems, render_tab
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 
-def a_job(status: str, **told: JsonValue) -> Job:
+def a_job(status: str, **noticed: JsonValue) -> Job:
     return read_job(
-        {"processingId": "p", "status": status, "path": "/content/a", "completedAt": 61_000, "startedAt": 1000, **told}
+        {
+            "processingId": "p",
+            "status": status,
+            "path": "/content/a",
+            "completedAt": 61_000,
+            "startedAt": 1000,
+            **noticed,
+        }
     )
 
 
@@ -36,7 +43,7 @@ def ending(end: FollowEnd, job: Job | None, *, cancel: str | None = None, left: 
     return Ending(Followed(end, job, 0), cancel, "p", resumes=0, resumes_left=left, hours=24)
 
 
-def test_a_success_is_told_with_its_duration() -> None:
+def test_a_success_is_reported_with_its_duration() -> None:
     said = conclude(ending(FollowEnd.ENDED, a_job("Completed", triggeredCount=5, migrationSet={"totalFiles": 5})))
     assert said == "Job p succeeded: 5 of 5 assets (100.0 %), in 1 min"
 
@@ -131,12 +138,12 @@ def test_the_retry_policy_fails_at_once_on_what_no_retry_mends() -> None:
     assert policy.evaluate(InvalidInputError("f", "v", "r."), 1, 5).action.value == "fail"
     delays = [policy.evaluate(ConnectionError(), number, 9).retry_delay for number in (1, 2, 3, 9)]
     assert [delay.total_seconds() for delay in delays if delay] == [30, 60, 120, 600]
-    told = policy.evaluate(UnavailableError("r", 503, "", retry_after=90), 1, 5)
-    assert told.retry_delay is not None
-    assert told.retry_delay.total_seconds() == 90
+    noticed = policy.evaluate(UnavailableError("r", 503, "", retry_after=90), 1, 5)
+    assert noticed.retry_delay is not None
+    assert noticed.retry_delay.total_seconds() == 90
 
 
-def test_what_an_instance_that_starts_says_too_is_retried_some_times() -> None:
+def test_answers_that_a_starting_instance_gives_too_are_retried_some_times() -> None:
     policy, missing = AemGuidesRetryPolicy(), NotFoundError("r", 404, "")
     assert [policy.evaluate(missing, number, 9).action.value for number in (1, 2, 3, 4)] == ["retry"] * 3 + ["fail"]
 

@@ -1,4 +1,4 @@
-"""The task that reports on a run: which assets it updates, and when its report counts as made."""
+"""The task that reports on a run: which assets it updates, and when its report counts as complete."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Announced:
 def reporting(
     monkeypatch: pytest.MonkeyPatch, left: Mapping[tuple[str, str], JsonValue], **params: object
 ) -> tuple[Task, Announced]:
-    """The task, ready to report on what the tasks of a run's one path left behind."""
+    """The task, ready to report on the results of a run's one path."""
     asked = {"connection_id": "none", "archive_logs": True, "verify_assets": True, **params}
     task, announced = Task("report"), Announced()
     task.run.push("plan_requests", "return_value", [{"path": "/content/a"}])
@@ -62,7 +62,7 @@ def reporting(
 
 
 def test_the_report_on_a_run_that_went_well_asks_for_nothing_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each such question, Airflow would log an error."""
+    """For each such request, Airflow would log an error."""
     task, _ = reporting(monkeypatch, {})
     pipeline.report.function()
     assert task.run.asked_in_vain == []
@@ -98,10 +98,10 @@ def test_a_path_that_fails_the_run_updates_no_asset(
         assert len(lenient.uris) == 1
 
 
-def test_what_a_path_left_behind_before_a_clear_after_which_it_was_not_run_is_no_success(
+def test_results_from_before_a_clear_are_no_success_if_the_path_did_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """XComs stay until the task's next try begins; where a task before it fails, none does."""
+    """XComs stay until the task's next try begins. If an earlier task fails, no next try begins."""
     task, announced = reporting(monkeypatch, {})
     not_run = {TaskKey("dag", "run", WAIT, index): frozenset({"upstream_failed"}) for index in (-1, 0)}
     monkeypatch.setattr(pipeline, "states_in_task", not_run.get)
@@ -121,3 +121,9 @@ def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.Monk
         pipeline.report.function()
     with pytest.raises(RunFailedError, match="The task report failed"):
         confirm.function()
+
+
+def test_the_error_of_a_run_names_the_paths_and_says_where_the_reasons_are() -> None:
+    assert str(RunFailedError.of(["/content/a: NOT_STARTED"])) == (
+        "Not every path succeeded (1 problem): /content/a: NOT_STARTED. The logs of the failed tasks have the reasons."
+    )

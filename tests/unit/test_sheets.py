@@ -1,4 +1,5 @@
-"""CSV: what a spreadsheet could take for a formula, what is too long for a reader, and that nothing else writes any."""
+"""CSV: texts that a spreadsheet could read as a formula, texts that are too long for a reader, and no other code that
+writes CSV."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def test_no_sheet_has_a_formula_or_a_cell_beyond_reading(
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=5))
-def test_what_is_written_is_read_again(cells: list[str]) -> None:
+def test_written_values_are_read_again(cells: list[str]) -> None:
     names = [f"c{number}" for number in range(len(cells))]
     assert list(read_csv(io.StringIO(as_csv([names, cells]), newline=""))) == [dict(zip(names, cells, strict=True))]
 

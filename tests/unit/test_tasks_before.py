@@ -1,4 +1,4 @@
-"""Which tasks before one that deals with a job show that the job's own task was killed."""
+"""Which earlier tasks show that the task of a job was killed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aem_guides.sensors import AemGuidesProcessingSensor
 from tests.support.tasks import Run, Task
 
 
-def test_a_task_of_somebody_else_in_the_group_that_fails_is_no_reason_to_cancel_the_job() -> None:
+def test_a_failed_task_of_a_user_in_the_group_is_no_reason_to_cancel_the_job() -> None:
     @task
     def check_something() -> None:
         pass

@@ -1,4 +1,5 @@
-"""Access tokens without a network: how long they last, what is shown of them, and what goes to the identity service."""
+"""Access tokens without a network: how long they last, what is shown of them, and the requests to the identity
+service."""
 
 from __future__ import annotations
 
@@ -28,14 +29,14 @@ def answered(expires_in: str) -> Reply:
     return reply(200, f'{{"access_token": "canary-token", "expires_in": {expires_in}}}'.encode())
 
 
-def test_a_life_told_as_a_string_is_read() -> None:
+def test_a_life_given_as_a_string_is_read() -> None:
     world = World(lambda _request: answered('"86399"'))
     assert world.run(CLIENT.obtain(world.conversation())).expires_at == NOW + 86_399
 
 
-@pytest.mark.parametrize("told", ["0", "-1", "true", "null", '"soon"', "NaN", "Infinity"])
-def test_an_odd_life_is_an_error_that_shows_no_token(told: str) -> None:
-    world = World(lambda _request: answered(told))
+@pytest.mark.parametrize("reported", ["0", "-1", "true", "null", '"soon"', "NaN", "Infinity"])
+def test_an_odd_life_is_an_error_that_shows_no_token(reported: str) -> None:
+    world = World(lambda _request: answered(reported))
     with pytest.raises(MalformedAnswerError, match="no access token") as caught:
         world.run(CLIENT.obtain(world.conversation(attempts=2)))
     assert "canary-token" not in str(caught.value)
@@ -112,7 +113,7 @@ def test_service_credentials_that_differ_do_not_share_a_token(change: dict[str, 
         ("server_said_no", None, "The identity service refuses the credentials"),
     ],
 )
-def test_a_refusal_is_told_by_its_error_field(error: str, description: str | None, hint: str) -> None:
+def test_a_refusal_is_reported_with_its_error_field(error: str, description: str | None, hint: str) -> None:
     body = {"error": error, "error_description": description, "padding": "scope " * 200}
     for status in (400, 401, 403):
         world = World(lambda _request, status=status: reply(status, body))  # type: ignore[misc]  # a bound default
@@ -121,7 +122,7 @@ def test_a_refusal_is_told_by_its_error_field(error: str, description: str | Non
         assert not isinstance(caught.value, ScopeError)
 
 
-def test_a_scope_that_is_not_granted_is_told_even_where_the_answer_is_long() -> None:
+def test_a_scope_that_is_not_granted_is_reported_even_where_the_answer_is_long() -> None:
     answer = reply(400, {"padding": "client " * 200, "error": "invalid_scope"})
     world = World(lambda _request: answer)
     with pytest.raises(ScopeError, match="check scopes"):
@@ -153,7 +154,7 @@ def test_a_busy_identity_service_and_a_proxy_that_wants_a_login_are_not_taken_fo
         world.run(CLIENT.obtain(world.conversation()))
 
 
-def test_only_the_instance_s_own_answers_tell_its_time() -> None:
+def test_only_the_instance_s_own_answers_show_its_time() -> None:
     world = World(lambda request: _dated(request))
     talk = world.conversation()
     before = talk.instance_now()

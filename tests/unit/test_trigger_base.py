@@ -1,4 +1,4 @@
-"""Every trigger ends with one event that Airflow can carry, whatever it made or raised."""
+"""Every trigger ends with one event that Airflow can carry, whatever its result or error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _no_time_passes() -> Iterator[None]:
 
 
 class Ends(AemGuidesTrigger):
-    """A trigger with any outcome."""
+    """A trigger with a given result."""
 
     def __init__(self, outcome: Callable[[], JsonObject]) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def test_an_error_of_ours_says_whether_a_retry_is_useful() -> None:
     assert event == {"error": "job � is lost�", "kind": "JobLostError", "retry": error.retry.value}
 
 
-def test_an_error_that_nobody_foresaw_ends_the_wait_with_an_event_too() -> None:
+def test_an_unexpected_error_ends_the_wait_with_an_event_too() -> None:
     event = fired(raising(ZeroDivisionError("division by zero")))
     assert event == {"error": "ZeroDivisionError: division by zero", "kind": "ZeroDivisionError", "retry": "useful"}
 

@@ -101,16 +101,16 @@ def test_a_batch_takes_it_for_good_enough_to_be_green_and_not_to_be_left_out_nex
 
 @dataclass
 class Outlets:
-    """A task with the outlet of all paths, and what is announced there."""
+    """A task with the outlet of all paths, and its asset events."""
 
     outlets: tuple[object, ...] = (PROCESSED,)
-    told: list[dict[str, object]] = field(default_factory=list)
+    reported: list[dict[str, object]] = field(default_factory=list)
 
     def __getitem__(self, _alias: object) -> Outlets:
         return self
 
     def add(self, _asset: object, extra: dict[str, object]) -> None:
-        self.told.append(extra)
+        self.reported.append(extra)
 
 
 @pytest.mark.parametrize(("state", "events"), [(WORD, [WORD]), ("SUCCESS", ["SUCCESS"]), ("FAILED", [])])
@@ -118,7 +118,7 @@ def test_the_asset_event_has_the_state(state: str, events: list[str]) -> None:
     outlets = Outlets()
     context = cast("Context", {"task": outlets, "outlet_events": outlets})
     announce(context, "author", {"path": "/content/a", "state": state}, "run")
-    assert [extra["state"] for extra in outlets.told] == events
+    assert [extra["state"] for extra in outlets.reported] == events
 
 
 def test_the_ledger_has_it_as_it_is() -> None:

@@ -19,7 +19,7 @@ ROUTE = "/api/v2/connections/test"
 
 
 async def passed_on(path: str, *parts: bytes, method: str = "POST") -> tuple[bytes, int]:
-    """What comes through of a body that arrives in parts, and the length that is told of it."""
+    """The body that Airflow gets of a body in parts, and its declared length."""
     seen: list[tuple[bytes, int]] = []
     messages: list[Message] = [
         {"type": "http.request", "body": part, "more_body": number < len(parts)} for number, part in enumerate(parts, 1)
@@ -41,27 +41,27 @@ async def passed_on(path: str, *parts: bytes, method: str = "POST") -> tuple[byt
     return seen[0]
 
 
-def told(**changes: object) -> bytes:
+def reported(**changes: object) -> bytes:
     return json.dumps({"connection_id": "x", "conn_type": "aem_guides", "port": 0, **changes}).encode()
 
 
 async def test_a_port_of_zero_is_taken_for_none() -> None:
-    whole = told()
+    whole = reported()
     body, length = await passed_on(f"/airflow{ROUTE}", whole[:20], whole[20:])
     assert json.loads(body) == {"connection_id": "x", "conn_type": "aem_guides", "port": None}
     assert length == len(body)
 
 
-@pytest.mark.parametrize("body", [told(port=443), told(conn_type="http"), b"[0]", b"not JSON", b""])
+@pytest.mark.parametrize("body", [reported(port=443), reported(conn_type="http"), b"[0]", b"not JSON", b""])
 async def test_everything_else_comes_through_as_it_is(body: bytes) -> None:
     assert await passed_on(ROUTE, body) == (body, len(body))
-    assert (await passed_on("/api/v2/connections", told()))[0] == told()
-    assert (await passed_on(ROUTE, told(), method="PATCH"))[0] == told()
+    assert (await passed_on("/api/v2/connections", reported()))[0] == reported()
+    assert (await passed_on(ROUTE, reported(), method="PATCH"))[0] == reported()
 
 
 @dataclass
 class Upload:
-    """A body that is made as it is read."""
+    """A body that is made while it is read."""
 
     parts: Iterator[bytes]
     headers: Sequence[tuple[bytes, bytes]] = ()
@@ -73,7 +73,7 @@ class Upload:
         return {"type": "http.request", "body": part or b"", "more_body": part is not None}
 
     async def parts_read_before_airflow(self) -> int:
-        """Let it come through the middleware; Airflow refuses it at once, for lack of a login."""
+        """Send it through the middleware. Airflow refuses it at once, without a login."""
         before: list[int] = []
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +109,7 @@ async def test_a_body_of_crumbs_is_not_gathered_without_end() -> None:
 
 
 async def test_a_body_that_is_large_comes_through_whole() -> None:
-    whole = told(extra="x" * 200_000)
+    whole = reported(extra="x" * 200_000)
     parts = [whole[at : at + 30_000] for at in range(0, len(whole), 30_000)]
     assert await passed_on(ROUTE, *parts) == (whole, len(whole))
 
@@ -118,7 +118,7 @@ async def test_a_body_nested_beyond_reading_comes_through_as_it_is() -> None:
     assert await passed_on(ROUTE, b"[" * 60_000) == (b"[" * 60_000, 60_000)
 
 
-async def test_one_who_hangs_up_in_the_middle_is_not_waited_for() -> None:
+async def test_a_client_that_hangs_up_in_the_middle_is_not_waited_for() -> None:
     messages: list[Message] = [
         {"type": "http.request", "body": b"{", "more_body": True},
         {"type": "http.disconnect"},
@@ -139,7 +139,7 @@ async def test_one_who_hangs_up_in_the_middle_is_not_waited_for() -> None:
     assert heard == expected
 
 
-async def test_one_who_hangs_up_is_not_waited_for() -> None:
+async def test_a_client_that_hangs_up_is_not_waited_for() -> None:
     heard: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -45,9 +45,9 @@ class RefusedArchiveError(ArchiveError):
 
 @dataclass(frozen=True)
 class ArchivedEntry:
-    """One file in the archive; `size` in bytes, uncompressed; the CRC-32 as eight hexadecimal digits.
+    """One file in the archive. `size` is in bytes, uncompressed; the CRC-32 has eight hexadecimal digits.
 
-    `name` is one that every system can unpack, and no other entry's: the ZIP itself may have another.
+    `name` is unique and can be unpacked on every system. In the ZIP itself the entry may have another name.
     """
 
     name: str
@@ -72,7 +72,8 @@ class ZipLimits:
 
 @dataclass(frozen=True)
 class CheckedZip:
-    """The entries of a complete ZIP, and its warnings: a sentence for all that is unusual or could not be checked."""
+    """The entries of a complete ZIP, and its warnings: one sentence for each thing that is unusual or could not be
+    checked."""
 
     entries: tuple[ArchivedEntry, ...]
     warnings: tuple[str, ...] = ()
@@ -155,7 +156,7 @@ def _listed(names: list[str]) -> str:
 
 
 class _Beginning:
-    """The first `end` bytes of a file: what follows the end of a ZIP would confuse its reader."""
+    """The first `end` bytes of a file. Bytes after the end of a ZIP would confuse its reader."""
 
     def __init__(self, file: IO[bytes], end: int) -> None:
         self._file = file
@@ -169,7 +170,7 @@ class _Beginning:
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Raises OSError for a place before the beginning, as files do: the reader of ZIPs tries such a one."""
+        """Raises OSError for a negative position, as files do: the reader of ZIPs tries such positions."""
         at = {0: 0, 1: self._at, 2: self._end}[whence] + offset
         if at < 0:
             raise OSError(errno.EINVAL, "before the beginning")
@@ -200,7 +201,7 @@ def _look_at_beginning(file: IO[bytes], size: int) -> None:
 
 
 def _end_of_zip(file: IO[bytes], size: int, limits: ZipLimits) -> int:
-    """Where the ZIP ends, which may be before the file does.
+    """Where the ZIP ends, which may be before the end of the file.
 
     Refuses a directory that is too large before it is read into memory.
     """
@@ -225,10 +226,10 @@ def _end_of_zip(file: IO[bytes], size: int, limits: ZipLimits) -> int:
 
 
 def _directory_before(tail: bytes, at: int, begin: int) -> tuple[int, int] | None:
-    """How many entries the directory has that ends at this place of the tail, and in how many bytes.
+    """The number of entries and bytes of the directory whose record is at this place of the tail.
 
-    None where there is no record that is whole, or where it is that of a ZIP within the ZIP, whose outer one is cut
-    off behind it: what that says of its own place is not true of this file.
+    None if the record is incomplete, or if it belongs to a ZIP within this ZIP and the outer one is cut off behind it:
+    then the offset in the record does not fit this file.
     """
     if len(tail) < at + _DIRECTORY_END_BYTES or len(tail) < _end_of_record(tail, at):
         return None
@@ -246,7 +247,7 @@ def _end_of_record(tail: bytes, at: int) -> int:
 
 
 def _look_at_first_entry(file: IO[bytes], entries: list[zipfile.ZipInfo]) -> None:
-    """Refuse a directory that is that of a ZIP within the ZIP, where the outer one is cut off right behind it."""
+    """Refuse the directory of a ZIP within the ZIP, if the outer ZIP is cut off right behind it."""
     file.seek(0)
     begins = len(_SPANNED[0]) if file.read(4) in _SPANNED else 0
     if entries and min(entry.header_offset for entry in entries) != begins:
@@ -275,7 +276,7 @@ def _refuse_ratio(what: str, uncompressed: int, compressed: int, limits: ZipLimi
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry could be read at all; then its CRC-32 is right. Raises DamagedArchiveError."""
+    """Whether an entry could be read. If so, its CRC-32 is right. Raises DamagedArchiveError."""
     if _is_encrypted(entry) or entry.compress_type not in _METHODS:
         return False
     shown, read = repr(entry.orig_filename[:200]), 0
@@ -289,7 +290,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
         what = "does not match its CRC-32" if "CRC" in str(error) else f"cannot be unpacked: {error}"
         raise DamagedArchiveError(f"The archive is damaged: its entry {shown} {what}.") from error
     if read != entry.file_size:
-        # zipfile leaves it at the CRC-32 where the data end early.
+        # If the data end early, zipfile does not compare the CRC-32.
         raise DamagedArchiveError(
             f"The archive is damaged: its entry {shown} has {read:,} bytes, but the ZIP says {entry.file_size:,}."
         )

@@ -19,9 +19,9 @@ from aem_guides.storage import storage_errors
 
 
 class LogSource(Protocol):
-    """A source of a job's log, which gives it block by block, each time from its beginning.
+    """A source of a job's log. Each call gives the log block by block, from its beginning.
 
-    Raises UnreachableError where the body is cut off, and the other errors of `protocol.errors`.
+    Raises UnreachableError if the body is cut off, and the other errors of `protocol.errors`.
     """
 
     def download_logs(self, processing_id: str, consume: Callable[[ArchivePart], None]) -> None: ...
@@ -42,15 +42,17 @@ class LocalArchive:
 def fetch_archive(
     source: LogSource, processing_id: str, *, dated: datetime, work_dir: Path | None, limits: ZipLimits
 ) -> Iterator[LocalArchive]:
-    """Download the log into a temporary file and check it. Log files that come one by one are packed, dated `dated`.
+    """Download the log into a temporary file and check it. Single log files are packed into a ZIP with the date
+    `dated`.
 
-    Raises DamagedArchiveError, RefusedArchiveError, ArchiveError if the temporary folder has no room for it, and
-    what `download_logs` raises.
+    Raises DamagedArchiveError, RefusedArchiveError, ArchiveError if the temporary folder has no room for it, and what
+    `download_logs` raises.
     """
     folder = Path(work_dir or tempfile.gettempdir())
     doing = f"Fetching the log archive of job {processing_id}"
     with storage_errors(doing, folder):
-        # It has no name: a process that is killed leaves nothing behind. Nor a buffer that a full disk keeps back.
+        # The file has no name, so a killed process leaves nothing behind. It has no buffer, so a full disk is noticed
+        # at once.
         file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed right below
     with file:
         output = _DigestingOutput(file, lambda: storage_errors(doing, folder))
@@ -66,7 +68,7 @@ def fetch_archive(
 
 
 class _Receiver:
-    """Writes what a download gives, the ZIP unchanged or the single files packed into one, and computes its SHA-256."""
+    """Writes a download, either the ZIP unchanged or single files packed into one, and computes its SHA-256."""
 
     def __init__(self, output: _DigestingOutput, dated: datetime, largest: int) -> None:
         self._output = output
@@ -91,7 +93,7 @@ class _Receiver:
         return self._output.digest.hexdigest()
 
     def take(self, part: ArchivePart) -> None:
-        """Raises RefusedArchiveError if the download is larger than an archive may be: it may never end."""
+        """Raises RefusedArchiveError if the download is larger than an archive may be, because it may never end."""
         self._received += len(part.block)
         if self._received > self._largest:
             raise RefusedArchiveError(
@@ -124,7 +126,7 @@ class _Receiver:
         return self._entry
 
     def _new_entry(self, path: str) -> zipfile.ZipInfo:
-        # The date is the job's: the same log packed twice gives the same bytes.
+        # The date is the job's, so packing the same log twice gives the same bytes.
         date = self._dated.timetuple()[:6] if 1980 <= self._dated.year <= 2107 else (1980, 1, 1, 0, 0, 0)
         entry = zipfile.ZipInfo(self._names.like(entry_name(path)), date)
         entry.compress_type = zipfile.ZIP_DEFLATED
@@ -137,7 +139,7 @@ class _Receiver:
 
 
 class _DigestingOutput:
-    """A stream that cannot be rewound: what it passed on, it has digested for good."""
+    """A stream that cannot be rewound, so each byte is digested exactly once."""
 
     def __init__(self, target: IO[bytes], guard: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         self._target = target
@@ -156,7 +158,7 @@ class _DigestingOutput:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: there is no buffer."""
 
     def close(self) -> None:
-        """Whoever opened the target closes it."""
+        """Do nothing: the caller that opened the target closes it."""

@@ -1,4 +1,4 @@
-"""Whether an archive holds all that the one had which it replaces."""
+"""Whether a new archive contains everything that the replaced one had."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueErro
 
 
 def holds_all(new: IO[bytes], former: IO[bytes]) -> bool:
-    """Whether each file of the former ZIP is in the new one, under its name, as it was or with more behind it.
+    """Whether each file of the former ZIP is in the new one under its name, unchanged or with more lines at its end.
 
-    Where that cannot be told, as of an encrypted file, it is not so.
+    False if that is unknown, for example for an encrypted file.
     """
     try:
         with zipfile.ZipFile(former) as before, zipfile.ZipFile(new) as now:
@@ -36,7 +36,7 @@ def _begins_with(now: zipfile.ZipFile, before: zipfile.ZipFile, entry: zipfile.Z
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:
-    """So many bytes, fewer only at the end: a read may give less than was asked for."""
+    """Exactly so many bytes, or fewer at the end: a single read may return less."""
     parts = []
     while size > 0 and (part := file.read(size)):
         parts.append(part)

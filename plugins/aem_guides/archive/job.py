@@ -19,7 +19,7 @@ from aem_guides.storage import default_archive_uri
 log = logging.getLogger(__name__)
 
 FirstSeen = Callable[[], float]
-"""When the caller first saw the job, in seconds since the epoch; the same at every try."""
+"""Returns when the caller first saw the job, in seconds since the epoch. The value is the same for every try."""
 
 
 def archive_job(
@@ -32,16 +32,16 @@ def archive_job(
     base_uri: str = "",
     assets_done: bool = False,
 ) -> StoredArchive | None:
-    """Store the log ZIP of a job once its log gets no more lines; None if the instance says that it has no log.
+    """Store the log ZIP of a job once its log gets no more lines. None if the job has no log.
 
-    `base_uri`: where archives lie, default `[aem_guides] archive_uri`. `assets_done`: all assets of the job are known
-    to be done. Raises ArchiveError, and what a call raises.
+    `base_uri`: where archives are stored, default `[aem_guides] archive_uri`. `assets_done`: all assets of the job are
+    known to be done. Raises ArchiveError, and what a call raises.
     """
     if hook.drive(has_no_log(hook.talk, job)):
         log.warning("The instance says that job %s has no log. Nothing is archived.", job.processing_id)
         return None
     hook.drive(settle_log(hook.talk, job, assets_done=assets_done))
-    end = hook.drive(log_end(hook.talk, job.processing_id))  # ahead of the download: lines that come between are seen
+    end = hook.drive(log_end(hook.talk, job.processing_id))  # before the download, to notice later lines
     provenance = Provenance(hook.settings.host, job, run, request, end)
     folder = folder_of(hook, job, first_seen, base_uri)
     archive = store_archive(hook, provenance, folder, wait=surroundings().sleep)

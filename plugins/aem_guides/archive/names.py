@@ -16,7 +16,8 @@ def entry_name(path: str) -> str:
 
 
 def entry_path(name: str) -> str:
-    """The name of an entry in a form that every system can unpack, and within its folder; a good name stays."""
+    """The name of an entry in a form that every system can unpack, within the target folder. A suitable name does not
+    change."""
     segments = [segment for segment in map(_harmless, name.replace("\\", "/").split("/")) if segment]
     return "/".join(segments[-_MOST_SEGMENTS:]) or "log"
 
@@ -31,7 +32,7 @@ def _harmless(segment: str) -> str:
 
 
 class UnusedNames:
-    """Gives each file of one ZIP a name of its own; upper and lower case do not count."""
+    """Gives each file of one ZIP a unique name. Upper and lower case count as equal."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

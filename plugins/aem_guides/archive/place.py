@@ -77,14 +77,14 @@ class StoredArchive:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the manifest says beside the archive itself: whose log it is, and which run fetched it."""
+    """The facts in the manifest besides the archive itself: whose log it is, and which run fetched it."""
 
     instance: str
     job: Job
     run: str | JsonObject | None = None
     request: JsonObject | None = None
     log_end: str | None = None
-    """What the log ends with (`late_lines.log_end`)."""
+    """A digest of the end of the log (`late_lines.log_end`)."""
 
 
 def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: str) -> ObjectStoragePath:
@@ -98,7 +98,7 @@ def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: 
 
 
 def verify_archive(place: ObjectStoragePath | str, *, sha256: str | None = None) -> ArchiveCondition:
-    """Read a stored archive again and compare it with its manifest, and with `sha256` where that is given.
+    """Read a stored archive again and compare it with its manifest, and with `sha256` if that is given.
 
     `place` is the folder, or the URI of its ZIP. Raises ArchiveError if the storage cannot be read; that does not mean
     that the archive is missing.
@@ -128,10 +128,10 @@ def store_archive(
 ) -> StoredArchive:
     """Fetch, check and store the log of a job.
 
-    An archive that is there already is kept if it is intact and has the job as it is now. Incomplete and damaged
-    downloads are fetched again, `attempts` times in all, with `wait` (seconds) in between. The archive that is there
-    stays until a complete one replaces it. `work_dir` is the folder of the temporary file, which is as large as the
-    ZIP. Raises ArchiveError, and what `download_logs` raises where fetching again does not help.
+    An existing archive is kept if it is intact and matches the current job. Incomplete and damaged downloads are
+    fetched again, `attempts` times in all, with `wait` (seconds) in between. The existing archive stays until a
+    complete one replaces it. `work_dir` is the folder of the temporary file, which is as large as the ZIP. Raises
+    ArchiveError, and what `download_logs` raises if another download does not help.
     """
     if attempts < 1:
         raise InvalidInputError("attempts", attempts, "Give at least 1.")
@@ -169,7 +169,8 @@ def _given_up(processing_id: str, attempts: int, error: Exception) -> ArchiveErr
 
 
 def _intact_archive(folder: ObjectStoragePath, provenance: Provenance) -> StoredArchive | None:
-    """What an earlier try stored. A log that has grown since, as that of a job that was resumed, is fetched again."""
+    """The archive that an earlier try stored, or None. If the log has grown since, as after a resume, it is fetched
+    again."""
     job = provenance.job
     with storage_errors(f"Looking for the log archive of job {job.processing_id}", folder):
         manifest = _read_manifest(folder)
@@ -210,9 +211,9 @@ def _put_in_place(
 
 
 def _former(folder: ObjectStoragePath, archive: LocalArchive) -> list[JsonValue]:
-    """What the manifest says of the intact archives that were replaced, the latest last.
+    """The entries of the manifest about replaced archives, the latest last.
 
-    One that the new archive does not hold whole is kept beside it, with its manifest.
+    A replaced archive that is not completely contained in the new one is kept beside it, with its manifest.
     """
     manifest, place = _read_manifest(folder), folder / ARCHIVE_NAME
     if manifest is None or digest_of(place) != (manifest.get("sha256"), manifest.get("size")):
@@ -238,14 +239,14 @@ def _former(folder: ObjectStoragePath, archive: LocalArchive) -> list[JsonValue]
 
 
 def log_end_of(archive_uri: str) -> str | None:
-    """What the log ended with when it was archived; None where the manifest does not say. Raises ArchiveError."""
+    """The digest of the log's end when it was archived, or None if the manifest has none. Raises ArchiveError."""
     folder = ObjectStoragePath(archive_uri).parent
     with storage_errors("Reading the manifest of a log archive", folder):
         return text((_read_manifest(folder) or {}).get("log_end"))
 
 
 def has_grown(before: str | None, now: str | None) -> bool:
-    """Whether a log does not end as it did; not where one of the two is not known."""
+    """Whether the end of a log has changed. False if one of the two digests is unknown."""
     return None not in (before, now) and before != now
 
 

@@ -1,4 +1,4 @@
-"""Reaching an instance: the two hooks that drive a conversation, and what they need for it."""
+"""The two hooks that carry out a conversation with an instance, and what they need for it."""
 
 from __future__ import annotations
 

@@ -109,9 +109,9 @@ class InstanceApi(ABC):
         return self.call(contract.start_asset_status((request.path,), request.excluded_paths))
 
     def get_asset_status(self, job_id: str) -> AssetStatusReport:
-        """The answer to `start_asset_status`, once the instance has it; it is whole in memory.
+        """The answer to `start_asset_status`, once the instance has it. It is held in memory as a whole.
 
-        Raises MalformedAnswerError for an answer of more than 32 MiB (some 180,000 assets):
+        Raises MalformedAnswerError for an answer of more than 32 MiB (about 180,000 assets).
         `AemGuidesVerifyAssetsOperator` reads answers of any size as they come.
         """
         return self.call(contract.asset_status(job_id))

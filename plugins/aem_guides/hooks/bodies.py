@@ -1,4 +1,4 @@
-"""What the two bodies share: which transport errors mean what, URLs, proxies."""
+"""Shared parts of the two bodies: the meaning of transport errors, URLs, proxies."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ MANNERS: dict[str, Manners] = {}
 
 
 async def wait_for(what: Awaitable[object], seconds: float) -> object:
-    """Await something for no longer than so many seconds. Raises TimeoutError.
+    """Await something for at most so many seconds. Raises TimeoutError.
 
-    `asyncio.wait_for` of Python 3.11 swallows a cancel that comes together with the result: who was killed goes on.
+    `asyncio.wait_for` of Python 3.11 loses a cancellation that arrives together with the result, so a killed task would
+    continue.
     """
     async with asyncio.timeout(seconds):
         return await what
@@ -58,14 +59,14 @@ REAL_SURROUNDINGS = Surroundings(
 
 
 def surroundings() -> Surroundings:
-    """The real world. It is asked for at each use and kept nowhere, so that a test can put another in its place."""
+    """The real surroundings. Callers read them at each use and do not keep them, so that a test can replace them."""
     return REAL_SURROUNDINGS
 
 
 async def whole(asking: Awaitable[T]) -> T:
-    """Ask Airflow, and be cancelled only once the answer is there.
+    """Send a request to Airflow, and let a cancellation take effect only after the answer.
 
-    In a worker of Airflow 3.3.2, what is asked next would else be given the answer to what was cut off.
+    Otherwise, in a worker of Airflow 3.3.2, the next request would get the answer of the interrupted one.
     """
     asked = asyncio.ensure_future(asking)
     try:
@@ -80,7 +81,7 @@ async def whole(asking: Awaitable[T]) -> T:
 
 
 def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) -> Conversation:
-    """A conversation with the instance, in the real world."""
+    """A conversation with the instance, in the real surroundings."""
     return Conversation(
         surroundings(),
         retries=retries,
@@ -91,22 +92,22 @@ def new_conversation(settings: InstanceSettings, retries: RetrySettings | None) 
 
 
 def manners_for(settings: InstanceSettings) -> Manners:
-    """How often this process asks the instance, whichever of its tasks does."""
+    """The rate limit of this process for the instance, shared by all of its tasks."""
     manners = MANNERS.setdefault(settings.base_url, Manners())
     manners.rate = settings.requests_per_second
     return manners
 
 
 def absolute_url(settings: InstanceSettings, request: HttpRequest) -> str:
-    """The request's URL; its target is encoded already."""
+    """The request's URL. Its target is already encoded."""
     return request.target if request.is_elsewhere else settings.base_url + request.target
 
 
 def proxy_for(settings: InstanceSettings, url: str) -> str | None:
-    """The connection's proxy or, without one, the environment's.
+    """The proxy of the connection or, without one, of the environment.
 
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are read as requests reads them, for both bodies. Raises
-    ConfigurationError, which shows nothing of it: it may hold a password.
+    Both bodies read HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY as requests does. Raises ConfigurationError, which
+    does not show the proxy, because it may contain a password.
     """
     if settings.proxy is not None:
         return settings.proxy
@@ -120,25 +121,25 @@ def proxy_for(settings: InstanceSettings, url: str) -> str | None:
 
 
 def headers_of(fields: Mapping[str, str]) -> dict[str, str]:
-    """The header fields of an answer, by lower-case names; their bytes may be no text."""
+    """The header fields of an answer, by lower-case names. Their bytes may not be valid text."""
     return {name.lower(): clean_text(value, LONGEST_HEADER) for name, value in fields.items()}
 
 
 def reply_of(status: int, headers: dict[str, str], body: bytes, largest: int) -> Reply:
-    """The answer; of a body that is larger than it may be, its beginning."""
+    """The answer. Of a body that is too large, only the beginning."""
     if len(body) <= largest:
         return Reply(status, headers, body)
     return Reply(status, headers, body[:LONGEST_ERROR_BODY], too_large=True)
 
 
 def requests_failure(error: requests.RequestException) -> TransportFailure:
-    """What an exception of requests tells; certain that nothing was sent is only who could not connect.
+    """Turn an exception of requests into a TransportFailure. `sent` is False only if no connection was made.
 
-    So could not who did not come to terms over TLS; another error of TLS may come after the request.
+    A failed TLS handshake counts as that. Any other TLS error may follow a sent request.
     """
     reason = error.args[0] if error.args else error
     cause = getattr(reason, "reason", reason)
-    if isinstance(slow := getattr(cause, "__cause__", None), TooSlowError):  # urllib3 tells the time-out of a read
+    if isinstance(slow := getattr(cause, "__cause__", None), TooSlowError):  # urllib3's for a read
         cause = TimeoutError(str(slow))
     unsent = (
         requests.ConnectTimeout,
@@ -154,7 +155,7 @@ def requests_failure(error: requests.RequestException) -> TransportFailure:
 
 
 def aiohttp_failure(error: Exception) -> TransportFailure:
-    """What an exception of aiohttp tells; certain that nothing was sent is only who could not connect."""
+    """Turn an exception of aiohttp into a TransportFailure. `sent` is False only if no connection was made."""
     unsent = (
         aiohttp.ClientConnectorError,
         aiohttp.ClientHttpProxyError,
@@ -165,12 +166,12 @@ def aiohttp_failure(error: Exception) -> TransportFailure:
 
 
 def is_distrust(error: Exception) -> bool:
-    """Whether TLS was not agreed on. The trust roots may have been renewed: a session keeps those it began with."""
+    """Whether it is a TLS error. The trust roots may have been renewed since, and a session keeps its old ones."""
     return isinstance(error, requests.exceptions.SSLError | aiohttp.ClientSSLError)
 
 
 _LOGIN_IN_URL = re.compile(r"//[^/\s]*@")
-"""Errors show the proxy's URL, and of the environment's no secret is known."""
+"""Errors show the proxy's URL, and a password in a proxy of the environment is not among the known secrets."""
 _ODD_PROXY = (
     "The proxy of the environment (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is not a URL with a host. Give a URL such as "
     "http://proxy.example.com:3128. Characters such as # and / in its password must be percent-encoded."
@@ -194,26 +195,26 @@ _REMEDIES = {
 
 
 def _reason(error: object) -> str:
-    """The error with its kind, and the remedy where there is a known one."""
+    """The error with its kind, and the remedy if it is known."""
     text = _LOGIN_IN_URL.sub("//***@", str(error))
     name = type(error).__name__
-    told = f"{name}: {text}" if text and text != name else name
-    remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in told.lower())
-    return " ".join([told, *islice(remedies, 1)]) if told[-1:] == "." else ". ".join([told, *islice(remedies, 1)])
+    shown = f"{name}: {text}" if text and text != name else name
+    remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in shown.lower())
+    return " ".join([shown, *islice(remedies, 1)]) if shown[-1:] == "." else ". ".join([shown, *islice(remedies, 1)])
 
 
 def is_renewable(credentials: Credentials) -> TypeIs[RenewableCredentials]:
-    """Whether these credentials buy a token that ends, rather than being sent themselves."""
+    """Whether these credentials fetch a token that expires, instead of being sent themselves."""
     return hasattr(credentials, "obtain")
 
 
 def token_in(headers: Mapping[str, str] | None) -> str | None:
-    """The token that these header fields carry."""
+    """The token in these header fields."""
     return headers.get("Authorization", "").rpartition(" ")[2] if headers else None
 
 
 def unknown_connection(conn_id: str) -> ConfigurationError:
-    """The error for a connection that Airflow does not have."""
+    """The error for a connection id that Airflow does not know."""
     return ConfigurationError(
         f"connection_id: {conn_id!r} is not an Airflow connection. Create it under Admin > Connections with type "
         f"aem_guides, or set the environment variable AIRFLOW_CONN_{conn_id.upper()}."

@@ -1,7 +1,7 @@
-"""What the Airflow connection of type `aem_guides` says of an instance, checked field by field.
+"""Read the Airflow connection of type `aem_guides` and check it field by field.
 
-The connection's own fields hold the base URL (host, or schema, host and port) and the login. Its extra fields
-are listed in `EXTRA_FIELDS`; none of them ever becomes a header.
+The connection's own fields hold the base URL (host, or schema, host and port) and the login. `EXTRA_FIELDS` lists its
+extra fields. None of them ever becomes a header.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ EXTRA_FIELDS = (
 class InstanceSettings:
     """How to reach an instance.
 
-    `base_url` has no trailing slash. `verify` is False where TLS certificates are not checked; `ca_file` is an
-    additional trust root. Time-outs are in seconds. `requests_per_second`: of all tasks of a process.
-    `bulk_processor_page` is a path on the instance. `login_remedy` names the fields to check where the login is
-    refused. `warnings` are worth telling, and no error.
+    `base_url` has no trailing slash. `verify` is False if TLS certificates are not checked. `ca_file` is an additional
+    trust root. Time-outs are in seconds. `requests_per_second` applies to all tasks of a process. `bulk_processor_page`
+    is a path on the instance. `login_remedy` names the fields to check if the login is refused. `warnings` are logged,
+    and are not errors.
     """
 
     conn_id: str
@@ -65,24 +65,24 @@ class InstanceSettings:
 
     @property
     def host(self) -> str:
-        """The host name: names the instance in the archive."""
+        """The host name, which names the instance in the archive."""
         return urlsplit(self.base_url).hostname or ""
 
     @property
     def instance(self) -> str:
-        """Host name, and port where it is not the usual one: names the instance in the ledger."""
+        """The host name, with the port if it is not the default one. It names the instance in the ledger."""
         parts = urlsplit(self.base_url)
         return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be shown: of the credentials, and the proxy's password."""
+        """The values that must never be shown: those of the credentials, and the proxy's password."""
         password = urlsplit(self.proxy).password if self.proxy else None
         return (*self.credentials.secrets, *({password, unquote(password)} if password else ()))
 
 
 def read_connection(connection: ConnectionLike) -> InstanceSettings:
-    """Check a connection. Raises ConfigurationError that names the field and the remedy, never a secret."""
+    """Check a connection. Raises ConfigurationError, which names the field and the remedy, never a secret."""
     _require_type(connection)
     fields = Fields(connection.conn_id, connection.extra_dejson)
     settings = InstanceSettings(
@@ -102,7 +102,8 @@ def read_connection(connection: ConnectionLike) -> InstanceSettings:
 
 
 def _require_type(connection: ConnectionLike) -> None:
-    """Of a connection of another type nothing is sent and nothing shown: it is not for whoever may start a run."""
+    """Refuse a connection of another type. Nothing of it is sent or shown, because users who may start a run may not
+    see it."""
     if connection.conn_type != CONNECTION_TYPE:
         raise ConfigurationError(
             f"connection_id: {connection.conn_id!r} is not an AEM Guides connection. Give a connection of type "
@@ -144,33 +145,33 @@ def _base_url(connection: ConnectionLike, fields: Fields) -> str:
 
 
 def _following(parts: SplitResult) -> str:
-    """What follows the host name, without the values that may be secret."""
+    """The rest of the URL after the host name, without values that may be secret."""
     query = "?" + re.sub("=[^&]*", "=…", parts.query) if parts.query else ""
     return parts.path + query + ("#…" if parts.fragment else "")
 
 
 def _port(connection: ConnectionLike, fields: Fields, in_url: int | None) -> int | None:
-    told = connection.port
-    if told is None:
+    port = connection.port
+    if port is None:
         return in_url
-    if not 0 < told < 65536:
-        raise fields.wrong("port", f"{told!r} is not a port. Give a number from 1 to 65535, or leave it empty.")
-    if in_url is not None and in_url != told:
-        raise fields.wrong("port", f"It is {told}, and the base URL says {in_url}. Leave it empty.")
-    return told
+    if not 0 < port < 65536:
+        raise fields.wrong("port", f"{port!r} is not a port. Give a number from 1 to 65535, or leave it empty.")
+    if in_url is not None and in_url != port:
+        raise fields.wrong("port", f"It is {port}, and the base URL says {in_url}. Leave it empty.")
+    return port
 
 
 def _usual_scheme(host: str) -> str:
-    """https, except on this machine: the local SDK has no certificate."""
+    """https, except on this machine, because the local SDK has no certificate."""
     try:
         name = host if host in LOCAL_HOSTS else urlsplit(f"//{host}").hostname
-    except ValueError:  # told by who reads the URL
+    except ValueError:  # reported where the URL is read
         return "https"
     return "http" if name in LOCAL_HOSTS else "https"
 
 
 def _shown(url: str) -> str:
-    """A URL without what may be a password in it."""
+    """A URL without parts that may be a password."""
     return url.rpartition("@")[2]
 
 
@@ -205,30 +206,30 @@ def _warnings(settings: InstanceSettings, fields: Fields) -> list[str]:
     def warning(name: str, text: str) -> str:
         return f"Connection {settings.conn_id}, field {name}: {text}"
 
-    told = []
+    found = []
     if _is_bare(settings.base_url):
-        told.append(warning("host", "With http, credentials travel unencrypted. Use https."))
+        found.append(warning("host", "With http, credentials travel unencrypted. Use https."))
     if _is_bare(fields.text("ims_url") or ""):
-        told.append(warning("ims_url", "With http, credentials travel unencrypted. Use https."))
+        found.append(warning("ims_url", "With http, credentials travel unencrypted. Use https."))
     login = settings.credentials
     if isinstance(login, BasicCredentials) and login.password != login.password.strip():
-        told.append(
+        found.append(
             warning("password", "It begins or ends with white space, which is sent too. Remove it if it is a mistake.")
         )
     if not settings.verify:
-        told.append(
+        found.append(
             warning("verify", "TLS certificates are not checked. To trust a private authority, set ca_file instead.")
         )
     if isinstance(fields.values.get("service_credentials"), str | dict):
-        told.append(
+        found.append(
             warning("service_credentials", "Airflow shows a field of this name. Move its value to service_token.")
         )
-    told += [
+    found += [
         warning(name, "No such field exists, so the value is not used.")
         for name in fields.values
         if name not in EXTRA_FIELDS
     ]
-    return told
+    return found
 
 
 def _is_bare(url: str) -> bool:
@@ -237,7 +238,7 @@ def _is_bare(url: str) -> bool:
 
 
 def require_instance(leads_to: str, led_to: str | None) -> None:
-    """Raise ConfigurationError where the connection leads elsewhere than when the path was taken up."""
+    """Raise ConfigurationError if the connection leads to another instance than when work on the path began."""
     if led_to is not None and leads_to != led_to:
         raise ConfigurationError(
             f"connection_id: the connection led to {led_to} when this path was begun, but leads to {leads_to} now. "

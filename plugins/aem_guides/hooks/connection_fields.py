@@ -1,4 +1,4 @@
-"""The fields of an Airflow connection, read with errors that name them."""
+"""Read the fields of an Airflow connection. Errors name the field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STANDARD_PORTS = {"http": 80, "https": 443}
 
 
 class ConnectionLike(Protocol):
-    """The part of an Airflow connection that is read here."""
+    """The part of an Airflow connection that is read."""
 
     conn_id: str
     conn_type: str | None
@@ -27,7 +27,7 @@ class ConnectionLike(Protocol):
 
 
 class Fields:
-    """The fields of one connection, read with errors that name them."""
+    """The fields of one connection. Errors name the field."""
 
     def __init__(self, conn_id: str, values: Mapping[str, object]) -> None:
         self.conn_id = conn_id
@@ -44,9 +44,9 @@ class Fields:
             raise self.wrong(name, "It must be a string.")
         return value.strip()
 
-    def secret(self, name: str, told: str | None, *, missing: str) -> str:
-        """A secret, from the field of this name or from where `told` is. It has no white space in it."""
-        value = self.text(name) or (told or "").strip()
+    def secret(self, name: str, given: str | None, *, missing: str) -> str:
+        """A secret, from the extra field of this name or from `given`. It contains no white space."""
+        value = self.text(name) or (given or "").strip()
         if not value:
             raise self.wrong(name, missing)
         if any(letter.isspace() for letter in value):
@@ -81,14 +81,15 @@ class Fields:
         return known[str(value).lower()]
 
     def url(self, name: str, url: str, example: str) -> SplitResult:
-        """A URL with http or https and a host, and without white space. It is not shown: it may hold a password."""
+        """A URL with http or https and a host, without white space. Errors do not show it, because it may contain a
+        password."""
         if not is_url(url):
             raise self.wrong(name, f"It is not a URL with a scheme and a host. Give a URL such as {example}.")
         return urlsplit(url)
 
 
 def is_url(url: str) -> bool:
-    """Whether it is a URL with http or https and a host, and without white space."""
+    """Whether it is a URL with http or https and a host, without white space."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in STANDARD_PORTS and is_host(parts.hostname) and parts.port != 0
@@ -98,7 +99,7 @@ def is_url(url: str) -> bool:
 
 
 def is_host(name: str | None) -> TypeGuard[str]:
-    """Whether it can be the name or address of a host: its parts have 1 to 63 letters each."""
+    """Whether it can be the name or address of a host: each part has 1 to 63 letters."""
     try:
         return name is not None and bool(name.encode("idna")) and "\\" not in name
     except UnicodeError:

@@ -30,13 +30,13 @@ _NO_GUIDES = (
 
 @dataclass
 class Diagnosis:
-    """The sentences of the result. `passed`: everything that a run needs works."""
+    """The sentences of the result. `passed`: all checks that a run needs have passed."""
 
     sentences: list[str] = field(default_factory=list)
     passed: bool = True
 
     def right(self, sentence: str) -> None:
-        """Add a check that passed, or whose result is not known."""
+        """Add a check that passed, or that could not be made."""
         self.sentences.append(sentence)
 
     def wrong(self, sentence: str) -> None:
@@ -54,13 +54,13 @@ def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[Diagnosis]
     try:
         history = yield from talk.call(contract.history())
     except AemGuidesError as error:
-        goes_on = _tell_refusal(diagnosis, settings, error)
+        goes_on = _add_refusal(diagnosis, settings, error)
         if goes_on:
-            yield from _tell_system_status(diagnosis, talk)
+            yield from _check_system_status(diagnosis, talk)
         return diagnosis
-    _tell_reached(diagnosis, settings)
+    _add_reached(diagnosis, settings)
     diagnosis.right(f"Accepted: {_login(settings.credentials)}.")
-    yield from _tell_system_status(diagnosis, talk)
+    yield from _check_system_status(diagnosis, talk)
     active = sum(job.is_active for job in history.jobs)
     diagnosis.right(f"History readable: {counted(len(history.jobs), 'job')}, {active} active.")
     if history.unreadable:
@@ -69,7 +69,7 @@ def diagnose(talk: Conversation, settings: InstanceSettings) -> Steps[Diagnosis]
 
 
 def without_name(error: ConfigurationError, conn_id: str) -> str:
-    """The error without the connection's name, which Airflow makes up for a test."""
+    """The error without the connection's name, which Airflow invents for a test."""
     return _without_name(str(error), conn_id)
 
 
@@ -77,17 +77,17 @@ def _without_name(text: str, conn_id: str) -> str:
     return _sentence(text.removeprefix(f"Connection {conn_id}, "))
 
 
-def _sentence(told: object) -> str:
+def _sentence(error: object) -> str:
     """An error as a sentence after another one."""
-    return str(told)[:1].upper() + str(told)[1:]
+    return str(error)[:1].upper() + str(error)[1:]
 
 
-def _tell_reached(diagnosis: Diagnosis, settings: InstanceSettings) -> None:
+def _add_reached(diagnosis: Diagnosis, settings: InstanceSettings) -> None:
     diagnosis.right(f"Reached: {settings.base_url}.")
 
 
-def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGuidesError) -> bool:
-    """Say where it ended. Returns whether there is more to look at."""
+def _add_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGuidesError) -> bool:
+    """Add the check that failed. Returns whether further checks are useful."""
     of_identity_service = "://" in str(getattr(error, "request", ""))
     if isinstance(error, UnreachableError):
         where = "the identity service" if of_identity_service else settings.base_url
@@ -97,19 +97,19 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
     elif of_identity_service:
         diagnosis.wrong(f"Refused by the identity service: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, ScopeError):
-        _tell_reached(diagnosis, settings)
+        _add_reached(diagnosis, settings)
         diagnosis.wrong(f"Accepted, but not allowed to do this: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, AuthenticationError) and error.status < 300:
-        _tell_reached(diagnosis, settings)
+        _add_reached(diagnosis, settings)
         diagnosis.wrong(f"No answer from AEM Guides: {error}")
     elif isinstance(error, AuthenticationError):
-        _tell_reached(diagnosis, settings)
+        _add_reached(diagnosis, settings)
         diagnosis.wrong(f"Refused: {_login(settings.credentials)}. {_sentence(error)}")
     elif isinstance(error, NotFoundError):
-        _tell_reached(diagnosis, settings)
+        _add_reached(diagnosis, settings)
         diagnosis.wrong(_NO_GUIDES)
     elif isinstance(error, AnswerError):
-        _tell_reached(diagnosis, settings)
+        _add_reached(diagnosis, settings)
         diagnosis.wrong(f"History not readable: {error}")
         return True
     elif isinstance(error, ConfigurationError):
@@ -119,7 +119,7 @@ def _tell_refusal(diagnosis: Diagnosis, settings: InstanceSettings, error: AemGu
     return False
 
 
-def _tell_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]:
+def _check_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]:
     try:
         status = yield from talk.call(contract.system_status())
     except NotFoundError:
@@ -127,10 +127,10 @@ def _tell_system_status(diagnosis: Diagnosis, talk: Conversation) -> Steps[None]
     except AemGuidesError as error:
         diagnosis.wrong(f"AEM Guides: the state of its database cannot be read. {_sentence(error)}")
     else:
-        _tell_database(diagnosis, status)
+        _add_database(diagnosis, status)
 
 
-def _tell_database(diagnosis: Diagnosis, status: SystemStatus) -> None:
+def _add_database(diagnosis: Diagnosis, status: SystemStatus) -> None:
     kind = {True: "database-based", False: "JCR-based", None: "of an unknown kind"}[status.is_database]
     check = f", and its database check says {status.database_check}" if status.database_check else ""
     diagnosis.right(f"AEM Guides: processing is {kind}{check}.")

@@ -1,5 +1,5 @@
 """The two hooks that carry out what the protocol decides: one blocking, one asynchronous. Both run a generator of
-`protocol.steps.Steps`, act on what it yields, and return what it returns.
+`protocol.steps.Steps`, carry out what it yields, and return its result.
 
 They decide nothing themselves.
 """
@@ -54,7 +54,7 @@ _VAULT = TokenVault()
 
 
 class AemGuidesHook(InstanceApi, HttpHook):
-    """Talk to an AEM Guides instance and wait for the answer.
+    """Call an AEM Guides instance and wait for the answer.
 
     :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
     :param retries: how calls are repeated; the defaults suit an AEM author behind a CDN.
@@ -95,7 +95,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
 
     @property
     def talk(self) -> Conversation:
-        """The conversation with the instance: what the generators of `protocol.procedures` take."""
+        """The conversation with the instance, for the generators of `protocol.procedures`."""
         if self._talk is None:
             self._talk = bodies.new_conversation(self.settings, self._retries)
         return self._talk
@@ -239,7 +239,7 @@ class AemGuidesHook(InstanceApi, HttpHook):
 
 
 class AemGuidesAsyncHook(HttpAsyncHook):
-    """Talk to an AEM Guides instance from an event loop. Use it as an asynchronous context manager.
+    """Call an AEM Guides instance from an event loop. Use it as an asynchronous context manager.
 
     :param aem_guides_conn_id: the Airflow connection of type `aem_guides`.
     :param retries: how calls are repeated.
@@ -275,7 +275,7 @@ class AemGuidesAsyncHook(HttpAsyncHook):
         return self._read_settings
 
     async def talk(self) -> Conversation:
-        """The conversation with the instance: what the generators of `protocol.procedures` take."""
+        """The conversation with the instance, for the generators of `protocol.procedures`."""
         if self._talk is None:
             self._talk = bodies.new_conversation(await self.settings(), self._retries)
         return self._talk

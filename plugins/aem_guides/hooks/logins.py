@@ -64,10 +64,10 @@ def _basic(connection: ConnectionLike, fields: Fields) -> Credentials:
         raise fields.wrong("login", "It has white space at its ends. Remove it.")
     if not connection.password:
         raise fields.wrong("password", "It is empty. Give the password of the AEM user.")
-    for name, told in (("login", connection.login), ("password", connection.password)):
-        if set("\r\n") & set(told):
+    for name, value in (("login", connection.login), ("password", connection.password)):
+        if set("\r\n") & set(value):
             raise fields.wrong(name, "It has line breaks in it. Paste it as one line.")
-        if not is_latin(told):
+        if not is_latin(value):
             raise fields.wrong(
                 name,
                 "It has a letter that AEM cannot read: AEM reads user and password as ISO-8859-1 (Western European), "

@@ -23,7 +23,7 @@ _OURS = ContextVar("_OURS", default=False)
 
 
 class _NoHeaders(logging.Filter):
-    """Where header fields cannot be read, urllib3 logs all of them, whatever they hold and however long they are."""
+    """A log filter that drops urllib3's warnings about unreadable header fields: they show all fields in full."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not _OURS.get()
@@ -33,14 +33,14 @@ logging.getLogger("urllib3.connection").addFilter(_NoHeaders())
 
 
 class TooSlowError(TimeoutError):
-    """The answer took more than its time. The time-out of a socket does not detect that."""
+    """The answer took too long as a whole. The time-out of a socket does not detect that."""
 
 
 @dataclass
 class Watch:
-    """How long what is received just now may still take.
+    """The remaining time of the answer that is being received.
 
-    :param elapsed: seconds since some moment or other.
+    :param elapsed: a monotonic clock, in seconds.
     """
 
     elapsed: Callable[[], float]
@@ -48,11 +48,11 @@ class Watch:
     _seconds: float = field(default=0.0)
 
     def begin(self, seconds: float) -> None:
-        """From now on so many seconds are left."""
+        """Start the limit: so many seconds are left from now on."""
         self._seconds, self._ends = seconds, self.elapsed() + seconds
 
     def left(self) -> float:
-        """Seconds that are left. Raises TooSlowError where none are."""
+        """The remaining seconds. Raises TooSlowError if none are left."""
         left = self._ends - self.elapsed()
         if left <= 0:
             raise TooSlowError(too_slow(self._seconds))
@@ -60,7 +60,7 @@ class Watch:
 
 
 class _PatientReader(io.RawIOBase):
-    """Reads from a socket for no longer than its watch says."""
+    """Reads from a socket until the time of its watch is over."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, watch: Watch) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _PatientReader(io.RawIOBase):
 
 
 class PatientSocket:
-    """A connected socket whose files are read by a watch. All else is the socket's own."""
+    """A connected socket whose files are read within the time of a watch. All other attributes are the socket's own."""
 
     def __init__(self, sock: socket.socket, watch: Watch) -> None:
         self._sock = sock
@@ -100,13 +100,13 @@ class PatientSocket:
         return getattr(self._sock, name)
 
     def makefile(self, _mode: str = "rb", _buffering: int = -1) -> io.BufferedReader:
-        """What http.client reads an answer from."""
+        """The file from which http.client reads an answer."""
         raw = self._sock.makefile("rb", buffering=0)
         return io.BufferedReader(_PatientReader(self._sock, raw, self._watch))
 
 
 def pools_by(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
-    """Pools of connections that go by a watch."""
+    """Connection pools that obey a watch."""
 
     class Patient(HTTPConnection):
         _was_connected = False
@@ -119,7 +119,8 @@ def pools_by(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
 
         @property
         def has_connected_to_proxy(self) -> bool:
-            """True also once it was closed: what ended after the request was sent is no failure to connect."""
+            """True also after the connection was closed: a failure after the request was sent is not a failure to
+            connect."""
             return self._was_connected or super().has_connected_to_proxy
 
         def _tunnel(self) -> None:

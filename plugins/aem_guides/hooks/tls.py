@@ -1,4 +1,4 @@
-"""How both bodies check TLS certificates: the same trust roots in either."""
+"""How both bodies check TLS certificates: with the same trust roots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib3.connection import HTTPSConnection
 
 
 class HandshakeError(ssl.SSLError):
-    """The TLS handshake failed, so nothing was sent. Any other TLS error may come after the request."""
+    """The TLS handshake failed, so nothing was sent. Any other TLS error may follow a sent request."""
 
 
 class HandshakeConnection(HTTPSConnection):
@@ -28,10 +28,10 @@ _kept: dict[tuple[bool, str | None], tuple[_FileVersion, ssl.SSLContext]] = {}
 
 
 def tls_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
-    """How TLS certificates are checked: by the system's trust roots, the public ones, and those of the CA file.
+    """The TLS check: the system's trust roots, the public ones, and those of the CA file.
 
-    Kept, since reading the roots costs 50 ms of processor time each time, until the CA file changes. While one is half
-    written, the earlier one counts.
+    The context is kept until the CA file changes, because reading the roots costs 50 ms of processor time. While the CA
+    file is half written, the earlier context is used.
     """
     version, kept = _version(ca_file), _kept.get((verify, ca_file))
     if kept is not None and kept[0] == version:
@@ -47,7 +47,7 @@ def tls_context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
 
 
 def _version(file: str | None) -> _FileVersion:
-    """What changes when a file does, also where it is written in place; None where there is none."""
+    """A value that changes when the file changes, even if it is written in place. None without a file."""
     if file is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The access tokens of this process. All hooks with the same credentials share one token, which is bought once."""
+"""The access tokens of this process. All hooks with the same credentials share one token, which is fetched once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aem_guides.protocol.errors import AemGuidesError
 
 
 class AbandonedPurchaseError(Exception):
-    """The caller that bought the token was stopped. One of the waiting callers takes over."""
+    """The caller that fetched the token was stopped. One of the waiting callers takes over."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A caller's claim to a token: `outcome` has the token, or will have it. `is_buyer`: this caller has to buy it."""
+    """A caller's claim to a token: `outcome` has the token, or will have it. `is_buyer`: this caller must fetch it."""
 
     key: str
     outcome: Future[AccessToken]
@@ -36,10 +36,10 @@ class TokenVault:
         self._purchases: dict[tuple[str, bool], Future[AccessToken]] = {}
 
     def claim(self, identity: str, refused: str | None, now: float, is_hurried: bool = False) -> Claim:
-        """The kept token, unless it ends soon or is `refused`, which the instance has just turned down.
+        """The kept token, unless it expires soon or is `refused`: the instance has just refused it.
 
-        Without one, the first caller has to buy it. All callers that come until then share the result, also a failure.
-        Callers in a hurry share only with each other, because the purchase of the others may wait between its tries.
+        Without a token, the first caller must fetch it. All later callers share the result, also a failure. Urgent
+        callers share only with each other, because other callers may wait between their tries.
         """
         key = _key(identity)
         with self._lock:
@@ -56,7 +56,8 @@ class TokenVault:
 
     @contextmanager
     def settling(self, claim: Claim) -> Iterator[Callable[[AccessToken], None]]:
-        """Buy in this block, and give the token to what it yields. An error is passed to the claim's outcome."""
+        """Fetch the token in this block, and pass it to the yielded function. An error is passed to the claim's
+        outcome."""
         bought: list[AccessToken] = []
         error: BaseException = AbandonedPurchaseError()
         try:

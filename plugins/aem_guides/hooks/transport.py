@@ -1,4 +1,4 @@
-"""How the bodies talk HTTP: sessions that read the trust roots late, and answers that end in time and in size."""
+"""HTTP sessions of the two bodies: they read the trust roots late, and limit the time and the size of answers."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ BLOCK_BYTES = 64 * 1024
 SocketOptions = Sequence[tuple[int, int, int]]
 
 _LOGINS = frozenset({"login-token"})
-"""Cookies that log in: they would go on to count when the credentials are others."""
+"""Cookies that log in. They would still be sent after the credentials have changed."""
 COOKIES: dict[str, InstanceCookies] = {}
-"""By base URL: all tasks of a process are answered by the same pod, and see the same."""
+"""By base URL. All tasks of a process reach the same pod, and see the same data."""
 
 
 _ANY = yarl.URL()
 
 
 class InstanceCookies(aiohttp.CookieJar):
-    """Sends what an instance has set, such as the cookie that leads to the same pod again; no login."""
+    """Sends the cookies of an instance, such as the one that selects the pod, but no login."""
 
     def filter_cookies(self, request_url: yarl.URL = _ANY) -> BaseCookie[str]:
         """The cookies for a request."""
@@ -56,9 +56,9 @@ class _NoLogins(DefaultCookiePolicy):
 
 
 class PatientAdapter(HTTPAdapter):
-    """What requests talks with, directly and through a proxy: every connection goes by the watch.
+    """The transport adapter of requests, direct and through a proxy: every connection obeys the watch.
 
-    :param context: how certificates are checked; None where no TLS is talked.
+    :param context: the TLS check; None if no TLS is used.
     """
 
     def __init__(self, watch: Watch, socket_options: SocketOptions, context: ssl.SSLContext | None = None) -> None:
@@ -68,13 +68,13 @@ class PatientAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: object) -> None:
-        """Every direct connection has the context."""
+        """Gives the context to every direct connection."""
         kwargs |= {"socket_options": self._socket_options, **self._checks}
         super().init_poolmanager(connections, maxsize, block, **kwargs)
         self._go_by_the_watch(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: object) -> ProxyManager:
-        """Every connection through a proxy has it too."""
+        """Gives the context to every connection through a proxy."""
         manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs | self._checks)
         self._go_by_the_watch(manager)
         return manager
@@ -84,9 +84,9 @@ class PatientAdapter(HTTPAdapter):
 
 
 class TlsSession(requests.Session):
-    """A session that reads the trust roots when it first talks TLS: a task that never does need not pay for them.
+    """A session that reads the trust roots at its first TLS connection, so that tasks without TLS do not pay for them.
 
-    :param new_adapter: makes what it talks TLS with.
+    :param new_adapter: makes the adapter for TLS.
     """
 
     def __init__(self, new_adapter: Callable[[], HTTPAdapter]) -> None:
@@ -94,19 +94,19 @@ class TlsSession(requests.Session):
         self._new_adapter: Callable[[], HTTPAdapter] | None = new_adapter
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """What a URL is asked with."""
+        """The adapter for a URL."""
         if self._new_adapter is not None and url.lower().startswith("https:"):
             self.mount("https://", self._new_adapter())
             self._new_adapter = None
         return super().get_adapter(url)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: no redirect is followed, and requests would raise over a `Location` that is no text."""
+        """None: redirects are not followed, and requests would raise an error for a `Location` that is not text."""
         return None
 
 
 def new_session(settings: InstanceSettings, watch: Watch, socket_options: SocketOptions) -> requests.Session:
-    """A session of the blocking body, which goes by a watch."""
+    """A session of the blocking body that obeys a watch."""
 
     def secure() -> HTTPAdapter:
         return PatientAdapter(watch, socket_options, tls_context(settings.verify, settings.ca_file))
@@ -148,14 +148,14 @@ def read_body(response: requests.Response, largest: int) -> bytes:
 
 
 def next_block(response: requests.Response) -> bytes:
-    """What has come of the unpacked body, 64 KiB at the most; b"" at its end. Raises requests.RequestException."""
+    """The next part of the unpacked body, at most 64 KiB; b"" at its end. Raises requests.RequestException."""
     with _errors_of_requests():
         return bytes(response.raw.read1(BLOCK_BYTES, decode_content=True))
 
 
 @contextmanager
 def _errors_of_requests() -> Iterator[None]:
-    """The errors of urllib3 as requests gives them out where it reads a body itself."""
+    """Turn errors of urllib3 into those that requests raises when it reads a body itself."""
     try:
         yield
     except ProtocolError as error:
@@ -179,9 +179,9 @@ async def aread_body(response: aiohttp.ClientResponse, largest: int) -> bytes:
 
 
 async def in_time(what: Awaitable[T], seconds: float) -> T:
-    """What is awaited. Raises TimeoutError where it takes longer than so many seconds."""
+    """Await something. Raises TimeoutError if it takes longer than so many seconds."""
     try:
         return cast("T", await surroundings().wait_for(what, seconds))
     except TimeoutError as error:
-        # A time-out of the socket has a text of its own.
+        # The time-out of a socket has its own text.
         raise error if str(error) else TimeoutError(too_slow(seconds)) from None

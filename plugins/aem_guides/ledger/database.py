@@ -68,7 +68,7 @@ class LedgerUnavailableError(LedgerError):
 
 
 class LedgerSlowError(LedgerUnavailableError):
-    """A question to the ledger takes longer than its reader waits."""
+    """A query of the ledger takes longer than its reader waits."""
 
 
 class LedgerRefusedError(LedgerError):
@@ -138,15 +138,15 @@ def ledger_errors(what: str) -> Iterator[None]:
 
 
 def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS, read_seconds: int | None = None) -> Engine:
-    """An engine without kept connections: tasks are short, and come in many processes.
+    """An engine without kept connections, because tasks are short and run in many processes.
 
-    With `read_seconds` it reads only, for so long at most, and takes no write lock of SQLite.
+    With `read_seconds` it only reads, limits each query to that time, and takes no write lock of SQLite.
     """
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_seconds})
-        _begin_sqlite_as_told(engine, read_seconds)
+        _begin_sqlite_transactions(engine, read_seconds)
         return engine
     options = f"-c lock_timeout={lock_seconds}s -c statement_timeout={read_seconds or 120}s"
     if read_seconds is not None:
@@ -159,10 +159,10 @@ def make_engine(url: URL, lock_seconds: int = LOCK_SECONDS, read_seconds: int | 
     )
 
 
-def _begin_sqlite_as_told(engine: Engine, read_seconds: int | None) -> None:
-    """Take SQLite's write lock when a transaction begins: who reads in order to write must not be overtaken.
+def _begin_sqlite_transactions(engine: Engine, read_seconds: int | None) -> None:
+    """Take SQLite's write lock when a transaction begins, so that no other writer comes between reading and writing.
 
-    Who only reads takes none, and is interrupted when its time is over.
+    A reader takes no lock, and is interrupted when its time is over.
     """
 
     @event.listens_for(engine, "connect")
@@ -180,7 +180,7 @@ def _begin_sqlite_as_told(engine: Engine, read_seconds: int | None) -> None:
 
 
 def open_engine(url: URL | None = None, *, lock_seconds: int = LOCK_SECONDS) -> Engine:
-    """The ledger's engine, its schema brought up to date. Safe when several processes do so at once.
+    """The ledger's engine, with an up-to-date schema. Several processes may do this at once.
 
     `lock_seconds` is how long a statement waits for another writer. Raises LedgerUnavailableError, LedgerVersionError,
     ConfigurationError.
@@ -196,9 +196,9 @@ def open_engine(url: URL | None = None, *, lock_seconds: int = LOCK_SECONDS) -> 
 
 
 def open_reader(url: URL | None = None, *, lock_seconds: int = 3, read_seconds: int = 5) -> Engine:
-    """An engine that reads the ledger and changes nothing but an older schema, which it brings up to date.
+    """An engine that reads the ledger. It writes only to bring an older schema up to date.
 
-    Raises what `open_engine` raises, and LedgerSlowError where a question takes longer than `read_seconds`.
+    Raises what `open_engine` raises, and LedgerSlowError if a query takes longer than `read_seconds`.
     """
     url = url or ledger_url()
     with ledger_errors("Opening"):
@@ -211,7 +211,7 @@ def open_reader(url: URL | None = None, *, lock_seconds: int = 3, read_seconds: 
 
 
 class OpenLedger:
-    """A ledger that is open. Use it as a context manager: it is closed at the end."""
+    """An open ledger. Use it as a context manager, which closes it at the end."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 
 class FindingKind(enum.StrEnum):
-    """What was found.
+    """The kinds of findings.
 
-    new_external: somebody else's job. state_changed: a job is in another state than when last seen.
-    missed_completion: our job ended, and its run is not there to say so. disagreement: our run says one thing, the
-    instance another. lost: our job, which neither history nor status knows. stalled: no progress for too long.
-    failed_resumable: our job failed and can be resumed, but its run does not resume it. log_not_archived: an ended
-    job's log is to be archived and is not. log_grown: a log has more lines than when it was archived.
-    archive_missing: a recorded archive is gone or is not what was stored. window_gap: nothing of the last window is in
-    this one. duplicate: two jobs did the same at the same time. unknown_state: a state with an unknown word.
-    unreadable_entry: an entry of the history that cannot be read. note_set_aside: a run's note of its job, which the
-    ledger cannot take.
+    new_external: a job of another user. state_changed: a job has another state than when last seen. missed_completion:
+    our job ended, but its run no longer exists to report it. disagreement: our run and the instance report different
+    states. lost: neither history nor status knows our job. stalled: no progress for too long. failed_resumable: our job
+    failed and can be resumed, but its run does not resume it. log_not_archived: the log of an ended job must be
+    archived and is not. log_grown: a log has more lines than when it was archived. archive_missing: a recorded archive
+    is missing or has changed. window_gap: this window shows no job of the last window. duplicate: two jobs with the
+    same request ran at the same time. unknown_state: a state with an unknown word. unreadable_entry: an entry of the
+    history cannot be read. note_set_aside: the ledger cannot store a run's note of its job.
     """
 
     NEW_EXTERNAL = "new_external"
@@ -67,7 +66,7 @@ EVENTS = frozenset(
         FindingKind.DUPLICATE,
     }
 )
-"""Findings that happen once and are closed when they are reported. All others stay open until their cause is gone."""
+"""Findings that happen once and are closed when they are reported. All others stay open until their cause has gone."""
 
 SEVERITY: dict[FindingKind, Severity] = {
     FindingKind.NEW_EXTERNAL: Severity.INFO,

@@ -1,7 +1,7 @@
-"""The questions that people have to the ledger: which jobs there are, and what is known of one.
+"""The queries of people to the ledger: which jobs there are, and everything about one job.
 
-A page costs the same among a thousand jobs and among a million: it is read along an index from where the last one
-ended, or is sorted here where a search finds few.
+A page takes the same time with a thousand jobs and with a million: it is read along an index from the end of the last
+page, or sorted in memory if a search finds few jobs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from aem_guides.ledger.tables import LEFT_TO_DO, findings, instances, jobs, stat
 
 PAGE = 50
 FEW = 3_000
-"""So many matches are sorted here."""
+"""Up to this many matches are sorted in memory."""
 HEAD = 200
-"""Characters of a path that its index holds."""
+"""Characters of a path that its index contains."""
 BEGAN = func.coalesce(jobs.c.started_at, jobs.c.first_seen_at)
-"""When a job began, by its instance, or else when it was first seen."""
+"""The start of a job as the instance shows it, or else when it was first seen."""
 _LAST_LETTER = "\U0010ffff"
 _KEYS = (jobs.c.instance, jobs.c.processing_id)
 
 
 class Order(enum.StrEnum):
-    """How jobs are sorted. By end and by size, jobs that have none are left out."""
+    """How jobs are sorted. Sorting by end or by size leaves out jobs without one."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -49,9 +49,9 @@ class Starter(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Search:
-    """Which jobs. `path` and `name` are beginnings of paths and ids.
+    """Search conditions. `path` and `name` are beginnings of paths and ids.
 
-    Times are epoch milliseconds; `until` is not in.
+    Times are epoch milliseconds. `until` is excluded.
     """
 
     instance: str | None = None
@@ -68,7 +68,7 @@ class Search:
 
 
 class Mark(NamedTuple):
-    """A place in a sorted list: behind this job; before it, where one goes back."""
+    """A place in a sorted list: after this job, or before it when paging backwards."""
 
     value: int
     instance: str
@@ -78,7 +78,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Listed:
-    """A job and where it ran."""
+    """A job and its instance."""
 
     instance: str
     job: LedgerJob
@@ -86,7 +86,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs in their order, and the marks of the pages around."""
+    """A page of jobs in their order, and the marks of the pages around it."""
 
     jobs: tuple[Listed, ...]
     earlier: Mark | None = None
@@ -95,7 +95,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Change:
-    """A change of state, and what saw it: `instance`, `run` or `resume`."""
+    """A change of state, and its source: `instance`, `run` or `resume`."""
 
     seen_at: int
     before: str | None
@@ -105,7 +105,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ToldFinding:
-    """A finding as people read it."""
+    """A finding in the form for display."""
 
     id: int
     instance: str
@@ -124,7 +124,7 @@ class ToldFinding:
 
 @dataclass(frozen=True)
 class Known:
-    """An instance of the ledger, with when it was last reconciled (epoch milliseconds)."""
+    """An instance in the ledger, with the time of its last reconciliation (epoch milliseconds)."""
 
     name: str
     connection_id: str | None
@@ -133,7 +133,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Story:
-    """All that the ledger has of one job."""
+    """Everything that the ledger has about one job."""
 
     listed: Listed
     connection_id: str | None
@@ -149,7 +149,7 @@ class Lookup(OpenLedger):
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction for questions."""
+        """A transaction for queries."""
         with ledger_errors("Reading"), self._engine.begin() as connection:
             yield connection
 
@@ -163,7 +163,7 @@ class Lookup(OpenLedger):
             )
 
     def page(self, search: Search, mark: Mark | None = None, size: int = PAGE) -> Page:
-        """One page of the jobs that are searched for."""
+        """One page of the jobs that match the search."""
         with self.reading() as connection:
             value, down = _order(search.order)
             some = [value.is_not(None)] if search.order in _SOME_HAVE else []
@@ -185,7 +185,7 @@ class Lookup(OpenLedger):
         before: int | None = None,
         size: int = PAGE,
     ) -> list[ToldFinding]:
-        """Findings, the newest first, at most so many, of those before the one with this id."""
+        """Findings, the newest first, at most so many, older than the one with this id."""
         where: list[ColumnElement[bool]] = []
         if instance:
             where.append(findings.c.instance == instance)
@@ -200,7 +200,7 @@ class Lookup(OpenLedger):
             return [told_finding(row._mapping) for row in connection.execute(query)]
 
     def story(self, instance: str, name: str, most: int = 500) -> Story | None:
-        """One job with its changes and findings, at most so many of each; None where the ledger does not have it."""
+        """One job with its changes and findings, at most so many of each. None if the ledger does not have it."""
         with self.reading() as connection:
             this = (jobs.c.instance == instance, jobs.c.processing_id == name)
             row = connection.execute(select(jobs).where(*this)).one_or_none()
@@ -221,7 +221,7 @@ class Lookup(OpenLedger):
 
 
 def _connection_of(connection: Connection, instance: str) -> str | None:
-    """The connection of the last job on an instance that was not reconciled yet."""
+    """The connection of the last job on an instance that was never reconciled."""
     query = select(jobs.c.connection_id).where(jobs.c.instance == instance, jobs.c.connection_id.is_not(None))
     return connection.execute(query.order_by(BEGAN.desc()).limit(1)).scalar_one_or_none()
 
@@ -236,20 +236,20 @@ def told_finding(row: object) -> ToldFinding:
 
 
 def _order(order: Order) -> tuple[ColumnElement[int], bool]:
-    """What is sorted by, and whether the largest comes first."""
+    """The column to sort by, and whether the largest value comes first."""
     values: dict[Order, ColumnElement[int]] = {Order.ENDED: jobs.c.completed_at, Order.LARGEST: jobs.c.total_files}
     return values.get(order, BEGAN), order is not Order.OLDEST
 
 
 def _conditions(connection: Connection, search: Search, *, by_path: bool = False) -> list[ColumnElement[bool]]:
-    """What a job has to be; with `by_path` the index of the paths may be used."""
+    """The conditions for a job. With `by_path` the index of the paths may be used."""
     found: list[ColumnElement[bool]] = []
     if search.instance:
         found.append(jobs.c.instance == search.instance)
     if search.state:
         found.append(jobs.c.state == search.state)
     if search.active:
-        # In these words a partial index has them.
+        # A partial index has these same words.
         found.append(cast("ColumnElement[bool]", text(LEFT_TO_DO[connection.dialect.name]["active"]).self_group()))
     if search.starter:
         found.append(jobs.c.dag_id.is_not(None) if search.starter is Starter.AIRFLOW else jobs.c.dag_id.is_(None))
@@ -273,8 +273,8 @@ def _conditions(connection: Connection, search: Search, *, by_path: bool = False
 
 
 def _begins_with(connection: Connection, path: str, by_index: bool) -> list[ColumnElement[bool]]:
-    """The path begins with this: by its head, which has an index, and by the rest of it."""
-    # SQLite takes the index where no parameter stands, and would sort all that it finds by it.
+    """The path begins with this text. Its head has an index, and the rest is compared without one."""
+    # SQLite uses the index only if there is no parameter. Otherwise it would sort all matches.
     one: ColumnElement[int] = literal_column("1") if by_index else literal(1)
     last: ColumnElement[int] = literal_column(str(HEAD)) if by_index else literal(HEAD)
     whole: ColumnElement[str] = func.substr(jobs.c.path, one, last, type_=jobs.c.path.type)
@@ -289,17 +289,17 @@ def _begins_with(connection: Connection, path: str, by_index: bool) -> list[Colu
 
 
 Key = tuple[int, str, str]
-"""What is sorted by, instance, id."""
+"""The sort value, instance, id."""
 
 
 def _few(connection: Connection, value: ColumnElement[int], where: Sequence[ColumnElement[bool]]) -> list[Key] | None:
-    """All that match, None where they are many."""
+    """All matches, or None if there are many."""
     found = connection.execute(select(value, *_KEYS).where(*where).limit(FEW + 1)).all()
     return None if len(found) > FEW else [(row[0], row[1], row[2]) for row in found]
 
 
 def _pick(few: list[Key], down: bool, mark: Mark | None, size: int) -> list[Key]:
-    """The next of them, and one more."""
+    """The next matches, and one more."""
     place = (mark.value, mark.instance, mark.name) if mark else None
     falling = down != bool(mark and mark.back)
     ordered = sorted(few, reverse=falling)
@@ -314,7 +314,7 @@ def _along(
     mark: Mark | None,
     size: int,
 ) -> list[Key]:
-    """The next along the index, and one more."""
+    """The next matches along the index, and one more."""
     falling = down != bool(mark and mark.back)
     columns: list[ColumnElement[object]] = [cast("ColumnElement[object]", column) for column in (value, *_KEYS)]
     query = select(value, *_KEYS).where(*where)
@@ -329,7 +329,7 @@ def _along(
 
 
 def _rows(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Listed]:
-    """These jobs, in this order."""
+    """The rows of these jobs, in this order."""
     if not keys:
         return []
     matches: ColumnElement[bool] = or_(
@@ -343,7 +343,7 @@ def _rows(connection: Connection, keys: Sequence[tuple[str, str]]) -> list[Liste
 
 
 def _page(rows: Sequence[Listed], keys: Sequence[Key], mark: Mark | None, size: int) -> Page:
-    """The page that the keys are of: one more than its size where there is something behind."""
+    """The page for these keys. There is one key more than the page size if there is a further page."""
     shown, more = list(keys[:size]), len(keys) > size
     listed = list(rows)
     if mark and mark.back:

@@ -1,4 +1,4 @@
-"""The notes that a run writes to the ledger about its jobs, and how they are merged with what is there. Pure.
+"""The notes that a run writes to the ledger about its jobs, and how they are merged with the existing entries. Pure.
 
 A note may come late, twice, or after a later one, because notes wait in the archive while the ledger is down.
 """
@@ -31,10 +31,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Note:
-    """What a run notes: of a start where `outcome` is None, else of the end.
+    """A run's note about its job: of its start if `outcome` is None, else of its end.
 
-    `at` is when, by our clock, in epoch milliseconds; `adopted`: somebody else had started the job; `continues`: the
-    id that it had before a resume.
+    `at` is the time of the note by our clock, in epoch milliseconds. `adopted`: the job was started by another user.
+    `continues`: the id before a resume.
     """
 
     instance: str
@@ -51,20 +51,20 @@ class Note:
     outcome: Outcome | None = None
 
     def to_json(self) -> JsonObject:
-        """The note as plain JSON; `from_json` reads it back."""
+        """The note as plain JSON. `from_json` reads it back."""
         return cast("JsonObject", dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Note:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
-        told = data.get("outcome")
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
+        end = data.get("outcome")
         try:
             _check(data, _TEXTS, _NUMBERS)
             kept: dict[str, object] = dict(data)
             kept["run"] = RunKey(**data["run"])  # type: ignore[arg-type]  # what to_json wrote, else TypeError
-            if isinstance(told, dict):
-                _check(told, ("state", "archive_uri", "sha256"), _OUTCOME_NUMBERS)
-                kept["outcome"] = Outcome(**told)  # type: ignore[arg-type]  # likewise
+            if isinstance(end, dict):
+                _check(end, ("state", "archive_uri", "sha256"), _OUTCOME_NUMBERS)
+                kept["outcome"] = Outcome(**end)  # type: ignore[arg-type]  # likewise
             ProcessingRequest.from_json(cast("JsonObject", data["request"]))
             return cls(**kept)  # type: ignore[arg-type]  # likewise
         except (KeyError, TypeError, AttributeError) as error:
@@ -84,9 +84,9 @@ def _check(data: Mapping[str, JsonValue], texts: tuple[str, ...], numbers: tuple
 
 
 def noted(note: Note, known: LedgerJob | None, now: int) -> LedgerJob:
-    """The ledger's entry, merged with the note. What was seen later than the note stands.
+    """The ledger's entry, merged with the note. Values that were seen later than the note are kept.
 
-    What is said to have been seen later than now was seen by a clock that was ahead, and does not count as later.
+    A time in the future comes from a clock that was ahead, and does not count as later.
     """
     entry = known or _fresh(note)
     if not note.adopted:

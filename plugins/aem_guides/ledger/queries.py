@@ -28,7 +28,7 @@ WANTED, BEGUN, DONE, FAILED = "wanted", "begun", "done", "failed"
 
 @dataclass(frozen=True)
 class OpenFinding:
-    """A finding as it is stored, with what was done about it. `intent` is that of a resume under way."""
+    """A finding as it is stored, with the state of its remedy and alert. `intent` is that of a resume under way."""
 
     id: int
     instance: str
@@ -71,22 +71,22 @@ def view(connection: Connection, instance: str, window: Sequence[str], now: int)
     return LedgerView(
         jobs=found,
         open_findings=frozenset(FindingKey(FindingKind(row.kind), row.subject) for row in opened),
-        told=_told_duplicates(connection, instance, sorted(found)),
+        reported=_reported_duplicates(connection, instance, sorted(found)),
         last_window=shown,
         last_taken_at=last.taken_at if last else None,
     )
 
 
-def _told_duplicates(connection: Connection, instance: str, names: Sequence[str]) -> frozenset[FindingKey]:
-    told: set[FindingKey] = set()
+def _reported_duplicates(connection: Connection, instance: str, names: Sequence[str]) -> frozenset[FindingKey]:
+    reported: set[FindingKey] = set()
     for part in chunks(names):
         query = select(findings.c.subject).where(
             findings.c.instance == instance,
             findings.c.processing_id.in_(part),
             findings.c.kind == FindingKind.DUPLICATE,
         )
-        told.update(FindingKey(FindingKind.DUPLICATE, row.subject) for row in connection.execute(query))
-    return frozenset(told)
+        reported.update(FindingKey(FindingKind.DUPLICATE, row.subject) for row in connection.execute(query))
+    return frozenset(reported)
 
 
 def write(
@@ -167,7 +167,7 @@ def write_jobs(connection: Connection, instance: str, entries: Iterable[LedgerJo
 
 
 def note_state(connection: Connection, note: Note) -> None:
-    """Keep in mind where the state of the path is, of which a run notes something."""
+    """Store where the state of the path is, for the run that wrote the note."""
     fingerprint = ProcessingRequest.from_json(note.request).fingerprint()
     row = {
         "key": path_key(note.run.dag_id, note.run.run_id, note.task_id, fingerprint),

@@ -1,8 +1,8 @@
 """Compare an instance with the ledger. The result: findings, and the new entries of the ledger. Pure.
 
-The window is read as a set: its order has no meaning. Times of the instance are compared with times of the instance
-only, and ours with ours, so that a difference between the two clocks does not matter. Applied twice with the same
-snapshot, nothing is found the second time.
+The window is read as a set: its order has no meaning. Times of the instance are compared only with times of the
+instance, and ours with ours, so a difference between the two clocks does not matter. A second comparison with the same
+snapshot finds nothing.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class ReconcilePolicy:
 class LedgerView:
     """The part of the ledger that a snapshot concerns.
 
-    `jobs`: those in the window, those thought active, and those with something left to do. `open_findings`: what
-    lasts from before; `told`: findings that were reported before. `last_window` maps the jobs of the last window to
-    their starts (empty: none was seen yet), read at `last_taken_at`.
+    `jobs`: those in the window, those that count as active, and those with something left to do. `open_findings`:
+    findings from before that are still open. `reported`: findings that were reported before. `last_window` maps the
+    jobs of the last window to their starts (empty: no window was seen yet), read at `last_taken_at`.
     """
 
     jobs: Mapping[str, LedgerJob] = field(default_factory=dict)
     open_findings: frozenset[FindingKey] = frozenset()
-    told: frozenset[FindingKey] = frozenset()
+    reported: frozenset[FindingKey] = frozenset()
     last_window: Mapping[str, int | None] = field(default_factory=dict)
     last_taken_at: int | None = None
 
@@ -111,12 +111,12 @@ class _Comparison:
         )
 
     def _opened(self) -> Iterator[Finding]:
-        """The new ones, each once: two entries may be odd in the same way, or a job be listed twice."""
+        """The new findings, each once: two entries may have the same flaw, and a job may be listed twice."""
         once: dict[FindingKey, Finding] = {}
         for finding in self.found:
             once.setdefault(finding.key, finding)
         for key, finding in once.items():
-            if key not in self.ledger.open_findings and key not in self.ledger.told:
+            if key not in self.ledger.open_findings and key not in self.ledger.reported:
                 yield finding
 
     def _take_in_what_is_seen(self) -> None:
@@ -170,7 +170,7 @@ class _Comparison:
         self._add(
             FindingKind.NEW_EXTERNAL,
             job.processing_id,
-            f"{job.created_by or 'Somebody'} started job {job.processing_id} on {job.path} at "
+            f"{job.created_by or 'An unknown user'} started job {job.processing_id} on {job.path} at "
             f"{iso_time(job.started_at) or 'an unknown time'}; its state is {job.state}.",
         )
 
@@ -269,7 +269,7 @@ class _Comparison:
         self._add(key.kind, key.subject, f"The archive {job.archive_uri} of job {job.processing_id} {what}.")
 
     def _find_unknown_state(self, job: LedgerJob) -> None:
-        """An unknown word lasts while the job can be seen; what else the instance says decides what the job is."""
+        """An unknown word is a finding as long as the job is visible. The other fields decide the state of the job."""
         shown = job.active or job.processing_id in self.seen
         if shown and job.status_word and state_of_word(job.status_word) is JobState.UNKNOWN:
             self._add(
@@ -330,11 +330,11 @@ class _Comparison:
             self._add(FindingKind.NOTE_SET_ASIDE, place, said)
 
     def _is_superseded(self, job: LedgerJob) -> bool:
-        """Whether a later job did the same, or goes on from this one."""
+        """Whether a later job had the same request, or continues this one."""
         return job.processing_id in self.continued or self.latest.get(job.fingerprint or "", 0) > (job.started_at or 0)
 
     def _run_is_over(self, job: LedgerJob) -> bool:
-        """Whether our run that started the job does nothing any more; never so for somebody else's job."""
+        """Whether our run that started the job has ended. False for a job of another user."""
         return job.run is not None and job.run in self.snapshot.runs and self._run_state(job) in OVER_RUN_STATES
 
     def _run_state(self, job: LedgerJob) -> str | None:
@@ -346,12 +346,12 @@ class _Comparison:
 
     def _add(self, kind: FindingKind, subject: str, text: str, processing_id: str | None = None) -> None:
         name = processing_id or (subject if subject in self.jobs else None)
-        # As the ledger gives it back, so that it is known again.
+        # In the form in which the ledger returns it, so that it is recognised.
         self.found.append(Finding(FindingKey(kind, storable_name(subject)), text, name))
 
 
 def _runs_beyond(job: LedgerJob, at: int) -> bool:
-    """Whether the job still ran after that time; one that ended just then did not."""
+    """Whether the job still ran after that time. A job that ended exactly then did not."""
     return job.active or (job.completed_at is not None and job.completed_at > at)
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StartedPath:
-    """The task that starts a job, and what it is to be noted with; `map_index` is -1 for one that is not mapped."""
+    """The task that starts a job, and the values for its note. `map_index` is -1 for a task that is not mapped."""
 
     dag_id: str
     run_id: str
@@ -65,7 +65,7 @@ def note_outcomes(
     started: Sequence[Mapping[str, JsonValue] | None],
     rows: Sequence[Mapping[str, JsonValue]],
 ) -> None:
-    """Record the rows of a run's report, beside what the start task returned for each. Never raises."""
+    """Record the rows of a run's report, with what the start task returned for each. Never raises."""
     ti, notes = context["ti"], []
     for index, (start, row) in enumerate(zip(started, rows, strict=True)):
         if start is None or not row.get("processing_id"):
@@ -81,7 +81,7 @@ def note_outcomes(
 
 @dataclass(frozen=True)
 class TaskPlace:
-    """The task that started a job; `map_index` is -1 for one that is not mapped."""
+    """The task that started a job. `map_index` is -1 for a task that is not mapped."""
 
     run: RunKey
     task_id: str
@@ -127,7 +127,7 @@ def record(notes: Sequence[Note]) -> None:
         _write(left)
     except AemGuidesError as error:
         log.warning("%s The note is stored and written to the ledger by the next reconciliation.", error)
-    except Exception:  # whatever a database or a note turns out to be
+    except Exception:  # any error of a database or a note
         log.exception(
             "A note could not be written to the ledger. The note is stored and written by the next reconciliation."
         )
@@ -136,8 +136,8 @@ def record(notes: Sequence[Note]) -> None:
 
 
 def _write(left: list[Note]) -> None:
-    """Take notes off the list as they are written."""
-    from aem_guides.ledger.database import open_engine  # a task that starts a job waits for no database library
+    """Write the notes, and remove each from the list when it is written."""
+    from aem_guides.ledger.database import open_engine  # late: the import of the library takes time
     from aem_guides.ledger.store import Ledger
 
     with Ledger(open_engine(lock_seconds=LOCK_SECONDS)) as ledger:

@@ -1,7 +1,7 @@
-"""What the ledger stores of a job, and what a reconciliation knows. Plain values without I/O.
+"""The ledger's values of a job, and those of a reconciliation. Plain values without I/O.
 
-Times are whole milliseconds since the Unix epoch, UTC: those that end in `_seen_at`, `progress_at`, `missing_since`
-and `taken_at` by our clock, `started_at`, `completed_at` and `instance_now` by the instance's.
+Times are whole milliseconds since the Unix epoch, UTC. Times that end in `_seen_at`, `progress_at`, `missing_since` and
+`taken_at` are by our clock; `started_at`, `completed_at` and `instance_now` are by the instance's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LedgerJob:
         return self.run is not None
 
     def to_json(self) -> JsonObject:
-        """The job as plain JSON, for XCom and for what waits to be written."""
+        """The job as plain JSON, for XCom and for notes that wait."""
         return cast("JsonObject", dataclasses.asdict(self))
 
 
@@ -149,13 +149,12 @@ def _ended_anew(job: Job, known: LedgerJob) -> bool:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one instance showed at one time, and what Airflow and the archive say of its jobs.
+    """The state of one instance at one time, with the related facts of Airflow and the archive.
 
-    `window` is in the instance's order. `statuses` has what `status` said of jobs that the window does not show:
-    None where it does not know the job, and no entry where it could not be asked. `runs` maps our runs to their
-    states, None for a run that Airflow does not know any more. `archives` has the archives that were read again,
-    `log_grown` whether the log of a job that was archived has grown since, for those that were looked at; `set_aside`
-    the places of notes that the ledger cannot take.
+    `window` is in the instance's order. `statuses` has the status of jobs outside of the window: None if the instance
+    does not know the job, and no entry if the status could not be read. `runs` maps our runs to their states, None for
+    a run that Airflow no longer knows. `archives` has the archives that were read again. `log_grown` says for some
+    archived jobs whether the log has grown since. `set_aside` has the places of notes that the ledger cannot store.
     """
 
     instance: str
@@ -171,13 +170,13 @@ class Snapshot:
     set_aside: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
-        """The snapshot as plain JSON, for XCom; `from_json` reads it back."""
-        told: JsonObject = msgspec.json.decode(msgspec.json.encode(dataclasses.replace(self, runs={})))
-        return told | {"runs": [[key.dag_id, key.run_id, state] for key, state in self.runs.items()]}
+        """The snapshot as plain JSON, for XCom. `from_json` reads it back."""
+        stored: JsonObject = msgspec.json.decode(msgspec.json.encode(dataclasses.replace(self, runs={})))
+        return stored | {"runs": [[key.dag_id, key.run_id, state] for key, state in self.runs.items()]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Snapshot:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
         runs = msgspec.convert(data.get("runs"), list[tuple[str, str, str | None]])
-        told = msgspec.convert({**data, "runs": {}}, cls)
-        return dataclasses.replace(told, runs={RunKey(dag_id, run_id): state for dag_id, run_id, state in runs})
+        read = msgspec.convert({**data, "runs": {}}, cls)
+        return dataclasses.replace(read, runs={RunKey(dag_id, run_id): state for dag_id, run_id, state in runs})

@@ -17,7 +17,7 @@ _DEFAULT_REMEDIES = "archive, adopt, alert"
 
 @dataclass(frozen=True)
 class ReconcileSettings:
-    """How to reconcile. `retention_days` and `state_retention_days` 0 keep everything."""
+    """How to reconcile. `retention_days` and `state_retention_days` of 0 keep everything."""
 
     policy: ReconcilePolicy
     remedies: frozenset[Remedy]
@@ -27,7 +27,7 @@ class ReconcileSettings:
 
 
 def reconcile_schedule() -> str | None:
-    """When the history is reconciled: a cron expression, a preset such as `@hourly`; None for never."""
+    """The schedule of the reconciliation: a cron expression, a preset such as `@hourly`, or None for never."""
     schedule = str(conf.get(SECTION, "reconcile_schedule", fallback=DEFAULT_SCHEDULE)).strip()
     return None if schedule.lower() in ("", "none", "never") else schedule
 
@@ -38,7 +38,7 @@ def reconcile_connections() -> list[str]:
 
 
 def read_settings() -> ReconcileSettings:
-    """All of it, checked. Raises ConfigurationError."""
+    """All options, checked. Raises ConfigurationError."""
     return ReconcileSettings(
         policy=ReconcilePolicy(
             stall_minutes=_number("reconcile_stall_minutes", 60, least=1),

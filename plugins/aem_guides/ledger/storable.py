@@ -23,9 +23,9 @@ _LATEST = 253_402_300_799_999
 
 
 class Milliseconds(TypeDecorator[int]):
-    """A timestamp in the database, epoch milliseconds here; SQLite keeps no offset: what it holds is UTC.
+    """A timestamp in the database, epoch milliseconds in Python. SQLite stores no offset, so its values are in UTC.
 
-    A time before 1970 or after the year 9999 is the nearest of these.
+    A time before 1970 or after the year 9999 becomes the nearest allowed time.
     """
 
     impl = DateTime(timezone=True)
@@ -41,7 +41,7 @@ class Milliseconds(TypeDecorator[int]):
 
 
 class Count(TypeDecorator[int]):
-    """A whole number; one that is larger than a BIGINT holds is the largest."""
+    """A whole number. A number above the BIGINT range becomes the largest BIGINT."""
 
     impl = BigInteger
     cache_ok = True
@@ -50,8 +50,8 @@ class Count(TypeDecorator[int]):
         return None if value is None else min(max(value, -LARGEST_NUMBER), LARGEST_NUMBER)
 
 
-class Told(TypeDecorator[str]):
-    """A text for people, cut with a mark where it is very long."""
+class CutText(TypeDecorator[str]):
+    """A text for people. A very long text is cut with a mark."""
 
     impl = Text
     cache_ok = True
@@ -61,7 +61,7 @@ class Told(TypeDecorator[str]):
 
 
 class Name(TypeDecorator[str]):
-    """What something is found by: a long one is cut so that it stays its own.
+    """A name that is looked up. A long name is shortened so that it stays unique.
 
     :param column: the type in the database.
     :param longest: in characters.
@@ -83,7 +83,7 @@ class Name(TypeDecorator[str]):
 
 
 class Json(TypeDecorator[JsonValue]):
-    """JSON whose texts are cleaned."""
+    """JSON with cleaned texts."""
 
     impl = JSON
     cache_ok = True

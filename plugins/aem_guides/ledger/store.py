@@ -38,7 +38,7 @@ from aem_guides.protocol.states import JobState
 
 @dataclass(frozen=True)
 class ArchiveToCheck:
-    """An archive as the ledger has it."""
+    """An archive in the ledger."""
 
     processing_id: str
     archive_uri: str
@@ -47,7 +47,7 @@ class ArchiveToCheck:
 
 @dataclass(frozen=True)
 class PathStateKey:
-    """Where the state of a path of a run is kept."""
+    """Where the state of a path of a run is stored."""
 
     key: str
     run: RunKey
@@ -86,20 +86,20 @@ class Ledger(OpenLedger):
             return entry
 
     def old_states(self, before: int, most: int = 500) -> list[PathStateKey]:
-        """The states of paths of which nothing was noted since then (epoch milliseconds), the oldest first."""
+        """The states of paths without a note since then (epoch milliseconds), the oldest first."""
         columns = (path_states.c.key, path_states.c.dag_id, path_states.c.run_id)
         old = select(*columns).where(path_states.c.noted_at < before).order_by(path_states.c.noted_at).limit(most)
         with self.begin("Reading") as connection:
             return [PathStateKey(row.key, RunKey(row.dag_id, row.run_id)) for row in connection.execute(old)]
 
     def forget_states(self, keys: Sequence[str]) -> None:
-        """The states under these keys are deleted."""
+        """Remove the keys of deleted states."""
         with self.begin("Forgetting states") as connection:
             for part in chunks(keys):
                 connection.execute(delete(path_states).where(path_states.c.key.in_(part)))
 
     def find(self, instance: str, processing_id: str) -> LedgerJob | None:
-        """One job, None where the ledger does not have it."""
+        """One job, or None if the ledger does not have it."""
         with self.begin("Looking for a job") as connection:
             return jobs_by_id(connection, instance, [processing_id]).get(processing_id)
 
@@ -109,7 +109,8 @@ class Ledger(OpenLedger):
             return view(connection, instance, window, now)
 
     def archives_to_check(self, instance: str, before: int, most: int) -> list[ArchiveToCheck]:
-        """Archives not read again since `before` (epoch milliseconds), the longest first, and those found missing."""
+        """Archives not read again since `before` (epoch milliseconds), the oldest check first, and those that were
+        missing."""
         columns = (jobs.c.processing_id, jobs.c.archive_uri, jobs.c.sha256)
         with self.begin("Reading") as connection:
             missing = select(findings.c.processing_id).where(
@@ -138,13 +139,13 @@ class Ledger(OpenLedger):
         run_id: str,
         dry_run: bool,
     ) -> Reconciliation:
-        """Reconcile a snapshot with the ledger and write the result; with `dry_run`, write nothing.
+        """Reconcile a snapshot with the ledger and write the result. With `dry_run`, write nothing.
 
-        Raises SupersededError where a later snapshot was written already.
+        Raises SupersededError if a later snapshot was already written.
         """
         with self.begin("Reconciling") as connection:
             taken_at = lock(connection, snapshot.instance)
-            # A time still to come was noted by a clock that was ahead: it says nothing of what came later.
+            # A time in the future was noted by a clock that was ahead, so it does not prove a later snapshot.
             if taken_at is not None and snapshot.taken_at < taken_at <= now_ms():
                 raise SupersededError(f"{snapshot.instance}: a later reconciliation was faster")
             window = [job.processing_id for job in snapshot.window]
@@ -162,8 +163,9 @@ class Ledger(OpenLedger):
         with self.begin("Reading findings") as connection:
             return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
 
-    def told_by(self, instance: str, taken_at: int) -> tuple[list[Finding], list[Finding]]:
-        """What the reconciliation of the snapshot taken then opened, and what it closed: the same at every call."""
+    def findings_of(self, instance: str, taken_at: int) -> tuple[list[Finding], list[Finding]]:
+        """The findings that the reconciliation of this snapshot opened, and those that it closed. Every call gives the
+        same."""
         here = findings.c.instance == instance
         opened = select(findings).where(here, findings.c.opened_at == taken_at)
         closed = select(findings).where(here, findings.c.opened_at < taken_at, findings.c.closed_at == taken_at)
@@ -175,28 +177,28 @@ class Ledger(OpenLedger):
         return began, ended
 
     def unalerted(self, instance: str) -> list[OpenFinding]:
-        """Findings, open or closed, that are not sent to the notifiers yet."""
+        """Findings, open or closed, that were not sent to the notifiers yet."""
         query = select(findings).where(findings.c.instance == instance, findings.c.alert_state == WANTED)
         with self.begin("Reading findings") as connection:
             return [open_finding(row) for row in connection.execute(query.order_by(findings.c.id))]
 
     def finding(self, finding_id: int) -> OpenFinding | None:
-        """One finding, None where it is closed."""
+        """One finding, or None if it is closed."""
         query = select(findings).where(findings.c.id == finding_id, findings.c.closed_at.is_(None))
         with self.begin("Reading a finding") as connection:
             row = connection.execute(query).one_or_none()
             return open_finding(row) if row else None
 
     def begin_remedy(self, finding_id: int, *, by: str, now: int) -> None:
-        """Note that a remedy is under way, before anything is done."""
+        """Store that a remedy begins, before it is carried out."""
         self._set_remedy(finding_id, remedy_state=BEGUN, remedy_by=by, remedy_at=now)
 
     def keep_intent(self, finding_id: int, intent: JsonObject) -> None:
-        """Keep the intent of a resume, before it is sent."""
+        """Store the intent of a resume, before it is sent."""
         self._set_remedy(finding_id, intent=intent)
 
     def end_remedy(self, finding_id: int, *, succeeded: bool, note: str, now: int, in_doubt: bool = False) -> None:
-        """Note how a remedy ended. `in_doubt`: it may have been carried out after all, so that its intent is kept."""
+        """Store how a remedy ended. `in_doubt`: it may have been carried out nevertheless, so its intent is kept."""
         kept = {} if in_doubt else {"intent": None}
         with self.begin("Noting a remedy") as connection:
             connection.execute(
@@ -212,7 +214,7 @@ class Ledger(OpenLedger):
             )
 
     def claim_alert(self, finding_ids: Sequence[int], now: int) -> list[int]:
-        """Claim findings for the notifiers: those that no other process claimed before. A claim is not given back."""
+        """Claim findings for the notifiers: those that no other process claimed before. A claim is not returned."""
         with self.begin("Claiming an alert") as connection:
             done = connection.execute(
                 update(findings)
@@ -223,22 +225,22 @@ class Ledger(OpenLedger):
             return sorted(row.id for row in done)
 
     def end_alert(self, finding_ids: Sequence[int], *, succeeded: bool) -> None:
-        """Note that the notifiers were called, or that they failed."""
+        """Store that the notifiers were called, or that they failed."""
         with self.begin("Noting an alert") as connection:
             connection.execute(
                 update(findings).where(findings.c.id.in_(finding_ids)).values(alert_state=DONE if succeeded else WANTED)
             )
 
     def archived(self, instance: str, processing_id: str, uri: str, sha256: str, now: int) -> None:
-        """Note where a job's log is stored."""
+        """Store where a job's log is archived."""
         self._set_job(instance, processing_id, archive_uri=uri, sha256=sha256, archive_checked_at=now)
 
     def keep(self, instance: str, processing_id: str) -> None:
-        """Note that the reconciliation follows a job from now on."""
+        """Store that the reconciliation follows a job from now on."""
         self._set_job(instance, processing_id, kept=True)
 
     def resumed(self, finding_id: int, instance: str, entry: LedgerJob, goes_on_as: str, now: int) -> None:
-        """Note that the reconciliation resumed a job, and follows it from now on. Once for each finding."""
+        """Store that the reconciliation resumed a job and follows it from now on. Once for each finding."""
         with self.begin("Noting a resume") as connection:
             lock(connection, instance)
             known = jobs_by_id(connection, instance, [goes_on_as]).get(goes_on_as)
@@ -271,7 +273,7 @@ class Ledger(OpenLedger):
     def prune(self, instance: str, before: int, most: int = 1000) -> int:
         """Delete jobs that ended and were last seen before then (epoch milliseconds), with all their rows.
 
-        Archives are kept. At most `most` at once; returns how many.
+        Archives are kept. At most `most` jobs are deleted at once. Returns their number.
         """
         with self.begin("Pruning") as connection:
             lock(connection, instance)

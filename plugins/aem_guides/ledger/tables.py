@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table, Text
 
-from aem_guides.ledger.storable import Count, Json, Milliseconds, Name, Told
+from aem_guides.ledger.storable import Count, CutText, Json, Milliseconds, Name
 
 VERSION_TABLE = "aem_guides_ledger_version"
 
@@ -30,10 +30,10 @@ jobs = Table(
     Column("processing_id", Name(String(1000)), primary_key=True),
     Column("state", Name(String(40), 40), nullable=False),
     Column("active", Boolean, nullable=False),
-    Column("path", Told),
+    Column("path", CutText),
     Column("request", Json),
     Column("fingerprint", Name(String(64), 64)),
-    Column("created_by", Told),
+    Column("created_by", CutText),
     Column("connection_id", Name(String(250), 250)),
     Column("dag_id", Name(String(250), 250)),
     Column("run_id", Name(String(250), 250)),
@@ -53,7 +53,7 @@ jobs = Table(
     Column("progress_at", Milliseconds, nullable=False),
     Column("missing_since", Milliseconds),
     Column("wants_archive", Boolean, nullable=False),
-    Column("archive_uri", Told),
+    Column("archive_uri", CutText),
     Column("sha256", Name(String(64), 64)),
     Column("archive_checked_at", Milliseconds),
     Column("kept", Boolean, nullable=False),
@@ -81,14 +81,14 @@ findings = Table(
     Column("subject", Name(Text()), nullable=False),
     Column("processing_id", Name(String(1000))),
     Column("severity", Name(String(10), 10), nullable=False),
-    Column("text", Told, nullable=False),
+    Column("text", CutText, nullable=False),
     Column("opened_at", Milliseconds, nullable=False),
     Column("closed_at", Milliseconds),
     Column("remedy", Name(String(20), 20)),
     Column("remedy_state", Name(String(20), 20)),
     Column("remedy_at", Milliseconds),
-    Column("remedy_by", Told),
-    Column("remedy_note", Told),
+    Column("remedy_by", CutText),
+    Column("remedy_note", CutText),
     Column("remedy_attempts", Count, nullable=False),
     Column("intent", Json),
     Column("alert_state", Name(String(20), 20)),
@@ -101,7 +101,7 @@ reconciliations = Table(
     Column("id", Integer, primary_key=True),
     Column("instance", Name(String(300), 300), nullable=False),
     Column("taken_at", Milliseconds, nullable=False),
-    Column("run_id", Told),
+    Column("run_id", CutText),
     Column("window_size", Count, nullable=False),
     Column("new_jobs", Count, nullable=False),
     Column("opened", Count, nullable=False),
@@ -116,7 +116,7 @@ path_states = Table(
     Column("run_id", Name(String(250), 250), nullable=False),
     Column("noted_at", Milliseconds, nullable=False),
 )
-"""Where Airflow keeps the states of paths: it neither lists them nor deletes them by itself."""
+"""Where Airflow stores the states of paths, because Airflow neither lists nor deletes them by itself."""
 
 LEFT_TO_DO: dict[str, dict[str, str]] = {
     "postgresql": {
@@ -130,4 +130,5 @@ LEFT_TO_DO: dict[str, dict[str, str]] = {
         "unarchived": "wants_archive = 1 AND archive_uri IS NULL AND active = 0",
     },
 }
-"""Which jobs have something left to do, in the words of the partial indexes: other words would not use them."""
+"""The conditions for jobs with something left to do, in the words of the partial indexes. With other words they would
+not be used."""

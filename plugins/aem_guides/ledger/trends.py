@@ -1,4 +1,4 @@
-"""What the last weeks looked like: sums of the ledger by day, by folder, and by kind of finding."""
+"""Trends of the last weeks: sums over the ledger by day, by folder, and by kind of finding."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _SECONDS = {
 
 @dataclass(frozen=True)
 class Span:
-    """Jobs that began within it, in epoch milliseconds.
+    """The time span in which jobs began, in epoch milliseconds.
 
-    `offset` says when days begin: how far the zone is behind UTC, in minutes.
+    `offset` is how far the time zone is behind UTC, in minutes. It determines when days begin.
     """
 
     since: int
@@ -37,7 +37,7 @@ class Span:
 
 @dataclass(frozen=True)
 class DayState:
-    """The jobs of one day in one state; `seconds` is how long those took together that have ended."""
+    """The jobs of one day in one state. `seconds` is the total duration of the ended ones."""
 
     day: str
     state: str
@@ -48,7 +48,7 @@ class DayState:
 
 @dataclass(frozen=True)
 class Folder:
-    """The ended jobs of one path: how long they took on average and at most, in seconds."""
+    """The ended jobs of one path: their average and longest duration, in seconds."""
 
     path: str
     jobs: int
@@ -58,14 +58,14 @@ class Folder:
 
     @property
     def assets_an_hour(self) -> float:
-        """Assets an hour while its jobs ran."""
+        """Assets per hour while its jobs ran."""
         seconds = self.average_seconds * self.jobs
         return self.assets * 3600 / seconds if seconds else 0.0
 
 
 @dataclass(frozen=True)
 class Trends:
-    """All of it. Findings are counted by kind, by when they were opened."""
+    """All trends. Findings are counted by kind, by the time when they were opened."""
 
     days: tuple[DayState, ...]
     folders: tuple[Folder, ...]
@@ -73,7 +73,7 @@ class Trends:
 
 
 def trends(ledger: Lookup, span: Span) -> Trends:
-    """The sums of a span."""
+    """The trends of a span."""
     with ledger.reading() as connection:
         return Trends(_days(connection, span), _folders(connection, span), _findings(connection, span))
 

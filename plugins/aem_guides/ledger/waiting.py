@@ -22,21 +22,21 @@ from aem_guides.storage import ABSENT, default_archive_uri, storage_errors, writ
 WAITING_FOLDER = "ledger-notes"
 SET_ASIDE_FOLDER = "set-aside"
 MOST_NAMED = 20
-"""Notes set aside that are named one by one."""
+"""The most notes set aside that are named one by one."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def waiting_notes() -> Iterator[Iterator[tuple[Note | str, ObjectStoragePath]]]:
-    """The notes that wait, each with its place, the oldest first; a text where one cannot be read."""
+    """The waiting notes with their places, the oldest first. A text in place of a note that cannot be read."""
     folder = _folder()
     with storage_errors("Reading notes that wait for the ledger", folder):
         yield _read_all(folder)
 
 
 def forget(place: ObjectStoragePath) -> None:
-    """Remove a note that was taken in."""
+    """Remove a note that was written to the ledger."""
     with storage_errors("Removing a note that the ledger has", place):
         place.fs.rm_file(place.path)
 
@@ -51,7 +51,7 @@ def set_aside(place: ObjectStoragePath, why: str) -> None:
 
 
 def notes_set_aside() -> tuple[str, ...]:
-    """Where notes lie that were set aside, the oldest first; of very many the first ones."""
+    """Where notes that were set aside are stored, the oldest first, up to a limit."""
     folder = _folder() / SET_ASIDE_FOLDER
     with storage_errors("Looking for notes that were set aside", folder):
         return tuple(clean_text(str(folder / name)) for name in _names(folder)[:MOST_NAMED])
@@ -59,14 +59,14 @@ def notes_set_aside() -> tuple[str, ...]:
 
 def let_wait(note: Note) -> None:
     """Store a note until the ledger can take it. Never raises."""
-    told = json.dumps(note.to_json(), default=str)
+    content = json.dumps(note.to_json(), default=str)
     try:
-        write(_folder() / f"{note.at}-{uuid.uuid4().hex}.json", told.encode(), "Storing a note for the ledger")
+        write(_folder() / f"{note.at}-{uuid.uuid4().hex}.json", content.encode(), "Storing a note for the ledger")
     except Exception:  # a job must not fail because of its note
         log.exception(
             "Job %s could not be written to the ledger or stored as a note. Only this log has it: %s",
             note.processing_id,
-            told,
+            content,
         )
 
 
@@ -91,7 +91,7 @@ def _read_all(folder: ObjectStoragePath) -> Iterator[tuple[Note | str, ObjectSto
             if not isinstance(data, dict):
                 raise ValueError("it is no JSON object")
             yield Note.from_json(data), place
-        except FileNotFoundError:  # another reconciliation has taken it in
+        except FileNotFoundError:  # another reconciliation has already taken it
             continue
         except (JsonError, ValueError) as error:
             yield str(error), place

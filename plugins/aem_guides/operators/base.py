@@ -1,4 +1,4 @@
-"""What all operators have that talk to an instance once."""
+"""The bases of the operators that call an instance once."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from aem_guides.triggers.kill import settle_left_behind
 
 
 class InstanceOperator(BaseOperator):
-    """One who talks to an instance once.
+    """Base of operators that call the instance once.
 
-    `enabled` false skips the task; it may be a template. `request` is what the run asked for, as
-    `ProcessingRequest.to_json` gives it, where the task is part of such a run: its credentials were accepted before
-    then, and a refusal is waited out.
+    `enabled` false skips the task; it may be a template. `request` is the request of the run, as
+    `ProcessingRequest.to_json` gives it, if the task is part of such a run: an earlier task's login was accepted then,
+    so a refused login is waited out.
     """
 
     template_fields: Sequence[str] = ("aem_guides_conn_id", "enabled", "request")
@@ -55,7 +55,7 @@ class InstanceOperator(BaseOperator):
         self.request = request
 
     def execute(self, context: Context) -> JsonValue:
-        """Do it, with one hook that is closed in the end."""
+        """Run `act` with one hook, and close the hook afterwards."""
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
         with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN if self.request is not None else None) as hook:
@@ -63,35 +63,36 @@ class InstanceOperator(BaseOperator):
             return self.act(hook, context)
 
     def require_instance_of_path(self, hook: AemGuidesHook, context: Context) -> None:
-        """Raise ConfigurationError where the connection leads elsewhere than when this task's path was taken up."""
+        """Raise ConfigurationError if the connection leads to another instance than when work on this task's path
+        began."""
         store = self._path_store(context)
         if store is not None and (state := store.load()) is not None:
             require_instance(hook.settings.instance, state.instance)
 
     def _path_store(self, context: Context) -> PathStore | None:
-        """The state of the path in whose task group this is; None where it is in none."""
+        """The stored state of the path to whose task group this task belongs. None outside of such a group."""
         if self.request is None or "." not in self.task_id:
             return None
         ti, fingerprint = context["ti"], ProcessingRequest.from_json(self.request).fingerprint()
         return PathStore.of_path(ti.dag_id, ti.run_id, self.task_id, fingerprint)
 
     def skipped(self, why: str) -> AirflowSkipException:
-        """The exception that skips the task. Airflow does not show its text in the log, so that it is told here."""
+        """The exception that skips the task. Airflow does not log its text, so this method logs it."""
         self.log.warning(why)
         return AirflowSkipException(why)
 
     @abstractmethod
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
-        """What this operator does."""
+        """The action of this operator."""
 
 
 def first_seen_by(context: Context, job: Job) -> FirstSeen:
-    """When the task first dealt with the job: the same at every try."""
+    """When the task first worked on the job. The value is the same for every try."""
     return lambda: first_time(context, job.processing_id, surroundings().now())
 
 
 def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog) -> list[Job]:
-    """The jobs of these ids; one that the instance has forgotten since is told and left out."""
+    """The jobs with these ids. A job that the instance has forgotten is logged and left out."""
     found: list[Job] = []
     for processing_id in processing_ids:
         job = hook.drive(find_job_patiently(hook.talk, processing_id))
@@ -103,10 +104,11 @@ def still_known(hook: AemGuidesHook, processing_ids: Sequence[str], log: TaskLog
 
 
 class JobOperator(InstanceOperator):
-    """One who deals with one job, by its id. Without an id, in a run where the job never started, it is skipped.
+    """Base of operators that act on one job, by its id. Without an id, in a run whose job never started, the task is
+    skipped.
 
-    In the task group of a path (where `request` is given), or with `wait_task_id`, the task that waited for the job, it
-    knows what is stored of the path: the id under which the job goes on, the ids that it had, and whether a task of the
+    In the task group of a path (if `request` is given), or with `wait_task_id`, the task that waited for the job, the
+    operator knows the stored state of the path: the current id of the job, its earlier ids, and whether a task of the
     path was killed.
     """
 
@@ -119,7 +121,7 @@ class JobOperator(InstanceOperator):
         self._state: PathState | None = None
 
     def execute(self, context: Context) -> JsonValue:
-        """Settle what a killed task left behind; skip where there is no job."""
+        """Settle what a killed task left behind, and skip the task if there is no job."""
         if not fields.flag("enabled", self.enabled):
             raise self.skipped("Switched off for this run.")
         store = self._path_store(context)
@@ -135,7 +137,7 @@ class JobOperator(InstanceOperator):
         return super().execute(context)
 
     def jobs_before(self, hook: AemGuidesHook) -> list[Job]:
-        """The jobs under whose ids this one ran before a resume gave it another; each has a log of its own."""
+        """The job under each id that it had before a resume changed it. Each of them has a log of its own."""
         return still_known(hook, self._state.earlier_ids, self.log) if self._state is not None else []
 
     def find(self, hook: AemGuidesHook) -> Job:
@@ -159,10 +161,10 @@ class JobOperator(InstanceOperator):
         return PathStore(key) if isinstance(key, str) else None
 
     def _tasks_before(self, context: Context) -> list[TaskKey]:
-        """The tasks before this one that took the path through its lifecycle: those of its group, or the one named.
+        """The tasks before this one that took the path through its lifecycle: those of its group, or the named task.
 
-        That another task failed, such as one that verifies assets, or a task of somebody else, is no reason to cancel
-        a job.
+        A failure of another task, such as one that verifies assets or one of a user's own, is not a reason to cancel a
+        job.
         """
         own = TaskKey.of(context["ti"])
         group = self.task_id.rpartition(".")[0]
@@ -176,5 +178,5 @@ class JobOperator(InstanceOperator):
 
 
 def _takes_a_path(task: object) -> bool:
-    """Whether a task takes a path through its lifecycle; it may be mapped."""
+    """Whether a task takes a path through its lifecycle. The task may be mapped."""
     return issubclass(getattr(task, "operator_class", type(task)), PathTask)

@@ -1,4 +1,4 @@
-"""The operators: one for each action on an instance."""
+"""The operators that act on one job or on the whole instance."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class AemGuidesCheckInstanceOperator(InstanceOperator):
     """Check that the instance can be reached, accepts the credentials, and can process.
 
-    Returns `{"base_url", "jobs", "active", "is_database"}`. An instance that has no system status passes. Raises
-    ConfigurationError where its database does not answer: Adobe's advice is to stop using the system then.
+    Returns `{"base_url", "jobs", "active", "is_database"}`. An instance without a system status passes. Raises
+    ConfigurationError if the check of its database failed: Adobe advises to stop using the system then.
     """
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
@@ -65,7 +65,7 @@ class AemGuidesCheckInstanceOperator(InstanceOperator):
 
 
 class UnfitInstanceError(ConfigurationError):
-    """The instance says that its database does not work."""
+    """The instance reports that the check of its database failed."""
 
 
 class LogOperator(JobOperator):
@@ -93,10 +93,11 @@ class LogOperator(JobOperator):
 class AemGuidesPullLogsOperator(LogOperator):
     """Show the job's whole log in the log of this task, every line once. Errors and warnings keep their level.
 
-    A job that was resumed under another id has a log for each: they come one after the other. One that ended and says
-    that it has no log has none, if the instance does not know of one either.
+    A job that was resumed under another id has a log for each id. They are shown one after the other. An ended job
+    without a log adds no lines, if both the job and its download show that there is none.
 
-    :param max_log_lines: show at most so many of a log: beyond, head and tail with the count of what lies between.
+    :param max_log_lines: the most lines that are shown of a log. Of a longer log, its head, its tail and the number of
+        lines between them are shown.
 
     Returns `{"lines", "left_out"}`.
     """
@@ -114,7 +115,7 @@ class AemGuidesPullLogsOperator(LogOperator):
         return {"lines": sum(lines for lines, _ in pulled), "left_out": sum(left_out for _, left_out in pulled)}
 
     def _pull(self, hook: AemGuidesHook, job: Job, most: int, *, assets_done: bool) -> tuple[int, int]:
-        """How many lines the log has, and how many of them are not shown."""
+        """The number of lines of the log, and how many of them are not shown."""
         self.log.info("The log of job %s, from its first line:", job.processing_id)
         budget = LogBudget(self.log, most)
         if hook.drive(has_no_log(hook.talk, job)):
@@ -129,13 +130,13 @@ class AemGuidesPullLogsOperator(LogOperator):
 class AemGuidesArchiveLogsOperator(LogOperator):
     """Store the job's log ZIP in object storage, checked and with a manifest.
 
-    A job that was resumed under another id has a ZIP for each, and each is stored in the place of its id; what is
-    returned is that of the last.
+    A job that was resumed under another id has a ZIP for each id. Each ZIP is stored in the folder of its id, and the
+    last one is returned.
 
-    :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
+    :param archive_uri: where archives are stored; default `[aem_guides] archive_uri`.
 
-    Returns `{"uri", "manifest_uri", "sha256", "size", "entries"}`, with `uri` None where an ended job says that it has
-    no log, and the instance has none. Raises ArchiveError.
+    Returns `{"uri", "manifest_uri", "sha256", "size", "entries"}`. `uri` is None if an ended job has no log, as both
+    the job and its download show. Raises ArchiveError.
     """
 
     template_fields: Sequence[str] = (*LogOperator.template_fields, "archive_uri")
@@ -182,10 +183,10 @@ class AemGuidesArchiveLogsOperator(LogOperator):
 class AemGuidesCancelProcessingOperator(JobOperator):
     """Cancel a job and wait until it has ended.
 
-    :param within_seconds: how long to look for its end.
+    :param within_seconds: how long to wait for its end.
 
-    Returns `{"processing_id", "result"}`, the result being "cancelled" or "already finished". Raises
-    CancelUnconfirmedError where neither was seen in time.
+    Returns `{"processing_id", "result"}`. The result is "cancelled" or "already finished". Raises
+    CancelUnconfirmedError if the job did not end in time.
     """
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "within_seconds")
@@ -205,10 +206,10 @@ class AemGuidesCancelProcessingOperator(JobOperator):
 
 
 class AemGuidesResumeProcessingOperator(JobOperator):
-    """Resume a cancelled or failed job from its checkpoint, once: a retry finds what an earlier try sent.
+    """Resume a cancelled or failed job from its checkpoint, once. A retry finds the resume that an earlier try sent.
 
-    Returns `{"processing_id", "resumed_from"}`: the id under which it goes on and the one it had. Raises
-    JobFailedError where the instance does not resume it.
+    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. Raises JobFailedError if the instance does
+    not resume the job.
     """
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:

@@ -1,9 +1,9 @@
 """The extra links of the tasks: the folder in the AEM console, the Bulk Processor, the archive.
 
-Airflow's task runner asks for them when a try ends or defers, whatever became of it, and keeps the answers as XComs of
-the task instance; the API server only reads these. So a link has the rendered fields of its very try and map index, and
-is there for tries that failed and for deferred ones that were killed. A link whose target is not known is empty, and is
-not shown. No link holds a credential: base URLs with user information are refused.
+Airflow's task runner evaluates them when a try ends or defers, whatever its result, and stores the answers as XComs of
+the task instance; the API server only reads these. So a link has the rendered fields of its own try and map index, and
+exists for failed tries and for deferred tries that were killed. A link with an unknown target is empty and is not
+shown. No link contains a credential: base URLs with user information are refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ARCHIVE_PLACE_PARTS = 6
 
 
 class AemFolderLink(BaseOperatorLink):
-    """What was processed, in the assets console of the instance."""
+    """The processed folder or asset, in the assets console of the instance."""
 
     @property
     def name(self) -> str:
@@ -39,13 +39,13 @@ class AemFolderLink(BaseOperatorLink):
         return "AEM folder"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The console's address, "" where the task has no path or its connection cannot be read."""
+        """The console's address, or "" if the task has no path or its connection cannot be read."""
         path, settings = _processed_path(operator), _settings(operator)
         return settings.base_url + console_page(path) if path and settings else ""
 
 
 class BulkProcessorLink(BaseOperatorLink):
-    """The Bulk Processor of the instance, or its start page where the connection does not name the page."""
+    """The Bulk Processor of the instance, or its start page if the connection does not name the page."""
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class BulkProcessorLink(BaseOperatorLink):
         return "Bulk Processor"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The page's address, "" where the connection cannot be read."""
+        """The page's address, or "" if the connection cannot be read."""
         settings = _settings(operator)
         return settings.base_url + settings.bulk_processor_page if settings else ""
 
@@ -61,8 +61,8 @@ class BulkProcessorLink(BaseOperatorLink):
 class ArchiveLink(BaseOperatorLink):
     """The archive that this try stored: below `[aem_guides] archive_url`, otherwise the XComs, which have its URI.
 
-    The operator's `archived` is the URI of a file there, None before there is one: to ask for an XCom that is not there
-    yet makes Airflow log an error.
+    The operator's `archived` is the URI of a file in the archive, or None before there is one. (Airflow logs an error
+    if a missing XCom is read.)
     """
 
     @property
@@ -71,7 +71,7 @@ class ArchiveLink(BaseOperatorLink):
         return "Archive"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The archive's address, "" where none was stored."""
+        """The archive's address, or "" if none was stored."""
         instance = cast("RuntimeTaskInstance", ti_key)  # the task runner hands over more than the key
         uri = getattr(operator, "archived", None)
         if not isinstance(uri, str):
@@ -81,13 +81,14 @@ class ArchiveLink(BaseOperatorLink):
 
 
 def console_page(path: str) -> str:
-    """The console's page of a repository path. AEM forbids dots in the names of folders: with one it is an asset."""
+    """The console's page of a repository path. A path with a dot in its last part is an asset: AEM forbids dots in
+    folder names."""
     page = "/assetdetails.html" if "." in path.rpartition("/")[2] else "/assets.html"
     return page + quote(path, safe="/")
 
 
 def archive_page(base: str, uri: str) -> str:
-    """The address of the archive's folder; "" where `base` is no address to show, that is http(s) without a login."""
+    """The address of the archive's folder, or "" if `base` is not an http(s) address without a login."""
     try:
         parts = urlsplit(base)
     except ValueError:
@@ -116,13 +117,13 @@ def _map_index(instance: RuntimeTaskInstance) -> int | None:
 
 
 def _processed_path(operator: BaseOperator) -> str | None:
-    """The path among the operator's rendered fields: its own, its request's, or its job's."""
+    """The path from the operator's rendered fields: its own, that of its request, or that of its job."""
     job = getattr(operator, "job", None)
     holders = (vars(operator), getattr(operator, "request", None), job)
     for holder in holders:
-        told = holder.get("path") if isinstance(holder, Mapping) else None
+        found = holder.get("path") if isinstance(holder, Mapping) else None
         try:
-            return parse_path("path", told)
+            return parse_path("path", found)
         except InvalidInputError:
             continue
     return None

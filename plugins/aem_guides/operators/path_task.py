@@ -1,4 +1,4 @@
-"""What the tasks have in common that take a path through its lifecycle."""
+"""The base of the tasks that take a path through its lifecycle."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ _FIELDS: Mapping[str, tuple[str, Callable[[str, object], object]]] = {
     "only_between": ("only_between", _hours),
     "reprocess": ("reprocess", fields.flag),
 }
-"""The option that each field of a task stands for, and how the field is read."""
+"""The option for each field of a task, and how the field is read."""
 
 
 def asked(task: RequestFields) -> ProcessingRequest:
-    """The request that the fields of a task make. Raises InvalidInputError."""
+    """The request from the fields of a task. Raises InvalidInputError."""
     if task.request is not None:
         return ProcessingRequest.from_json(task.request)
     return parse_requests(
@@ -95,7 +95,7 @@ def asked(task: RequestFields) -> ProcessingRequest:
 
 
 class RequestFields(Protocol):
-    """The fields that say what is asked for: `request`, or the others."""
+    """The fields of a request: `request`, or the others."""
 
     path: str | None
     excluded_paths: Sequence[str] | str | None
@@ -107,7 +107,7 @@ class RequestFields(Protocol):
 
 
 class PathTask(_Base):
-    """A task that takes a path to the phase `until`: in the triggerer, or in line where it is not `deferrable`.
+    """A task that takes a path to the phase `until`: in the triggerer, or in the worker if it is not `deferrable`.
 
     A field that a task does not have keeps the default of `LifecycleOptions`.
     """
@@ -120,11 +120,11 @@ class PathTask(_Base):
 
     @property
     def until(self) -> Phase:
-        """The phase in which this task's part is done."""
+        """The phase in which this task's part ends."""
         return Phase.FOLLOWING if self.part is Part.START else Phase.ENDED
 
     def take_up(self, context: Context, hook: AemGuidesHook, store: PathStore, fresh: PathState) -> PathState:
-        """The state from which this try goes on, which is stored. Raises ConfigurationError, and what a call raises."""
+        """The state from which this try continues. It is stored. Raises ConfigurationError, and what a call raises."""
         ti, options = context["ti"], self.options(context)
         state = self.stored(context, store, fresh)
         require_instance(hook.settings.instance, state.instance)
@@ -147,7 +147,7 @@ class PathTask(_Base):
         return state
 
     def store(self, context: Context, request: ProcessingRequest) -> PathStore:
-        """Where the state of a path is that this task begins."""
+        """Where the state of a path is stored that this task begins."""
         ti = context["ti"]
         return PathStore.of_path(ti.dag_id, ti.run_id, ti.task_id, request.fingerprint())
 
@@ -158,10 +158,10 @@ class PathTask(_Base):
         return state.clear_counts.get(context["ti"].task_id, count) != count
 
     def stored(self, context: Context, store: PathStore, fresh: PathState) -> PathState:
-        """The state that is stored, or `fresh`: also where the task has worked on the path before its first try.
+        """The stored state, or `fresh`. It is `fresh` also if the stored first try of this task is another one.
 
-        Then its run was deleted and created anew with the same id: what the other came to is none of its business.
-        Airflow 3.3.2 may begin the very same try twice, where a worker ends later than its trigger.
+        Then the run was deleted and created again with the same id, and the state of the old run does not count.
+        Airflow 3.3.2 may begin the same try twice, if a worker ends later than its trigger.
         """
         ti, state = context["ti"], store.load(fresh.request)
         if state is None:
@@ -173,7 +173,7 @@ class PathTask(_Base):
         return state
 
     def go_on(self, context: Context, store: PathStore) -> PathState:
-        """The state once the phase is reached, or a deferred task."""
+        """The state once the phase is reached; or the task is deferred."""
         if self.part is Part.START or not self.deferrable:
             state = self._go_on_here(context, store)
             if is_reached(state, self.until):
@@ -181,7 +181,8 @@ class PathTask(_Base):
         self.defer(trigger=self._trigger(context, store, self.options(context)), method_name="execute_complete")
 
     def came_back(self, store: PathStore, event: Mapping[str, JsonValue] | None) -> PathState:
-        """The state that the trigger reached. Raises FollowingFailedError where it failed, and NewerStateError."""
+        """The state that the trigger reached. Raises FollowingFailedError if the trigger failed, and
+        NewerStateError."""
         match event:
             case {"error": str(error), "kind": NewerStateError.__name__}:
                 raise NewerStateError(error)
@@ -194,11 +195,11 @@ class PathTask(_Base):
 
     @contextlib.contextmanager
     def concluding(self, context: Context, store: PathStore) -> Iterator[None]:
-        """Note that the path was dealt with to its end, where the task fails for good: it was not killed then."""
+        """If the task fails for good, store that it finished its work on the path. So it does not count as killed."""
         try:
             yield
         except (TaskKilledError, NewerStateError):
-            raise  # the tasks after a killed one have to see that; and who was overtaken stops no other
+            raise  # the tasks after a killed one must see the kill, and an overtaken task must not stop the newer one
         except Exception as error:
             ti = context["ti"]
             if ti.try_number > ti.max_tries or not is_worth_a_retry(error, ti.try_number):
@@ -207,12 +208,12 @@ class PathTask(_Base):
             raise
 
     def conclude(self, store: PathStore, **changes: object) -> None:
-        """Note that the path was dealt with to its end."""
+        """Store that the task finished its work on the path."""
         if (state := store.load()) is not None:
             store.save(state.stays(concluded=True, **changes))
 
     def on_kill(self) -> None:
-        """Settle a kill where this task works in line; in the triggerer, its trigger does so."""
+        """Settle a kill if this task works in the worker. In the triggerer, its trigger does that."""
         if self._in_line is not None:
             self._in_line.kill()
 

@@ -1,4 +1,4 @@
-"""The operator that brings one path from start to archive: one task a path, for batches of many."""
+"""The operator that takes one path from start to archive: one task per path, for batches of many."""
 
 from __future__ import annotations
 
@@ -49,35 +49,34 @@ _NOT_VERIFIED = (
 class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     """Process one path from start to archive, as one of many: start once, follow, verify, archive.
 
-    It waits for its turn and for the job in the triggerer, deferring once a try, and once more for assets that are
-    still at work when the job has ended. All such tasks, of whatever run,
-    keep to `max_active_jobs` against what the instance itself shows as active, and start in the order in which
-    their runs came and of their map index.
+    The task waits for its turn and for the job in the triggerer. It defers once per try, and once more if assets are
+    still at work when the job has ended. All such tasks, of all runs, obey `max_active_jobs`, compared with the jobs
+    that the instance itself shows as active. They start in the order of their runs and map indexes.
 
-    :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO
-        8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
-    :param on_active_job: `adopt` a job that is active on the path and asks for the same, `queue` behind it, or `fail`.
-    :param max_active_jobs: start only while fewer jobs are active on the instance, whoever started them.
-    :param queue_hours: how long to wait for the turn at the most.
-    :param max_resumes: how often a job that failed, and that this task started, is resumed by a next try.
+    :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO 8601
+        with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
+    :param on_active_job: `adopt` an active job on the path that has the same request, `queue` behind it, or `fail`.
+    :param max_active_jobs: start only while fewer jobs are active on the instance, by Airflow or by other users.
+    :param queue_hours: the longest wait for the turn.
+    :param max_resumes: how often a later try resumes a failed job that this task started.
     :param deadline_hours: the job's time, from its start on.
-    :param on_deadline: `cancel` the job then, or `leave` it; one that was adopted as `cancel_adopted` says.
+    :param on_deadline: `cancel` the job at its deadline, or `leave` it. For an adopted job, `cancel_adopted` decides.
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param archive_logs: store the log ZIP, also of a job that failed.
-    :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
-    :param verify_assets: ask for the state of every asset after a success.
+    :param archive_uri: where archives are stored; default `[aem_guides] archive_uri`.
+    :param verify_assets: read the state of every asset after a success.
     :param verify_minutes: how long to wait for assets that are still at work.
     :param fail_on_asset_failures: fail if at least so many assets failed, a count (`10`) or a share (`2.5%`).
     :param verify_ignore: patterns of the paths of assets that do not count, such as `*/fragments/*`.
-    :param reprocess: process again when cleared after a success, rather than return what came of it.
-    :param only_between: the off-peak hours in which its job may work, as `protocol.hours` has them.
-    :param deferrable: wait in the triggerer, which costs no worker slot.
+    :param reprocess: when cleared after a success, process the path again. Otherwise the earlier row is returned.
+    :param only_between: the off-peak hours in which its job may run, in the form of `protocol.hours`.
+    :param deferrable: wait in the triggerer, without a worker slot.
 
-    Returns the path's row, which the XCom `row` has also where the task fails: see `rows.Row`. Clear goes
-    on from the checkpoint of a job that failed or was cancelled, and starts anew where there is none. Raises
-    InvalidInputError, ActiveJobError, DoubtfulStartError, RejectedError, JobFailedError, JobCancelledError,
-    JobLostError, JobOutcomeUnknownError, DeadlineExceededError, ArchiveError, VerificationError.
+    Returns the path's row (`rows.Row`). The XCom `row` has it also if the task fails. Clear resumes a failed or
+    cancelled job from its checkpoint, or starts a new job if there is none. Raises InvalidInputError, ActiveJobError,
+    DoubtfulStartError, RejectedError, JobFailedError, JobCancelledError, JobLostError, JobOutcomeUnknownError,
+    DeadlineExceededError, ArchiveError, VerificationError.
     """
 
     template_fields: Sequence[str] = (
@@ -166,7 +165,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         self.longest_look = longest_look
 
     def execute(self, context: Context) -> JsonObject:
-        """Take up what earlier tries did, and defer; a job that has ended is dealt with here and now."""
+        """Take up the state of earlier tries and defer. If the job has already ended, finish the path at once."""
         request = self.asked(context)
         store = self.store(context, request)
         if (row := self._done_before(context, store, request)) is not None:
@@ -179,7 +178,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
             return self._finish(context, store, state)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """Judge what the trigger saw, archive and verify. Whatever is not plainly a success is none."""
+        """Evaluate the trigger's result, archive and verify. Only a clear success counts as one."""
         request = self.asked(context)
         store = self.store(context, request)
         with self.concluding(context, store):
@@ -209,7 +208,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         return asked(self)
 
     def _done_before(self, context: Context, store: PathStore, request: ProcessingRequest) -> JsonObject | None:
-        """The row of a path that came to a good end before, unless a person wants it processed again."""
+        """The row of a path that succeeded before, unless the user wants it processed again."""
         state = self.stored(context, store, PathState(request))
         if state.result is None:
             return None
@@ -221,9 +220,9 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     def _finish(
         self, context: Context, store: PathStore, state: PathState, event: Mapping[str, JsonValue] | None = None
     ) -> JsonObject:
-        """Verify, archive, store the outcome; `event`: what the wait for the assets came to.
+        """Verify, archive and store the outcome. `event`: the result of the wait for the assets.
 
-        Raises the error of a job that did not end well.
+        Raises the error of a job that did not succeed.
         """
         if state.processing_id is None or state.end is FollowEnd.NO_TURN:
             said = (
@@ -255,7 +254,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
             except AemGuidesError:
                 row = self._archived(context, hook, state, row, found)
                 raise
-            # After the verification, which waits for assets that are still at work: they are logged, too.
+            # After the verification, which waits for assets that are still at work: the log has their lines, too.
             row = self._archived(context, hook, state, row, found)
         except AemGuidesError as error:
             self._hand_on(context, replace(row, error=str(error)).to_json())
@@ -266,7 +265,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
     def _archived(
         self, context: Context, hook: AemGuidesHook, state: PathState, row: Row, found: Verification | None
     ) -> Row:
-        """The row with the archive of the job, which is stored; so are those of the ids that it had before."""
+        """The row with the job's archive, which is stored now, as are the archives of its earlier ids."""
         if not fields.flag("archive_logs", self.archive_logs):
             return row
         for earlier in still_known(hook, state.earlier_ids, self.log):
@@ -298,7 +297,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         job: Job | None,
         event: Mapping[str, JsonValue] | None,
     ) -> Verification | None:
-        """What became of the assets; None where that is not to be asked. Defers while they are at work."""
+        """The verification of the assets, or None if it is not requested. Defers while assets are at work."""
         if job is None or not fields.flag("verify_assets", self.verify_assets):
             if job is not None and job.verdict is Verdict.WITH_ERRORS and self._failure_limit() is not None:
                 raise VerificationError(f"{request.path}: {ERRORS_UNCOUNTED}.")
@@ -309,7 +308,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         folder = partial(folder_of, hook, job, first_seen_by(context, job), self.archive_uri)
         found = AssetsTask(hook, self.log, within, self.deferrable).find_out(question, folder, event)
         if isinstance(found, AemGuidesAssetsTrigger):
-            # What the report shows where the task is killed in its wait.
+            # The report shows this if the task is killed during its wait.
             self._hand_on(context, replace(row, error=_NOT_VERIFIED).to_json())
             self.defer(trigger=found, method_name="execute_verified")
         return found[0]

@@ -22,23 +22,23 @@ from aem_guides.runtime.path_store import PathStore
 
 
 class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
-    """Start processing of one path, once: whatever fails on the way, one job is started.
+    """Start the processing of one path, once: whatever fails on the way, one job is started.
 
-    :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO
-        8601 with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
-    :param on_active_job: `adopt` a job that is active on the path and asks for the same, `queue` behind it, or `fail`.
-    :param max_active_jobs: start only while fewer jobs are active on the instance; waits in the triggerer.
-    :param queue_hours: how long to wait for one's turn at the most, over all tries until Clear; from the beginning of
-        the off-peak hours on.
-    :param only_between: start only in these off-peak hours, as `protocol.hours` has them; until then it waits in
+    :param path: the folder or asset; with `excluded_paths`, `file_types`, `created_after`, `created_before` (ISO 8601
+        with offset) and `processing_type`. Or give `request`, as `ProcessingRequest.to_json` writes it.
+    :param on_active_job: `adopt` an active job on the path that has the same request, `queue` behind it, or `fail`.
+    :param max_active_jobs: start only while fewer jobs are active on the instance. The wait is in the triggerer.
+    :param queue_hours: the longest wait for the turn, over all tries until Clear, from the beginning of the off-peak
+        hours on.
+    :param only_between: start only in these off-peak hours, in the form of `protocol.hours`. The wait for them is in
         the triggerer.
-    :param cancel_adopted: where this task is killed, cancel also a job that it has adopted.
-    :param deferrable: wait in the triggerer, which costs no worker slot.
+    :param cancel_adopted: if this task is killed, cancel also a job that it has adopted.
+    :param deferrable: wait in the triggerer, without a worker slot.
 
-    Returns `{"processing_id", "path", "origin", "request", "instance", "state_key"}`; `origin` is "started",
-    "recovered" (found in the history, since its start was not answered) or "adopted". A retry after a crash finds the
-    job that an earlier try started; Clear after the task had done its work starts anew, unless its job is still
-    active. Raises InvalidInputError, ActiveJobError, DoubtfulStartError, StartRefusedError, and what a call raises.
+    Returns `{"processing_id", "path", "origin", "request", "instance", "state_key"}`. `origin` is "started",
+    "recovered" (found in the history, because the start was not answered) or "adopted". A retry after a crash finds the
+    job that an earlier try started. Clear after a success starts a new job, unless the old one is still active. Raises
+    InvalidInputError, ActiveJobError, DoubtfulStartError, StartRefusedError, and what a call raises.
     """
 
     template_fields: Sequence[str] = (
@@ -92,7 +92,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> JsonObject:
-        """Start, or find what an earlier try started."""
+        """Start the job, or find the job that an earlier try started."""
         request = asked(self)
         store = self.store(context, request)
         with self.concluding(context, store):
@@ -104,13 +104,13 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
             return self._started(context, store, state)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """The trigger has started the job, or the turn did not come."""
+        """The trigger has started the job, or the turn did not come in time."""
         store = self.store(context, asked(self))
         with self.concluding(context, store):
             return self._started(context, store, self.came_back(store, event))
 
     def execute_after_wait(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """The method with which a task continues that an earlier version deferred."""
+        """A task that an earlier version deferred continues with this method."""
         return self.execute_complete(context, event)
 
     def _started(self, context: Context, store: PathStore, state: PathState) -> JsonObject:

@@ -1,4 +1,4 @@
-"""The operator that asks what became of every asset."""
+"""The operator that reads the outcome of every asset."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from aem_guides.triggers.base import FollowingFailedError
 
 RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0
-"""How long a worker waits for the answer to its one look before it leaves the waiting to the triggerer."""
+"""How long a worker waits for the answer to its one look, before the triggerer takes over the wait."""
 
 QUICK_PACING = Pacing(shortest=0.25)
 LAST_LOOK_SECONDS = 1800.0
-"""An instance takes its time to find out about a million assets; nothing is waited for besides."""
+"""An instance may need long to collect the states of a million assets. Nothing else is waited for."""
 
 
 @dataclass(frozen=True)
 class AssetsTask:
-    """A task that asks what became of the assets of a job: it looks in the worker, and waits in the triggerer.
+    """A task that reads the outcome of the assets of a job. It looks in the worker, and waits in the triggerer.
 
-    `seconds`: how long assets that are at work are waited for. `deferrable` false: that is done in the worker, too.
+    `seconds`: how long to wait for assets that are at work. `deferrable` false: wait in the worker, too.
     """
 
     hook: AemGuidesHook
@@ -53,10 +53,10 @@ class AssetsTask:
     def find_out(
         self, question: AssetQuestion, folder: Folder, event: Mapping[str, JsonValue] | None
     ) -> tuple[Verification, str | None] | AemGuidesAssetsTrigger:
-        """What was found, and the URI of its CSV; or the trigger for which the task is to be deferred.
+        """The verification and the URI of its CSV; or the trigger for which the task is to be deferred.
 
-        `event`: what that trigger fired, no failure; None before. Raises AssetsAtWorkError, ArchiveError, and what a
-        call raises.
+        `event`: what that trigger fired if it did not fail; None before. Raises AssetsAtWorkError, ArchiveError, and
+        what a call raises.
         """
         until, patience, now = self._patience(event)
         try:
@@ -81,7 +81,7 @@ class AssetsTask:
                 within = QUICK_SECONDS if goes_on else self.seconds
                 return now + self.seconds, Patience(within, QUICK_PACING, goes_on=goes_on), now
             case {"ready": True}:
-                # The trigger has seen that nothing changes any more; what is at work again is left to it anew.
+                # The trigger saw that nothing changes any more. If assets are at work again, the triggerer waits again.
                 until = event.get("deadline_at")
                 patience = Patience(LAST_LOOK_SECONDS, QUICK_PACING, quiet_seconds=0.0, goes_on=True)
                 return (until if isinstance(until, int | float) else now), patience, now
@@ -89,33 +89,33 @@ class AssetsTask:
 
 
 def require_no_failure(event: Mapping[str, JsonValue] | None) -> None:
-    """Raise FollowingFailedError where the trigger could not wait for the assets to its end."""
+    """Raise FollowingFailedError if the trigger could not wait until the assets were done."""
     match event:
         case {"error": str(error), "retry": str(retry)}:
             raise FollowingFailedError(error, Retry(retry))
 
 
 class AemGuidesVerifyAssetsOperator(InstanceOperator):
-    """Ask what became of every asset below a path, and wait while some are still at work.
+    """Read the outcome of every asset below a path, and wait while some are still at work.
 
-    The answer is held against the job: what it does not cover is not known, and that is never taken for zero. The
-    instance is asked for a path and knows no filter: of a job with one, what failed below the path tells how many of
-    its assets can have failed at the most. A job that had none is not asked for. Assets that stay PENDING while nothing
-    changes for five minutes are left out, and named.
+    The answer is compared with the job: assets that it does not cover are unknown, and unknown never counts as zero.
+    The instance's answer covers the whole path and no filter. So for a job with a filter, the failures below the path
+    are only an upper limit for the failures of the job. A job without assets is not verified. Assets that stay PENDING
+    while nothing changes for five minutes count as left out, and are listed.
 
     :param request: what was processed; or give `path`.
-    :param processing_id: the job; its archive folder gets the failures as CSV. Without it there is no CSV.
+    :param processing_id: the job. Its archive folder gets the failures as CSV. Without it there is no CSV.
     :param fail_on_asset_failures: fail if at least so many assets were not processed, a count (`10`) or a share
-        (`2.5%`), and if that cannot be told; None or "": only report it.
+        (`2.5%`), or if that is unknown; None or "": only report it.
     :param verify_ignore: patterns of the paths of assets that do not count, such as `*/fragments/*`.
     :param within_minutes: how long to wait for assets that are still at work.
-    :param archive_uri: where archives lie; default `[aem_guides] archive_uri`.
-    :param deferrable: wait in the triggerer, which costs no worker slot.
+    :param archive_uri: where archives are stored; default `[aem_guides] archive_uri`.
+    :param deferrable: wait in the triggerer, without a worker slot.
 
     Returns `{"supported", "total", "succeeded", "failed", "failed_at_least", "failed_at_most", "not_known", "left_out",
     "ignored", "all_done", "failures": [{"path", "reason"}, ...], "failures_uri", "too_many", "undecided"}` with the
-    first 100 failures; `failed` is None where their number is not known, and `not_known` says why. An instance that
-    cannot be asked is passed over (skipped), unless a limit is set. Raises VerificationError, AssetsAtWorkError,
+    first 100 failures. `failed` is None if their number is unknown, and `not_known` gives the reason. Without an asset
+    status endpoint the task is skipped, unless a limit is set. Raises VerificationError, AssetsAtWorkError,
     ArchiveError.
     """
 
@@ -153,11 +153,11 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         self.deferrable = deferrable
 
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
-        """Look; leave the waiting to the triggerer where assets are at work."""
+        """Look once. If assets are at work, the triggerer waits for them."""
         return self._verify(hook, context, None)
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonValue:
-        """Nothing is at work any more: take the answer."""
+        """No asset is at work any more: take the answer."""
         require_no_failure(event)
         with AemGuidesHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
             self.require_instance_of_path(hook, context)
@@ -194,7 +194,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         return AssetQuestion(self._processed(), self._job(hook, context), ignore)
 
     def _job(self, hook: AemGuidesHook, context: Context) -> Job | None:
-        """The job as the instance shows it; as it was last seen where that has forgotten it since."""
+        """The job as the instance shows it, or as last seen if the instance has forgotten it."""
         if not self.processing_id:
             return None
         job, store = hook.drive(find_job(hook.talk, self.processing_id)), self._path_store(context)

@@ -54,14 +54,14 @@ log = logging.getLogger(__name__)
 PLAN, PATHS = "plan_batch", "process_path"
 
 IN_FLIGHT = 128
-"""Paths of all runs of a DAG that are with the triggerer at the same time: more than may ever be active, and few
-enough to leave room for the triggers of others (a triggerer holds 1,000)."""
+"""Paths of all runs of a DAG that are with the triggerer at the same time. More jobs than this are never active, and it
+leaves room for other triggers (a triggerer holds 1,000)."""
 
 _PLAN_MEMORY = "aem_guides_plan"
 
 
 class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
-    """One path of a planned batch: the one at `position` in `block`."""
+    """One path of a planned batch: the path at `position` in `block`."""
 
     def __init__(self, *, block: int, position: int, plan_task_id: str = PLAN, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # the operator's own arguments
@@ -70,9 +70,9 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
         self.plan_task_id = plan_task_id
 
     def asked(self, context: Context) -> ProcessingRequest:
-        """The request at this place. Raises AirflowSkipException where the block, being the last, has none.
+        """The request at this place. Raises AirflowSkipException if the last block has no path there.
 
-        Airflow does not show the exception's text in the log, so that it is told here.
+        Airflow does not log the exception's text, so this method logs it.
         """
         if self.request is None:
             pulled = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=block_key(self.block), map_indexes=-1)
@@ -91,10 +91,12 @@ def build_batch_tasks(
     *,
     in_flight: int = IN_FLIGHT,
 ) -> None:
-    """Put the tasks into the DAG that is being built; its parameters are those of `process_batch_params`.
+    """Put the tasks into the DAG that is being built. Its parameters are those of `process_batch_params`.
 
-    :param done_before: gives, for the name of a batch, the function that tells what was processed well before.
-    :param filter_end: only assets created in a run's data interval are processed; how the instance reads its end.
+    :param done_before: returns, for the name of a batch, the function that finds the paths that earlier runs processed
+        successfully.
+    :param filter_end: process only assets created in a run's data interval; the value is how the instance reads its
+        end.
     :param in_flight: paths of all runs that are with the triggerer at the same time.
     """
     planned = _plan_task(done_before, filter_end)
@@ -139,7 +141,7 @@ def build_batch_tasks(
 def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd | None):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
     @task(task_id=PLAN)
     def plan_batch() -> list[int]:
-        """Check all paths as a whole, leave out what was done before, and cut the rest into blocks."""
+        """Check all paths as a whole, leave out those that were processed before, and cut the rest into blocks."""
         context = get_current_context()
         params = planned_params(context, filter_end)
         requests = _requests(params)
@@ -166,7 +168,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
 
 
 def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
-    """One request a path, from the parameter and the file. Raises InvalidInputError, before anything is sent."""
+    """One request for each path, from the parameter and the file. Raises InvalidInputError, before anything is sent."""
     FailureLimit.parse("fail_on_asset_failures", params.get("fail_on_asset_failures"))
     parse_only_between(params["only_between"])
     parse_patterns("verify_ignore", params.get("verify_ignore"))
@@ -194,7 +196,8 @@ def _done(
     requests: Sequence[ProcessingRequest],
     done_before: Callable[[str], DoneBefore],
 ) -> set[str]:
-    """What earlier runs of this name processed well. A cleared run keeps the answer that it had: its paths stay put."""
+    """The paths that earlier runs of this batch processed successfully. A cleared run keeps its first answer, so its
+    paths keep their places."""
     name = params["batch_name"]
     if not name:
         return set()
@@ -210,7 +213,7 @@ def _done(
 
 @task(trigger_rule="all_done")
 def report() -> JsonObject | None:
-    """Show the outcome and store it as CSV. Nothing is returned for a batch that could not be planned."""
+    """Show the outcome and store it as CSV. Returns None for a batch that could not be planned."""
     context = get_current_context()
     params = cast("Mapping[str, JsonValue]", context["params"])
     ti = cast("RuntimeTaskInstance", context["ti"])
@@ -230,10 +233,10 @@ def report() -> JsonObject | None:
     uri = store_outcome(plan.batch_name, ti.run_id, plan.instance, rows)
     log.info("All rows are in %s", uri)
     wrong = [its for row in rows if (its := problems(row, archive_logs=archived, pull_logs=False))]
-    told = list(chain.from_iterable(wrong))
-    if not told and NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, PATHS, -1)):
-        told = ["nothing was processed, because an earlier task failed: the outcome is the one from before the Clear"]
-    ti.xcom_push(PROBLEMS_KEY, told)
+    listed = list(chain.from_iterable(wrong))
+    if not listed and NOT_RUN in states_in_task(TaskKey(ti.dag_id, ti.run_id, PATHS, -1)):
+        listed = ["nothing was processed, because an earlier task failed: the outcome is the one from before the Clear"]
+    ti.xcom_push(PROBLEMS_KEY, listed)
     return {
         "paths": len(rows),
         "succeeded": len(rows) - len(wrong),
@@ -244,7 +247,7 @@ def report() -> JsonObject | None:
 
 
 def _started(ti: RuntimeTaskInstance, plan: BatchPlan, rows: Sequence[Row]) -> list[JsonObject | None]:
-    """What the ledger wants to know of each start; None for a path that has no job."""
+    """What the ledger stores about each start; None for a path that has no job."""
     return [
         {
             "processing_id": row.processing_id,
@@ -268,7 +271,7 @@ def _planned(ti: RuntimeTaskInstance, plan: BatchPlan) -> list[JsonObject]:
 
 
 def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, Row]) -> list[Row]:
-    """All rows, in the order of the plan; of paths whose task left none, what was noted of them."""
+    """All rows, in the order of the plan. A path without a row gets one from its stored state."""
     if all(fingerprint in rows for _, fingerprint in plan.paths):
         return [rows[fingerprint] for _, fingerprint in plan.paths]
     params = cast("Mapping[str, JsonValue]", context["params"])
@@ -281,7 +284,7 @@ def _complete(context: Context, plan: BatchPlan, rows: Mapping[str, Row]) -> lis
 
 
 def _killed_row(context: Context, hook: AemGuidesHook, index: int, request: ProcessingRequest) -> Row:
-    """A path whose task came to no end of its own; where it was killed, its job is cancelled now."""
+    """The row of a path whose task did not finish. If the task was killed, its job is cancelled now."""
     ti = context["ti"]
     store = PathStore.of_path(ti.dag_id, ti.run_id, PATHS, request.fingerprint())
     error, outcome = "The task was killed or died before it could report.", None

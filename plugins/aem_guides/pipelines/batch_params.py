@@ -1,4 +1,4 @@
-"""The parameters of a batch: those of a processing run, and what many paths need besides."""
+"""The parameters of a batch: those of a processing run, and some for many paths."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class PathList:
-    """Paths to process and paths to leave out, as they were written.
+    """Paths to process and paths to exclude, as they were written.
 
-    `places` and `excluded_places` have for each where in which file it stands, such as "paths_file (p.txt, line 3)".
+    `places` and `excluded_places` say where each of them stands in a file, such as "paths_file (p.txt, line 3)".
     """
 
     paths: tuple[str, ...]
@@ -39,7 +39,7 @@ class PathList:
     excluded_places: tuple[str, ...] = ()
 
     def located(self, error: InvalidInputError) -> InvalidInputError:
-        """The error of a value among others; what stands in the file is named by its places there, and never shown."""
+        """The error of one value. A value from the file is named by its place there, and never shown."""
         excluded = error.field == "excluded_paths"
         paths, places = (self.excluded_paths, self.excluded_places) if excluded else (self.paths, self.places)
         value = same_path(str(error.value))
@@ -59,9 +59,9 @@ class PathList:
 
 
 class FileOfPathsError(InvalidInputError):
-    """What a file of paths has at a place cannot be used.
+    """An entry of a file of paths is not usable.
 
-    It is not shown: a user who may trigger a DAG can name a file that this user may not read.
+    The message does not show it, because a user who may trigger a DAG can name a file that this user may not read.
     """
 
     def __init__(self, place: str, remedy: str) -> None:
@@ -70,9 +70,9 @@ class FileOfPathsError(InvalidInputError):
 
 
 def read_paths(uri: str) -> PathList:
-    """Read a file of paths. Its form follows from the ending of its name: `.csv`, `.json`, anything else is text.
+    """Read a file of paths. The ending of its name determines its form: `.csv`, `.json`, or text.
 
-    Raises InvalidInputError, which names the line, and ArchiveError where the storage cannot be asked.
+    Raises InvalidInputError, which names the line, and ArchiveError if the storage cannot be read.
     """
     place = _place(uri)
     with storage_errors("Reading the file of paths", uri):
@@ -102,7 +102,11 @@ def _read(uri: str, place: ObjectStoragePath) -> bytes:
         )
         raise InvalidInputError(_FIELD, uri, remedy)
     if not local.is_file():
-        raise FileNotFoundError
+        remedy = (
+            f"There is no such file below {folder} ([aem_guides] paths_files_folder). Put the file there, or give the "
+            "URI of a file in object storage."
+        )
+        raise InvalidInputError(_FIELD, uri, remedy)
     with local.open("rb") as file:
         return file.read(LARGEST_FILE_BYTES + 1)
 

@@ -1,8 +1,8 @@
 """How a batch of thousands of paths is split into the lists that Airflow maps over.
 
 Airflow maps over at most `[core] max_map_length` values of one list (1,024 by default), but over every pair of two
-lists. So the planning task returns the numbers of blocks of ten requests, and the mapped task runs for every block
-and every place in it; the requests themselves lie in an XCom a block, since a mapped task reads whole XComs.
+lists. So the planning task returns the numbers of blocks of ten requests, and the mapped task runs for every block and
+every place in it. The requests of each block are in an XCom of their own, because a mapped task reads whole XComs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PLANNED_KEY = "planned"
 
 
 def block_key(block: int) -> str:
-    """The XCom that has the requests of a block."""
+    """The XCom with the requests of a block."""
     return f"block_{block}"
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The plan of a run: `paths` with the fingerprints of their requests. `done_before` paths are left out."""
+    """The plan of a run: `paths` and the fingerprints of their requests. `done_before` paths are left out."""
 
     instance: str
     batch_name: str
@@ -40,7 +40,7 @@ class BatchPlan:
 
     @property
     def tasks(self) -> int:
-        """How many mapped tasks there are: the last block may have places without a path."""
+        """The number of mapped tasks. The last block may have places without a path."""
         return self.blocks * BLOCK
 
     def to_json(self) -> JsonObject:
@@ -53,7 +53,7 @@ class BatchPlan:
 
     @classmethod
     def from_json(cls, stored: JsonValue) -> BatchPlan:
-        """Read what `to_json` wrote; a plan without paths from anything else."""
+        """Read what `to_json` wrote. Anything else gives a plan without paths."""
         data = stored if isinstance(stored, dict) else {}
         paths = data.get("paths")
         pairs = paths if isinstance(paths, list) else []
@@ -71,7 +71,7 @@ def most_paths() -> int:
 
 
 def check_size(requests: Sequence[ProcessingRequest]) -> None:
-    """Raise InvalidInputError for more paths than one run can take."""
+    """Raise InvalidInputError if there are more paths than one run can take."""
     if len(requests) > (most := most_paths()):
         raise InvalidInputError(
             "paths",
@@ -82,7 +82,7 @@ def check_size(requests: Sequence[ProcessingRequest]) -> None:
 
 
 def digest(requests: Sequence[ProcessingRequest]) -> str:
-    """64 hexadecimal digits of what is asked for, in its order."""
+    """64 hexadecimal digits that identify the requests and their order."""
     return hashlib.sha256("\n".join(request.fingerprint() for request in requests).encode()).hexdigest()
 
 

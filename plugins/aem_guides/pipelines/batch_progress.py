@@ -28,16 +28,17 @@ _SHORTEST_LOOK_SECONDS = 3.0
 _ENDS = Pacing(shortest=1.0, longest=2.5)
 """When to check whether the last path has ended: the run waits for this task, and a check is one small request to
 Airflow."""
-_TELL_EVERY_SECONDS = 30.0
+_LOG_EVERY_SECONDS = 30.0
 
 
 class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     """Log the progress of a batch whenever it changes, until all of its paths have ended.
 
-    :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
-    :param look_every: seconds between two looks at the most.
+    :param plan_task_id: the task that planned the batch.
+    :param path_task_id: the mapped task that processes its paths.
+    :param look_every: the longest pause between two looks, in seconds.
 
-    The event is `{"text"}`, the last line of progress. Trouble with looking is told, and nothing else comes of it.
+    The event is `{"text"}`, the last line of progress. A failed look is logged and has no other effect.
     """
 
     def __init__(self, *, aem_guides_conn_id: str, plan_task_id: str, path_task_id: str, look_every: float) -> None:
@@ -55,7 +56,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     async def outcome(self) -> JsonObject:
         """Check, log, wait."""
         plan = await self._plan()
-        speed, told, told_at = BatchSpeed(), "", -_TELL_EVERY_SECONDS
+        speed, logged, logged_at = BatchSpeed(), "", -_LOG_EVERY_SECONDS
         began, pacing = surroundings().elapsed(), Pacing(shortest=_SHORTEST_LOOK_SECONDS, longest=self.look_every)
         async with AemGuidesAsyncHook(self.aem_guides_conn_id) as hook:
             while True:
@@ -68,19 +69,19 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
                     continue
                 said = counts.in_words(speed.seconds_left(counts, surroundings().now()))
                 now = surroundings().elapsed()
-                if said != told and (over or now - told_at >= _TELL_EVERY_SECONDS):
-                    told, told_at = said, now
+                if said != logged and (over or now - logged_at >= _LOG_EVERY_SECONDS):
+                    logged, logged_at = said, now
                     self.log.info(said)
                 if over:
                     break
-        return {"text": told}
+        return {"text": logged}
 
     async def _pause(self, plan: BatchPlan, seconds: float, each: float) -> None:
-        """Wait until the next look, or until all paths have come to an end, which is checked every `each` seconds."""
+        """Wait until the next look, or until all paths have ended, which is checked every `each` seconds."""
         key, until = self._task_key(), surroundings().elapsed() + seconds
         while until - surroundings().elapsed() > each:
             await surroundings().asleep(each)
-            with contextlib.suppress(AirflowRuntimeError):  # the next look tells it
+            with contextlib.suppress(AirflowRuntimeError):  # the next look logs it
                 if key is not None and await self._ended(key, (*_DONE, *_FAILED, *_OVER)) >= plan.tasks:
                     return
         await surroundings().asleep(max(0.0, until - surroundings().elapsed()))
@@ -98,7 +99,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         return BatchPlan.from_json(cast("JsonValue", stored))
 
     async def _count(self, hook: AemGuidesAsyncHook, plan: BatchPlan) -> tuple[BatchCounts, bool]:
-        """The counts, and whether all have come to an end."""
+        """The counts, and whether all paths have ended."""
         key = self._task_key()
         if key is None:
             return BatchCounts(len(plan.paths), 0, 0, None), True
@@ -107,7 +108,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         return counts, sum(found) >= plan.tasks
 
     async def _running(self, hook: AemGuidesAsyncHook, plan: BatchPlan) -> int | None:
-        """Jobs on paths of the batch: those the window shows, and those followed here that it does not show."""
+        """The running jobs on paths of the batch: those in the window, and followed ones outside of it."""
         try:
             coordinator = await coordinator_for(hook, AirflowNotes(), self.look_every)
             history = await hook.call(contract.history())
@@ -123,8 +124,9 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
 class AemGuidesBatchProgressOperator(BaseOperator):
     """Log the progress of a batch, from the triggerer, until all of its paths have ended.
 
-    :param plan_task_id: the task that planned the batch; :param path_task_id: the mapped one that does its paths.
-    :param look_every: seconds between two looks at the most.
+    :param plan_task_id: the task that planned the batch.
+    :param path_task_id: the mapped task that processes its paths.
+    :param look_every: the longest pause between two looks, in seconds.
 
     Returns the last line of progress.
     """
@@ -149,7 +151,7 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         self.look_every = look_every
 
     def execute(self, context: Context) -> None:
-        """Go to the triggerer at once."""
+        """Defer at once."""
         trigger = AemGuidesBatchProgressTrigger(
             aem_guides_conn_id=self.aem_guides_conn_id,
             plan_task_id=self.plan_task_id,
@@ -159,8 +161,8 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def execute_complete(self, context: Context, event: Mapping[str, JsonValue] | None = None) -> JsonObject:
-        """All paths have ended, or their progress cannot be read any more. Neither is a failure of the batch."""
-        told = event or {}
-        if "error" in told:
-            self.log.warning("The progress display stopped early: %s. The paths are not affected.", told["error"])
-        return {"progress": told.get("text")}
+        """All paths have ended, or their progress can no longer be read. The batch does not fail in either case."""
+        answer = event or {}
+        if "error" in answer:
+            self.log.warning("The progress display stopped early: %s. The paths are not affected.", answer["error"])
+        return {"progress": answer.get("text")}

@@ -1,4 +1,4 @@
-"""The last task of a run and of a batch: it gives the run its true state."""
+"""The last task of a run and of a batch: it sets the true state of the run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 PROBLEMS_KEY = "problems"
-"""The XCom of the report that lists what did not go well. It is pushed last, as the sign that the report was made."""
+"""The XCom of the report that lists the problems. It is pushed last, so it shows that the report is complete."""
 
 
 @task(trigger_rule="all_done")
 def confirm() -> None:
-    """Fail the run if any path did not end well. Raises RunFailedError.
+    """Fail the run if any path did not succeed. Raises RunFailedError.
 
-    A task of its own, since Airflow drops the asset events of a task that fails.
+    This is a separate task, because Airflow drops the asset events of a task that fails.
     """
     ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
     wrong = cast("list[str] | None", ti.xcom_pull(task_ids="report", key=PROBLEMS_KEY))

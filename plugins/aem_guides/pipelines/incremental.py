@@ -31,7 +31,7 @@ def with_interval(
 ) -> JsonObject:
     """The parameters of a run with the times of its data interval, unless the run was started with its own times.
 
-    Raises InvalidInputError where it has neither.
+    Raises InvalidInputError if it has neither.
     """
     if params["created_after"] or params["created_before"]:
         return dict(params)
@@ -42,10 +42,10 @@ def with_interval(
 def interval_bounds(start: datetime | None, end: datetime | None, filter_end: FilterEnd) -> tuple[str, str]:
     """`created_after` and `created_before` of a data interval, ISO 8601 with offset.
 
-    Both ends are sent as they are, so that each asset belongs to exactly one of two intervals that adjoin. For an
-    instance whose end is inclusive the end is a millisecond earlier: creation times are whole milliseconds. An
-    inclusive end that nobody declared costs no asset; one created in the very millisecond of a boundary is processed
-    twice. Raises InvalidInputError where there is no interval.
+    Both ends are sent as they are, so each asset belongs to exactly one of two adjacent intervals. For an instance with
+    an inclusive end, the end is sent a millisecond earlier, because creation times are whole milliseconds. If an end is
+    inclusive but not declared so, no asset is missed, and an asset created in exactly the boundary millisecond is
+    processed twice. Raises InvalidInputError without an interval.
     """
     if start is None or end is None:
         raise InvalidInputError("data_interval", None, _REMEDY)

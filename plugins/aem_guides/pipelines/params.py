@@ -1,4 +1,4 @@
-"""The parameters of a processing run: what the form in the UI shows, and what a REST call is checked against."""
+"""The parameters of a processing run: the UI shows them as a form, and the API checks a REST call against them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{
 FAILURES_PATTERN = r"^([1-9]\d{0,8}|(100|[1-9]?\d)(\.\d{1,6})?%)?$"
 
 ASSET_PATTERN = r"^[/*?\[].*[^*?/].*$"
-"""A pattern of asset paths: one that can match some, and not all. What else there is to it, `asset_patterns` checks."""
+"""A pattern of asset paths that can match some, but not all. `asset_patterns` checks the rest."""
 
-# The schema of one entry of `only_between`; what it cannot say is checked by `protocol.hours`.
+# The schema of one entry of `only_between`. `protocol.hours` checks what a schema cannot express.
 _HOURS = {
     "properties": {
         "from": {"type": "string", "pattern": HOURS_PATTERN},
@@ -54,7 +54,8 @@ def _whole(least: int, most: int) -> JsonObject:
 
 
 def in_section(name: str) -> Callable[[JsonValue, str, Mapping[str, object], str], Param]:
-    """What makes parameters in a section of the form: of default, title, JSON schema and description (Markdown)."""
+    """A function that makes parameters in a section of the form, from default, title, JSON schema and description
+    (Markdown)."""
 
     def param(default: JsonValue, title: str, schema: Mapping[str, object], description: str) -> Param:
         return Param(default, schema={"title": title, "description_md": description, **schema, "section": name})
@@ -209,7 +210,7 @@ def process_assets_params() -> dict[str, Param]:
         "fail_on_asset_failures": _AFTER(
             None,
             "Fail if so many assets failed",
-            # The form takes the first type that is not null, and shares need its text field.
+            # The form uses the first type that is not null, and shares need its text field.
             {"type": ["null", "string", "integer"], "pattern": FAILURES_PATTERN, "minimum": 1, "maximum": 999_999_999},
             "A count such as *1*, or a share such as *2.5%*. The run fails if at least this many assets failed, or "
             "if their number is not known. Empty: failed assets are only reported. With a filter (file types, "

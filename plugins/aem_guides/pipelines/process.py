@@ -56,7 +56,7 @@ PULL, ARCHIVE, VERIFY = f"{GROUP}.pull_logs", f"{GROUP}.archive_logs", f"{GROUP}
 
 RETURN_KEY = "return_value"
 LONGEST_IN_A_WORKER = timedelta(hours=6)
-"""The largest log takes an hour to fetch; what takes longer hangs, and the next try begins anew."""
+"""Fetching the largest log takes an hour. A longer task hangs, and the next try begins again."""
 
 
 def _pulled_id(task_id: str) -> str:
@@ -64,18 +64,18 @@ def _pulled_id(task_id: str) -> str:
 
 
 CURRENT_ID = "{{ " + f"{_pulled_id(WAIT)} or {_pulled_id(START)} or ''" + " }}"
-"""The id under which the path's job goes on; empty where none was started."""
+"""The current id of the path's job. Empty if no job was started."""
 
 CONNECTION = "{{ params.connection_id }}"
 ONLY_BETWEEN = "{{ params.only_between | tojson }}"
 QUEUE_HOURS = "{{ [params.deadline_hours, 1] | max }}"
-"""A path waits for its turn as long as its job may take, and an hour at the least."""
+"""A path waits for its turn as long as its job may take, and at least an hour."""
 
 PATH_LABEL = map_label("task.request['path']")
 
 
 def default_args() -> dict[str, object]:
-    """What every task has: retries by what failed, not blindly, and an end to what it does in a worker.
+    """The arguments of every task: retries that depend on the failure, and a limit for its time in a worker.
 
     `retry_delay` is for a task whose process died.
     """
@@ -88,7 +88,7 @@ def default_args() -> dict[str, object]:
 
 
 def planned_params(context: Context, filter_end: str | None) -> Mapping[str, JsonValue]:
-    """The parameters of a run; with `filter_end` (a `FilterEnd`) the times of its data interval are among them."""
+    """The parameters of a run. With `filter_end` (a `FilterEnd`) they include the times of its data interval."""
     params = cast("Mapping[str, JsonValue]", context["params"])
     if filter_end is None:
         return params
@@ -123,7 +123,7 @@ def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
 
 @task_group(group_id=GROUP)
 def process_path(request: Mapping[str, JsonValue]) -> None:
-    """All that is done for one path."""
+    """All tasks of one path."""
     start = AemGuidesStartProcessingOperator(
         task_id="start_processing",
         on_active_job="{{ params.on_active_job }}",
@@ -182,13 +182,13 @@ def process_path(request: Mapping[str, JsonValue]) -> None:
         map_index_template=PATH_LABEL,
         aem_guides_conn_id=CONNECTION,
     )
-    # Assets that are still at work write to the log: it is taken when they are done.
+    # Assets that are still at work write to the log, so the log is read after them.
     start >> wait >> verify >> [pull, archive]
 
 
 @task(trigger_rule="all_done", outlets=[PROCESSED])
 def report() -> list[JsonObject]:
-    """Show the outcome of every path, note it in the ledger, and update the assets of those that went well."""
+    """Show the outcome of every path, store it in the ledger, and update the assets of the successful paths."""
     context = get_current_context()
     ti, params = cast("RuntimeTaskInstance", context["ti"]), context["params"]
     planned = cast("list[JsonObject] | None", ti.xcom_pull(task_ids="plan_requests")) or []
@@ -198,7 +198,7 @@ def report() -> list[JsonObject]:
     asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
     asked["limited"] = bool(params.get("fail_on_asset_failures"))
     wrong = [problems_of(row, result, **asked) for row, result in zip(rows, results, strict=True)]
-    if _was_not_run(ti, -1):  # asked of all paths together, and seldom so
+    if _was_not_run(ti, -1):  # checked for all paths at once, because it is rare
         wrong = [its or _not_done(ti, index, rows[index].path) for index, its in enumerate(wrong)]
     found = [row.reported() for row in rows]
     note_outcomes(context, str(params["connection_id"]), START, [r.started for r in results], found)
@@ -210,7 +210,7 @@ def report() -> list[JsonObject]:
 
 
 def _not_done(ti: RuntimeTaskInstance, index: int, path: str) -> list[str]:
-    """That the path was not processed, where a task before it failed: what it left behind is of before a Clear then."""
+    """That the path was not processed, if an earlier task failed. Its results are from before a Clear then."""
     return [f"{path}: not processed, because an earlier task failed"] if _was_not_run(ti, index) else []
 
 
@@ -219,7 +219,7 @@ def _was_not_run(ti: RuntimeTaskInstance, index: int) -> bool:
 
 
 def _with_what_is_seen(context: Context, results: list[PathResults], connection_id: str) -> list[PathResults]:
-    """For paths whose task was killed, so that it left no outcome: their job is cancelled, and seen as it is now."""
+    """For paths whose task was killed and left no outcome: cancel their job, and read its current state."""
     if all(result.outcome is not None for result in results):
         return results
     try:
@@ -255,7 +255,8 @@ def _store(ti: RuntimeTaskInstance, request: Mapping[str, JsonValue]) -> PathSto
 def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
     """Put the tasks into the DAG that is being built.
 
-    With `filter_end` only assets created in a run's data interval are processed; it is how the instance reads the end.
+    With `filter_end` only assets created in a run's data interval are processed. The value is how the instance reads
+    the end.
     """
     planned = plan_requests() if filter_end is None else plan_requests(filter_end=str(filter_end))
     check = CheckOperator(

@@ -1,8 +1,8 @@
 """The tasks of the reconciliation.
 
 `list_instances` → for each connection `instance` (`read_window` → `reconcile_window`) → `plan_remedies` →
-`carry_out_remedy`, mapped → `write_report` → `confirm`. An instance that is down fails its own branch; the others go
-on, the report is written, and `confirm` fails the run.
+`carry_out_remedy`, mapped → `write_report` → `confirm`. If an instance is down, only its own branch fails. The report
+is written nevertheless, and `confirm` fails the run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GROUP = "instance"
 READ, RECONCILE = f"{GROUP}.read_window", f"{GROUP}.reconcile_window"
 CARRY_OUT = "carry_out_remedy"
 RECONCILIATION = Asset(name="aem_guides_reconciliation", uri="x-aem-guides://reconciliation")
-"""Updated by every reconciliation; its event has the counts of `reconcile_report.counts`."""
+"""Every reconciliation updates it. Its event has the counts of `reconcile_report.counts`."""
 
 _DAY_MS = 24 * 3600 * 1000
 
@@ -51,7 +51,7 @@ class ReconciliationIncompleteError(AemGuidesError):
 
 @task
 def list_instances() -> list[str]:
-    """The connections whose instances are reconciled. Raises ConfigurationError where there is none."""
+    """The connections whose instances are reconciled. Raises ConfigurationError if there are none."""
     params = get_current_context()["params"]
     chosen = list(texts("connection_ids", params.get("connection_ids"))) or reconcile_connections()
     if not chosen:
@@ -68,7 +68,8 @@ def reconcile_instance(connection_id: str) -> None:
 
 @task(map_index_template=map_label("aem_guides_label"))
 def read_window(connection_id: str) -> JsonObject:
-    """Read the window, the status of every job that is thought active, and what our runs and the archive say."""
+    """Read the window, the status of every job that counts as active, and the related facts of our runs and the
+    archive."""
     from aem_guides.ledger.store import Ledger  # heavy, and not needed to parse the DAG
     from aem_guides.reconciliation.remedies import take_in_waiting_notes, take_snapshot
 
@@ -89,7 +90,7 @@ def read_window(connection_id: str) -> JsonObject:
 
 @task(map_index_template=map_label("aem_guides_label"))
 def reconcile_window(shown: JsonObject) -> JsonObject:
-    """Compare what was read with the ledger, and write what is new."""
+    """Compare the snapshot with the ledger, and store the changes."""
     from aem_guides.ledger.store import Ledger, SupersededError
     from aem_guides.reconciliation.remedies import findings_of, jobs_of
     from aem_guides.reconciliation.states import forget_old_states
@@ -119,8 +120,10 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
             forget_old_states(ledger, before, lambda run: run_state(run.dag_id, run.run_id))
         lasting = [f for f in findings_of(ledger, snapshot.instance) if (f["kind"], f["text"]) in known]
         shown_jobs = jobs_of(ledger, snapshot)
-        # From the ledger: a try that died after writing must not keep its findings from the report of the next.
-        opened, closed = (list(result.opened), []) if dry_run else ledger.told_by(snapshot.instance, snapshot.taken_at)
+        # From the ledger: if a try died after writing, the report of the next try still has its findings.
+        opened, closed = (
+            (list(result.opened), []) if dry_run else ledger.findings_of(snapshot.instance, snapshot.taken_at)
+        )
     found = _found(opened, closed, snapshot)
     new_jobs = sum(job.first_seen_at == snapshot.taken_at for job in result.jobs)
     lists = {"lasting": cast("JsonValue", lasting), "jobs": cast("JsonValue", shown_jobs)}
@@ -129,7 +132,7 @@ def reconcile_window(shown: JsonObject) -> JsonObject:
 
 @task(trigger_rule="all_done")
 def plan_remedies() -> list[JsonObject]:
-    """The remedies to carry out, of all instances; none in a dry run."""
+    """The remedies to carry out, of all instances. None in a dry run."""
     from aem_guides.ledger.store import Ledger
     from aem_guides.reconciliation.remedies import Assignment, assignments
 
@@ -224,7 +227,7 @@ def _alert(ledger: Ledger, instance: str) -> str:
     if sentences:
         text = f"AEM Guides {instance}: {len(sentences)} findings\n" + "\n".join(f"- {s}" for s in sentences)
         try:
-            alerting.tell(get_current_context(), text, sentences)
+            alerting.send(get_current_context(), text, sentences)
         except Exception:
             ledger.end_alert(claimed, succeeded=False)
             raise
@@ -246,7 +249,7 @@ def _found(opened: list[Finding], closed: list[Finding], snapshot: Snapshot) -> 
 
 
 def carried_out(pulled: object) -> list[JsonObject]:
-    """The results of the remedies: Airflow gives a lone one without a list around it, and None where there is none."""
+    """The results of the remedies. Airflow gives a single one without a list around it, and None if there are none."""
     if isinstance(pulled, Mapping):
         return [dict(pulled)]
     return [entry for entry in pulled if isinstance(entry, dict)] if isinstance(pulled, Iterable) else []
@@ -261,7 +264,7 @@ def _is_dry_run() -> bool:
 
 
 def _results() -> list[JsonObject | None]:
-    """What `reconcile_window` returned for each instance, None where it failed."""
+    """What `reconcile_window` returned for each instance, or None if it failed."""
     ti = cast("RuntimeTaskInstance", get_current_context()["ti"])
     connections = cast("list[str] | None", ti.xcom_pull(task_ids="list_instances")) or []
     found = [ti.xcom_pull(task_ids=RECONCILE, map_indexes=index) for index in range(len(connections))]

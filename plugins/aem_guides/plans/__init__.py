@@ -1,1 +1,1 @@
-"""`plans.yaml`, and the DAGs that are made of it."""
+"""`plans.yaml`, and the DAGs that are built from it."""

@@ -49,7 +49,7 @@ BUILDERS: dict[bool, Callable[[FilterEnd | None], None]] = {
 
 @dataclass(frozen=True)
 class PlanDags:
-    """The DAGs by their ids, and what is wrong with the plans that have none."""
+    """The DAGs by their ids, and the problems of the plans without one."""
 
     dags: dict[str, DAG] = field(default_factory=dict)
     problems: tuple[PlanProblem, ...] = ()
@@ -73,17 +73,17 @@ def load_plan_dags() -> PlanDags:
 
 
 def check_plans() -> None:
-    """Raise PlansError with everything that is wrong with the configured plans, also with what they import.
+    """Raise PlansError with all problems of the configured plans, also with their imports.
 
-    Only the check imports the notifiers of plans. A plan whose notifier cannot be imported still runs, but notifies
-    nobody.
+    Only the check imports the notifiers of plans. A plan whose notifier cannot be imported still runs, but sends no
+    notification.
     """
     file, chosen = plans_file()
     plans = load_plans(file, required=chosen)
     built = build_plan_dags(plans)
-    told = {(problem.plan, problem.field) for problem in built.problems}
+    reported = {(problem.plan, problem.field) for problem in built.problems}
     missing = (problem for plan in plans.plans for problem in _missing_imports(plans.file, plan))
-    wrong = [*built.problems, *(problem for problem in missing if (problem.plan, problem.field) not in told)]
+    wrong = [*built.problems, *(problem for problem in missing if (problem.plan, problem.field) not in reported)]
     if wrong:
         raise PlansError(sorted(wrong, key=lambda problem: problem.line))
 
@@ -103,7 +103,7 @@ def _missing_imports(file: str, plan: Plan) -> Iterator[PlanProblem]:
 
 
 def build_plan_dags(plans: Plans) -> PlanDags:
-    """One DAG for each enabled plan. What Airflow itself does not accept of a plan is a problem of that plan alone."""
+    """One DAG for each enabled plan. If Airflow itself refuses a plan, only that plan has a problem."""
     dags: dict[str, DAG] = {}
     problems = list(plans.problems)
     for plan in plans.plans:
@@ -114,7 +114,7 @@ def build_plan_dags(plans: Plans) -> PlanDags:
             dag.validate()  # type: ignore[no-untyped-call]  # Airflow's
         except InvalidInputError as error:
             problems.append(_refused(plans.file, plan, error.field, f"{error.value!r} is not valid.", error.remedy))
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the other plans along
+        except Exception as error:  # noqa: BLE001  # no error of one plan may affect the others
             what = f"Airflow refuses the plan: {str(error).rstrip('.')}."
             problems.append(_refused(plans.file, plan, "name", what, "Change what it names."))
         else:
@@ -127,7 +127,7 @@ def _refused(file: str, plan: Plan, name: str, what: str, remedy: str) -> PlanPr
 
 
 def build_dag(plan: Plan) -> DAG:
-    """The DAG of a plan. Not registered with Airflow: it is up to the DAG file to hold it."""
+    """The DAG of a plan. It is not registered with Airflow: the DAG file must hold it."""
     arguments = default_args()
     if plan.owner:
         arguments["owner"] = plan.owner
@@ -154,7 +154,7 @@ def build_dag(plan: Plan) -> DAG:
 
 
 def timetable(schedule: Schedule | None, *, incremental: bool) -> Timetable:
-    """The timetable of a schedule; only an incremental plan's runs have data intervals, which adjoin."""
+    """The timetable of a schedule. Only runs of an incremental plan have data intervals, which are adjacent."""
     if schedule is None:
         return None
     if schedule.interval is not None:

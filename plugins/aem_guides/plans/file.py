@@ -30,18 +30,18 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9
 
 
 def steps(field: str) -> list[str | int]:
-    """The way to a field, such as `deadline.0.callback`."""
+    """The path to a field, such as `deadline.0.callback`."""
     return [int(step) if step.isdigit() else step for step in field.split(".")]
 
 
 def shortened(text: str) -> str:
-    """A text of at most 300 characters: a value in a message may be of any length."""
+    """A text of at most 300 characters, because a value in a message may have any length."""
     return text if len(text) <= 300 else text[:300] + "…"
 
 
 @dataclass(frozen=True)
 class PlanProblem:
-    """What is wrong at a line of a file, counted from 1; `remedy` says what would be right.
+    """A problem at a line of a file (the first line is 1). `remedy` says what would be right.
 
     As a text it names file, line, plan, field, value and remedy.
     """
@@ -60,18 +60,18 @@ class PlanProblem:
 
 @dataclass(frozen=True)
 class Entry:
-    """One plan as it is written: plain data, and where its fields stand."""
+    """One plan as it is written: plain data, and the lines of its fields."""
 
     data: object
     node: yaml.Node
 
     @property
     def name(self) -> str:
-        """The name of the plan; empty where it has none."""
+        """The name of the plan, or "" if it has none."""
         return str(self.data.get("name", "")) if isinstance(self.data, dict) else ""
 
     def line(self, path: Sequence[str | int] = ()) -> int:
-        """The line of a field, or of the nearest one above it that is written."""
+        """The line of a field, or of the nearest written field above it."""
         node, line = self.node, self.node.start_mark.line + 1
         for step in path:
             found = _below(node, step)
@@ -82,7 +82,7 @@ class Entry:
 
 
 def read_entries(text: str) -> list[Entry | PlanProblem]:
-    """The plans of a file, and what could not be read of it.
+    """The plans of a file, and the problems of what could not be read.
 
     If the file is not valid YAML, it is read plan by plan, so that a typing error affects only one plan.
     """
@@ -113,7 +113,7 @@ def _listed(root: yaml.MappingNode) -> Iterator[Entry | PlanProblem]:
 
 
 def _apart(text: str) -> Iterator[Entry | PlanProblem]:
-    """Each plan for itself, at its line; anchors of other plans are then not known."""
+    """Each plan on its own, at its line. Anchors of other plans are not known then."""
     lines = text.split("\n")
     head = next((number for number, line in enumerate(lines) if line.startswith(f"{_TOP}:")), 0)
     items = [(number, match[1]) for number, line in enumerate(lines) if number > head and (match := _ITEM.match(line))]

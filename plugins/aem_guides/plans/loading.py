@@ -36,14 +36,14 @@ class Plans:
 
 
 def plans_file() -> tuple[Path, bool]:
-    """The file with the plans, and whether it was chosen: by `[aem_guides] plans_file`, else beside the DAG folder."""
+    """The file with the plans, and whether `[aem_guides] plans_file` names it. The default is beside the DAG folder."""
     if configured := conf.get("aem_guides", "plans_file", fallback=""):
         return Path(configured), True
     return Path(conf.get_mandatory_value("core", "dags_folder")).parent / "include" / "plans.yaml", False
 
 
 def load_plans(file: Path, *, required: bool = True) -> Plans:
-    """Read and check a file of plans. Without `required`, a file that does not exist holds none."""
+    """Read and check a file of plans. Without `required`, a missing file counts as empty."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -61,7 +61,7 @@ def _wrong(what: str, remedy: str = "") -> PydanticCustomError:
 
 
 def _refuse(flaws: Iterable[tuple[Iterable[str | int], PydanticCustomError]]) -> None:
-    """Raise ValidationError with all flaws, if there are any: each at its place below what is validated."""
+    """Raise ValidationError with all flaws, if there are any, each at its place below the validated value."""
     if found := [InitErrorDetails(type=wrong, loc=tuple(place), input=None) for place, wrong in flaws]:
         raise ValidationError.from_exception_data("plan", found)
 
@@ -214,7 +214,7 @@ class Deadline(_Part):
 
 
 def _parameter(param: Param) -> tuple[object, object]:
-    """A field whose values are checked, and described to editors, by the schema of a run's parameter itself."""
+    """A field whose values are checked by the schema of a run's parameter, which also describes it to editors."""
     schema = {key: value for key, value in param.schema.items() if key not in _OF_FORMS}
 
     def check(value: object) -> object:
@@ -377,7 +377,7 @@ class Plan(_Part):
                 yield self._place(error), f"{shortened(repr(error.value))} is not valid.", error.remedy
 
     def _place(self, error: InvalidInputError) -> list[str | int]:
-        """Where the value of a request stands in the plan."""
+        """The place of a request's value in the plan."""
         field, *below = steps(error.field.replace("[", ".").replace("]", ""))
         if field not in type(self).model_fields:
             return ["parameters", field]
@@ -387,7 +387,7 @@ class Plan(_Part):
         return [field, *below]
 
     def _flaws_of_names(self) -> Iterator[_Flaw]:
-        """Single paths and batches have parameters that the other does not have."""
+        """Report parameters that belong only to single paths, or only to batches."""
         known = run_params(batch=self.batch)
         other = f"batch: {str(not self.batch).lower()}"
         for name in self.values:

@@ -1,4 +1,4 @@
-"""From what is written to a plan, or to what is wrong with it: field, value, remedy, and the line where it stands."""
+"""Turn a written entry into a plan, or into its problems: field, value, remedy and line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aem_guides.plans.models import Plan
 
 
 def read_plan(entry: Entry) -> Plan | list[PlanProblem]:
-    """The plan of an entry, or all that is wrong with it."""
+    """The plan of an entry, or all of its problems."""
     try:
         return Plan.model_validate(entry.data, context=entry)
     except ValidationError as error:
-        # What is taken from another field cannot be where that field is wrong.
-        told = (one for one in error.errors() if one["type"] != "default_factory_not_called")
-        return [_problem(entry, one) for one in told]
+        # A value that is derived from a wrong field is not checked.
+        errors = (one for one in error.errors() if one["type"] != "default_factory_not_called")
+        return [_problem(entry, one) for one in errors]
 
 
 def _problem(entry: Entry, error: ErrorDetails) -> PlanProblem:
@@ -45,7 +45,7 @@ def _problem(entry: Entry, error: ErrorDetails) -> PlanProblem:
 
 
 def _written(data: object, loc: tuple[int | str, ...]) -> Iterator[int | str]:
-    """The steps to a value as they are written: a text may stand for a mapping, and one item for a list."""
+    """The steps to a value as they are written: a text may stand for a mapping, and an item for a list."""
     for step in loc:
         if isinstance(data, dict) and isinstance(step, str):
             data = data.get(step)
@@ -56,7 +56,7 @@ def _written(data: object, loc: tuple[int | str, ...]) -> Iterator[int | str]:
 
 
 def _described(path: Sequence[int | str]) -> tuple[str, list[str]]:
-    """What the schema says of a field, or of the nearest above it that it describes; and what it may hold."""
+    """The schema's description of a field, or of the nearest described field above it; and the allowed values."""
     schema = Plan.model_json_schema()
 
     def opened(node: dict[str, Any]) -> ChainMap[str, Any]:

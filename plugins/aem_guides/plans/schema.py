@@ -27,12 +27,12 @@ class _File(BaseModel):
 
 class _WithoutTitles(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """No: the name of a field says as much."""
+        """No, because the name of a field is enough."""
         return False
 
 
 def render() -> str:
-    """What the shipped file holds."""
+    """The content of the shipped file."""
     return json.dumps(_File.model_json_schema(schema_generator=_WithoutTitles), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Which path may start its job next: in fair order, and only while fewer than the allowed number of jobs are active.
+"""Which path may start its job next: in fair order, and only while fewer jobs are active than allowed.
 
-Two things hide active jobs from the window: it lags behind a start, and newer jobs push older ones out of it. So
-what was once known to be active counts until it was seen to have ended, in the window or by its own status.
+Two things hide active jobs from the window: it lags behind a start, and newer jobs push older ones out of it. So a job
+that is known to be active counts until the window or its own status shows that it has ended.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from aem_guides.protocol.steps import Steps, Window
 from aem_guides.protocol.wording import crowd
 
 LOST_AFTER_SECONDS = 300.0
-"""How long a job that neither window nor status knows any more still counts as active."""
+"""For this long, a job that neither window nor status knows still counts as active."""
 
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A place in the line: first come (seconds since the epoch), then run, then index in it."""
+    """A place in the queue: arrival time (seconds since the epoch), then run, then index in the run."""
 
     came_at: float
     run: str
@@ -35,10 +35,10 @@ class Place:
 class Ticket:
     """One request that waits for its turn.
 
-    `limit`: the most active jobs on the instance. `queues`: it waits while a job is active on its path; one that
-    does not gets its turn then at once, to adopt that job or to fail. `blocked_by` is a job known to be in the way,
-    `not_before` (epoch seconds) when to try again at the earliest. `is_away`: it keeps its place, and nobody is there
-    to take the turn, as while it looks what came of its request.
+    `limit`: the most active jobs on the instance. `queues`: the request waits while a job is active on its path.
+    Without `queues` it then gets its turn at once, to adopt that job or to fail. `blocked_by`: a job that is known to
+    be in the way. `not_before` (epoch seconds): the earliest next attempt. `is_away`: the ticket keeps its place, but
+    cannot take a turn now, for example while its lifecycle checks an earlier start.
     """
 
     place: Place
@@ -64,7 +64,7 @@ class _Known:
 
 @dataclass
 class Turns:
-    """The queue of waiting tickets, and what is known of the jobs on the instance. One ticket starts at a time."""
+    """The queue of waiting tickets, and the known jobs of the instance. One ticket starts at a time."""
 
     starting: Ticket | None = None
     _line: list[Ticket] = field(default_factory=list)
@@ -73,11 +73,11 @@ class Turns:
     _window: frozenset[str] = frozenset()
 
     def join(self, ticket: Ticket) -> None:
-        """Stand in the line, at the place of the ticket."""
+        """Enter the queue, at the place of the ticket."""
         bisect.insort(self._line, ticket, key=lambda other: other.place)
 
     def leave(self, ticket: Ticket) -> None:
-        """Leave the line, with or without a turn."""
+        """Leave the queue, with or without a turn."""
         if self.starting is ticket:
             self.starting = None
         if ticket in self._line:
@@ -85,7 +85,7 @@ class Turns:
 
     @property
     def first(self) -> Ticket | None:
-        """The first ticket of the line."""
+        """The first ticket of the queue."""
         return self._line[0] if self._line else None
 
     @property
@@ -103,12 +103,11 @@ class Turns:
         return {i: known.path for i, known in self._active.items() if i in self._followed}
 
     def note_active(self, processing_id: str, path: str | None, earlier_end: EarlierEnd | None = None) -> None:
-        """A job is known to be active before the window shows it; `earlier_end`: it was resumed from that just now."""
+        """Add a job that is active but not in the window yet. `earlier_end`: the end from which it was just resumed."""
         self._active[processing_id] = _Known(path, None, earlier_end)
 
     def learn(self, active: Mapping[str, str | None]) -> None:
-        """Take over the active jobs that another process knew. Jobs that have ended since are found by reading their
-        status."""
+        """Take over the active jobs that another process knew. Reading their status finds those that have ended."""
         for processing_id, path in active.items():
             self._active.setdefault(processing_id, _Known(path))
 
@@ -123,13 +122,13 @@ class Turns:
             self._active.pop(processing_id, None)
 
     def see(self, history: History, now: float) -> None:
-        """Take in what the window shows."""
+        """Update from the window."""
         self._window = frozenset(job.processing_id for job in history.jobs)
         for job in history.jobs:
             self._see(job, now)
 
     def see_status(self, processing_id: str, job: Job | None, now: float) -> None:
-        """Take in what the status of a job says; None: the instance does not know it."""
+        """Update from the status of a job. None: the instance does not know the job."""
         known = self._active.get(processing_id)
         if known is None:
             return
@@ -150,15 +149,16 @@ class Turns:
     def to_ask(self) -> list[str]:
         """The active jobs whose end only their own status can show.
 
-        Those that are followed are asked for only where they keep others waiting: a short job may leave the window
-        before it was seen there, and long before its follower looks.
+        Followed jobs are included only if they keep others waiting: a short job may leave the window before a look saw
+        it there, and long before its follower looks.
         """
         unseen = self._active.keys() - self._window
         crowded = self.first is not None and len(self._active) >= self.first.limit
         return sorted(unseen if crowded else unseen - self._followed)
 
     def grant(self, now: float) -> Ticket | None:
-        """Give the turn to the first ticket in the line that may start. None while one is starting, or if none may."""
+        """Give the turn to the first ticket in the queue that may start. None while a ticket is starting, or if none
+        may start."""
         if self.starting is not None:
             return None
         busy = {same_path(known.path) for known in self._active.values() if known.path}
@@ -172,14 +172,14 @@ class Turns:
         return None
 
     def put_back(self, ticket: Ticket, *, not_before: float, blocked_by: str | None = None) -> None:
-        """The ticket could not start. It keeps its place."""
+        """End the turn of a ticket that could not start. It keeps its place."""
         if self.starting is ticket:
             self.starting = None
         ticket.not_before = not_before
         ticket.blocked_by = blocked_by
 
     def why(self, ticket: Ticket) -> str:
-        """What a ticket waits for, in words."""
+        """Why a ticket waits, in words."""
         ahead = bisect.bisect_left(self._line, ticket.place, key=lambda other: other.place)
         in_the_way = [i for i, known in self._active.items() if known.path and same_path(known.path) == ticket.path]
         blocking = in_the_way[:1] or ([ticket.blocked_by] if ticket.blocked_by in self._active else [])
@@ -200,14 +200,14 @@ class Turns:
 
 
 def read_window(talk: Conversation, turns: Turns) -> Steps[Window]:
-    """Read the window, and take in what it shows. Raises what reading the history raises."""
+    """Read the window and update from it. Raises what reading the history raises."""
     history = yield from talk.call(contract.history())
     turns.see(history, talk.now())
     return Window({job.processing_id: job for job in history.jobs})
 
 
 def ask_for_hidden(talk: Conversation, turns: Turns) -> Steps[None]:
-    """Ask for the status of active jobs that the window does not show, where only that can tell their end.
+    """Read the status of active jobs outside the window, if only the status can show their end.
 
     A status that cannot be read changes nothing: the job still counts.
     """

@@ -1,4 +1,4 @@
-"""Which assets do not count: patterns of their paths."""
+"""Patterns for the paths of assets that do not count."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _REMEDY = (
 )
 
 _ANY_PATHS = ("/content/dam/a b-1/QZ.dita", "/content/dam/xk_7.png", "/content/dam/ü/w/0")
-"""All assets lie below `/content/dam`: what is of these is of any."""
+"""All assets are below `/content/dam`. A pattern that matches these two paths matches every asset."""
 
 
 @dataclass(frozen=True)
 class AssetPatterns:
-    """Patterns of paths, as `fnmatch` reads them: `*` stands for any letters, slashes too. Case counts."""
+    """Patterns of paths, as `fnmatch` reads them. `*` matches any characters, including slashes. Case matters."""
 
     patterns: tuple[str, ...] = ()
     _matches: re.Pattern[str] | None = field(default=None, repr=False, compare=False)
 
     def match(self, path: str) -> bool:
-        """Whether one of them is of this path; two spellings of one letter of Unicode are the same."""
+        """Whether a pattern matches this path. Unicode spellings of the same letter are equal."""
         return self._matches is not None and self._matches.match(_same_letters(path)) is not None
 
 
 def parse_patterns(name: str, given: object) -> AssetPatterns:
-    """Read the patterns of a field: a list, or its JSON as a template gives it; None and "" are an empty one.
+    """Read the patterns of a field: a list, or its JSON from a template. None and "" give an empty list.
 
     Raises InvalidInputError, which shows field, value and remedy.
     """

@@ -1,4 +1,4 @@
-"""What an instance says of assets, read and counted. However many there are, no more of them is kept than is shown."""
+"""Read and count an instance's answer about assets. Only as many assets are kept as are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aem_guides.protocol.models import AssetState, AssetStatus, JsonValue, flag,
 from aem_guides.protocol.states import JobState, state_of_word
 
 MOST_LISTED = 100
-"""Assets of each kind that are kept to be shown."""
+"""Assets of each kind that are kept for display."""
 
 _MOST_WORDS_KNOWN = 1_000
 _PARTS, _LARGEST_DIGEST = 256, 2**64 - 1
@@ -34,7 +34,7 @@ _STATES = {
     JobState.FAILED: AssetState.FAILURE,
     JobState.CANCELLED: AssetState.UNPROCESSED,
 }
-"""The words for assets are those for jobs, in as many spellings, and one of their own."""
+"""Assets have the status words of jobs, in the same spellings, and one word of their own."""
 
 
 def asset_state_of_word(word: str) -> AssetState:
@@ -44,9 +44,9 @@ def asset_state_of_word(word: str) -> AssetState:
     return _STATES.get(state_of_word(word), AssetState.UNKNOWN)
 
 
-def read_asset(told: JsonValue) -> AssetStatus:
-    """One asset; of an entry that cannot be read nothing is known."""
-    entry = told if isinstance(told, dict) else {}
+def read_asset(value: JsonValue) -> AssetStatus:
+    """Read one asset. An unreadable entry gives an asset without path and with the state UNKNOWN."""
+    entry = value if isinstance(value, dict) else {}
     word = text(entry.get("status")) or ""
     reason = text(entry.get("reason")) or text(entry.get("message")) or text(entry.get("comments"))
     path = text(entry.get("path")) or ""
@@ -56,11 +56,12 @@ def read_asset(told: JsonValue) -> AssetStatus:
 
 @dataclass(frozen=True)
 class AssetCounts:
-    """How many assets an answer tells of, in all and by what it says of each. Every asset is in one count but `seen`.
+    """The counts of an answer: all assets, and the assets of each kind. Every asset is in exactly one count besides
+    `seen`.
 
-    One that it tells of several times is counted once, by the worst that it says of it.
-    `not_processed`: failed, cancelled or left as they were. `strange`: a word that is not known. `gone`: the answer
-    says that they are no longer there. `ignored`: they do not count. `unreadable`: the answer says nothing of them.
+    An asset that the answer lists several times is counted once, by its worst state. `not_processed`: failed, cancelled
+    or left unprocessed. `strange`: an unknown word. `gone`: the answer says that they no longer exist. `ignored`: they
+    do not count. `unreadable`: the answer does not show their state.
     """
 
     seen: int = 0
@@ -86,7 +87,7 @@ class AssetTally:
     _counts: AssetCounts | None = None
 
     def take(self, entries: Iterable[JsonValue]) -> list[AssetStatus]:
-        """Count entries of an answer; those that were not processed, or have a word that is not known."""
+        """Count entries of an answer. Returns those that were not processed or have an unknown word."""
         self._counts = None
         found: list[AssetStatus] = []
         paths: dict[str, list[JsonValue]] = {kind: [] for kind in _WORST_FIRST}
@@ -103,28 +104,29 @@ class AssetTally:
                 kept.append(asset)
             if kind in ("not_processed", "strange"):
                 found.append(asset)
-        for kind, told in paths.items():
-            if told:
-                self._note(kind, told)
+        for kind, new in paths.items():
+            if new:
+                self._note(kind, new)
         return found
 
     @property
     def counts(self) -> AssetCounts:
-        """Counted when they are first asked for after more has come, which takes its time."""
+        """The counts. They are computed at the first access after new entries, which takes some time."""
         if self._counts is None:
             counts = dict(self._without_path)
             for part in range(_PARTS):
-                told = set[int]()
+                counted = set[int]()
                 for kind in _WORST_FIRST:
                     if kind in self._paths:
-                        before = len(told)
-                        told.update(self._paths[kind][part])
-                        counts[kind] = counts.get(kind, 0) + len(told) - before
+                        before = len(counted)
+                        counted.update(self._paths[kind][part])
+                        counts[kind] = counts.get(kind, 0) + len(counted) - before
             self._counts = AssetCounts(seen=sum(counts.values()), **counts)
         return self._counts
 
     def _note(self, kind: str, paths: list[JsonValue]) -> None:
-        """Eight bytes tell which assets are the same, in parts for the sake of memory; without a path each is one."""
+        """Store eight bytes of a path's digest, which identify the asset, in parts to save memory. Each asset without a
+        path counts as one."""
         parts = self._paths.setdefault(kind, [])
         if not parts:
             parts.extend(array("Q") for _ in range(_PARTS))
@@ -138,7 +140,7 @@ class AssetTally:
         self._without_path[kind] = self._without_path.get(kind, 0) + without
 
     def _is_plainly_processed(self, entry: dict[str, JsonValue]) -> bool:
-        """What most assets are, found out in no time: a million of them are looked at."""
+        """A fast check for the state of most assets, because a million of them may be checked."""
         word = entry.get("status")
         if not isinstance(word, str) or self.ignore.patterns:
             return False

@@ -1,4 +1,4 @@
-"""What is known of a job's assets, and what is not: counted from an answer, held against the job."""
+"""What is known and not known of a job's assets: the counts of an answer, compared with the job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEFT_OUT = (
     "ignored.post.processing.paths (by default the translation output below /content/dam/projects). If "
     "enabled.post.processing.paths is set, it processes only those paths."
 )
-"""Why assets stay PENDING for ever, as a rule."""
+"""The usual reasons why assets stay PENDING forever."""
 
 _NOTHING_PROCESSED = (
     "No asset was processed, and nothing changes: processing may be switched off on the instance "
@@ -29,9 +29,9 @@ _FILTERED = (
 
 @dataclass(frozen=True)
 class AssetQuestion:
-    """What is asked: what became of the assets of a request, but for those that do not count.
+    """The question: the state of the assets of a request, without those that do not count.
 
-    `job` is the job that worked on it, None where it is not known: then nothing is held against it.
+    `job` is the job of the request, or None if it is unknown. Then the answer is not compared with a job.
     """
 
     request: ProcessingRequest
@@ -40,25 +40,25 @@ class AssetQuestion:
 
     @property
     def filtered(self) -> bool:
-        """Whether the job was to have some of the assets below its path only."""
+        """Whether the job was to process only some of the assets below its path."""
         return self.request.has_filter() or (self.job is not None and self.job.has_filter)
 
     @property
     def job_files(self) -> int | None:
-        """How many assets the job had, None where it does not tell; it had those at the least that it handed over."""
-        told = (self.job.total_files, self.job.triggered_count) if self.job is not None else ()
-        return max((count for count in told if count is not None), default=None)
+        """How many assets the job had, or None if it does not show that. It had at least as many as it handed over."""
+        shown = (self.job.total_files, self.job.triggered_count) if self.job is not None else ()
+        return max((count for count in shown if count is not None), default=None)
 
 
 @dataclass(frozen=True)
 class Verification:
     """What is known of the assets that count.
 
-    `total` = `succeeded` + `failed` + what is not known. `failed`: not processed, whatever the word for it. Of the
-    job's own assets at least `least` and at most `most` were not processed; None: there is no telling how many at the
-    most. `unknown` says why they differ, and is "" where they do not. `left_out`: they stay PENDING, or are no longer
-    there. `ignored`: `verify_ignore` names them. The first 100 of them are in `listed` and `listed_left_out`.
-    `of_job` is False where some of what was found may not be among what the job processed.
+    `total` = `succeeded` + `failed` + the unknown ones. `failed`: not processed, whatever the status word. Of the job's
+    own assets, at least `least` and at most `most` were not processed; `most` is None if no upper limit is known.
+    `unknown` is the reason why the two differ, or "". `left_out`: assets that stay PENDING or no longer exist.
+    `ignored`: assets that match `verify_ignore`. The first 100 are in `listed` and `listed_left_out`. `of_job` is False
+    if some of the assets may not belong to the job.
     """
 
     total: int
@@ -73,11 +73,11 @@ class Verification:
     listed_left_out: tuple[AssetStatus, ...] = ()
     of_job: bool = True
     asked: bool = True
-    """False where the instance has no asset status to be asked for."""
+    """False if the instance has no asset status endpoint."""
 
     @property
     def failed_of_job(self) -> int | None:
-        """How many of the job's own assets were not processed; None where that cannot be told."""
+        """How many of the job's own assets were not processed. None if that is unknown."""
         return self.least if self.least == self.most else None
 
     @property
@@ -87,23 +87,23 @@ class Verification:
 
 
 def without_asking(question: AssetQuestion) -> Verification | None:
-    """What is known without a question: that there were no assets; None where there may be some."""
+    """The result without a question if the job had no assets. None if it may have some."""
     return Verification(0, 0, 0, 0, 0) if question.job is not None and question.job.had_no_assets else None
 
 
 def not_known(question: AssetQuestion, why: str, *, asked: bool = True) -> Verification:
-    """Nothing is known of any asset, for that reason."""
+    """The result if nothing is known of any asset, with the reason."""
     files = question.job_files
     return Verification(files or 0, 0, 0, 0, files, why, of_job=not question.filtered, asked=asked)
 
 
 def uncovered(question: AssetQuestion, tally: AssetTally) -> int:
-    """How many assets of the job an answer says nothing of: it tells of fewer than the job had."""
+    """How many assets of the job are missing in an answer: it lists fewer than the job had."""
     return max(0, (question.job_files or 0) - tally.counts.seen)
 
 
 def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
-    """What an answer says in the end, when nothing moves any more."""
+    """The result of an answer after which nothing changes any more."""
     counts = tally.counts
     if not counts.seen and question.job_files is None:
         return not_known(question, _SILENT)

@@ -33,8 +33,7 @@ class BatchCounts:
 
 @dataclass
 class BatchSpeed:
-    """The time that is left for a batch, from its speed since the first check. Known after the first paths have
-    ended."""
+    """The remaining time of a batch, from its speed since the first check. It is known once some paths have ended."""
 
     _ended_first: int | None = None
     _at_first: float = 0.0

@@ -1,7 +1,7 @@
 """The remote API: one function per endpoint. Each returns the request to send and how to read its answer.
 
-Source: the product's "Bulk asset processing" API, version 1. Readers bear missing optional fields and ignore
-unknown ones; what cannot be what the API promises raises `ShapeError`.
+Source: the product's "Bulk asset processing" API, version 1. Readers accept missing optional fields and ignore unknown
+ones. An answer that breaks the promise of the API raises `ShapeError`.
 """
 
 from __future__ import annotations
@@ -45,28 +45,29 @@ T = TypeVar("T")
 _BASE = "/bin/guides/v1"
 _PROCESS = f"{_BASE}/assets/process"
 _AS_IT_IS = {"Accept-Encoding": "identity"}
-"""A compressed body that is cut off would be unpacked as far as it goes, and no length would show the cut."""
+"""A compressed body that is cut off would be unpacked as far as it goes, and its length would not show the cut."""
 
 _SECONDS_OF_UNIT = {"MILLISECONDS": 0.001, "SECONDS": 1.0, "MINUTES": 60.0, "HOURS": 3600.0, "DAYS": 86400.0}
 
 LONGEST_ID = 500
-"""Characters: what is longer is no id, and no index of a database holds it."""
+"""In characters. A longer text is not an id, and does not fit into a database index."""
 _MOST_UNREADABLE = 20
-"""The most unreadable entries of a history that are reported one by one."""
+"""The most unreadable history entries that are reported one by one."""
 _LONGEST_ETA_SECONDS = 365 * 86400.0
-"""A year: no job lasts longer, and clocks can still be asked what time it will be then."""
+"""One year. No job lasts longer, and the end time can still be computed."""
 
 
 class ShapeError(ValueError):
-    """An answer is not of the shape that the API promises. The text says what is missing."""
+    """An answer does not have the shape that the API promises. The text says what is missing."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """One call: the request, and how its successful answer is read.
 
-    `endpoint` names it for people. `repeatable`: sending it twice does no more than sending it once. `explain` may
-    make a better error of a refusal, by the answer. `haste`: what it can wait for, so as not to ask too often.
+    `endpoint` names the call for people. `repeatable`: sending it twice has the same effect as sending it once.
+    `explain` may turn a refusal into a better error. `haste`: whether it may be delayed to limit the number of
+    requests.
     """
 
     endpoint: str
@@ -113,7 +114,8 @@ def logs(
 
 
 def download(processing_id: str) -> Call[Reply]:
-    """The whole log: a ZIP, or JSON with `logFilePaths`. The content shows which, so the reply itself is returned."""
+    """The whole log: a ZIP, or JSON with `logFilePaths`. Only the content shows which, so the reply itself is
+    returned."""
     request = _get(
         f"{_PROCESS}/logs/download", {"processingId": processing_id}, accept="application/zip, application/json"
     )
@@ -121,20 +123,20 @@ def download(processing_id: str) -> Call[Reply]:
 
 
 def log_file(path: str) -> Call[Reply]:
-    """One file that the JSON answer of `download` names; `path` has its query and is on the instance's own origin."""
+    """One file that the JSON answer of `download` names. `path` has its query and is on the instance's own origin."""
     request = HttpRequest("GET", quote(path, safe="/?&=%+~@:!$'()*,;-._"), {"Accept": "*/*", **_AS_IT_IS})
     return Call("log file", request, _whole, haste=Haste.WORK)
 
 
 def cancel(processing_id: str) -> Call[None]:
-    """Ask to cancel a job."""
+    """Request the cancellation of a job."""
     request = _post(f"{_PROCESS}/cancel", {"processingId": processing_id})
     return Call("cancel processing", request, _nothing, haste=Haste.URGENT)
 
 
 def resume(processing_id: str) -> Call[str]:
-    """Resume a job from its checkpoint. Reads the id of the job after the resume, which is another one if the answer
-    has one."""
+    """Resume a job from its checkpoint. Reads the job's id after the resume. It changes if the answer has another
+    id."""
 
     def read(reply: Reply) -> str:
         try:
@@ -157,12 +159,12 @@ def history() -> Call[History]:
 
 
 def system_status() -> Call[SystemStatus]:
-    """Whether the instance is fit for work."""
+    """Whether the instance is ready to process."""
     return Call("system status", _get(f"{_BASE}/system/status"), _read_system_status)
 
 
 def start_asset_status(paths: tuple[str, ...], excluded_paths: tuple[str, ...] = ()) -> Call[str]:
-    """Ask for the state of every asset below the paths. Reads the id of the question."""
+    """Request the state of every asset below the paths. Reads the id of the question."""
     body: JsonObject = {"paths": list(paths)}
     if excluded_paths:
         body["excludedPaths"] = list(excluded_paths)
@@ -177,7 +179,8 @@ def start_asset_status(paths: tuple[str, ...], excluded_paths: tuple[str, ...] =
 
 
 def asset_status_is_there() -> Call[None]:
-    """Ask for no asset status in particular: refused where the endpoint is there, 404 where it is not."""
+    """Check the asset status endpoint without a question: the answer is a refusal if the endpoint exists, and 404 if
+    not."""
     return Call("asset status", _get(f"{_BASE}/assets/status"), _nothing)
 
 
@@ -188,7 +191,7 @@ def asset_status(job_id: str) -> Call[AssetStatusReport]:
 
 
 def asset_status_as_it_comes(job_id: str) -> Call[Reply]:
-    """The same answer, read block by block: it may have a million assets."""
+    """The same answer, read block by block, because it may have a million assets."""
     return Call("asset status", _get(f"{_BASE}/assets/status", {"jobId": job_id}), _whole)
 
 
@@ -215,7 +218,7 @@ def created_assets(request: ProcessingRequest, *, offset: int, limit: int) -> Ca
 
 
 def csrf_token() -> Call[str]:
-    """A CSRF token, "" where the instance hands out none (its CSRF filter is off)."""
+    """A CSRF token, or "" if the instance issues none (its CSRF filter is off)."""
 
     def read(reply: Reply) -> str:
         token = text(_json_object(reply).get("token")) or ""
@@ -227,12 +230,12 @@ def csrf_token() -> Call[str]:
 
 
 def is_token(value: str) -> bool:
-    """Whether a header field can carry it: visible ASCII without white space."""
+    """Whether a header field can carry the value: visible ASCII without white space."""
     return value.isascii() and value.isprintable() and " " not in value
 
 
 def instance_time(reply: Reply) -> int | None:
-    """The instance's clock as its `Date` header shows it, in epoch milliseconds (whole seconds); None without one."""
+    """The instance's clock from its `Date` header, in epoch milliseconds (whole seconds). None without the header."""
     try:
         return round(parsedate_to_datetime(reply.headers["date"]).timestamp() * 1000)
     except (KeyError, ValueError, TypeError, OverflowError):
@@ -307,7 +310,7 @@ def _read_history(reply: Reply) -> History:
     data = _json_object(reply)
     entries = _list(data, "executionHistory")
     jobs: list[Job] = []
-    # An instance that lists nothing may have had no job; that it had none is not proved.
+    # An empty list may mean that the job had no assets, but does not prove it.
     unreadable = ["executionHistory is null"] if data["executionHistory"] is None else []
     for index, entry in enumerate(entries):
         try:
@@ -372,7 +375,7 @@ def _json_object(reply: Reply, *, longest: int = LONGEST_TEXT, most: int = MOST_
 
 
 def _list(data: Mapping[str, JsonValue], name: str) -> list[JsonValue]:
-    """A list that has to be there; null stands for an empty one. Raises ShapeError where it is something else."""
+    """A required list. null stands for an empty list. Raises ShapeError for anything else."""
     found = data.get(name)
     if found is None and name in data:
         return []

@@ -1,7 +1,7 @@
 """One call from its first try to its answer: login, CSRF, repetition, Retry-After, login pages.
 
-What may be repeated is repeated here. What may not - a POST whose fate is unknown - is raised as the error that
-tells so, and the procedures decide.
+Calls that may be repeated are repeated here. For a POST with an unknown result, an error is raised that says so, and
+the procedures decide.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ _NOT_NOW = {
     425: "A proxy in front of the instance asks to send the request later.",
     429: "The instance, or the CDN in front of it, limits the rate of requests. The same request may succeed later.",
 }
-"""The statuses below 500 for which the request itself may be right, and their likely cause."""
+"""The statuses below 500 with which the request itself may be right, and their likely cause."""
 
 _SEE_OTHER = 303
-"""It may also lead from a POST that was acted on to what came of it."""
+"""After a POST that was acted on, this status may also lead to its result."""
 
 _BUSY = frozenset({*_NOT_NOW, 502, 503, 504})
 _CSRF_HEADER = "CSRF-Token"
@@ -85,10 +85,11 @@ _HIBERNATED = (
 
 @dataclass(frozen=True)
 class RetrySettings:
-    """How a call is repeated: `attempts` in all, full jitter below `base_seconds`, doubled each time to `cap_seconds`.
+    """How a call is repeated: `attempts` in all, full jitter below `base_seconds`, doubled each time up to
+    `cap_seconds`.
 
-    A `Retry-After` is followed up to `retry_after_cap_seconds`. `accepted_before`: the instance has accepted the
-    credentials earlier in the same run, so that a refused login passes: its error says that a retry is useful.
+    A `Retry-After` is followed up to `retry_after_cap_seconds`. `accepted_before`: the instance accepted the
+    credentials earlier in the same run. So a refused login is temporary, and its error says that a retry is useful.
     """
 
     attempts: int = 5
@@ -98,17 +99,17 @@ class RetrySettings:
     accepted_before: bool = False
 
     def backoff(self, attempt: int, random: float) -> float:
-        """Seconds to wait after the attempt with this number (1 is the first)."""
+        """Seconds to wait after the attempt with this number (the first is 1)."""
         return random * min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt, 30))
 
 
 IN_MID_RUN = RetrySettings(accepted_before=True)
-"""For tasks after the one that first asked the instance."""
+"""For tasks after the first task that called the instance."""
 
 
 @dataclass
 class _Learned:
-    """What a conversation has learned of the instance, and its hurried copies with it."""
+    """What a conversation has learned of the instance. Its hurried copies share it."""
 
     accepted_before: bool
     csrf_token: str = ""
@@ -116,7 +117,7 @@ class _Learned:
 
 
 class Conversation:
-    """What is kept between the calls to one instance: CSRF token, clock difference, what must not be shown."""
+    """The state between calls to one instance: CSRF token, clock difference, secrets to mask."""
 
     def __init__(
         self,
@@ -138,9 +139,9 @@ class Conversation:
         self._gives_up_at = math.inf
 
     def giving_up_at(self, moment: float, *, waiting_until: float = math.inf) -> Conversation:
-        """The same conversation, in which nothing is tried again at this moment (seconds since the epoch) or later.
+        """The same conversation, but without retries from this moment (seconds since the epoch) on.
 
-        From that moment on, and from `waiting_until` on, nothing is held back any more to ask the instance less often.
+        From that moment on, and from `waiting_until` on, no request is delayed by the rate limit.
         """
         hurried = copy.copy(self)
         hurried._gives_up_at, hurried.waits_until = moment, min(moment, waiting_until)
@@ -153,7 +154,7 @@ class Conversation:
         return hurried
 
     def without_retries(self) -> Conversation:
-        """The same conversation, in which each request is sent once."""
+        """The same conversation, but each request is sent once."""
         hurried = copy.copy(self)
         hurried.retries = replace(self.retries, attempts=1)
         return hurried
@@ -168,11 +169,11 @@ class Conversation:
         return self.surroundings.now()
 
     def instance_now(self) -> int:
-        """The instance's clock, as its last `Date` header tells, in epoch milliseconds."""
+        """The instance's clock, from its last `Date` header, in epoch milliseconds."""
         return round((self.now() + self._learned.clock_difference) * 1000)
 
     def call(self, call: Call[T], *, authorized: bool = True, stream: bool = False) -> Steps[T]:
-        """Carry out a call and read its answer; with `stream`, the reply's body is left to be read block by block.
+        """Carry out a call and read its answer. With `stream`, the caller reads the reply's body block by block.
 
         Raises UnreachableError, AuthenticationError, ScopeError, RejectedError, NotFoundError, UnavailableError,
         MalformedAnswerError.
@@ -191,7 +192,7 @@ class Conversation:
                 if not authorized:
                     raise
                 if error.status == 403 and self._may_need_csrf(call, error) and mending.first("csrf"):
-                    # An instance that has no such tokens says so: then the 403 was about something else.
+                    # An instance without CSRF tokens has no such endpoint. Then the 403 had another cause.
                     with contextlib.suppress(NotFoundError):
                         yield from self._fetch_csrf_token()
                     if self._learned.csrf_token:
@@ -212,27 +213,27 @@ class Conversation:
                 yield Wait(pause, f"{call.endpoint}: trying again, since {_brief(error)}")
 
     def _held_back(self, call: Call[T]) -> float:
-        """For how many seconds a request is held back."""
+        """For how many seconds a request is delayed by the rate limit."""
         if self._manners is None or call.request.is_elsewhere:
             return 0.0
         held = self._manners.pause(self.surroundings.elapsed(), max(call.haste, self._haste))
         return min(held, self.waits_until - self.now())
 
     def redact(self, shown: str) -> str:
-        """The text without any secret that this conversation knows."""
+        """The text without the secrets that this conversation knows."""
         forms = {form for secret in self._secrets for form in forms_of(secret)}
         for form in sorted(forms, key=len, reverse=True):
             shown = shown.replace(form, "***")
         return shown
 
     def keep_secret(self, secret: str) -> Steps[None]:
-        """Have a secret masked wherever it might be shown."""
+        """Mask a secret in all logs."""
         if secret and secret not in self._secrets:
             self._secrets.add(secret)
             yield Mask(secret)
 
     def _authorize(self, refused: Mapping[str, str] | None) -> Steps[Mapping[str, str]]:
-        """Header fields that log in. What it raises tells that the request they are for was not acted on."""
+        """The header fields that log in. Its errors state that the request itself was not acted on."""
         try:
             headers = cast("Mapping[str, str]", (yield Authorize(self, refused)))
         except AemGuidesError as error:
@@ -243,7 +244,7 @@ class Conversation:
         return headers
 
     def _fetch_csrf_token(self) -> Steps[None]:
-        """Get a new token. What it raises tells that the request it is for was not acted on."""
+        """Fetch a new token. Its errors state that the request itself was not acted on."""
         self._learned.csrf_token = ""
         try:
             token = yield from self.call(contract.csrf_token())
@@ -255,7 +256,7 @@ class Conversation:
 
     def _dress(self, call: Call[T], authorization: Mapping[str, str]) -> HttpRequest:
         headers = {**call.request.headers, **authorization}
-        # The instance's CSRF token is no business of another origin.
+        # The instance's CSRF token must not go to another origin.
         if call.request.method != "GET" and self._learned.csrf_token and not call.request.is_elsewhere:
             headers[_CSRF_HEADER] = self._learned.csrf_token
         return replace(call.request, headers=headers)
@@ -325,7 +326,8 @@ class Conversation:
         return RejectedError(label, status, excerpt, attempts=attempts)
 
     def _in_mid_run(self, refusal: AnswerError, who: str) -> AnswerError:
-        """The refusal, as one that passes where the credentials were accepted before; no scope comes by waiting."""
+        """The refusal as a temporary one if the credentials were accepted before. A missing scope is never
+        temporary."""
         if not self._learned.accepted_before or isinstance(refusal, ScopeError):
             return refusal
         if isinstance(refusal, AuthenticationError):
@@ -345,13 +347,13 @@ class Conversation:
 
 
 def _not_acted_on(refusal: AnswerError) -> AnswerError:
-    """A refusal at the door; a web page with status 200 is none, for it may hide that the request was accepted."""
+    """Mark a refusal as made before the instance acted. A web page with status 200 is none: it may hide a success."""
     refusal.sent = False
     return refusal
 
 
 class _Mending:
-    """What has been tried once already in the course of one call."""
+    """What was already tried during one call."""
 
     def __init__(self) -> None:
         self._tried: set[str] = set()
@@ -363,7 +365,7 @@ class _Mending:
 
 
 def _may_repeat(call: Call[T], error: AemGuidesError) -> bool:
-    """The one predicate: what is sent again without asking anybody."""
+    """Whether a request may be sent again without a decision of the caller. This is the only place that decides it."""
     if isinstance(error, UnreachableError) and not error.sent:
         return True
     if isinstance(error, UnavailableError) and error.status not in _BUSY:
@@ -377,4 +379,4 @@ def _brief(error: AemGuidesError) -> str:
 
 def _no_headers() -> Steps[Mapping[str, str]]:
     return {}
-    yield  # a generator, so that it stands where `_authorize` does
+    yield  # makes it a generator, like `_authorize`

@@ -1,6 +1,6 @@
-"""Who we are to the instance: basic and bearer credentials, and tokens that are fetched and renewed.
+"""Our login at the instance: basic and bearer credentials, and tokens that are fetched and renewed.
 
-A credential never shows its secrets: their `repr` is hidden, and `secrets` lists them for masking.
+Credentials never show their secrets: the `repr` hides them, and `secrets` lists them for masking.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RENEW_AHEAD_SHARE = 0.1
 
 @dataclass(frozen=True)
 class AccessToken:
-    """An access token, when it was bought and when it ends, in seconds since the epoch."""
+    """An access token, with the times of its fetch and its end in seconds since the epoch."""
 
     value: str = field(repr=False)
     bought_at: float
@@ -29,8 +29,8 @@ class AccessToken:
     def is_fresh(self, now: float) -> bool:
         """Whether the token lasts long enough to be used.
 
-        It is renewed five minutes ahead of its end, or a tenth of its life where that is less: no request meets its
-        end, and a token of a short life serves too.
+        A token is renewed five minutes before its end, or after nine tenths of its life if that is later. So no request
+        meets its end, and a short-lived token can be used, too.
         """
         ahead = min(RENEW_AHEAD_SECONDS, RENEW_AHEAD_SHARE * (self.expires_at - self.bought_at))
         return self.expires_at - now > ahead
@@ -46,7 +46,7 @@ class StaticCredentials(Protocol):
 
 
 class RenewableCredentials(Protocol):
-    """Credentials that buy an access token. Credentials with the same `identity` share their tokens."""
+    """Credentials that fetch an access token. Credentials with the same `identity` share their tokens."""
 
     @property
     def secrets(self) -> tuple[str, ...]: ...
@@ -67,8 +67,8 @@ _SENT_AS = "iso-8859-1"
 class BasicCredentials:
     """User and password: on-premise, Managed Services, the local SDK.
 
-    They are sent as ISO-8859-1, as which Sling reads them. Source: Apache Sling's auth.core. Raises ValueError where
-    they hold a letter that it does not have.
+    They are sent as ISO-8859-1, because Sling decodes them so (source: Apache Sling's auth.core). Raises ValueError if
+    they contain a letter outside ISO-8859-1.
     """
 
     user: str
@@ -80,7 +80,7 @@ class BasicCredentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The password, and how it may travel: gateways send it on as UTF-8."""
+        """The password, also in the form in which gateways forward it (UTF-8)."""
         return (self.password, self._encoded(_SENT_AS), self._encoded("utf-8"))
 
     def headers(self) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ def is_latin(text: str) -> bool:
 
 @dataclass(frozen=True)
 class BearerCredentials:
-    """A pasted token, such as a local development access token of the Cloud Service (it lives 24 hours)."""
+    """A pasted token, such as a local development access token of the Cloud Service (valid for 24 hours)."""
 
     token: str = field(repr=False)
 

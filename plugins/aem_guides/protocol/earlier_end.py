@@ -1,4 +1,4 @@
-"""The end that a job had before it was resumed, which an instance may go on to show for a while."""
+"""The end that a job had before a resume. An instance may still show it for a while."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aem_guides.protocol.models import Job
 
 RESUME_LAG_SECONDS = 60.0
-"""How long a pod of the author, or its window, may go on to show the end that a job had before it was resumed."""
+"""For this long after a resume, a pod of the author, or its window, may still show the earlier end."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class EarlierEnd:
 
     @classmethod
     def of(cls, job: Job, resumed_at: float) -> EarlierEnd:
-        """The end in which this job is."""
+        """The current end of this job."""
         return cls(job.processing_id, job.status_word, job.completed_at, resumed_at)
 
     def is_shown_by(self, job: Job, now: float) -> bool:
-        """Whether the job is shown as it was before the resume, and that is not believed yet."""
+        """Whether the job is shown as before the resume, so soon after it that this is not believed."""
         return self == EarlierEnd.of(job, self.resumed_at) and now - self.resumed_at < RESUME_LAG_SECONDS

@@ -59,7 +59,7 @@ class AemGuidesError(Exception):
 
 
 class InvalidInputError(AemGuidesError, ValueError):
-    """A value that must not be sent. `field`, `value` and `remedy` are attributes and are in the message."""
+    """A value that must not be sent. `field`, `value` and `remedy` are attributes, and the message shows them."""
 
     retry = Retry.POINTLESS
 
@@ -124,10 +124,10 @@ class AnswerError(AemGuidesError):
 
 
 class AuthenticationError(AnswerError):
-    """The instance did not accept the credentials, or sent a login page where an answer was due.
+    """The instance refused the credentials, or sent a login page instead of an answer.
 
-    `retry` is USEFUL where the same credentials were accepted before in the same run: an author that restarts
-    refuses them for some minutes.
+    `retry` is USEFUL if the same credentials were accepted before in the same run: a restarting author refuses them for
+    some minutes.
     """
 
     retry = Retry.POINTLESS
@@ -135,7 +135,7 @@ class AuthenticationError(AnswerError):
 
 
 class ScopeError(AuthenticationError):
-    """The credential is known, but lacks a scope or a permission: no repetition and no CSRF token helps."""
+    """The credential is known, but lacks a scope or a permission. Repetition and CSRF tokens do not help."""
 
     hint = "Give the technical account the scopes and the AEM groups it needs."
 
@@ -147,7 +147,7 @@ class RejectedError(AnswerError):
 
 
 class NotFoundError(RejectedError):
-    """404: this instance has no such endpoint, job or file, or not yet, since it is starting."""
+    """404: this instance has no such endpoint, job or file, or does not have it yet because it is starting."""
 
     retry = Retry.BRIEFLY
     hint = (
@@ -201,7 +201,7 @@ class JobError(AemGuidesError):
 
 
 class JobFailedError(JobError):
-    """The job failed. It can be resumed where `resumable` is true; then, and only then, a retry helps."""
+    """The job failed. `resumable`: it can be resumed. Only then does a retry help."""
 
     def __init__(self, message: str, job: Job | None = None, *, resumable: bool = False) -> None:
         super().__init__(message, job)
@@ -216,9 +216,9 @@ class JobCancelledError(JobError):
 
 
 class JobLostError(JobError):
-    """Neither status nor history knows the job any more, though both answered.
+    """Neither status nor history has the job any more, and both were read.
 
-    `retry` is BRIEFLY where the caller has not looked for it for some minutes itself.
+    `retry` is BRIEFLY if the caller has not looked for the job for some minutes.
     """
 
     retry = Retry.POINTLESS

@@ -1,12 +1,12 @@
-"""Off-peak hours: the hours of the day in which processing may work, in the time of a place.
+"""Off-peak hours: the hours of the day in which jobs may run, in the time zone of a place.
 
-A day's hours are given as `{"from": "22:00", "to": "06:00", "timezone": "Europe/Paris"}`, optionally with `weekdays`
-(`["mon", ...]`: the days on which they begin) and `at_end`: `leave` what runs when they are over, or `cancel` it and
-resume it when the next ones begin. Several a day are a list of such.
+Hours are given as `{"from": "22:00", "to": "06:00", "timezone": "Europe/Paris"}`, optionally with `weekdays` (`["mon",
+...]`: the days on which they begin) and `at_end`: `leave` a job that still runs at the end, or `cancel` it and resume
+it when the next hours begin. A list gives several hours a day.
 
-When clocks change, every night has its hours, once. A time that comes twice is taken where it comes first; one that
-is left out is the moment of the change. Hours that lie wholly in what is left out are moved behind it, whole.
-Instants are seconds since the epoch.
+When clocks change, every night has its hours once. A time that occurs twice means its first occurrence. A time that is
+skipped means the moment of the change. Hours that lie completely in the skipped time are moved behind it with their
+whole length. Instants are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ANY_WEEK = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 
 
 class AtEnd(enum.StrEnum):
-    """What becomes of a job that still runs when the hours are over."""
+    """What happens to a job that still runs when the hours end."""
 
     LEAVE = "leave"
     CANCEL = "cancel"
@@ -41,7 +41,7 @@ class AtEnd(enum.StrEnum):
 
 @dataclass(frozen=True)
 class DailyHours:
-    """From one time of the day to another, perhaps over midnight, on the weekdays (0 is Monday) on which it begins."""
+    """From one time of the day to another, possibly past midnight, on the weekdays (0 is Monday) on which it begins."""
 
     begin: time
     end: time
@@ -49,7 +49,7 @@ class DailyHours:
     weekdays: frozenset[int] = frozenset(range(7))
 
     def on(self, day: date) -> tuple[float, float] | None:
-        """When the hours that begin on this day begin and end; None where the day has none."""
+        """Begin and end of the hours that begin on this day. None if there are none."""
         if day.weekday() not in self.weekdays:
             return None
         begin = datetime.combine(day, self.begin)
@@ -81,7 +81,7 @@ class DailyHours:
 
 @dataclass(frozen=True)
 class OffPeakHours:
-    """All hours in which processing may work. Those that overlap or follow each other without a gap are one."""
+    """All hours in which jobs may run. Hours that overlap or follow each other without a gap are merged."""
 
     daily: tuple[DailyHours, ...]
     at_end: AtEnd = AtEnd.LEAVE
@@ -90,15 +90,15 @@ class OffPeakHours:
         return self.closes_at(at) is not None
 
     def closes_at(self, at: float) -> float | None:
-        """When the hours that have begun by this instant are over; None where none have."""
+        """When the hours that include this instant end. None outside of the hours."""
         return next((ends for begins, ends in self._stretches(at) if begins <= at < ends), None)
 
     def opens_at(self, at: float) -> float:
-        """When processing may work: this instant where it may already, else the next beginning."""
+        """When jobs may run next: this instant if the hours include it, else the next beginning."""
         return max(at, next(begins for begins, ends in self._stretches(at) if at < ends))
 
     def describe(self, at: float) -> str:
-        """An instant for people, in the time of the place: "2026-11-24 22:00 Europe/Paris"."""
+        """An instant in the time zone of the hours, for people: "2026-11-24 22:00 Europe/Paris"."""
         zone = self.daily[0].zone
         local = datetime.fromtimestamp(at, zone)
         return f"{local:%Y-%m-%d %H:%M}{f':{local:%S}' if local.second else ''} {zone.key}"
@@ -123,9 +123,9 @@ class OffPeakHours:
 
 
 def parse_only_between(value: object, field: str = "only_between") -> OffPeakHours | None:
-    """The hours that a parameter or a plan gives: an object, a list of such, or either as JSON text.
+    """The hours that a parameter or a plan gives: an object, a list of objects, or either as JSON text.
 
-    None, an empty text and "null" are no restriction. Raises InvalidInputError.
+    None, an empty text and "null" mean no restriction. Raises InvalidInputError.
     """
     if isinstance(value, str):
         value = _read_text(field, value)
@@ -221,7 +221,7 @@ def _days(hours: DailyHours, at: float) -> Iterable[date]:
 
 
 def _instant(wall: datetime, zone: ZoneInfo) -> float:
-    """When the clocks of the zone first show this time or, where they leave it out, when they leap over it."""
+    """When the clocks of the zone first show this time or, if they skip it, the moment when they skip it."""
     local = wall.replace(tzinfo=zone)
     instant = local.timestamp()
     if datetime.fromtimestamp(instant, zone).replace(tzinfo=None) == wall:

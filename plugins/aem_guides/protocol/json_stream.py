@@ -1,4 +1,4 @@
-"""A JSON object that is read as it comes: of its long list, each entry is handed on and none is kept."""
+"""Read a JSON object as it comes. Each entry of its long list is passed on, and none is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aem_guides.protocol.json import DECODER, LONGEST_TEXT, JsonError, charset_o
 from aem_guides.protocol.models import JsonValue
 
 LONGEST_ENTRY = 256 * 1024
-"""Characters of one entry of the list, or of another value of the object: an asset has some two hundred."""
+"""Characters of one entry of the list, or of another value of the object. An asset has about two hundred."""
 _LONGEST_MARK = 4
 """Bytes of a byte order mark."""
 
@@ -30,10 +30,10 @@ class _Place(enum.Enum):
 
 
 class ObjectStream:
-    """Reads one JSON object block by block, and gives out the entries of its member `streamed` as they come.
+    """Reads one JSON object block by block, and returns the entries of its member `streamed` as they come.
 
-    `members` gets the members that `kept` names. `has_list` says whether the streamed one came, and is a list.
-    In memory are a block and an entry, however long the list is. All texts are cleaned, as `read_json` does it.
+    `members` gets the members that `kept` names. `has_list` says whether the streamed member came and is a list. Memory
+    holds one block and one entry, however long the list is. All texts are cleaned as in `read_json`.
     """
 
     def __init__(self, headers: Mapping[str, str], *, streamed: str, kept: Collection[str]) -> None:
@@ -46,11 +46,11 @@ class ObjectStream:
         self._place, self._name = _Place.BEFORE, ""
 
     def feed(self, block: bytes) -> list[JsonValue]:
-        """The entries that are whole with this block. Raises JsonError."""
+        """The entries that are complete with this block. Raises JsonError."""
         return self._take(self._decoded(block, last=False))
 
     def finish(self) -> list[JsonValue]:
-        """The entries that were still to come at the end. Raises JsonError where the object is not whole."""
+        """The last entries. Raises JsonError if the object is incomplete."""
         found = self._take(self._decoded(b"", last=True))
         if self._place is not _Place.AFTER:
             raise JsonError(f"{_NOT_JSON}: it ends where {self._place.value} is expected")
@@ -80,13 +80,13 @@ class ObjectStream:
         return entries
 
     def _next(self) -> bool:
-        """Go to the next character that is no white space; False where it has not come yet."""
+        """Go to the next character that is not white space. False if it has not come yet."""
         found = _NEXT.search(self._text, self._at)
         self._at = found.start() if found else len(self._text)
         return found is not None
 
     def _step(self, entries: list[JsonValue]) -> bool:
-        """Take what begins here; False where it is not whole yet."""
+        """Read the next element. False if it is not complete yet."""
         letter = self._text[self._at]
         match self._place, letter:
             case _Place.BEFORE, "{":
@@ -131,7 +131,7 @@ class ObjectStream:
         return True
 
     def _list(self, entries: list[JsonValue]) -> bool:
-        """All entries that are whole; False where the next one is not."""
+        """All complete entries. False if the next entry is incomplete."""
         text, search = self._text, _NEXT.search
         while (found := self._whole(self._at)) is not None:
             value, end = found
@@ -150,9 +150,9 @@ class ObjectStream:
         return False
 
     def _whole(self, at: int) -> tuple[JsonValue, int] | None:
-        """The value that begins here, and where what follows it begins; None where that has not come yet.
+        """The value that begins here, and the position after it. None if it has not come yet.
 
-        A number is whole only where something follows it.
+        A number is complete only if another character follows it.
         """
         try:
             value, end = DECODER.raw_decode(self._text, at)

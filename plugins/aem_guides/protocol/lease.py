@@ -1,4 +1,4 @@
-"""Which triggerer may start jobs now, decided with a store that can only be read and written.
+"""Which triggerer may start jobs now. The decision needs only a store that can be read and written.
 
 Fischer's protocol: a triggerer that finds the key free writes its id, waits longer than any write takes, and holds the
 lease if its id is still there. The lease also passes on the jobs that are known to be active.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from aem_guides.protocol.models import JsonObject, JsonValue, text
 
 TERM_SECONDS = 30.0
-"""How long a lease lasts. Clocks of triggerers have to agree to a third of it."""
+"""How long a lease lasts. The clocks of the triggerers must agree to a third of it."""
 
 RENEW_SECONDS = 15.0
 """A lease with less than this left is renewed before it is used."""
@@ -26,15 +26,15 @@ YIELD_SECONDS = 6.0
 
 @dataclass(frozen=True)
 class Lease:
-    """The holder, until when it may start jobs (epoch seconds), and the jobs known to be active with their paths."""
+    """The holder, until when it may start jobs (epoch seconds), and the known active jobs with their paths."""
 
     holder: str
     until: float
     active: Mapping[str, str | None] = field(default_factory=dict)
 
     def keeps_out(self, me: str, now: float) -> bool:
-        """Whether another triggerer holds it. A lease that ends far too late comes from a wrong clock and does not
-        count."""
+        """Whether another triggerer holds it. A lease that ends far too late comes from a wrong clock and is
+        ignored."""
         return self.holder != me and now < self.until <= now + 3 * TERM_SECONDS
 
     def is_mine(self, me: str, now: float) -> bool:

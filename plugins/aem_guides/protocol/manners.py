@@ -1,12 +1,12 @@
-"""How often an instance is asked: a limit for all tasks of a process, which gives way where the instance says so.
+"""Rate limit for requests to an instance, for all tasks of a process. It is lowered when the instance asks for that.
 
-What counts is what is asked again and again while something is waited for: the window, states of jobs, new lines of a
-log, states of assets. It is asked at most so often, whoever waits. What is asked once, and moves work on, goes ahead
-and does not count: a start, a resume, and the parts of a log, each of which is asked for when the one before has come.
-A log of 100,000 lines has 200 pages, and would else take two minutes. A cancel never waits.
+The limit counts requests that are repeated during a wait: the window, states of jobs, new lines of a log, states of
+assets. Requests that are sent once and move work on are not counted and not delayed: a start, a resume, and the pages
+of a log, each of which is requested after the previous one has come. (A log of 100,000 lines has 200 pages, which would
+otherwise take two minutes.) A cancel never waits.
 
-A 429, a 406 (by which a CDN limits rates) and a `Retry-After` mean: less. The limit is halved then and doubled each
-minute after, and until it is whole again, the work keeps to it, too: beside the looks, not behind them.
+A 429, a 406 (the rate limit of a CDN) and a `Retry-After` lower the limit: it is halved, and then doubled each minute.
+Until it is back at its full rate, the work requests obey it, too, beside the looks and not behind them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import math
 from dataclasses import dataclass, field
 
 REQUESTS_PER_SECOND = 2.0
-"""How many requests an instance gets a second from a process, where nothing else is said."""
+"""Requests a second from a process to an instance, by default."""
 LOWERS = frozenset({406, 429})
-"""The statuses that mean that less is to be asked."""
+"""The statuses that lower the limit."""
 
 _AT_ONCE_SECONDS = 5.0
-"""What was not asked in so many seconds may be asked at once: a task that begins has a handful of questions."""
+"""Unused requests of this many seconds may be sent at once: a task sends a handful when it begins."""
 _RECOVERS_IN = 60.0
 _LEAST_RATE = 1 / 30
 _LONGEST_PAUSE = 120.0
 _ONE_REFUSAL_SECONDS = 1.0
-"""What is refused within so short a time was on its way together, and means the same."""
+"""Refusals within this time belong to requests that were sent together. They count as one."""
 
 
 class Haste(enum.IntEnum):
-    """What a request can wait for."""
+    """How urgent a request is."""
 
     LOOK = 0
     WORK = 1
@@ -39,9 +39,9 @@ class Haste(enum.IntEnum):
 
 @dataclass
 class Manners:
-    """The limit for one instance: `rate` requests a second. All times are in seconds, of a clock that nobody sets.
+    """The limit for one instance: `rate` requests a second. All times are in seconds of a monotonic clock.
 
-    Two threads that ask in the same moment may pass as one: no harm comes of it.
+    Two threads at the same moment may count as one request, which does no harm.
     """
 
     rate: float = REQUESTS_PER_SECOND
@@ -51,7 +51,7 @@ class Manners:
     _refused_at: float = -math.inf
 
     def pause(self, now: float, haste: Haste) -> float:
-        """Seconds after which a request may be sent, which counts from now on."""
+        """Seconds until a request may be sent. The request is counted from now on."""
         rate = self.rate_at(now)
         if haste is Haste.URGENT or (haste is Haste.WORK and rate == self.rate):
             return 0.0
@@ -60,7 +60,7 @@ class Manners:
         return max(0.0, spent_until - self._at_once(rate) - now)
 
     def refuse(self, now: float, retry_after: float | None) -> None:
-        """The instance wants to be asked less, and not again within `retry_after` seconds."""
+        """The instance asks for fewer requests, and for none within `retry_after` seconds."""
         if now - self._refused_at >= _ONE_REFUSAL_SECONDS:
             self._share = max(_LEAST_RATE, self.rate_at(now) / 2) / self.rate
         self._refused_at = now
@@ -72,10 +72,10 @@ class Manners:
             self._spent_until[haste] = max(self._spent_until.get(haste, not_before), not_before)
 
     def rate_at(self, now: float) -> float:
-        """Requests a second that are sent now; what was halved doubles each minute."""
+        """The current limit in requests a second. After it was halved, it doubles each minute."""
         minutes = max(0.0, now - self._lowered_at) / _RECOVERS_IN
         return self.rate * min(1.0, self._share * math.pow(2.0, min(minutes, 30.0)))
 
     def _at_once(self, rate: float) -> float:
-        """Seconds of the limit that may be spent ahead."""
+        """Seconds of the limit that may be spent in advance."""
         return max(0.0, _AT_ONCE_SECONDS - 1 / rate)

@@ -1,6 +1,6 @@
-"""What travels between the layers: requests, jobs, log pages. Frozen, and parsed once, at the boundary.
+"""The values that the layers exchange: requests, jobs, log pages. They are frozen, and parsed once, at the boundary.
 
-Times are integers, milliseconds since the Unix epoch, UTC, as the instance gives them; "not yet" is None.
+Times are integers: milliseconds since the Unix epoch, UTC, as the instance gives them. None means "not yet".
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ JsonObject: TypeAlias = "dict[str, JsonValue]"
 ASSET_PROCESSING = "ASSET_PROCESSING"
 _LATEST_TIME = 253_402_300_799_999
 LARGEST_NUMBER = 2**63 - 1
-"""What a BIGINT holds: no count can be meant that is larger."""
+"""The largest BIGINT. No real count is larger."""
 FILE_TYPES = ("DITATOPIC", "DITAMAP", "MARKDOWN", "HTML/CSS", "DITAVAL", "OTHERS")
 
 
 class Match(enum.Enum):
-    """Whether a job seen on the instance is one that a request asks for."""
+    """Whether a job on the instance has a certain request."""
 
     SAME = "same"
     OTHER = "other"
-    UNTOLD = "untold"
+    UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True)
 class ProcessingRequest:
-    """What a job is asked to do. Build one from outside values with `requests.parse_requests`.
+    """The request of a job. Build it from outside values with `requests.parse_requests`.
 
-    `path` is absolute and without a trailing slash; `excluded_paths` are absolute and sorted; `created_after`
-    and `created_before` bound the asset's creation time, in epoch milliseconds.
+    `path` is absolute and without a trailing slash. `excluded_paths` are absolute and sorted. `created_after` and
+    `created_before` limit the assets' creation time, in epoch milliseconds.
     """
 
     path: str
@@ -53,7 +53,7 @@ class ProcessingRequest:
         return bool(self.file_types) or self.created_after is not None or self.created_before is not None
 
     def to_json(self) -> JsonObject:
-        """The request as plain JSON, for XCom and state stores; `from_json` reads it back."""
+        """The request as plain JSON, for XCom and state stores. `from_json` reads it back."""
         return {
             "path": self.path,
             "excluded_paths": list(self.excluded_paths),
@@ -65,7 +65,7 @@ class ProcessingRequest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> ProcessingRequest:
-        """Read what `to_json` wrote. Raises ValueError where it is something else: a filter is never left out."""
+        """Read what `to_json` wrote. Raises ValueError for anything else, so that a filter is never dropped."""
         path = data.get("path")
         if not isinstance(path, str):
             raise ValueError(f"a stored request has no path: {sorted(data)}")
@@ -79,9 +79,9 @@ class ProcessingRequest:
         )
 
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that two requests share exactly when they ask for the same.
+        """64 hexadecimal digits. Two requests have the same digits if and only if they ask for the same.
 
-        Order and leading slashes of exclusions, order of file types and the Unicode form of names do not count.
+        Order and leading slashes of exclusions, order of file types and the Unicode form of names do not matter.
         """
         canonical = [
             same_path(self.path),
@@ -105,10 +105,10 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the instance shows it. What it does not show is None.
+    """One job as the instance shows it. A field that it does not show is None.
 
-    `status_word` is the state as spelled by the instance; `total_files` counts the set of assets, and is None
-    until it has been counted; `eta_seconds` is the instance's own estimate of what remains.
+    `status_word` is the state in the instance's spelling. `total_files` is the number of assets, None until they are
+    counted. `eta_seconds` is the instance's own estimate of the remaining time.
     """
 
     processing_id: str
@@ -133,12 +133,12 @@ class Job:
 
     @property
     def verdict(self) -> Verdict:
-        """What the job is held to be, all its fields considered.
+        """The judgement of the job from all its fields.
 
-        A known word decides; but one for success that is not the documented one is not believed against a flag that
-        says that the job runs, or did not finish; one that ended with errors may be resumable. Under an unknown word
-        the other fields do: `cancellable` means it runs; `resumable` is documented for cancelled and failed jobs,
-        `restartable` for those that finished well. Success is only what the instance says, never what is left over.
+        A known word decides, with two exceptions. A success word other than the documented one is not believed if a
+        flag shows that the job runs or did not finish. A job that ended with errors may be resumable. For an unknown
+        word, the other fields decide: `cancellable` means that it runs; `resumable` is documented for cancelled and
+        failed jobs, `restartable` for successful ones. Success is never assumed: the instance must show it.
         """
         if self.state is JobState.SUCCESS and self.status_word.strip().upper() != JobState.SUCCESS:
             return Verdict.ENDED_UNCLEAR if self.cancellable or self.resumable else Verdict.SUCCEEDED
@@ -160,21 +160,21 @@ class Job:
 
     @property
     def had_no_assets(self) -> bool:
-        """Whether the instance says that there was nothing to process."""
+        """Whether the instance shows that there was nothing to process."""
         return self.total_files == 0 and not self.triggered_count
 
     @property
     def has_filter(self) -> bool:
-        """Whether the instance says that only some assets below the path were meant."""
+        """Whether the instance shows that only some assets below the path were requested."""
         return self.job_filter is not None and any(dataclasses.astuple(self.job_filter))
 
     def to_json(self) -> JsonObject:
-        """The job as plain JSON, for events and XCom; `from_json` reads it back."""
+        """The job as plain JSON, for events and XCom. `from_json` reads it back."""
         return cast("JsonObject", json.loads(json.dumps(dataclasses.asdict(self))))
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Job:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
         names = {entry.name for entry in dataclasses.fields(cls)}
         if not names >= set(data) >= {"processing_id", "state", "status_word"}:
             raise ValueError(f"not a stored job: it has {sorted(data)}")
@@ -198,27 +198,27 @@ class Job:
     def match(self, request: ProcessingRequest) -> Match:
         """Compare with a request.
 
-        `UNTOLD`: all that the instance shows agrees, but it does not show a field in which the two could differ. An
-        empty field counts as kept back where the request has one: how instances echo a request is not documented.
+        `UNCERTAIN`: all shown fields agree, but a field in which the two could differ is not shown. An empty field
+        counts as not shown if the request has a value for it: how instances echo a request is not documented.
         """
         if not self.on_path(request.path):
             return Match.OTHER
         if self.processing_type and _letters(self.processing_type) != _letters(request.processing_type):
             return Match.OTHER
         wanted = {same_path(path) for path in request.excluded_paths}
-        told = {same_path(path) for path in self.excluded_paths or ()}
-        told_filter = self.job_filter or JobFilter()
+        shown = {same_path(path) for path in self.excluded_paths or ()}
+        shown_filter = self.job_filter or JobFilter()
         return _compare(
-            (told, wanted),
-            (_all_letters(told_filter.file_types), _all_letters(request.file_types)),
-            (told_filter.created_after, request.created_after),
-            (told_filter.created_before, request.created_before),
+            (shown, wanted),
+            (_all_letters(shown_filter.file_types), _all_letters(request.file_types)),
+            (shown_filter.created_after, request.created_after),
+            (shown_filter.created_before, request.created_before),
         )
 
 
 @dataclass(frozen=True)
 class LogPage:
-    """A page of a job's log. `offset`, `limit` and `has_more` are what the instance said, None where it did not."""
+    """A page of a job's log. `offset`, `limit` and `has_more` come from the instance, or are None."""
 
     lines: tuple[str, ...]
     offset: int | None = None
@@ -230,8 +230,8 @@ class LogPage:
 class History:
     """The window: the last jobs of the instance, also those of other users, in the order of the instance.
 
-    `unreadable` has a description of each entry that could not be read; `read_at` is the instance's own time in
-    epoch milliseconds (its `Date` header), None where it sent none.
+    `unreadable` describes each entry that could not be read. `read_at` is the instance's own time in epoch milliseconds
+    (its `Date` header), or None without the header.
     """
 
     jobs: tuple[Job, ...]
@@ -249,12 +249,13 @@ class SystemStatus:
 
     @property
     def is_fit(self) -> bool:
-        """With a database whose check did not pass, Adobe's advice is to stop using the system at once."""
+        """Whether processing may start. If the database check did not pass, Adobe advises to stop using the system at
+        once."""
         return not self.is_database or self.database_check is None or self.database_check.lower() == "passed"
 
 
 class AssetState(enum.StrEnum):
-    """What became of one asset."""
+    """The state of one asset."""
 
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
@@ -266,7 +267,7 @@ class AssetState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class AssetStatus:
-    """One asset's state. `reason` is whatever the instance says of a failure, None where it says nothing."""
+    """One asset and its state. `reason` is the instance's text about a failure, or None."""
 
     path: str
     state: AssetState
@@ -278,7 +279,7 @@ class AssetStatus:
 
 @dataclass(frozen=True)
 class AssetStatusReport:
-    """The answer to an asset status question; `assets` is None while it is not there yet."""
+    """The answer to an asset status question. `assets` is None until the answer is ready."""
 
     job_id: str
     status_word: str
@@ -294,7 +295,8 @@ class AssetPage:
 
 
 def same_path(path: str) -> str:
-    """The form in which two spellings of one repository path are equal: NFC, one leading and no trailing slash."""
+    """The normal form of a repository path: NFC, one leading slash and no trailing slash. Equal paths have equal
+    forms."""
     return "/" + unicodedata.normalize("NFC", path).strip("/")
 
 
@@ -304,7 +306,7 @@ def is_below(path: str, folder: str) -> bool:
 
 
 def strings(value: object) -> tuple[str, ...]:
-    """The strings of a JSON list; empty for anything else."""
+    """The strings of a JSON list. Empty for anything else."""
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list | tuple) else ()
 
 
@@ -314,16 +316,16 @@ def text(value: object) -> str | None:
 
 
 def identifier(value: object) -> str | None:
-    """An id as it came, from a JSON string that is not empty or a whole number; else None."""
+    """An id as it came, from a non-empty JSON string or a whole number; else None."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return text(value)
 
 
 def number(value: object) -> int | None:
-    """A whole number that is not negative, from a JSON number or a string of digits; else None.
+    """A whole number, not negative, from a JSON number or a string of digits; else None.
 
-    One that is larger than can be meant is the largest.
+    A number that is too large becomes the largest.
     """
     if isinstance(value, bool):
         return None
@@ -335,13 +337,13 @@ def number(value: object) -> int | None:
 
 
 def milliseconds(value: object) -> int | None:
-    """Epoch milliseconds; `0` and whatever is no number, or beyond the year 9999, mean "not yet" and give None."""
+    """Epoch milliseconds. None for `0`, for what is not a number, and beyond the year 9999: these mean "not yet"."""
     at = number(value)
     return at if at is not None and 0 < at <= _LATEST_TIME else None
 
 
 def ids_before(earlier: tuple[str, ...], current: str | None, goes_on_as: str) -> tuple[str, ...]:
-    """The earlier ids of a job that was resumed, the first one first."""
+    """The earlier ids of a resumed job, the oldest first."""
     ids = earlier if current is None or current in earlier else (*earlier, current)
     return tuple(name for name in ids if name != goes_on_as)
 
@@ -352,18 +354,18 @@ def flag(value: object) -> bool | None:
 
 
 def newest_first(jobs: Iterable[Job]) -> list[Job]:
-    """Jobs by start, the newest first; those that have not started yet are newer than all others."""
+    """Jobs by start, the newest first. Jobs that have not started yet count as the newest."""
     return sorted(jobs, key=lambda job: job.started_at or float("inf"), reverse=True)
 
 
-def _compare(*told_and_wanted: tuple[object, object]) -> Match:
+def _compare(*shown_and_wanted: tuple[object, object]) -> Match:
     """Compare the shown fields with the wanted ones. An empty field is not shown, or not wanted."""
     match = Match.SAME
-    for told, wanted in told_and_wanted:
-        if told and told != wanted:
+    for shown, wanted in shown_and_wanted:
+        if shown and shown != wanted:
             return Match.OTHER
-        if wanted and not told:
-            match = Match.UNTOLD
+        if wanted and not shown:
+            match = Match.UNCERTAIN
     return match
 
 
@@ -384,7 +386,7 @@ def _stored_time(data: Mapping[str, JsonValue], name: str) -> int | None:
 
 
 def _letters(word: str) -> str:
-    """The form in which two spellings of one word of the product are equal."""
+    """The normal form of a word of the product. Two spellings of one word have equal forms."""
     return "".join(letter for letter in word.upper() if letter.isalnum())
 
 

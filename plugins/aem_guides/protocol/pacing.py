@@ -1,12 +1,12 @@
-"""When to look again, and why then.
+"""When to look at a job again, and why.
 
-A look is worth its request for two things: to see the end soon, and to show progress to whoever looks on. The end is
-seen soon by many looks near it and few before. Where it is, the instance's own estimate says, or the rate and the
-count of files; each is trusted as far as it was right so far. Progress is fresh within a minute for the first while;
-of a job that takes hours it is worth a look every few minutes.
+A look has two purposes: to see the end soon, and to show progress to people. To see the end soon, most looks come near
+it and few before. The expected end comes from the instance's own estimate, or from the rate and the number of files.
+Each source is trusted as far as it was right so far. At first, progress is shown within a minute. For a job that takes
+hours, a look every few minutes is enough.
 
-Whatever an instance says, the looks of a job stay below `MOST_LOOKS`: what is looked at sooner than progress is worth
-is paid from a purse that fills slowly.
+Whatever an instance says, the looks at a job stay below `MOST_LOOKS`: extra looks are paid from a budget that fills
+slowly.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MOST_LOOKS = {6 * 3600.0: 250, 24 * 3600.0: 400}
-"""How many looks a job of so many seconds costs at the most, at the usual bounds of `Pacing`."""
+"""How many looks a job of this many seconds costs at most, with the usual bounds of `Pacing`."""
 
 LONGEST_LOOK = 900.0
-"""Seconds between two looks at a job, where nothing else is said. That is 1 % of a day."""
+"""The longest pause between two looks in seconds, by default. That is 1 % of a day."""
 
 _MINUTE = 60.0
 _PURSE = 80.0
 _EARNS_IN = 1200.0
 _NEAR = 15.0
-"""Seconds before the expected end in which it may come at any time."""
+"""The end may come at any time within this many seconds before the expected end."""
 _FIRST_DOUBT = 0.5
 _FORGETS = 0.7
 _LEAST_SHARE, _MOST_SHARE = 0.2, 0.75
@@ -38,21 +38,21 @@ class Pacing:
     longest: float = 60.0
 
     def next_look(self, *, age: float, random: float) -> float:
-        """Seconds until the next look, `age` seconds into a wait of which nothing is known: a tenth of it."""
+        """Seconds until the next look, `age` seconds into a wait of unknown length: a tenth of it."""
         return self.spread(age / 10, random)
 
     def after_failures(self, failures: int, random: float) -> float:
-        """Seconds until the next look after so many failed ones in a row."""
+        """Seconds until the next look after this many failures in a row."""
         return self.spread(self.shortest * 2.0 ** min(failures, 30), random)
 
     def spread(self, seconds: float, random: float) -> float:
-        """The pause within the bounds, up to a twentieth shorter, so that waits drift apart."""
+        """The pause within the bounds, shortened by up to a twentieth, so that waits drift apart."""
         return min(self.longest, max(self.shortest, seconds * (0.95 + 0.05 * random)))
 
 
 @dataclass(frozen=True)
 class Look:
-    """When to look again: in so many `seconds`, and `why` then."""
+    """The pause until the next look in `seconds`, and `why`."""
 
     seconds: float
     why: str
@@ -60,7 +60,7 @@ class Look:
 
 @dataclass
 class _Trail:
-    """What was seen a good while ago, to measure by; two marks, so that it is never only just ago."""
+    """Two earlier measurements to compare with. There are two, so that one is always old enough."""
 
     _marks: list[tuple[float, float]] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ class _Trail:
         return now - self._marks[0][0] if self._marks else 0.0
 
     def per_second(self, now: float, value: float, span: float) -> float | None:
-        """By how much the value grew a second since a mark that is `span` seconds old, or the oldest there is."""
+        """The growth per second since a measurement that is `span` seconds old, or the oldest one."""
         marks = self._marks
         if not marks or now - marks[-1][0] >= span:
             self._marks = marks = [*marks[-1:], (now, value)]
@@ -79,9 +79,9 @@ class _Trail:
 
 @dataclass
 class _Forecast:
-    """What one source says of the time that is left, and how far it may be trusted.
+    """What one source says about the remaining time, and how far it is trusted.
 
-    `left` is in seconds, None where it says nothing. `doubt` is the share of it by which the source was wrong of late.
+    `left` is in seconds, None if unknown. `doubt` is the share of it by which the source was recently wrong.
     """
 
     left: float | None = None
@@ -90,7 +90,7 @@ class _Forecast:
     _trail: _Trail = field(default_factory=_Trail)
 
     def note(self, now: float, said: float | None) -> None:
-        """The source says that so many seconds are left; None: it says nothing any more."""
+        """The source says that this many seconds are left. None: it no longer says."""
         if said is None:
             self.left = None
             return
@@ -101,9 +101,10 @@ class _Forecast:
         self.left, self._ends_at = left, now + left
 
     def _corrected(self, now: float, said: float) -> float:
-        """Less where the estimate has fallen faster than time went by; as much as it was watched, that counts.
+        """Reduce an estimate that fell faster than time passed, weighted by how long it was observed.
 
-        One that falls more slowly is taken as it is: to look too early costs a look, to look too late the end.
+        An estimate that falls more slowly stays as it is: a look too early costs one request, a look too late delays
+        the end.
         """
         grown = self._trail.per_second(now, said, span=max(30.0, said / 2))
         if grown is None or grown >= -1.0:
@@ -115,7 +116,7 @@ class _Forecast:
 
 @dataclass
 class Outlook:
-    """What is known of the end of a job that is followed from `began` on (any clock in seconds), and when to look."""
+    """What is known about the end of a job that is followed since `began` (any clock in seconds), and when to look."""
 
     pacing: Pacing
     began: float
@@ -127,7 +128,7 @@ class Outlook:
     _spent: float = 0.0
 
     def see(self, now: float, *, eta: float | None, done: int | None, total: int | None) -> None:
-        """Take in a look: the instance's estimate in seconds, and how many files are done; None: it does not say."""
+        """Add a look: the instance's estimate in seconds, and the number of finished files. None: not shown."""
         self._said.note(now, eta)
         self._counted.note(now, self._by_count(now, done, total))
         left = self.left
@@ -138,11 +139,11 @@ class Outlook:
 
     @property
     def left(self) -> float | None:
-        """The seconds that are held to be left, None where nothing says so."""
+        """The expected remaining seconds. None if no source shows them."""
         return self._best.left
 
     def next_look(self, now: float, random: float) -> Look:
-        """When to look again, after what was seen at this moment."""
+        """When to look again after a look at this moment."""
         age = max(0.0, now - self.began)
         wanted = self._wanted(now, age)
         frugal = max(min(_MINUTE, age / 10), age / 20)
@@ -174,7 +175,7 @@ class Outlook:
     def _by_count(self, now: float, done: int | None, total: int | None) -> float | None:
         if done is None or total is None:
             return None
-        if done < self._count:  # a resumed job may count anew
+        if done < self._count:  # a resumed job may count from zero again
             self._counts, self._counted = _Trail(), _Forecast()
         self._count = done
         rate = self._counts.per_second(now, float(done), span=max(30.0, (now - self.began) / 8))
@@ -183,7 +184,8 @@ class Outlook:
 
 @dataclass
 class Speedometer:
-    """Assets per second, smoothed over the looks; a resumed job that counts anew starts it afresh."""
+    """Assets per second, smoothed over the looks. If a resumed job counts from zero again, the measurement starts
+    again."""
 
     _count: int | None = None
     _at: float = 0.0

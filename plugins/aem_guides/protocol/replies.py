@@ -1,4 +1,4 @@
-"""What an answer is, whatever it calls itself: a web page, a hibernated sandbox, a word about scopes or about time."""
+"""What an answer really is: a web page, a hibernated sandbox, a message about scopes or about time."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ def is_html(reply: Reply) -> bool:
 
 
 def title_of(reply: Reply) -> str:
-    """The title of a web page, which says more of whose it is than its beginning does."""
+    """The title of a web page, which shows its origin better than its first characters."""
     page = decoded(reply.body[:100_000], reply.headers)
     found = re.search(r"<title[^>]*>([^<]*)", page, re.IGNORECASE)
     return clean_text(" ".join(found[1].split())) if found else "without a title"
 
 
 def is_hibernated(reply: Reply) -> bool:
-    """A hibernated sandbox answers everything with a page, or leads to one; other answers may quote a path."""
+    """A hibernated sandbox answers everything with a page or a redirect to one. Other answers may quote such a path."""
     if 300 <= reply.status < 400:
         return "hibernat" in reply.headers.get("location", "").partition("?")[0].lower()
     return is_html(reply) and b"hibernat" in reply.body[:100_000].lower()
 
 
 def speaks_of_scopes(reply: Reply) -> bool:
-    """A 403 about scopes is a wrong credential; no CSRF token helps it."""
+    """A 403 about scopes means a wrong credential. A CSRF token does not help."""
     declared = reply.headers.get("content-type", "").lower()
     return "problem+json" in declared or b"scope" in reply.body[:10_000].lower()
 
 
 def retry_after_of(reply: Reply, now: float) -> float | None:
-    """`Retry-After` in seconds from now; it is a number of seconds or a date (RFC 9110, 10.2.3)."""
+    """`Retry-After` in seconds from now. The field is a number of seconds or a date (RFC 9110, 10.2.3)."""
     value = reply.headers.get("retry-after", "").strip()
     if not value:
         return None

@@ -1,7 +1,7 @@
-"""From what people and other programs write to requests that can be sent.
+"""Build requests from the input of people and other programs.
 
-Every check that can be made without asking the instance is made here, before anything is sent. Each failure is
-an `InvalidInputError` that names the field, the value and what would be right.
+Every check that does not need the instance is made here, before anything is sent. Each failure is an
+`InvalidInputError` that names the field, the value and what would be right.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def parse_requests(
     created_before: str | None = None,
     processing_type: str = ASSET_PROCESSING,
 ) -> list[ProcessingRequest]:
-    """One request for each path, each with those exclusions that lie below it.
+    """One request for each path, with the exclusions below that path.
 
-    Times are ISO 8601 with an offset. Raises InvalidInputError: relative, doubled or nested paths, a path
-    outside /content, an exclusion below none of the paths, an unknown file type, an end before a start.
+    Times are ISO 8601 with an offset. Raises InvalidInputError for relative, repeated or nested paths, a path outside
+    /content, an exclusion that is below none of the paths, an unknown file type, and an end before a start.
     """
     _require_list("paths", paths)
     _require_list("excluded_paths", excluded_paths)
@@ -93,7 +93,7 @@ def parse_exclusion(value: object, folders: Sequence[str]) -> str:
 
 
 def parse_time(field: str, value: object) -> int | None:
-    """ISO 8601 with an offset to epoch milliseconds; nothing and "" give None. Raises InvalidInputError."""
+    """Convert ISO 8601 with an offset to epoch milliseconds. None and "" give None. Raises InvalidInputError."""
     if value is None or value == "":
         return None
     remedy = "Write ISO 8601 with an offset, such as 2026-03-01T00:00:00+01:00."
@@ -135,7 +135,7 @@ def _parse_file_types(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _reject_overlaps(folders: Sequence[str]) -> None:
-    """In sorted order an ancestor stands right before its descendants, so that neighbours are all there is to see."""
+    """In sorted order an ancestor stands right before its descendants, so it is enough to compare neighbours."""
     keyed = sorted((same_path(folder).split("/"), folder) for folder in folders)
     for (upper_key, upper), (lower_key, lower) in itertools.pairwise(keyed):
         if upper_key == lower_key:

@@ -24,7 +24,7 @@ class JobState(enum.StrEnum):
 
 ACTIVE_STATES = frozenset({JobState.WAITING, JobState.RUNNING})
 WELL_ENDED_STATES = frozenset({JobState.SUCCESS, JobState.WITH_ERRORS})
-"""The job went through all of its assets; with errors, some of them failed."""
+"""The job went through all of its assets. WITH_ERRORS: some of them failed."""
 ENDED_STATES = WELL_ENDED_STATES | {JobState.FAILED, JobState.CANCELLED}
 
 _DONE = ("SUCCESS", "SUCCESSFUL", "SUCCEEDED", "COMPLETED", "COMPLETE", "DONE", "FINISHED")
@@ -68,7 +68,7 @@ def state_of_word(word: str) -> JobState:
 
 
 class Verdict(enum.StrEnum):
-    """What a job is held to be, all its fields considered."""
+    """The judgement of a job from all its fields."""
 
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
@@ -86,4 +86,4 @@ VERDICT_OF_STATE = {
     JobState.FAILED: Verdict.FAILED,
     JobState.CANCELLED: Verdict.CANCELLED,
 }
-"""What a known word means."""
+"""The verdict for each known state."""

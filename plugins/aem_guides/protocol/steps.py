@@ -34,8 +34,8 @@ T = TypeVar("T")
 class HttpRequest:
     """One HTTP request.
 
-    `target` is a path with its query, encoded already, or an absolute URL (token endpoints). `body` has its
-    `Content-Type` in `headers`. An answer of more than `largest_answer` bytes, unpacked, is not read to its end.
+    `target` is a path with its query, already encoded, or an absolute URL (token endpoints). `body` has its
+    `Content-Type` in `headers`. An answer with more than `largest_answer` bytes, unpacked, is not read to its end.
     """
 
     method: str
@@ -46,19 +46,19 @@ class HttpRequest:
 
     @property
     def label(self) -> str:
-        """The request as shown to people: without its query, which may hold what is not for logs."""
+        """The request for display: without its query, which may contain secrets."""
         return f"{self.method} {self.target.partition('?')[0]}"
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it goes to another server than the instance."""
+        """Whether it goes to a server other than the instance."""
         return not self.target.startswith("/")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer. `headers` has lower-case names. `body` is empty where the answer is streamed,
-    and a beginning where it is `too_large`."""
+    """One HTTP answer. `headers` has lower-case names. `body` is empty if the answer is streamed, and only its
+    beginning if it is `too_large`."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,7 +68,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class TransportFailure:
-    """No whole answer came. `sent` is False only where the instance cannot have got the request."""
+    """No complete answer came. `sent` is False only if the instance cannot have received the request."""
 
     reason: str
     sent: bool
@@ -93,9 +93,9 @@ class Wait:
 
 @dataclass(frozen=True)
 class Authorize:
-    """Ask for credentials; `refused` are header fields that the instance has just turned down.
+    """Get the login header fields. `refused` are header fields that the instance has just refused.
 
-    Where a token has to be bought, that is done in the conversation `talk`: who is in a hurry waits behind no retry.
+    If a token must be fetched, the conversation `talk` is used, so that an urgent call does not wait for retries.
     """
 
     talk: Conversation
@@ -114,16 +114,16 @@ class Mask:
 
 @dataclass(frozen=True)
 class Compute:
-    """Work that takes its time and no I/O. It keeps what came of it itself, and raises nothing."""
+    """Computation that takes time, without I/O. It stores its own result and raises nothing."""
 
     work: Callable[[], None]
 
 
 @dataclass(frozen=True)
 class TakeTurn:
-    """Wait for the turn to make a job active, until `until` (epoch seconds).
+    """Wait for the turn to start or resume a job, until `until` (epoch seconds).
 
-    `queues`: not while a job is active on the path. Answered with a `Turn`.
+    `queues`: not while a job is active on the path. The answer is a `Turn`.
     """
 
     queues: bool
@@ -132,7 +132,7 @@ class TakeTurn:
 
 @dataclass(frozen=True)
 class Turn:
-    """Whether it is one's turn, and the ids of the jobs that are known to be active."""
+    """Whether the turn was given, and the ids of the known active jobs."""
 
     granted: bool
     active: frozenset[str] = frozenset()
@@ -140,14 +140,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class ConfirmTurn:
-    """Check, right before the request, that no other process may send one. Answered with a `Turn`."""
+    """Check, right before the request, that no other process may send one. The answer is a `Turn`."""
 
 
 @dataclass(frozen=True)
 class EndTurn:
-    """The turn is over. It keeps its place where it tries again: in `again_in` seconds, or once `blocked_by` has ended.
+    """End the turn. The ticket keeps its place if it tries again: in `again_in` seconds, or when `blocked_by` has
+    ended.
 
-    `holds_all`: what stood in the way keeps all others from starting, too.
+    `holds_all`: the obstacle keeps all other tickets from starting, too.
     """
 
     again_in: float | None = None
@@ -157,9 +158,9 @@ class EndTurn:
 
 @dataclass(frozen=True)
 class SeeWindow:
-    """See the window as it is now, read once for all who wait, until `until` (epoch seconds).
+    """Get the current window, read once for all waiting tasks, until `until` (epoch seconds).
 
-    Answered with a `Window`; None where it cannot be read, or not by then.
+    The answer is a `Window`, or None if it cannot be read in time.
     """
 
     until: float
@@ -181,9 +182,8 @@ Steps: TypeAlias = Generator[Step, Answer, T]
 class Surroundings:
     """Clock, sleep and randomness. A test replaces it to control the time.
 
-    `now` is in seconds since the epoch, `random` in [0, 1). `elapsed` is in seconds since some moment or other, and no
-    setting of the clock moves it. `sleep` blocks, `asleep` does not. `wait_for` awaits something for no longer than so
-    many seconds, and raises TimeoutError then.
+    `now` is in seconds since the epoch, `random` in [0, 1). `elapsed` is in seconds of a monotonic clock. `sleep`
+    blocks, `asleep` does not. `wait_for` awaits something for at most this many seconds, and then raises TimeoutError.
     """
 
     now: Callable[[], float]

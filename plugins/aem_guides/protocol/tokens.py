@@ -1,8 +1,8 @@
-"""Credentials that buy access tokens from Adobe's identity service (IMS): OAuth server-to-server, and service
+"""Credentials that fetch access tokens from Adobe's identity service (IMS): OAuth server-to-server, and service
 credentials with a signed JWT.
 
-Sources: the OAuth endpoint gives `expires_in` in seconds, the JWT exchange in milliseconds; neither gives a refresh
-token; too many requests are throttled, so that a token is kept and shared until it is about to end.
+Sources: the OAuth endpoint gives `expires_in` in seconds, the JWT exchange in milliseconds. Neither gives a refresh
+token. Too many requests are throttled, so a token is kept and shared until shortly before its end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OAUTH_IMS_URL = "https://ims-na1.adobelogin.com"
 LONGEST_LIFE_SECONDS = 7 * 86_400.0
 _JWT_LIFE_SECONDS = 3600
 _LONGEST_TOKEN = 100_000
-"""Characters: a token is a JWT, which grows with what it grants."""
+"""In characters. A token is a JWT, which grows with its permissions."""
 _UNREADABLE = "The answer of the identity service has no access token with a lifetime."
 
 
@@ -61,7 +61,7 @@ class OAuthCredentials:
         return f"oauth {self.ims_url} {self.client_id} {','.join(self.scopes)} {self.client_secret}"
 
     def obtain(self, talk: Conversation) -> Steps[AccessToken]:
-        """Buy a token. Raises AuthenticationError, ScopeError, and what a call raises."""
+        """Fetch a token. Raises AuthenticationError, ScopeError, and what a call raises."""
         form = {
             "grant_type": "client_credentials",
             "client_id": self.client_id,
@@ -73,7 +73,8 @@ class OAuthCredentials:
 
 @dataclass(frozen=True)
 class ServiceCredentials:
-    """Service credentials: a JWT signed with the private key of a technical account. The certificate lasts a year."""
+    """Service credentials: a JWT signed with the private key of a technical account. The certificate is valid for a
+    year."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -94,9 +95,9 @@ class ServiceCredentials:
         return f"{login} {','.join(self.metascopes)} {self.client_secret} {self.private_key}"
 
     def obtain(self, talk: Conversation) -> Steps[AccessToken]:
-        """Sign, and buy a token. Raises AuthenticationError, ScopeError, and what a call raises.
+        """Sign a JWT and fetch a token. Raises AuthenticationError, ScopeError, and what a call raises.
 
-        Raises ConfigurationError, and sends nothing, where the certificate has ended.
+        Raises ConfigurationError, and sends nothing, if the certificate has expired.
         """
         if self.certificate_ends is not None and self.certificate_ends.timestamp() <= talk.now():
             raise ConfigurationError(
@@ -118,7 +119,8 @@ class ServiceCredentials:
 
 
 def parse_service_credentials(text: str) -> ServiceCredentials:
-    """Read the JSON document of the Developer Console as it was pasted. Raises ConfigurationError naming what lacks."""
+    """Read the pasted JSON document of the Developer Console. Raises ConfigurationError, which names a missing
+    field."""
     try:
         document = json.loads(text, strict=False)
     except ValueError:
@@ -174,15 +176,16 @@ def _check_one_line(name: str, value: str) -> None:
 
 
 def _with_line_breaks(private_key: str) -> str:
-    """The key where its line breaks were escaped once more on their way: PEM itself has no backslash."""
+    """The key with real line breaks, if they were escaped once too often. PEM itself has no backslash."""
     return private_key.replace("\\r", "").replace("\\n", "\n")
 
 
 def _certificate_ends(integration: Mapping[str, object]) -> datetime | None:
-    """When the certificate expires, if the document has it. If it cannot be read, the identity service decides."""
-    told = integration.get("certificateExpirationDate")
+    """When the certificate expires, if the document shows it. If the date is unreadable, the identity service
+    decides."""
+    written = integration.get("certificateExpirationDate")
     try:
-        ends = datetime.fromisoformat(str(told))
+        ends = datetime.fromisoformat(str(written))
     except ValueError:
         return None
     return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
@@ -219,33 +222,39 @@ def _buy(
     try:
         token = yield from talk.call(Call(endpoint, request, read, explain=explain), authorized=False)
     except MalformedAnswerError as error:
-        # The excerpt may hold a token that could not be read, and so is not masked.
+        # The excerpt may contain a token that could not be read, and so is not masked.
         raise MalformedAnswerError(error.request, error.status, "", attempts=error.attempts, hint=_UNREADABLE) from None
     yield from talk.keep_secret(token.value)
     return token
 
 
 def _read_token(reply: Reply, bought_at: float, unit_seconds: float) -> AccessToken:
-    """Read token and life. A life that would be more than a week in its documented unit is in milliseconds."""
+    """Read the token and its lifetime. A lifetime that would exceed a week in its documented unit is in
+    milliseconds."""
     try:
         data = read_json(reply.body, reply.headers, longest=_LONGEST_TOKEN)
     except JsonError as error:
         raise ShapeError(str(error)) from None
     found = data if isinstance(data, dict) else {}
-    token, told = found.get("access_token"), found.get("expires_in")
+    token, expires_in = found.get("access_token"), found.get("expires_in")
     if not isinstance(token, str) or not token:
         raise ShapeError("access_token is missing")
     if not is_token(token):
         raise ShapeError("access_token has characters that no HTTP header may have")
-    if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 20:
-        told = int(told)
-    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told) or told <= 0:
+    if isinstance(expires_in, str) and expires_in.isascii() and expires_in.isdigit() and len(expires_in) < 20:
+        expires_in = int(expires_in)
+    if (
+        isinstance(expires_in, bool)
+        or not isinstance(expires_in, int | float)
+        or not math.isfinite(expires_in)
+        or expires_in <= 0
+    ):
         raise ShapeError("expires_in is missing")
-    life = told * unit_seconds
+    life = expires_in * unit_seconds
     if life > LONGEST_LIFE_SECONDS:
-        life = told * 0.001
-    elif unit_seconds < 1 and told <= 2 * 86_400:
-        life = float(told)
+        life = expires_in * 0.001
+    elif unit_seconds < 1 and expires_in <= 2 * 86_400:
+        life = float(expires_in)
     return AccessToken(token, bought_at, bought_at + life)
 
 
@@ -280,8 +289,8 @@ _BY_DESCRIPTION = {
     "signature": _FOREIGN_KEY,
     "binding": _FOREIGN_KEY,
 }
-"""What `error_description` has in it, the surest first: it speaks of a signature and bindings also where something
-else in the JWT is wrong."""
+"""Parts of `error_description`, the most certain first: the text also mentions signature and bindings if something else
+in the JWT is wrong."""
 _NO_SERVICE = (
     "The answer does not come from the identity service: check the field ims_url, or imsEndpoint in service_token."
 )
@@ -289,10 +298,10 @@ _REFUSED = "The identity service refuses the credentials."
 
 
 def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) -> AnswerError:
-    """Tell apart what the identity service complains of: scope, client, certificate.
+    """Find the cause of a refusal by the identity service: scope, client or certificate.
 
-    What is wrong stands in `error` (RFC 6749, 5.2). The JWT exchange says `invalid_token` of every JWT it does not
-    take; why is in `error_description` alone.
+    The cause is in `error` (RFC 6749, 5.2). The JWT exchange answers `invalid_token` for every JWT that it refuses.
+    There, only `error_description` shows the cause.
     """
     if not isinstance(refusal, AuthenticationError | RejectedError) or reply.status == 407:
         return refusal
@@ -300,22 +309,22 @@ def _explained(refusal: AnswerError, reply: Reply, remedies: Mapping[str, str]) 
         return AuthenticationError(refusal.request, refusal.status, "", attempts=refusal.attempts, hint=_NO_SERVICE)
     error, description = _complaint(reply)
     if isinstance(refusal, NotFoundError) and not error:
-        # Not as NotFoundError: the caller would believe that the instance lacks what was asked for.
-        nobody = AuthenticationError(
+        # Not as NotFoundError: the caller would conclude that the instance lacks the endpoint.
+        unavailable = AuthenticationError(
             refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=_NO_SERVICE
         )
-        nobody.retry = refusal.retry
-        return nobody
+        unavailable.retry = refusal.retry
+        return unavailable
     if isinstance(refusal, ScopeError) and not error:
         error = "invalid_scope"
     kind = ScopeError if error == "invalid_scope" else AuthenticationError
-    told = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
-    hint = remedies.get(error) or next(told, _REFUSED)
+    hints = (remedy for sign, remedy in _BY_DESCRIPTION.items() if sign in description)
+    hint = remedies.get(error) or next(hints, _REFUSED)
     return kind(refusal.request, refusal.status, refusal.excerpt, attempts=refusal.attempts, hint=hint)
 
 
 def _complaint(reply: Reply) -> tuple[str, str]:
-    """`error` and `error_description` of an answer, in lower case; empty where it has none."""
+    """`error` and `error_description` of an answer, in lower case. Empty if it has none."""
     try:
         data = read_json(reply.body, reply.headers)
     except JsonError:

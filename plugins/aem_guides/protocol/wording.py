@@ -1,4 +1,4 @@
-"""How what was seen is said to people."""
+"""Texts for people about what was seen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def in_words(seconds: float) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A count for people: "1 path", "2,000 paths"; `many` is what the many are called if not by an s."""
+    """A count for people: "1 path", "2,000 paths". `many` is the plural if it is not formed with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 

@@ -1,1 +1,1 @@
-"""The ledger held against the instance's history: remedies, report, alerts."""
+"""Compare the ledger with the instance's history: remedies, report, alerts."""

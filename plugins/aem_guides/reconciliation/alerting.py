@@ -1,4 +1,4 @@
-"""Tell people through Airflow's own notifiers, where one is configured."""
+"""Send alerts through Airflow's own notifiers, if one is configured."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _EXAMPLE = '{"class": "airflow.providers.slack.notifications.slack.SlackNotifier
 
 
 def is_configured() -> bool:
-    """Whether there is anybody to tell."""
+    """Whether a notifier is configured."""
     return bool(_configured())
 
 
-def tell(context: Context, text: str, findings: Sequence[str]) -> None:
-    """Send `text` through every notifier that is configured.
+def send(context: Context, text: str, findings: Sequence[str]) -> None:
+    """Send `text` through every configured notifier.
 
-    Their templates have it as `aem_guides_alert`, and its sentences as the list `aem_guides_findings`. Raises
+    Their templates get it as `aem_guides_alert`, and its sentences as the list `aem_guides_findings`. Raises
     ConfigurationError, and what a notifier raises.
     """
     for entry in _configured():

@@ -1,4 +1,4 @@
-"""Logs that have grown since they were archived: what a job hands over may go on after its end, and log so."""
+"""Find logs that have grown since they were archived: assets of an ended job may still be processed, and logged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aem_guides.protocol.models import Job, newest_first
 from aem_guides.protocol.procedures.late_lines import log_end
 
 LATE_LINES_MS = 6 * 3600 * 1000
-"""How long after its end a job's log is looked at."""
+"""For this long after its end, a job's log is checked."""
 LOGS_AT_ONCE = 10
-"""A request and a manifest each."""
+"""Each costs a request and the read of a manifest."""
 
 log = logging.getLogger(__name__)
 
 
 def look_for_late_lines(hook: AemGuidesHook, window: Sequence[Job], known: LedgerView) -> dict[str, bool]:
-    """Whether the logs of the jobs that ended last have grown since they were archived, and of those found grown.
+    """Whether the logs of the jobs that ended last, and of those found grown, have grown since they were archived.
 
-    At most ten at once. What cannot be had this time is left out; a log that is gone with its job has not grown.
+    At most ten per call. A log that cannot be read now is left out. A log that is gone with its job has not grown.
     """
     instance_now = hook.talk.instance_now()
     found = [key.subject for key in known.open_findings if key.kind is FindingKind.LOG_GROWN]

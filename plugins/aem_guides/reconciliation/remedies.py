@@ -1,4 +1,5 @@
-"""Read what one instance shows, reconcile it with the ledger, and carry out remedies: what the tasks of the DAG do."""
+"""Read one instance, reconcile it with the ledger, and carry out remedies. The tasks of the DAG call these
+functions."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ ARCHIVES_AT_ONCE = 5
 ARCHIVE_CHECK_EVERY_MS = 24 * 3600 * 1000
 LISTED_JOBS = 50
 MOST_ATTEMPTS = 5
-"""How often a remedy that fails is tried, once in a reconciliation."""
+"""How often a failing remedy is tried, once per reconciliation."""
 
 RunState = Callable[[RunKey], "str | None"]
 
@@ -45,7 +46,8 @@ log = logging.getLogger(__name__)
 
 
 def take_in_waiting_notes(ledger: Ledger) -> int:
-    """Write the notes that waited for the ledger; returns how many. One that cannot be written holds up no other."""
+    """Write the notes that waited for the ledger, and return their number. A note that cannot be written does not delay
+    others."""
     taken = 0
     with waiting_notes() as waiting:
         for note, place in waiting:
@@ -68,9 +70,9 @@ def take_snapshot(
     run_state: RunState,
     remedies: frozenset[Remedy] = frozenset(),
 ) -> Snapshot:
-    """Read the window, the status of every job that is thought active, our runs' states, and some archives again.
+    """Read the window, the status of every job that counts as active, our runs' states, and some archives again.
 
-    Where logs are archived (`remedies`), those of some jobs that ended lately are held against their archives.
+    If logs are archived (`remedies`), the logs of some recently ended jobs are compared with their archives.
 
     Raises what a call raises, and the errors of the ledger.
     """
@@ -102,7 +104,7 @@ def _statuses(hook: AemGuidesHook, names: Iterable[str]) -> Iterable[tuple[str, 
     for name in names:
         try:
             yield name, hook.get_status(name)
-        except RejectedError:  # 400 and 404 alike: find_job takes them so, too
+        except RejectedError:  # 400 and 404 alike, as in find_job
             yield name, None
         except AemGuidesError as error:
             log.warning("The status of job %s could not be read: %s", name, error)
@@ -120,7 +122,7 @@ def _check_archives(ledger: Ledger, instance: str, now: int) -> dict[str, Archiv
 
 @dataclass(frozen=True)
 class Assignment:
-    """A remedy for one finding, as a task of its own; an alert is for all findings of an instance together."""
+    """A remedy for one finding, as a task of its own. One alert covers all findings of an instance."""
 
     instance: str
     connection_id: str
@@ -133,17 +135,17 @@ class Assignment:
         return f"{self.remedy} {self.processing_id or self.instance}"
 
     def to_json(self) -> JsonObject:
-        """As plain JSON, for XCom; `from_json` reads it back."""
+        """The same as plain JSON, for XCom. `from_json` reads it back."""
         return cast("JsonObject", msgspec.to_builtins(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Assignment:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
         return msgspec.convert(data, cls)
 
 
 def assignments(ledger: Ledger, instance: str, connection_id: str, settings: ReconcileSettings) -> list[Assignment]:
-    """The remedies to carry out now, for findings that last: those not done yet and not tried too often."""
+    """The remedies to carry out now, for open findings: those not done yet and not tried too often."""
     found = []
     for item in ledger.open_findings(instance):
         remedy = Remedy(item.remedy) if item.remedy else None
@@ -157,19 +159,19 @@ def assignments(ledger: Ledger, instance: str, connection_id: str, settings: Rec
 
 @dataclass(frozen=True)
 class RemedyResult:
-    """What a remedy came to, in a sentence."""
+    """The result of a remedy, in a sentence."""
 
     assignment: Assignment
     succeeded: bool
     note: str
 
     def to_json(self) -> JsonObject:
-        """As plain JSON, for XCom."""
+        """The same as plain JSON, for XCom."""
         return {**self.assignment.to_json(), "succeeded": self.succeeded, "note": self.note}
 
 
 def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSettings, *, by: str) -> RemedyResult:
-    """Carry out one remedy, and note how it ended. Doing it again after a crash in between does nothing twice."""
+    """Carry out one remedy, and store how it ended. After a crash in between, a second call repeats nothing."""
     item = ledger.finding(assignment.finding_id)
     if item is None:
         return _result(assignment, succeeded=True, note="The finding is gone.")
@@ -183,13 +185,13 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
             result = act(assignment, item, hook, ledger, settings, by)
     except AemGuidesError as error:
         result = _result(assignment, succeeded=False, note=str(error))
-        in_doubt = not isinstance(error, JobFailedError)  # that one says that the instance has refused
+        in_doubt = not isinstance(error, JobFailedError)  # JobFailedError means that the instance has refused
     ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms(), in_doubt=in_doubt)
     return result
 
 
 def request_to_resume(job: Job, entry: LedgerJob | None) -> ProcessingRequest:
-    """What a job was asked to do, from the ledger where that has it, else as far as the instance tells."""
+    """The request of a job, from the ledger if it has it, else as far as the instance shows it."""
     if entry is not None and entry.request is not None:
         return ProcessingRequest.from_json(entry.request)
     return request_of(job) or ProcessingRequest(path="/")
@@ -263,7 +265,8 @@ def _adopt(
 
 
 def _settled(hook: AemGuidesHook, entry: LedgerJob) -> CancelOutcome | None:
-    """What came of cancelling the job where a task of its path was killed, and nothing cancelled it; else None."""
+    """The result of the cancel, if a task of the job's path was killed and its job was still to be cancelled; else
+    None."""
     if entry.run is None or entry.task_id is None or entry.fingerprint is None:
         return None
     run, group = entry.run, entry.task_id.rpartition(".")[0]
@@ -278,7 +281,7 @@ def _result(assignment: Assignment, *, succeeded: bool, note: str) -> RemedyResu
 
 
 def findings_of(ledger: Ledger, instance: str) -> list[JsonObject]:
-    """What lasts, for the report."""
+    """The open findings, for the report."""
     return [
         cast(
             "JsonObject",
@@ -298,7 +301,7 @@ def findings_of(ledger: Ledger, instance: str) -> list[JsonObject]:
 
 
 def jobs_of(ledger: Ledger, snapshot: Snapshot) -> list[JsonObject]:
-    """The jobs in the window for the report, the newest first, as the ledger has them; the first 50 of them."""
+    """The jobs in the window for the report, the newest first, as the ledger has them. At most 50."""
     newest = [job.processing_id for job in newest_first(snapshot.window)[:LISTED_JOBS]]
     known = ledger.view(snapshot.instance, newest, snapshot.taken_at).jobs
     return [_shown(known[name]) for name in newest if name in known]

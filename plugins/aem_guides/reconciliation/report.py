@@ -25,7 +25,7 @@ _Section: TypeAlias = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class InstanceReport:
-    """What was found on one instance: as `reconcile_window` returns it, or None where that failed."""
+    """The findings on one instance, as `reconcile_window` returns them, or None if that failed."""
 
     connection_id: str
     result: Mapping[str, JsonValue] | None
@@ -39,7 +39,7 @@ class InstanceReport:
         return number((self.result or {}).get(name)) or 0
 
     def jobs(self) -> list[tuple[str, ...]]:
-        """The jobs in the window, a row each."""
+        """The jobs in the window, one row each."""
         return [
             tuple(
                 _said(entry.get(name))
@@ -57,7 +57,7 @@ class InstanceReport:
         return self.result is None or bool(self.findings("opened") or self.findings("closed") or self.remedies)
 
     def headline(self) -> str:
-        """The instance in a sentence."""
+        """The instance in one sentence."""
         if self.result is None:
             return f"Reconciliation of {self.name} failed. Nothing was changed. The log of its tasks has the reason."
         dry = " (dry run: nothing was written)" if self.result.get("dry_run") else ""
@@ -95,7 +95,7 @@ def counts(reports: Sequence[InstanceReport]) -> JsonObject:
 
 
 def as_text(report: InstanceReport) -> str:
-    """One instance for the task log: the headline, and tables of what is new, what lasts, and what was done."""
+    """One instance for the task log: the headline, and tables of new findings, open findings, and remedies."""
     tables = (f"{title}:\n{_table('simple', columns, rows)}" for title, columns, rows in _sections(report))
     return "\n".join([report.headline(), *tables])
 
@@ -120,7 +120,7 @@ def _sections(report: InstanceReport) -> Iterator[_Section]:
 
 
 def as_csv(reports: Iterable[InstanceReport]) -> str:
-    """All findings, opened, lasting and gone, a row each."""
+    """All findings, opened, open and closed, one row each."""
     rows = (
         (report.name, name, *_finding_row(entry))
         for report in reports
@@ -131,7 +131,7 @@ def as_csv(reports: Iterable[InstanceReport]) -> str:
 
 
 def store(reports: Sequence[InstanceReport], at: datetime, run_id: str) -> list[str]:
-    """Write Markdown and CSV below the archive: `latest.*` always, a dated pair where there is news.
+    """Write Markdown and CSV below the archive: `latest.*` always, and a dated pair if there is news.
 
     Returns the URIs. Raises ArchiveError.
     """
@@ -176,10 +176,10 @@ def _table(form: str, columns: Sequence[str], rows: Iterable[Iterable[str]]) -> 
 
 
 def _cell(text: str) -> str:
-    """Names come from the instance: they must not end a cell or begin markup."""
+    """Names come from the instance. They must not end a table cell or begin markup."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
 
 
 def now_utc() -> datetime:
-    """The present time."""
+    """The current time."""
     return datetime.now(tz=UTC)

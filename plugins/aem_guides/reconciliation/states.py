@@ -1,4 +1,4 @@
-"""Delete the states of paths whose runs are long over: Airflow keeps them until somebody does."""
+"""Delete the states of paths whose runs ended long ago, because Airflow does not delete them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def forget_old_states(ledger: Ledger, before: int, run_state: Callable[[RunKey], str | None]) -> int:
-    """Delete the states of which nothing was noted since then (epoch milliseconds); returns how many.
+    """Delete the states without a note since then (epoch milliseconds), and return their number.
 
-    The state of a run that goes on stays. What cannot be deleted now is tried again by a later reconciliation.
+    The state of a running run is kept. A later reconciliation tries again to delete a state that cannot be deleted now.
     """
     gone: list[str] = []
     for state in ledger.old_states(before):

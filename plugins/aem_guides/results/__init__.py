@@ -1,1 +1,1 @@
-"""What came of a path: the outcome, the rows of the report, the verified assets."""
+"""The results of a path: the outcome, the rows of the report, the verified assets."""

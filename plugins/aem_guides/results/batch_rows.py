@@ -1,4 +1,4 @@
-"""The outcome of a batch: its CSV beside the archive, its table, and what of it a later batch need not do again."""
+"""The outcome of a batch: its CSV in the archive, its table, and which paths a later batch can leave out."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from aem_guides.storage import ABSENT, default_archive_uri, safe_name, storage_e
 
 LISTED_ROWS = 100
 ROW_KEY = "row"
-"""The XCom that has the row of a path, also where its task failed."""
+"""The XCom with the row of a path, also if its task failed."""
 
 _FOLDER = "batches"
 
 log = logging.getLogger(__name__)
 
 DoneBefore = Callable[[str, Collection[str]], set[str]]
-"""`done_before(instance, fingerprints)`: which requests were processed well on this instance (host and port) before."""
+"""`done_before(instance, fingerprints)`: which requests were processed successfully on this instance (host and
+port)."""
 
 
 COLUMNS = tuple(field.name for field in fields(Row) if field.name not in ("log_lines", "has_log"))
-"""What the CSV has of a row: a batch pulls no log lines."""
+"""The fields of a row in the CSV. A batch pulls no log lines."""
 
 
 def is_well(row: Row, *, archived: bool) -> bool:
-    """Whether a path ended well; `archived`: its log has to be safe, too."""
+    """Whether a path succeeded. `archived`: its log must be stored, too."""
     return not problems(row, archive_logs=archived, pull_logs=False)
 
 
 def outcome_folder(batch_name: str) -> ObjectStoragePath:
-    """Where the outcomes of a batch lie: `<archive_uri>/batches/<batch name>`."""
+    """Where the outcomes of a batch are stored: `<archive_uri>/batches/<batch name>`."""
     return ObjectStoragePath(default_archive_uri()).joinpath(_FOLDER, safe_name(batch_name))
 
 
@@ -50,7 +51,7 @@ def store_outcome(batch_name: str, run_id: str, instance: str, rows: Iterable[Ro
 
 
 def done_in_outcomes(batch_name: str) -> DoneBefore:
-    """A `done_before` that reads the outcomes of earlier runs of the batch of this name."""
+    """A `done_before` that reads the outcomes of earlier runs with this batch name."""
 
     def done_before(instance: str, fingerprints: Collection[str]) -> set[str]:
         folder = outcome_folder(batch_name)
@@ -64,7 +65,7 @@ def done_in_outcomes(batch_name: str) -> DoneBefore:
 
 
 def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:
-    """The fingerprints of what went well, as far as a sheet can be read: what is not found is processed again."""
+    """The fingerprints of the successful paths in a sheet. Paths in an unreadable part of it are processed again."""
     done: set[str] = set()
     with place.fs.open(place.path, "r", encoding="utf-8", errors="replace", newline="") as sheet:
         try:
@@ -81,7 +82,7 @@ def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:
 
 
 def _is_done(row: Row) -> bool:
-    """Whether a path need not be processed again; one whose job ended with errors is."""
+    """Whether a path need not be processed again. A path whose job ended with errors is processed again."""
     return row.state == JobState.SUCCESS and is_well(row, archived=False)
 
 
@@ -95,7 +96,7 @@ def _sheets(folder: ObjectStoragePath) -> list[ObjectStoragePath]:
 
 
 def summary(rows: Sequence[Row], *, archived: bool) -> str:
-    """The outcome for the log: the states counted, then the rows that went wrong before the others, 100 at the most."""
+    """The outcome for the log: the number of paths in each state, then the rows, failures first, 100 at most."""
     states: dict[str, int] = {}
     for row in rows:
         states[row.state] = states.get(row.state, 0) + 1

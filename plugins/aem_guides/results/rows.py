@@ -1,4 +1,4 @@
-"""What came of a run: a row a path, a table for people, and whether the run was a success."""
+"""The results of a run: a row for each path, a table for people, and whether the run succeeded."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ NOTHING_PLANNED = "no path was processed, because the requests could not be plan
 
 
 _LISTED_PROBLEMS = 10
+_WHERE = "The logs of the failed tasks have the reasons."
 
 
 class RunFailedError(AemGuidesError):
-    """Not every path of a run ended well."""
+    """Not every path of a run succeeded."""
 
     retry = Retry.POINTLESS
 
     @classmethod
     def of(cls, found: Sequence[str]) -> RunFailedError:
-        """The error for these problems, of which the first are listed."""
+        """The error for these problems. It lists the first ten."""
         more = len(found) - _LISTED_PROBLEMS
         listed = [*found[:_LISTED_PROBLEMS], *([f"and {more:,} more, which the task report shows"] if more > 0 else [])]
-        return cls(f"Not every path succeeded ({counted(len(found), 'problem')}): {'; '.join(listed)}")
+        return cls(f"Not every path succeeded ({counted(len(found), 'problem')}): {'; '.join(listed)}. {_WHERE}")
 
 
 @dataclass(frozen=True)
 class PathResults:
-    """What the tasks of one path left behind, None where a task did not get so far.
+    """The results that the tasks of one path left. None if a task did not get that far.
 
-    `in_doubt`: a start may have been sent, of which no more is known.
+    `in_doubt`: a start may have been sent, and its result is unknown.
     """
 
     request: Mapping[str, JsonValue]
@@ -58,11 +59,11 @@ class PathResults:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one path, in a run or a batch.
+    """The result of one path, in a run or a batch.
 
-    `state` is a `JobState`, "LOST" or "NOT_STARTED"; `fingerprint` is the request's; `origin` says how the job became
-    ours (`start.Origin`). Times are ISO 8601 in UTC. `error` says why the path did not end well. `has_log` is False
-    where the job has no log that could be archived. What is not known is None.
+    `state` is a `JobState`, "LOST" or "NOT_STARTED". `fingerprint` is that of the request. `origin` says how the run
+    got the job (`start.Origin`). Times are ISO 8601 in UTC. `error` says why the path did not succeed. `has_log` is
+    False if the job has no log to archive. Unknown values are None.
     """
 
     path: str
@@ -91,7 +92,7 @@ class Row:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Row:
-        """Read what `to_json` or the CSV of a batch has."""
+        """Read the output of `to_json` or a row of a batch's CSV."""
         return cls(
             path=str(data.get("path")),
             state=str(data.get("state")),
@@ -129,7 +130,7 @@ REPORTED = (
 
 
 def row_of(state: PathState, outcome: WaitOutcome | None = None, *, error: str | None = None) -> Row:
-    """The row of a path by what is stored of it, as far as it came."""
+    """The row of a path from its stored state, as far as that goes."""
     request, origin = state.request, str(state.origin) if state.origin else None
     if outcome is None:
         known = str(JobState.UNKNOWN) if state.processing_id or state.in_doubt else NOT_STARTED
@@ -150,7 +151,7 @@ def row_of(state: PathState, outcome: WaitOutcome | None = None, *, error: str |
 
 
 def build_row(results: PathResults) -> Row:
-    """The row of a path by what its tasks left behind. What no task said is not assumed to be well."""
+    """The row of a path from the results of its tasks. A missing result never counts as a success."""
     started, outcome = results.started or {}, results.outcome or {}
     logs, archive, verification = results.logs or {}, results.archive or {}, results.verification or {}
     return Row(
@@ -173,7 +174,7 @@ def build_row(results: PathResults) -> Row:
 
 
 def problems(row: Row, *, archive_logs: bool, pull_logs: bool = True) -> list[str]:
-    """What of one path keeps its run from being a success, a sentence each."""
+    """The problems of one path that fail its run, one sentence each."""
     if row.state not in WELL_ENDED_STATES:
         return [f"{row.path}: {row.state}" + (f" (job {row.processing_id})" if row.processing_id else "")]
     found = [] if row.error is None else [f"{row.path}: {row.error}"]
@@ -185,7 +186,7 @@ def problems(row: Row, *, archive_logs: bool, pull_logs: bool = True) -> list[st
 
 
 def unverified(row: Row, result: PathResults) -> list[str]:
-    """What keeps a run whose assets were to be verified from being a success, a sentence each."""
+    """The problems with the verification of one path that fail its run, one sentence each."""
     if row.state not in WELL_ENDED_STATES:
         return []
     if result.verification is None:
@@ -201,7 +202,7 @@ def unverified(row: Row, result: PathResults) -> list[str]:
 def problems_of(
     row: Row, result: PathResults, *, archive_logs: bool, verify_assets: bool, limited: bool = False
 ) -> list[str]:
-    """What of one path keeps the run from being a success, a sentence each; `limited`: failed assets have a limit."""
+    """The problems of one path that fail its run, one sentence each. `limited`: there is a limit for failed assets."""
     found = problems(row, archive_logs=archive_logs)
     if verify_assets:
         return found + unverified(row, result)
@@ -231,7 +232,7 @@ def render_table(rows: Sequence[Row]) -> str:
 
 
 def as_table(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:
-    """The rows as a table of text; `columns` are pairs of a title and a field of `Row`."""
+    """The rows as a text table. `columns` are pairs of a title and a field of `Row`."""
     cells = [[_cell(getattr(row, name)) for _, name in columns] for row in rows]
     table: str = tabulate(cells, [title for title, _ in columns], "simple", disable_numparse=True)
     return table

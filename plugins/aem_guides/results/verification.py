@@ -1,4 +1,4 @@
-"""What became of every asset: up to a limit in the log, whole as CSV beside the archive, and in the task's state."""
+"""The outcome of every asset: some in the log, all as CSV in the archive, and the counts for other tasks."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _MOST_IN_MEMORY = 1024 * 1024
 _INFO, _WARNING, _ERROR = 20, 30, 40
 
 Folder = Callable[[], ObjectStoragePath | None]
-"""The archive folder of the job; None where it has none."""
+"""Returns the archive folder of the job, or None if it has none."""
 
 
 class FailureSheet:
-    """All assets that were not processed, as CSV in a file that is given."""
+    """Writes all assets that were not processed as CSV into a given file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.count = 0
 
     def take(self, event: object) -> None:
-        """Note what a look found; a new look begins anew."""
+        """Add the results of a look. A new look starts the sheet again."""
         if isinstance(event, LookBegins):
             self._file.seek(0)
             self._file.truncate()
@@ -55,7 +55,7 @@ class FailureSheet:
             self.count += len(event.assets)
 
     def store(self, folder: ObjectStoragePath) -> str:
-        """Store it in the job's archive folder and return its URI. Raises ArchiveError."""
+        """Store the sheet in the job's archive folder and return its URI. Raises ArchiveError."""
         digest, size = hashlib.sha256(), 0
         self._file.seek(0)
         while block := self._file.read(BLOCK_BYTES):
@@ -73,7 +73,8 @@ class FailureSheet:
 def find_out(
     hook: AemGuidesHook, log: TaskLog, question: AssetQuestion, patience: Patience, folder: Folder
 ) -> tuple[Verification, str | None]:
-    """Ask what became of the assets, show it, and store all that failed as CSV; gives what was found, and its URI.
+    """Read the state of the assets, show it, and store all failures as CSV. Returns the verification and the URI of the
+    CSV.
 
     Raises AssetsAtWorkError, ArchiveError, and what a call raises.
     """
@@ -94,7 +95,7 @@ def find_out(
 
 
 def show(log: TaskLog, path: str, found: Verification) -> None:
-    """Show the first hundred that failed, those that were left out, what is not known, and the counts."""
+    """Show the first hundred failures, the assets that were left out, the unknown ones, and the counts."""
     if found.failed and not found.of_job:
         log.log(
             _WARNING,
@@ -117,7 +118,7 @@ def show(log: TaskLog, path: str, found: Verification) -> None:
 
 
 def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None) -> JsonObject:
-    """The result for other tasks: counts, the first failures, and what a limit makes of them."""
+    """The result for other tasks: counts, the first failures, and how they compare with the limit."""
     standing = limit.standing(found) if limit is not None else Standing.WELL
     failures: list[JsonValue] = [{"path": asset.path, "reason": asset.reason} for asset in found.listed]
     return {
@@ -139,7 +140,7 @@ def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None
 
 
 def check(found: Verification, limit: FailureLimit | None) -> None:
-    """Raise VerificationError where too many assets failed, or where a limit is set and that cannot be told."""
+    """Raise VerificationError if too many assets failed, or if a limit is set and the number is unknown."""
     standing = limit.standing(found) if limit is not None else Standing.WELL
     if standing is Standing.TOO_MANY:
         raise VerificationError(
@@ -155,7 +156,7 @@ def check(found: Verification, limit: FailureLimit | None) -> None:
 
 
 def _of_how_many(found: Verification) -> str:
-    """The assets of which nothing is known, in words."""
+    """The assets with an unknown state, in words."""
     if found.most is None:
         return "the assets"
     return f"{found.most - found.least:,} of {found.total:,} assets"

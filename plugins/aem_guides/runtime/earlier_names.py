@@ -29,28 +29,28 @@ EARLIER = {
     "verify_operator": "operators.verify",
     "watcher": "triggers.history",
 }
-"""The earlier name of a module of this package, and its name now."""
+"""The earlier names of modules, and their present names."""
 
 _PACKAGE = "aem_guides."
 
 
 class EarlierNames(MetaPathFinder, Loader):
-    """Finds a module by its earlier name: an empty one, which has all that the module of today has."""
+    """Finds a module by its earlier name: an empty module that takes its contents from the present one."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where nothing else was found."""
+        """Called if no other finder found the module."""
         is_ours = fullname.startswith(_PACKAGE) and fullname.removeprefix(_PACKAGE) in EARLIER
         return ModuleSpec(fullname, self) if is_ours else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill it: a name that is asked for is taken from the module of today."""
+        """Fill the module: names are looked up in the present one."""
         today = importlib.import_module(_PACKAGE + EARLIER[module.__name__.removeprefix(_PACKAGE)])
         vars(module)["__getattr__"] = lambda name: getattr(today, name)
 
 
 def keep_earlier_names() -> None:
-    """Let Python ask here after all others, once a process."""
+    """Register the finder with Python after all others, once per process."""
     if not any(isinstance(finder, EarlierNames) for finder in sys.meta_path):
         sys.meta_path.append(EarlierNames())

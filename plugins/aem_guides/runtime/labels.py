@@ -10,7 +10,7 @@ _TAIL = LONGEST_LABEL - _HEAD - 1
 
 
 def map_label(expression: str) -> str:
-    """The template of a mapped task's label that shows what a Jinja expression gives, shortened in its middle."""
+    """The template of a mapped task's label: the value of a Jinja expression, shortened in the middle."""
     return (
         f"{{% set label = ({expression}) | string %}}"
         f"{{{{ label if label | length <= {LONGEST_LABEL} else label[:{_HEAD}] ~ '…' ~ label[-{_TAIL}:] }}}}"

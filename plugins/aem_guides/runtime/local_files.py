@@ -21,12 +21,12 @@ def paths_files_folder() -> Path:
 
 
 def within(folder: Path, path: str) -> Path | None:
-    """Where a path leads, which counts from the folder where it is relative; None where that is not below the folder.
+    """The resolved path, relative to the folder if it is not absolute. None if it is not below the folder.
 
-    Links and `..` are followed first.
+    Links and `..` are resolved first.
     """
     try:
         root, place = folder.resolve(), (folder / path).resolve()
-    except (OSError, ValueError, RuntimeError):  # links in a circle, NUL in a name
+    except (OSError, ValueError, RuntimeError):  # circular links, NUL in a name
         return None
     return place if place.is_relative_to(root) and place != root else None

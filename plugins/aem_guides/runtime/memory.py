@@ -49,7 +49,7 @@ def resume_intent(context: Context, processing_id: str) -> Intent | None:
 
 
 def keep_resume_intent(context: Context, processing_id: str, item: object) -> None:
-    """Keep what a resume of this job emits, as far as it is an intent."""
+    """Store what a resume of this job emits, if it is an intent."""
     if isinstance(item, Intent):
         value: JsonObject = {
             "processing_id": processing_id,

@@ -24,17 +24,17 @@ class Notes(Protocol):
     """A store of JSON values by key, read and written from an event loop."""
 
     async def aget(self, key: str) -> JsonValue:
-        """The value; None where there is none."""
+        """The value, or None."""
 
     async def aset(self, key: str, value: JsonValue) -> None:
         """Write a value. It is stored when this returns."""
 
 
 class Register(Notes, Protocol):
-    """A store that is read and written from a task, too."""
+    """A store that tasks can use, too."""
 
     def get(self, key: str) -> JsonValue:
-        """The value; None where there is none."""
+        """The value, or None."""
 
     def set(self, key: str, value: JsonValue) -> None:
         """Write a value. It is stored when this returns."""
@@ -50,7 +50,7 @@ class AirflowNotes:
         self._store = AssetStateStoreAccessor(name=NOTES.name)
 
     async def aget(self, key: str) -> JsonValue:
-        """The value; None where there is none."""
+        """The value, or None."""
         return await whole(self._store.aget(key)) if _can_be_awaited() else self.get(key)
 
     async def aset(self, key: str, value: JsonValue) -> None:
@@ -61,7 +61,7 @@ class AirflowNotes:
             self.set(key, value)
 
     def get(self, key: str) -> JsonValue:
-        """The value; None where there is none."""
+        """The value, or None."""
         return self._store.get(key)
 
     def set(self, key: str, value: JsonValue) -> None:
@@ -79,9 +79,9 @@ def _can_be_awaited() -> bool:
 
 
 def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
-    """The key of the state of one request in one run; it does not change when the run is planned again.
+    """The key of the state of one request in one run. It does not change when the run is planned again.
 
-    `task_id` is a task of the path: those of one task group share the state.
+    `task_id` is a task of the path. All tasks of a task group share the state.
     """
     group = task_id.rpartition(".")[0] or task_id
     whole = "\n".join((dag_id, run_id, group, fingerprint))

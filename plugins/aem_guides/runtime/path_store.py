@@ -18,7 +18,7 @@ from aem_guides.runtime.earlier_states import state_of_note
 log = logging.getLogger(__name__)
 
 _DECODER = msgspec.json.Decoder(PathState)
-"""Made at import: two threads that both need it for the first time crash the process (msgspec)."""
+"""Built at import: two threads that both build it for the first time crash the process (msgspec)."""
 
 
 class NewerStateError(AemGuidesError):
@@ -47,7 +47,7 @@ class PathStore:
         return self._read(self.register.get(self.key), request)
 
     async def aload(self) -> PathState | None:
-        """The state; None where there is none."""
+        """The state, or None."""
         return self._read(await self.register.aget(self.key), None)
 
     def save(self, state: PathState) -> None:
@@ -110,9 +110,9 @@ def encoded(state: PathState) -> JsonValue:
 
 
 def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> PathState | None:
-    """The state that was stored; None where none was. Raises UnreadableStateError.
+    """The stored state, or None. Raises UnreadableStateError.
 
-    `request`: what the state is for, where one that an earlier version stored does not have it.
+    `request`: the request of the state. States of earlier versions may not contain it.
     """
     if not isinstance(stored, dict):
         return None

@@ -29,8 +29,8 @@ class AemGuidesRetryPolicy(RetryPolicy):
     """Fail at once if no retry can help, otherwise retry after 30 seconds, later up to ten minutes.
 
     The error says whether a retry can help (`AemGuidesError.retry`): it cannot for bad input, a wrong credential, a
-    missing scope or a job that cannot be resumed. A missing endpoint is tried three times more, because an instance
-    that is starting gives the same answer. A `Retry-After` of the instance is followed where it is longer.
+    missing scope or a job that cannot be resumed. A missing endpoint is tried three more times, because an instance
+    that is starting gives the same answer. A `Retry-After` of the instance is followed if it is longer.
     """
 
     def evaluate(

@@ -26,7 +26,7 @@ def as_csv(rows: Iterable[Iterable[object]]) -> str:
 
 
 def read_csv(lines: Iterable[str]) -> Iterator[dict[str, str]]:
-    """The rows of what `as_csv` wrote, by the names in its first row, and without its apostrophes. Raises csv.Error."""
+    """The rows that `as_csv` wrote, by the names in its first row, and without its apostrophes. Raises csv.Error."""
     for row in csv.DictReader(lines):
         yield {name: cell[1:] if _GUARDED.match(cell) else cell for name, cell in row.items() if isinstance(cell, str)}
 

@@ -79,7 +79,7 @@ class LogBudget:
         self.total = 0
 
     def take(self, page: LogLines) -> None:
-        """Take the lines of one page, which is one record where its lines have one level."""
+        """Take the lines of one page. Lines of one level become one record."""
         room = max(0, self._head - self.total)
         self._show(page.lines[:room])
         rest = page.lines[room:]
@@ -88,7 +88,7 @@ class LogBudget:
         self.total += len(page.lines)
 
     def finish(self) -> int:
-        """Show the tail, with the count of what lies between; returns that count."""
+        """Show the tail and the number of lines between. Returns that number."""
         left_out = self._beyond - len(self._tail)
         if left_out:
             self._log.log(

@@ -1,6 +1,6 @@
-"""The state of a task instance in Airflow: only that shows why a task was stopped.
+"""The state of a task instance in Airflow. It is the only sign of why a task was stopped.
 
-And the XComs of task instances, which may be missing.
+Also the XComs of task instances, which may be missing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow.sdk.execution_time.comms import (
 from aem_guides.hooks.bodies import whole
 
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
-"""The states of a task that was killed: marked failed itself, or by its run's failing or time-out."""
+"""The states of a killed task: it was marked failed itself, or its run failed or timed out."""
 
 NOT_RUN = "upstream_failed"
 """The state of a task that did not run, because an earlier one failed. Its XComs from before a Clear are still
@@ -33,7 +33,7 @@ there."""
 
 
 class Instance(Protocol):
-    """What names a task instance; `map_index` is None or -1 for a task that is not mapped."""
+    """The fields that identify a task instance. `map_index` is None or -1 for a task that is not mapped."""
 
     dag_id: str
     run_id: str
@@ -45,7 +45,7 @@ class Instance(Protocol):
 
 @dataclass(frozen=True)
 class TaskKey:
-    """One task instance; `map_index` is -1 for a task that is not mapped."""
+    """One task instance. `map_index` is -1 for a task that is not mapped."""
 
     dag_id: str
     run_id: str
@@ -59,18 +59,18 @@ class TaskKey:
 
 
 class Pulling(Protocol):
-    """What a task's context has as `ti`, as far as it is asked here."""
+    """The part of a task's `ti` that is used here."""
 
     def xcom_pull(self, task_ids: str, *, key: str, map_indexes: int = ...) -> object:
-        """The XCom at a map index; without one, those at all of them."""
+        """The XCom at a map index; without one, those of all map indexes."""
         ...
 
 
 def left_behind(ti: Pulling, task_id: str, key: str, map_index: int) -> object:
-    """An XCom of a task of the run, None where there is none; `map_index` is -1 for a task that is not mapped.
+    """An XCom of a task of the run, or None. `map_index` is -1 for a task that is not mapped.
 
-    Airflow logs an error if the XCom at a map index is missing, but not if all map indexes are read. So a missing XCom
-    is found by reading all of them.
+    Airflow logs an error if the XCom at a map index is missing, but not if all map indexes are read. So this function
+    reads all of them to find a missing one.
     """
     if ti.xcom_pull(task_ids=task_id, key=key) is None:
         return None
@@ -87,7 +87,7 @@ def _question(key: TaskKey) -> GetTaskStates:
 
 
 def _states(answer: object) -> frozenset[str]:
-    """The states in `{run id: {task id: state}}`; a cleared task has none."""
+    """The states in `{run id: {task id: state}}`. A cleared task has no state."""
     if not isinstance(answer, TaskStatesResult):
         return frozenset()
     return frozenset(_words(answer.task_states))
@@ -112,10 +112,10 @@ def states_in_task(key: TaskKey) -> frozenset[str]:
 
 
 def task_states_within(key: TaskKey, seconds: float) -> frozenset[str]:
-    """The states of a task instance, from a signal handler; none if they do not come in time.
+    """The states of a task instance, from a signal handler. Empty if they do not come in time.
 
-    The handler may have interrupted a request to the supervisor, and a second request has to wait for it: so another
-    thread sends it, with a time limit.
+    The handler may have interrupted a request to the supervisor, and a second request must wait for that one. So
+    another thread sends it, with a time limit.
     """
     found: list[frozenset[str]] = []
 
@@ -129,7 +129,7 @@ def task_states_within(key: TaskKey, seconds: float) -> frozenset[str]:
 
 
 def run_state(dag_id: str, run_id: str) -> str | None:
-    """The state of a DAG run, from within a task; None where Airflow does not know the run any more."""
+    """The state of a DAG run, from within a task. None if Airflow no longer knows the run."""
     try:
         answer = task_runner.SUPERVISOR_COMMS.send(GetDagRunState(dag_id=dag_id, run_id=run_id))
     except AirflowRuntimeError as error:

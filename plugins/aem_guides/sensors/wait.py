@@ -33,27 +33,27 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
     """Wait until a job has ended. The sensor succeeds only if the job succeeded.
 
     :param job: what `AemGuidesStartProcessingOperator` returned; or give `processing_id` alone.
-    :param deadline_hours: the job's time, from the first try on; kept over retries and restarts.
-    :param on_deadline: `cancel` the job then, or `leave` it; one that was adopted as `cancel_adopted` says.
-    :param max_resumes: how often a job that failed, and that this run started, is resumed by a next try. Clear gives
-        as many anew, and one at the least.
+    :param deadline_hours: the job's time, from the first try on. Retries and restarts do not extend it.
+    :param on_deadline: `cancel` the job at its deadline, or `leave` it. For an adopted job, `cancel_adopted` decides.
+    :param max_resumes: how often a later try resumes a failed job that this run started. Clear allows as many again,
+        and at least one.
     :param max_active_jobs: resume the job only while fewer jobs are active on the instance.
     :param cancel_adopted: cancel also a job that was adopted, not started.
     :param stall_minutes: warn after so long without progress.
     :param stream_logs: show the job's log lines as they come (the first 2,000; pull_logs has all).
-    :param only_between: the off-peak hours in which the job may work, as `protocol.hours` has them. It is resumed in
-        them alone; with `at_end` = `cancel` it is cancelled at their end and resumed at the next beginning, which
-        `max_resumes` does not count, nor `deadline_hours` the time between.
-    :param longest_look: seconds between two looks at the most. Near the end of a job there are more, and of one that
-        takes minutes, too; so many lie between two looks only at one that takes hours.
-    :param lost_minutes: for how long a job is looked for that neither status nor history knows, as while the instance
-        starts up; then it is lost.
-    :param deferrable: wait in the triggerer, which costs no worker slot.
+    :param only_between: the off-peak hours in which the job may run, in the form of `protocol.hours`. It is resumed
+        only in them. With `at_end` = `cancel` it is cancelled at their end and resumed when the next hours begin. Such
+        a resume does not count for `max_resumes`, and the time between does not count for `deadline_hours`.
+    :param longest_look: the longest pause between two looks, in seconds. It applies only to jobs that take hours. Looks
+        come more often near the end of a job, and for jobs that take minutes.
+    :param lost_minutes: how long a job that neither status nor history knows is looked for, because an instance that
+        starts up gives the same answers. After that the job is lost.
+    :param deferrable: wait in the triggerer, without a worker slot.
 
-    Returns the outcome as `outcome.WaitOutcome.to_json`. The XCom `processing_id` is the id under which the job goes
-    on, `earlier_processing_ids` those it had before, `state_key` where its state is stored, `outcome` its outcome also
-    where the task fails. Raises
-    JobFailedError, JobCancelledError, JobLostError, JobOutcomeUnknownError, DeadlineExceededError.
+    Returns the outcome as `outcome.WaitOutcome.to_json`. The XCom `processing_id` is the current id of the job,
+    `earlier_processing_ids` are its earlier ids, `state_key` is where its state is stored, and `outcome` is its
+    outcome, also if the task fails. Raises JobFailedError, JobCancelledError, JobLostError, JobOutcomeUnknownError,
+    DeadlineExceededError.
     """
 
     template_fields: Sequence[str] = (
@@ -129,7 +129,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
             return self._finish(context, store, self.came_back(store, event))
 
     def _fresh(self) -> PathState:
-        """The state of a job that is waited for, of which no more is known than its id."""
+        """The first state of a job of which only the id is known."""
         job = self.job or {}
         request, instance, origin = job.get("request"), job.get("instance"), str(job.get("origin") or Origin.STARTED)
         return PathState(
@@ -141,7 +141,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         )
 
     def _with_request(self, hook: AemGuidesHook, store: PathStore, fresh: PathState) -> PathState:
-        """The state with what the job was asked to do: by that it is found again under another id."""
+        """The state with the job's request. The request identifies the job if its id changes."""
         if isinstance((self.job or {}).get("request"), dict):
             return fresh
         stored = store.load()

@@ -1,4 +1,4 @@
-"""What waits without a worker."""
+"""The triggers: they wait without a worker."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What all paths of a process share of an instance: one look at it for all who wait, one start at a time.
+"""What all paths of a process share on an instance: looks at the window, and one start at a time.
 
-All triggers of a process share a `Coordinator` for each instance, which reads the window once for all of them. Of those
-who wait to start a job, the first looks for all; the others sleep until they are woken. Between triggerers a lease goes
-round (`protocol.lease`), so that only one of them starts jobs on an instance at a time.
+All triggers of a process share a `Coordinator` for each instance, which reads the window once for all of them. Of the
+paths that wait to start a job, the first looks for all; the others sleep until they are woken. The triggerers share a
+lease (`protocol.lease`), so that only one of them starts jobs on an instance at a time.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from aem_guides.protocol.steps import EndTurn, TakeTurn, Turn, Window
 from aem_guides.runtime.notes import Notes, lease_key
 from aem_guides.runtime.task_log import TaskLog
 
-TELL_EVERY_SECONDS = 600.0
+LOG_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0
 LONGEST_LOOK_OF_A_LINE = 15.0
-"""Seconds between two looks of those who wait to start a job: one look serves all of them."""
-LONGEST_READ_SECONDS = 300.0  # a whole answer takes no longer
+"""The longest pause in seconds between two looks while paths wait to start a job. One look serves all of them."""
+LONGEST_READ_SECONDS = 300.0  # a complete answer takes no longer
 BRIEF_SECONDS = 3.0
 """Seconds that a worker waits for a turn. Then the triggerer waits."""
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 _COORDINATORS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Coordinator]] = (
     weakref.WeakKeyDictionary()
 )
@@ -49,9 +49,9 @@ _RELEASES: set[asyncio.Task[None]] = set()
 
 
 class StartLease:
-    """This process' part in the lease to start jobs on one instance.
+    """This process's part in the lease to start jobs on one instance.
 
-    `settle_seconds`: how long a new holder waits, which has to be longer than any write to the register takes.
+    `settle_seconds`: how long a new holder waits. It must be longer than any write to the register takes.
     """
 
     def __init__(self, notes: Notes, key: str, *, settle_seconds: float = SETTLE_SECONDS) -> None:
@@ -63,7 +63,7 @@ class StartLease:
         self._give_way_until = 0.0
 
     async def hold(self, turns: Turns) -> bool:
-        """Have the lease, and take over what its last holder knew; False where another has it."""
+        """Take or keep the lease, and take over what its last holder knew. False if another process holds it."""
         now = surroundings().now()
         if self._until - now >= RENEW_SECONDS:
             return True
@@ -89,14 +89,14 @@ class StartLease:
         return await self.is_held()
 
     async def is_held(self) -> bool:
-        """Whether it is ours, as the register says now."""
+        """Whether the register shows this process as the holder."""
         held = Lease.from_json(await self._notes.aget(self._key))
         mine = held is not None and held.is_mine(self._me, surroundings().now())
         self._until = held.until if held is not None and mine else 0.0
         return mine
 
     async def release(self, turns: Turns) -> None:
-        """Let others have it at once. What goes wrong here mends itself when the lease ends."""
+        """Release the lease at once. If that fails, the lease expires by itself."""
         if self._until > surroundings().now():
             self._until = 0.0
             with contextlib.suppress(AirflowRuntimeError):
@@ -115,7 +115,7 @@ class StartLease:
 
 
 class Coordinator:
-    """Those of one process who wait on one instance: for the end of a job, or for their turn to start one."""
+    """The paths of one process that wait on one instance, for the end of a job or for their turn to start one."""
 
     def __init__(self, lease: StartLease, pacing: Pacing) -> None:
         self.turns = Turns()
@@ -136,7 +136,7 @@ class Coordinator:
 
     @contextlib.asynccontextmanager
     async def line(self, ticket: Ticket) -> AsyncIterator[None]:
-        """Stand in the line for as long as this lasts."""
+        """Stand in the queue for as long as the context lasts."""
         self.turns.join(ticket)
         self._wake[ticket] = asyncio.Event()
         self._stirred.set()
@@ -151,58 +151,58 @@ class Coordinator:
                 _RELEASES.add(release)
                 release.add_done_callback(_RELEASES.discard)
 
-    async def wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, tell: Tell) -> bool:
-        """Wait for the turn of a ticket in the line; False where `deadline_at` (epoch seconds) came first.
+    async def wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, report: Report) -> bool:
+        """Wait for the turn of a ticket in the queue. False if `deadline_at` (epoch seconds) came first.
 
-        Raises AuthenticationError or ConfigurationError once that has been the instance's answer for 15 minutes.
+        Raises AuthenticationError or ConfigurationError after 15 minutes of such answers.
         """
         ticket.is_away = False
         if self._looker not in (None, ticket):
             self._stirred.set()
         try:
-            return await self._wait(ticket, hook, deadline_at, tell)
+            return await self._wait(ticket, hook, deadline_at, report)
         finally:
             ticket.is_away = True
             self._hand_on(ticket)
 
-    async def _wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, tell: Tell) -> bool:
-        told_at = 0.0
+    async def _wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, report: Report) -> bool:
+        reported_at = 0.0
         while self.turns.starting is not ticket:
             now = surroundings().now()
             if now >= deadline_at:
                 return False
-            if self.looks and now - told_at >= TELL_EVERY_SECONDS:
-                told_at = now
-                tell(f"{ticket.path} waits: {self.turns.why(ticket)}")
+            if self.looks and now - reported_at >= LOG_EVERY_SECONDS:
+                reported_at = now
+                report(f"{ticket.path} waits: {self.turns.why(ticket)}")
             if self._looker in (None, ticket):
                 self._looker = ticket
-                pause, wake = await self._look(hook, tell), self._stirred
+                pause, wake = await self._look(hook, report), self._stirred
                 if self.turns.starting is ticket:
                     break
             else:
-                pause, wake = TELL_EVERY_SECONDS, self._wake[ticket]
+                pause, wake = LOG_EVERY_SECONDS, self._wake[ticket]
             with contextlib.suppress(TimeoutError):
                 await surroundings().wait_for(wake.wait(), max(0.01, min(pause, deadline_at - surroundings().now())))
             wake.clear()
         return True
 
     async def confirm(self) -> bool:
-        """Whether, right before a request that makes a job active, nobody else may send one."""
+        """Whether, right before a request that makes a job active, no other process may send one."""
         return await self._lease.is_held()
 
     def put_back(self, ticket: Ticket, seconds: float, blocked_by: str | None = None) -> None:
-        """A start that could not be: try again after so many seconds, and let others go first until then."""
+        """A start was not possible. Try again after so many seconds, and let others go first until then."""
         self.turns.put_back(ticket, not_before=surroundings().now() + seconds, blocked_by=blocked_by)
         self._stirred.set()
 
     def hold_all(self, ticket: Ticket, seconds: float) -> None:
-        """A start that could not be, for a reason that keeps others from starting too: nobody does for so long."""
+        """A start was not possible, for a reason that concerns all paths. No path starts for so many seconds."""
         self.turns.put_back(ticket, not_before=0.0)
         self._held_until = surroundings().now() + seconds
         self._stirred.set()
 
     def follow(self, state: PathState) -> None:
-        """Count the job of a path as active, from its start or resume on, before the window shows it."""
+        """Count the job of a path as active from its start or resume on, before the window shows it."""
         end = state.earlier_end
         if state.processing_id not in self.turns.active or end is not None:
             self.turns.note_active(state.processing_id or "", state.request.path, end)
@@ -210,19 +210,19 @@ class Coordinator:
         self._stir()
 
     def unfollow(self, processing_id: str, *, ended: bool) -> None:
-        """A job is not followed here any more; unless it has ended, it counts until it is seen to have."""
+        """A job is no longer followed here. Unless it has ended, it counts as active until it is seen to have ended."""
         self.turns.unfollow(processing_id, ended=ended)
         self._stir()
 
     async def window(self, hook: AemGuidesAsyncHook, until: float) -> Window | None:
-        """The window as it is now, read once for all who ask meanwhile; None where it fails or takes until `until`."""
+        """The current window, read once for all callers. None if reading fails, or takes until `until`."""
         left = min(LONGEST_READ_SECONDS, max(0.0, until - surroundings().now()))
         with contextlib.suppress(AemGuidesError, TimeoutError):
             return cast("Window", await surroundings().wait_for(self._window(hook), left))
         return None
 
     async def _window(self, hook: AemGuidesAsyncHook) -> Window:
-        """The window as it is now. Raises what reading it raises, for all who ask meanwhile."""
+        """The current window. Raises what reading it raises, for all callers."""
         while self._shown is None or surroundings().now() - self._read_at >= self._pacing.shortest / 2:
             if self._reading is None:
                 await self._read(hook)
@@ -233,12 +233,12 @@ class Coordinator:
         return self._shown
 
     async def _read(self, hook: AemGuidesAsyncHook) -> None:
-        """Read the window for all. Where the one who reads is cancelled, one of the others does so."""
+        """Read the window for all. If the reading path is cancelled, another one reads."""
         self._reading = asyncio.Event()
         try:
             talk = await hook.talk()
             self.looks += 1
-            # It is read for all, and waits for none of them.
+            # It is read for all paths, so it does not wait for any of them.
             at_once = talk.without_retries().in_haste(Haste.WORK)
             self._shown = await hook.drive(read_window(at_once, self.turns))
             self._read_at = talk.now()
@@ -248,8 +248,8 @@ class Coordinator:
             self._reading.set()
             self._reading = None
 
-    async def _look(self, hook: AemGuidesAsyncHook, tell: Tell) -> float:
-        """Look for all, and give the turn to who may have it; seconds until the next look."""
+    async def _look(self, hook: AemGuidesAsyncHook, report: Report) -> float:
+        """Look for all paths, and give the turn to the next one. Returns the seconds until the next look."""
         if self.turns.starting is not None:
             return self._pacing.longest
         talk = await hook.talk()
@@ -264,7 +264,7 @@ class Coordinator:
                 await hook.drive(ask_for_hidden(talk, self.turns))
                 self._asked_at = talk.now()
         except (AemGuidesError, AirflowRuntimeError) as error:
-            return self._after_failure(error, random, tell)
+            return self._after_failure(error, random, report)
         self._failures, self._refused_since = 0, None
         granted = self.turns.grant(talk.now())
         if granted is not None:
@@ -273,7 +273,7 @@ class Coordinator:
             return self._pacing.longest
         return self._pacing.next_look(age=talk.now() - self._quiet_since, random=random)
 
-    def _after_failure(self, error: Exception, random: float, tell: Tell) -> float:
+    def _after_failure(self, error: Exception, random: float, report: Report) -> float:
         now = surroundings().now()
         if isinstance(error, AuthenticationError | ConfigurationError):
             self._refused_since = self._refused_since or now
@@ -281,11 +281,11 @@ class Coordinator:
                 raise error
         self._failures += 1
         if self._failures == 1 or self._failures % 10 == 0:
-            tell(f"A check failed ({self._failures} in a row); checking again. {error}")
+            report(f"A check failed ({self._failures} in a row); checking again. {error}")
         return self._pacing.after_failures(self._failures, random)
 
     def _hand_on(self, ticket: Ticket) -> None:
-        """Whoever looked and does not wait any more wakes the next, who looks then."""
+        """If the looking path stops waiting, wake the next path, which then looks."""
         if self._looker is ticket:
             self._looker = None
             heir = next((other for other in self._wake if not other.is_away), None)
@@ -300,9 +300,9 @@ class Coordinator:
 
 
 class Admission:
-    """The part of one path in the coordinator of its process: its turns, and the job that is followed for it.
+    """One path's part in the coordinator of its process: its turns, and the job that is followed for it.
 
-    In a worker (`is_brief`) it waits for its turn for a moment only.
+    In a worker (`is_brief`) it waits only briefly for its turn.
     """
 
     def __init__(
@@ -327,13 +327,13 @@ class Admission:
             self._coordinator.unfollow(self._followed, ended=False)
 
     async def take(self, wanted: TakeTurn) -> Turn:
-        """Wait for the turn; not granted where the time was over first."""
+        """Wait for the turn. It is not granted if the time is over first."""
         self._ticket.queues = wanted.queues
         if not self._in_line:
             await self._line.enter_async_context(self._coordinator.line(self._ticket))
             self._in_line = True
         until = min(wanted.until, surroundings().now() + BRIEF_SECONDS) if self._is_brief else wanted.until
-        granted = await self._coordinator.wait(self._ticket, self._hook, until, self._tell)
+        granted = await self._coordinator.wait(self._ticket, self._hook, until, self._report)
         if not granted:
             await self._leave()
         return Turn(granted, frozenset(self._coordinator.turns.active))
@@ -343,11 +343,11 @@ class Admission:
         return await self._coordinator.window(self._hook, until)
 
     async def confirm(self) -> Turn:
-        """Whether the turn lasts, right before the request."""
+        """Whether the turn is still valid, right before the request."""
         return Turn(await self._coordinator.confirm())
 
     async def end(self, turn: EndTurn) -> None:
-        """Leave the line, or keep the place in it for another try."""
+        """Leave the queue, or keep the place in it for another try."""
         if turn.again_in is None:
             await self._leave()
         elif turn.holds_all:
@@ -356,7 +356,7 @@ class Admission:
             self._coordinator.put_back(self._ticket, turn.again_in, turn.blocked_by)
 
     def see(self, state: PathState) -> None:
-        """Take in where the path is: while its job may be active, it counts."""
+        """Update from the state of the path: while its job may be active, it counts."""
         works = state.processing_id if state.phase in _WORKS else None
         if self._followed is not None and works != self._followed:
             self._coordinator.unfollow(self._followed, ended=_has_ended(state))
@@ -368,7 +368,7 @@ class Admission:
         self._in_line = False
         await self._line.aclose()
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self._log.log(logging.INFO, "%s", text)
 
 
@@ -382,7 +382,7 @@ def _has_ended(state: PathState) -> bool:
 
 
 async def let_others_have_it() -> None:
-    """Wait until this process has given its leases back: its event loop ends."""
+    """Wait until this process has released its leases, because its event loop ends."""
     while _RELEASES:
         await asyncio.wait({_RELEASES.pop()})
 

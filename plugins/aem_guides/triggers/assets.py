@@ -1,4 +1,4 @@
-"""The trigger that waits for the assets of a job that has ended: some may still be at work."""
+"""The trigger that waits for the assets of an ended job, some of which may still be at work."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from aem_guides.triggers.base import AemGuidesTrigger
 
 
 class AemGuidesAssetsTrigger(AemGuidesTrigger):
-    """Wait until no asset of a request is at work, or nothing changes.
+    """Wait until no asset of a request is at work, or nothing changes any more.
 
-    The event is `{"ready": true, "deadline_at"}`, or `{"error", "kind", "retry"}`. The job has ended by now: a kill has
-    nothing to cancel. A restarted triggerer begins anew, with what is left of the time.
+    The event is `{"ready": true, "deadline_at"}`, or `{"error", "kind", "retry"}`. The job has already ended, so a kill
+    has nothing to cancel. A restarted triggerer begins again, with the remaining time.
 
     :param request: what was processed, as `ProcessingRequest.to_json` gives it.
-    :param deadline_at: how long to wait, in seconds since the epoch.
-    :param job: the job that worked on it, as `Job.to_json` gives it; None where it is not known.
+    :param deadline_at: until when to wait, in seconds since the epoch.
+    :param job: the job of the request, as `Job.to_json` gives it; None if unknown.
     :param ignore: patterns of the assets that do not count.
-    :param instance: where the connection led before; None: wherever it leads.
+    :param instance: the earlier address of the connection; None: not checked.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class AemGuidesAssetsTrigger(AemGuidesTrigger):
         )
 
     async def outcome(self) -> JsonObject:
-        """Ask again and again, the more rarely the longer it takes."""
+        """Look repeatedly, less often the longer it takes."""
         async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN) as hook:
             require_instance((await hook.settings()).instance, self.instance)
             left = max(1.0, self.deadline_at - surroundings().now())

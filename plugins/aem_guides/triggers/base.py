@@ -1,4 +1,4 @@
-"""What all triggers share: serialisation, exactly one event, and an event that Airflow can pass on."""
+"""The base of all triggers: serialisation, exactly one event, and an event that Airflow can pass on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aem_guides.runtime.task_states import Instance, TaskKey
 from aem_guides.triggers.log_channel import until_log_is_read
 
 FIRST_EVENT_SECONDS = 2.0
-"""An event that comes sooner after deferring finds Airflow 3.3.2 not ready for it: the task counts as dead."""
+"""If an event comes sooner after deferring, Airflow 3.3.2 is not ready for it, and the task counts as dead."""
 
 LARGEST_EVENT_BYTES = 8 * 1024 * 1024
 """The limit of an event in bytes: it passes a pipe, Airflow's API and a row of its database."""
@@ -43,14 +43,14 @@ class AemGuidesTrigger(BaseTrigger):
         """Wait, and return the payload of the event. An error becomes an event with that error."""
 
     def failed(self, error: JsonObject) -> JsonObject:
-        """The payload if waiting failed."""
+        """The payload if the wait failed."""
         return error
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the outcome and fire once, no sooner than Airflow is ready for it.
+        """Wait for the outcome and fire once, but not before Airflow is ready for it.
 
-        If a trigger fails, or its event cannot be passed on, its task fails without our message: it could look like a
-        killed one. And Airflow 3.3.2 ends the whole triggerer over an event that it cannot encode.
+        If a trigger fails, or its event cannot be passed on, its task fails without our message, and could look like a
+        killed task. And Airflow 3.3.2 ends the whole triggerer if it cannot encode an event.
         """
         ready_at = surroundings().elapsed() + FIRST_EVENT_SECONDS
         try:
@@ -75,14 +75,15 @@ class AemGuidesTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Settle the kill, and finish what was begun.
 
-        Airflow 3.3.2 cancels this coroutine again at each of its rounds, a second apart, until it has ended. So
-        the work is a task of its own, which that does not reach; `cleanup` stays until it is done.
+        Airflow 3.3.2 cancels this coroutine every second until it has ended. So the work is done by a separate task,
+        which that cancellation does not reach. `cleanup` waits until it is done.
         """
         self._killing = asyncio.create_task(self._settle_kill())
         await asyncio.shield(self._killing)
 
     async def cleanup(self) -> None:
-        """Stay until a kill is settled and the log is read: lines after the end of the trigger are in no task's log."""
+        """Wait until a kill is settled and the log is read. Lines after the end of the trigger would be in no task's
+        log."""
         last = asyncio.create_task(self._last_steps())
         while not last.done():
             with contextlib.suppress(asyncio.CancelledError):
@@ -107,7 +108,7 @@ class AemGuidesTrigger(BaseTrigger):
 
 
 def why_not_carried(payload: Mapping[str, JsonValue]) -> str | None:
-    """Why Airflow could not pass an event with this payload to its database and its task; None if it can."""
+    """Why Airflow could not pass an event with this payload to its database and its task. None if it can."""
     try:
         encoded = msgspec.msgpack.encode(payload)
         shown = json.dumps(payload, allow_nan=False)
@@ -130,7 +131,7 @@ def _error(text: str, kind: str, retry: Retry) -> JsonObject:
 
 
 class FollowingFailedError(AemGuidesError):
-    """The trigger could not follow the job any further. The job itself is not affected."""
+    """The trigger could not follow the job any longer. The job itself is not affected."""
 
     def __init__(self, message: str, retry: Retry) -> None:
         super().__init__(message)

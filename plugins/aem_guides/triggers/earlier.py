@@ -1,4 +1,4 @@
-"""The triggers of versions before 0.2, so that a task that one of them holds continues in this version."""
+"""The triggers of versions before 0.2. A task that one of them holds continues in this version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aem_guides.triggers.base import AemGuidesTrigger
 
 
 class _HandOverTrigger(AemGuidesTrigger):
-    """Ends at once: the next try of its task finds the job and follows it."""
+    """Ends at once. The next try of its task finds the job and follows it."""
 
     async def outcome(self) -> JsonObject:
         """An event after which the task is retried."""
@@ -21,8 +21,8 @@ class AemGuidesJobTrigger(_HandOverTrigger):
 
 
 class AemGuidesTurnTrigger(_HandOverTrigger):
-    """Waited until nothing was in the way of a start."""
+    """Waited until nothing prevented a start."""
 
 
 class AemGuidesPathTrigger(_HandOverTrigger):
-    """Brought one path of a batch to its end."""
+    """Took one path of a batch to its end."""

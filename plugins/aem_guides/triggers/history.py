@@ -1,4 +1,4 @@
-"""The trigger of an asset watcher: every job that ends on an instance becomes an event, also another user's."""
+"""The trigger of an asset watcher: every job that ends on an instance becomes an event, also a job of another user."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from aem_guides.protocol.wording import iso_time
 from aem_guides.triggers.base import event_of, why_not_carried
 
 SEEN_KEY = "aem_guides_seen"
-_TELL_EVERY_FAILURES = 60
+_LOG_EVERY_FAILURES = 60
 
 
 class SeenStore(Protocol):
     """The state store of the watched asset."""
 
     async def aget(self, key: str) -> JsonValue:
-        """The value; None where there is none."""
+        """The value, or None."""
 
     async def aset(self, key: str, value: JsonValue) -> None:
         """Write a value."""
 
 
 class AemGuidesHistoryEventTrigger(BaseEventTrigger):
-    """Fire for every job seen to end on a path, once.
+    """Fire once for every job that is seen to end on a path.
 
-    What was seen is kept in the state store of the watched asset: a restarted triggerer reports what ended meanwhile,
-    as far as the instance's window goes, and nothing twice; only if it dies between an event and its note, that event
-    comes again. The very first look reports nothing. Two assets must not share one trigger with the same arguments:
-    there is no one state store then, and a restart begins anew.
+    The state store of the watched asset keeps the seen jobs. So a restarted triggerer reports jobs that ended
+    meanwhile, if the window still shows them, and reports none twice. Only if it dies between an event and its note,
+    that event comes again. The first look reports nothing. Two assets must not share a trigger with the same arguments,
+    because then there is no single state store, and a restart begins again.
 
-    :param path: jobs on this path or below it count.
-    :param poll_seconds: how often the history is read; rarer while the instance does not answer.
-    :param with_parents: jobs on folders above count, too.
-    :param ignore_users: whose jobs do not count.
-    :param only_successes: only jobs that succeeded and had something to process count.
+    :param path: count jobs on this path or below it.
+    :param poll_seconds: how often the history is read; less often while the instance does not answer.
+    :param with_parents: count jobs on folders above, too.
+    :param ignore_users: users whose jobs do not count.
+    :param only_successes: count only jobs that succeeded and had something to process.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Read the history for ever."""
+        """Read the history forever."""
         seen, failures = await self._recall(), 0
         pacing = Pacing(shortest=self.poll_seconds, longest=max(600.0, self.poll_seconds))
         while True:
@@ -102,7 +102,7 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
                         await surroundings().asleep(self.poll_seconds)
             except AemGuidesError as error:
                 failures += 1
-                if failures % _TELL_EVERY_FAILURES == 1:
+                if failures % _LOG_EVERY_FAILURES == 1:
                     self.log.warning("A check failed (%s in a row); checking again. %s", failures, error)
             await surroundings().asleep(pacing.after_failures(failures, 0.5))
 
@@ -135,7 +135,8 @@ class AemGuidesHistoryEventTrigger(BaseEventTrigger):
 
 
 def payload_of(job: Job, instance: str) -> JsonObject:
-    """The payload of an event about a job. Times are ISO 8601 in UTC. What the instance does not show is None."""
+    """The payload of an event about a job. Times are ISO 8601 in UTC. A field that the instance does not show is
+    None."""
     return {
         "instance": instance,
         "processing_id": job.processing_id,

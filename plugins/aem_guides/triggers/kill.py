@@ -1,8 +1,8 @@
 """Cancel the job of a path whose task was killed, from a later task.
 
-Airflow calls `on_kill` only of a task or trigger that runs, and ends a worker five seconds later: not before the task
-has begun, not in the two seconds between deferring and the trigger's start, and not while the triggerer is down. What
-was not done then is done by the later tasks, by the report and by the reconciliation, each by this one function.
+Airflow calls `on_kill` only for a running task or trigger, and ends a worker five seconds later. It does not call it
+before the task has begun, in the two seconds between deferring and the trigger's start, or while the triggerer is down.
+The later tasks, the report and the reconciliation then cancel the job, all with this function.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 def settle_left_behind(
     hook: AemGuidesHook, store: PathStore, tasks: Iterable[TaskKey]
 ) -> tuple[PathState | None, CancelOutcome | None]:
-    """The state of a path, and what came of cancelling its job where one of its tasks was killed; None if nothing did.
+    """The state of a path and the result of the cancel if one of its tasks was killed. None if none was killed.
 
-    The trigger, or another task, may be at it just now: to cancel a job twice does no harm, and what it has stored
-    meanwhile counts. Raises ConfigurationError where the connection leads elsewhere by now, DoubtfulStartError, and
-    what a call raises.
+    The trigger or another task may do the same right now. A second cancel does no harm, and the state that the other
+    one stores is used. Raises ConfigurationError if the connection now leads to another instance, DoubtfulStartError,
+    and what a call raises.
     """
     asked, state = list(tasks), store.load()
     if state is not None:

@@ -28,20 +28,21 @@ from aem_guides.triggers.base import AemGuidesTrigger
 KILL_CANCEL_SECONDS = 20.0
 
 _OPTIONS, _STARTED_BY = msgspec.json.Decoder(LifecycleOptions), msgspec.json.Decoder(StartedPath)
-"""Made at import: two threads that both need one for the first time crash the process (msgspec)."""
+"""Built at import: two threads that both build one for the first time crash the process (msgspec)."""
 
 
 class AemGuidesLifecycleTrigger(AemGuidesTrigger):
-    """Take a path from the state in which it is stored to the phase `until`, and fire one event.
+    """Take a path from its stored state to the phase `until`, and fire one event.
 
     :param aem_guides_conn_id: the Airflow connection.
     :param key: where the path's state is stored (`PathStore`).
-    :param options: what `LifecycleOptions` holds, as plain JSON.
-    :param until: the `Phase` to be reached: "following" or "ended".
-    :param started_by: what the ledger notes of a job that is started, as `StartedPath` in plain JSON; None: nothing.
+    :param options: the fields of `LifecycleOptions`, as plain JSON.
+    :param until: the `Phase` to reach: "following" or "ended".
+    :param started_by: what the ledger stores about a job that is started, as `StartedPath` in plain JSON; None:
+        nothing.
 
-    The event is `{"phase"}`, or `{"error", "kind", "retry"}`; what was reached is in the store. A restarted triggerer
-    goes on from there.
+    The event is `{"phase"}`, or `{"error", "kind", "retry"}`. The reached state is in the store. A restarted triggerer
+    continues from there.
     """
 
     def __init__(
@@ -64,11 +65,11 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         self._notes: set[asyncio.Task[None]] = set()
 
     async def outcome(self) -> JsonObject:
-        """Go on until the phase is reached."""
+        """Continue until the phase is reached."""
         return {"phase": str((await self.go_on()).phase)}
 
     async def go_on(self) -> PathState:
-        """Go on from the stored state; the state that was reached. Raises what `run_lifecycle` raises."""
+        """Continue from the stored state, and return the state that was reached. Raises what `run_lifecycle` raises."""
         state = await self._stored()
         began = state.processing_id is not None or state.intent is not None
         async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN if began else None) as hook:
@@ -128,19 +129,19 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         return Ticket(place, state.request.path, options.max_active_jobs)
 
     def note(self, state: PathState) -> None:
-        """Have the job noted in the ledger, beside what is done."""
+        """Start to store the job in the ledger, in the background."""
         if self._started_by is not None and state.processing_id is not None:
             noting = asyncio.create_task(asyncio.to_thread(note_path, self._started_by, state))
             self._notes.add(noting)
 
     async def _noted(self) -> None:
-        """No note is lost where the lifecycle ends while it is being written."""
+        """Finish the notes in the ledger if the lifecycle ends while they are written."""
         while self._notes:
             await asyncio.wait({self._notes.pop()})
 
 
 class _Consumer:
-    """Deals with what the lifecycle emits: states are stored before it goes on."""
+    """Handles what the lifecycle emits. It stores each state before the lifecycle continues."""
 
     def __init__(self, trigger: AemGuidesLifecycleTrigger, admission: Admission, state: PathState) -> None:
         self._trigger = trigger
@@ -169,11 +170,11 @@ class _Consumer:
 
 
 class TaskKilledError(AemGuidesError):
-    """The task was killed while it worked in a worker."""
+    """The task was killed while it ran in a worker."""
 
 
 class InLine:
-    """Runs a trigger in a worker, in the place of a triggerer."""
+    """Runs a trigger in a worker instead of the triggerer."""
 
     def __init__(self, trigger: AemGuidesLifecycleTrigger) -> None:
         self._trigger = trigger
@@ -182,11 +183,11 @@ class InLine:
         self._killing: asyncio.Task[None] | None = None
 
     def run(self) -> PathState:
-        """Go on until the phase is reached. Raises TaskKilledError, and what the trigger raises."""
+        """Continue until the phase is reached. Raises TaskKilledError, and what the trigger raises."""
         return asyncio.run(self._run())
 
     def kill(self) -> None:
-        """Settle the kill of the task, from its signal handler, which waits for nothing."""
+        """Settle the kill of the task, from its signal handler, which must not wait."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._begin_kill)
 

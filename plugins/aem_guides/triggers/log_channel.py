@@ -1,8 +1,8 @@
 """Wait until the triggerer has read what its triggers logged.
 
-Airflow 3.3.2 runs triggers in a child process. Their log lines pass a socket of its own, of which the parent reads 4096
-bytes a round; that a trigger has ended passes another. A parent that is behind hears of the end first, and what it then
-reads of this trigger's lines goes into its own log: the task's log lacks them.
+Airflow 3.3.2 runs triggers in a child process. Log lines go through one socket, of which the parent reads 4096 bytes
+per round. The end of a trigger goes through another socket. A slow parent may see the end first. Then it writes the
+remaining lines of this trigger into its own log, and the task's log lacks them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from aem_guides.hooks.bodies import surroundings
 
 LONGEST_WAIT = 10.0
-"""Seconds; a triggerer that reads nothing for so long has other troubles."""
+"""In seconds. A triggerer that reads nothing for this long has other problems."""
 _BETWEEN_LOOKS = 0.05
 
 
@@ -32,10 +32,10 @@ async def until_log_is_read(longest: float = LONGEST_WAIT) -> None:
 
 
 def unread_bytes() -> int:
-    """About how many bytes of log lines the other end of the channel has not read; 0 if that is not known."""
+    """About how many bytes of log lines the other end of the channel has not read. 0 if unknown."""
     channel = getattr(structlog.get_config()["logger_factory"], "io", None)
     try:
-        told = fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, bytes(4)) if channel is not None else bytes(4)
+        answer = fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, bytes(4)) if channel is not None else bytes(4)
     except (OSError, ValueError, AttributeError):
         return 0
-    return int(struct.unpack("i", told)[0])
+    return int(struct.unpack("i", answer)[0])

@@ -1,6 +1,6 @@
-"""Archive one log as a process of its own: `child.py MODE BASE WORK [LIMIT]`. MODE is what befalls it.
+"""Archive one log in a separate process: `child.py MODE BASE WORK [LIMIT]`. MODE is the fault that strikes it.
 
-Prints the SHA-256 of what was stored, or the error and exits with status 1.
+Prints the SHA-256 of the stored archive, or prints the error and exits with status 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BIG = 3 * 1024 * 1024
 
 
 def big_zip() -> bytes:
-    """Larger than the disk of a test, and not to be compressed."""
+    """A ZIP that is larger than a test's disk and cannot be compressed."""
     return a_zip({"job.log": bytes(range(256)) * (BIG // 256)}, method=0)
 
 
@@ -36,7 +36,7 @@ def killed_in_download(content: bytes) -> Iterator[ArchivePart | Exception]:
 
 
 def kill_while_writing() -> None:
-    """The process dies once half of the archive is written into the archive's folder."""
+    """The process dies when half of the archive is written into the archive's folder."""
     write = LocalFileOpener.write
 
     def write_and_die(self: LocalFileOpener, data: bytes, *more: object) -> int:
@@ -49,7 +49,7 @@ def kill_while_writing() -> None:
 
 
 def kill_before_manifest() -> None:
-    """The process dies when the ZIP is in its place, and the manifest is about to be."""
+    """The process dies after the ZIP is in its place, right before the manifest is written."""
     move = archive_storage.move
 
     def move_or_die(part: ObjectStoragePath, place: ObjectStoragePath, size: int) -> None:

@@ -1,4 +1,4 @@
-"""What the archive's tests stand on: processes of their own."""
+"""Fixtures of the archive's tests: separate processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def work_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_child(tmp_path: Path, work_dir: Path) -> Run:
-    """Archive in a process of its own; `tiny` is a folder that becomes a disk of 1 MiB for it."""
+    """Archive in a separate process. `tiny` is a folder that becomes a disk of 1 MiB for it."""
 
     def run(mode: str, *, tiny: Path | None = None) -> subprocess.CompletedProcess[str]:
         base = tmp_path / "archive"

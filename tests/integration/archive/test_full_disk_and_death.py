@@ -1,4 +1,4 @@
-"""Disks that are full and processes that die: nothing partial is seen, and the next try completes."""
+"""Full disks and dying processes: nothing partial is visible, and the next try completes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_process_killed_on_the_way_leaves_no_archive_and_the_next_one_complete
 
 
 def test_a_process_killed_while_it_replaces_an_archive_leaves_none_that_counts(run_child: Run, tmp_path: Path) -> None:
-    """The old manifest is not taken for one of the new ZIP, even where both are of one size."""
+    """The old manifest does not count for the new ZIP, even if both ZIPs have the same size."""
     folder = a_folder(tmp_path / "archive")
     old = bytearray(big_zip())
     old[10:14] = b"\x01\x02\x03\x04"  # the entry's time, in a header that no checksum covers

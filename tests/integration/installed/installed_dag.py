@@ -1,4 +1,4 @@
-"""A user's own DAG, in an environment that has the wheel and nothing else of the project."""
+"""A user's own DAG, in an environment with the wheel and nothing else of the project."""
 
 from __future__ import annotations
 

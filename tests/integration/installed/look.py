@@ -1,4 +1,4 @@
-"""Run in an environment that has the wheel: says where the package lies and what Airflow knows of it."""
+"""Runs in an environment with the wheel. Prints where the package is and what Airflow knows of it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.support.worlds import NOW
 
 @pytest.fixture(autouse=True)
 def _after_all_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our clock stands a day after the time of the tests' snapshots."""
+    """Our clock is a day after the time of the tests' snapshots."""
     later = replace(bodies.REAL_SURROUNDINGS, now=lambda: NOW / 1000 + 86_400)
     monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", later)
 

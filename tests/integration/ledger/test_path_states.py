@@ -1,4 +1,4 @@
-"""The states of paths that Airflow keeps for ever are deleted once their runs are long over."""
+"""Airflow keeps the states of paths forever. They are deleted when their runs have long ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.worlds import MINUTE, NOW, RUN, note
 
 
 def kept(register: KeptNotes, name: str) -> str:
-    """Keep the state of a path of the run that the notes are of."""
+    """Store the state of a path of the run to which the notes belong."""
     request = ProcessingRequest(f"/content/dam/{name}")
     key = path_key(RUN.dag_id, RUN.run_id, "process_path.start_processing", request.fingerprint())
     register.set(key, encoded(PathState(request)))

@@ -1,4 +1,5 @@
-"""The ledger on SQLite and PostgreSQL: what is written is read, what is done is done once, and faults are told."""
+"""The ledger on SQLite and PostgreSQL: values that are written can be read, actions are done once, and faults are
+reported."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def test_the_migrated_schema_is_that_of_the_tables(address: URL) -> None:
             assert list(found.keys()) == [column.name for column in table.columns]
 
 
-def test_what_was_reconciled_is_read_again_and_nothing_is_found_twice(ledger: Ledger) -> None:
+def test_a_second_reconciliation_finds_nothing_twice(ledger: Ledger) -> None:
     shown = snapshot(job("a"), job("b", "RUNNING"))
     assert apply(ledger, shown) == {"new_external"}
     assert apply(ledger, snapshot(job("b", "RUNNING"), job("a"), at=NOW + MINUTE)) == set()
@@ -45,12 +46,12 @@ def test_what_was_reconciled_is_read_again_and_nothing_is_found_twice(ledger: Le
     assert kept.request == ProcessingRequest("/content/dam/a").to_json()
 
 
-def test_what_a_reconciliation_told_is_told_again_to_the_try_after_a_crash(ledger: Ledger) -> None:
+def test_the_try_after_a_crash_reports_the_same_findings(ledger: Ledger) -> None:
     apply(ledger, snapshot(job("a", "Paused")))
     shown = snapshot(job("a", "RUNNING"), job("b"), at=NOW + MINUTE)
     apply(ledger, shown)
     apply(ledger, shown)
-    opened, closed = ledger.told_by(INSTANCE, shown.taken_at)
+    opened, closed = ledger.findings_of(INSTANCE, shown.taken_at)
     assert {str(finding.key.kind) for finding in opened} == {"state_changed", "new_external"}
     assert [str(finding.key.kind) for finding in closed] == ["unknown_state"]
 
@@ -93,7 +94,7 @@ SIZES = st.integers(-(10**30), 10**30) | st.sampled_from([3_000_000_000, 2**63 -
     started=st.integers(1, 253_402_300_799_999),
     unreadable=LETTERS,
 )
-def test_whatever_a_job_tells_the_ledger_takes_it_and_finds_it_again(
+def test_whatever_a_job_shows_the_ledger_stores_it_and_finds_it_again(
     ledger: Ledger, name: str, word: str, path: str, by: str, total: int, triggered: int, started: int, unreadable: str
 ) -> None:
     odd = Job(name, JobState.RUNNING, word, path, (path,), triggered, started, started, True, by, total_files=total)
@@ -111,8 +112,8 @@ def test_entries_that_cannot_be_read_hold_up_no_reconciliation_however_alike_the
     odd = tuple(f"entry {index}: a job is not a JSON object" for index in range(3))
     for at in (next(TIMES), next(TIMES)):
         apply(ledger, snapshot(job("a"), unreadable=odd, at=at))
-    told = [found.finding.text for found in ledger.open_findings(INSTANCE)]
-    assert sum("is not a JSON object" in text for text in told) == 1
+    reported = [found.finding.text for found in ledger.open_findings(INSTANCE)]
+    assert sum("is not a JSON object" in text for text in reported) == 1
 
 
 def test_two_long_ids_that_begin_alike_stay_two_jobs(ledger: Ledger) -> None:
@@ -221,7 +222,7 @@ def test_pruning_forgets_what_is_old_and_over_and_nothing_else(ledger: Ledger) -
     assert [ledger.find(INSTANCE, name) is not None for name in ("old", "busy", "new")] == [False, True, True]
 
 
-def test_the_views_count_a_days_jobs_throughput_failures_and_who_starts_what(ledger: Ledger) -> None:
+def test_the_views_count_a_days_jobs_throughput_failures_and_starters(ledger: Ledger) -> None:
     ledger.take_note(note("a"))
     apply(ledger, snapshot(job("a"), job("b", "FAILED"), job("c"), runs={RUN: "running"}))
     with ledger.begin("test") as connection:
@@ -341,21 +342,21 @@ def test_what_is_read_at_every_reconciliation_is_read_by_index(ledger: Ledger) -
             assert f"aem_guides_job_{name}" in str(plan)
 
 
-def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+def test_a_server_that_is_not_there_is_reported_without_its_password() -> None:
     nowhere = URL.create("postgresql+psycopg2", "me", "s3cret-canary", "127.0.0.1", 9, "ledger")
     with pytest.raises(LedgerUnavailableError, match="aem_guides_ledger") as caught:
         open_engine(nowhere)
     assert "s3cret-canary" not in str(caught.value)
 
 
-def test_a_ledger_that_is_locked_is_told(tmp_path: Path) -> None:
+def test_a_ledger_that_is_locked_is_reported(tmp_path: Path) -> None:
     address = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
     holder = open_engine(address)
     with holder.begin(), pytest.raises(LedgerUnavailableError, match="locked"):
         open_engine(address, lock_seconds=0)
 
 
-def test_a_ledger_that_is_full_is_told_and_nothing_is_half_written(tmp_path: Path) -> None:
+def test_a_ledger_that_is_full_is_reported_and_nothing_is_half_written(tmp_path: Path) -> None:
     engine = open_engine(URL.create("sqlite", database=str(tmp_path / "ledger.db")))
     ledger = Ledger(engine)
     from sqlalchemy import event

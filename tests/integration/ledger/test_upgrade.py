@@ -1,4 +1,5 @@
-"""Upgrading the ledger: from nothing, from this version, from an earlier one, and with code that is older than it."""
+"""Upgrade the ledger: from nothing, from this version, from an earlier one, and with code that is older than the
+ledger."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ Later = Callable[[str], None]
 
 @pytest.fixture
 def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
-    """Makes the code that of a later version, whose migration does one thing more."""
+    """Turns the code into that of a later version, whose migration does one more step."""
 
     def install(more: str) -> None:
         migrations = tmp_path / "later"
@@ -53,13 +54,13 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
 
 
 def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with an Airflow home of its own."""
+    """Run Python with a separate Airflow home."""
     environment = os.environ | {"AIRFLOW_HOME": str(home), **more}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
 
 
 def upgrade(address: URL, home: Path) -> subprocess.CompletedProcess[str]:
-    """As the page on operating says."""
+    """Upgrade as `docs/operate.md` describes."""
     connection = address.render_as_string(hide_password=False)
     return python(home, "-m", "aem_guides.ledger", AIRFLOW_CONN_AEM_GUIDES_LEDGER=connection)
 
@@ -155,9 +156,9 @@ def test_older_code_says_so_leaves_a_newer_ledger_alone_and_its_notes_wait(
     monkeypatch.setattr(database, "_MIGRATIONS", MIGRATIONS)
     with pytest.raises(LedgerVersionError, match="has a schema that this version does not know"):
         open_engine(address)
-    told = upgrade(address, tmp_path)
-    assert told.returncode == 1
-    assert "Install the version of airflow-provider-aem-guides that wrote it, or a newer one" in told.stderr
-    assert "Traceback" not in told.stderr
+    reported = upgrade(address, tmp_path)
+    assert reported.returncode == 1
+    assert "Install the version of airflow-provider-aem-guides that wrote it, or a newer one" in reported.stderr
+    assert "Traceback" not in reported.stderr
     record([note("a")])
     assert len(list((archive / "ledger-notes").glob("*.json"))) == 1

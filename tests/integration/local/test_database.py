@@ -1,4 +1,4 @@
-"""The database of a stack: its start, whom it lets in, its end."""
+"""The database of a stack: its start, its logins, its end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def query(database: Database, password: str, name: str, text: str) -> object:
         connection.close()
 
 
-def test_the_database_lets_in_who_has_its_password_and_nobody_else(database: Database) -> None:
+def test_the_database_accepts_only_its_password(database: Database) -> None:
     assert query(database, PASSWORD, "ledger", "SELECT 1") == (1,)
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         query(database, "wrong", "ledger", "SELECT 1")
@@ -107,7 +107,7 @@ def test_the_database_runs_in_a_folder_of_any_name_and_length(tmp_path: Path, na
         started.stop()
 
 
-def test_a_database_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_database_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     start_database(folder, PASSWORD).stop()
     with (folder / "postgresql.conf").open("a") as settings:
@@ -125,7 +125,7 @@ def test_a_pid_file_of_a_server_that_is_gone_does_not_mislead(database_folder: P
     start_database(database_folder, PASSWORD).stop()
 
 
-def test_a_password_that_the_database_does_not_know_is_told_with_the_remedy(database_folder: Path) -> None:
+def test_a_password_that_the_database_does_not_know_is_reported_with_the_remedy(database_folder: Path) -> None:
     with pytest.raises(StackError, match=r"refuses the password that is stored beside it(.|\n)*make clean"):
         start_database(database_folder, "another")
     assert not (database_folder / "postmaster.pid").exists()

@@ -1,4 +1,4 @@
-"""What fails now and then is found by running it again and again: real sessions of pytest."""
+"""Repeated runs find tests that fail now and then. Real pytest sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# Fails at each second time, as long as the folder is the same.
+# Fails every second time, as long as the folder is the same.
 NOW_AND_THEN = """
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Two parts of `make test` side by side: real processes, what they say, and how they end."""
+"""Two parts of `make test` side by side: real processes, their output, and their end."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from local.processes import has_ended
 from tests.support.lanes import BESIDE
 
 ROOT = Path(__file__).resolve().parents[3]
-# A test session that has started something in a session of its own, and ends it in order when it is told to.
+# A test session that has started a process in its own session, and ends it in order after a signal.
 WITH_A_STACK = """
 import subprocess, sys, time, signal, os
-def told(number, frame):
+def end(number, frame):
     raise KeyboardInterrupt
-signal.signal(signal.SIGTERM, told)
+signal.signal(signal.SIGTERM, end)
 stack = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 open(sys.argv[1], "w").write(f"{os.getpid()} {stack.pid}\\n")
 try:
@@ -73,7 +73,7 @@ def test_a_failure_of_either_is_the_status_and_ends_the_other_not(tmp_path: Path
     assert (status, "one" in said, "with exit status 5" in said) == (5, True, True)
 
 
-def test_whoever_ends_it_ends_both_and_what_they_have_started(tmp_path: Path) -> None:
+def test_its_end_ends_both_lanes_and_what_they_started(tmp_path: Path) -> None:
     files = [tmp_path / "first", tmp_path / "second"]
     first, second = ([sys.executable, "-c", WITH_A_STACK, str(file)] for file in files)
     running = lanes(tmp_path, first, second)
@@ -84,7 +84,7 @@ def test_whoever_ends_it_ends_both_and_what_they_have_started(tmp_path: Path) ->
     assert all(map(has_ended, pids))
 
 
-def test_what_does_not_hear_is_killed_after_the_grace(tmp_path: Path) -> None:
+def test_a_process_that_ignores_the_signal_is_killed_after_the_grace(tmp_path: Path) -> None:
     file = tmp_path / "deaf"
     running = lanes(tmp_path, says("one"), [sys.executable, "-c", DEAF, str(file)], AEM_GUIDES_LANES_GRACE="0.5")
     pids = started([file])
@@ -94,7 +94,7 @@ def test_what_does_not_hear_is_killed_after_the_grace(tmp_path: Path) -> None:
 
 
 def started(files: list[Path]) -> list[int]:
-    """The numbers of the processes that write them into these files."""
+    """The process ids that processes write into these files."""
     deadline = time.monotonic() + 60
     while not all(file.exists() and file.read_text().endswith("\n") for file in files):
         assert time.monotonic() < deadline

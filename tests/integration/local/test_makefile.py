@@ -1,4 +1,4 @@
-"""`make setup` says what the machine lacks; `make` on its own says what there is."""
+"""`make setup` reports what the machine lacks. `make` alone lists its targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAKE = shutil.which("make") or "make"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder in which nothing is set up yet, and whose name has a space."""
+    """A folder in which nothing is set up yet, with a space in its name."""
     folder = tmp_path / "fresh clone"
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
@@ -47,26 +47,26 @@ def refusal(checkout: Path, *arguments: str, path: Path | None = None) -> str:
     return done.stdout
 
 
-def test_a_python_that_is_too_old_is_told_with_the_remedy(checkout: Path, tmp_path: Path) -> None:
+def test_a_python_that_is_too_old_is_reported_with_the_remedy(checkout: Path, tmp_path: Path) -> None:
     old = program(tmp_path / "python", "exit 1")
     assert "is Python 3.11 or newer. Install it, or name it: make PYTHON=" in refusal(checkout, f"PYTHON={old}")
 
 
-def test_a_missing_venv_module_is_told_with_the_package_that_has_it(checkout: Path, tmp_path: Path) -> None:
+def test_a_missing_venv_module_is_reported_with_the_package_that_has_it(checkout: Path, tmp_path: Path) -> None:
     without = program(tmp_path / "python", f'case "$*" in *ensurepip*) exit 1;; esac; exec "{sys.executable}" "$@"')
-    told = refusal(checkout, f"PYTHON={without}")
+    reported = refusal(checkout, f"PYTHON={without}")
     version = f"python3.{sys.version_info.minor}-venv"
-    assert f"has no venv module. Install it (Debian, Ubuntu: apt install {version})." in told
+    assert f"has no venv module. Install it (Debian, Ubuntu: apt install {version})." in reported
 
 
-def test_too_little_disk_space_is_told_before_anything_is_written(checkout: Path, tmp_path: Path) -> None:
+def test_too_little_disk_space_is_reported_before_anything_is_written(checkout: Path, tmp_path: Path) -> None:
     program(tmp_path / "df", "echo Filesystem; echo '/dev/disk 100 90 10 90% /'")
-    told = refusal(checkout, f"PYTHON={sys.executable}", path=tmp_path)
-    assert "setting up needs 1.5 GB of free disk space" in told
+    reported = refusal(checkout, f"PYTHON={sys.executable}", path=tmp_path)
+    assert "setting up needs 1.5 GB of free disk space" in reported
 
 
-def test_make_alone_tells_every_target_that_a_user_needs(checkout: Path) -> None:
-    told = make(checkout).stdout
+def test_make_alone_shows_every_target_that_a_user_needs(checkout: Path) -> None:
+    reported = make(checkout).stdout
     for target in ("demo", "up", "test", "bench", "soak", "flakes", "lint", "types", "format", "clean"):
-        assert re.search(rf"\bmake {target}\b", told), target
+        assert re.search(rf"\bmake {target}\b", reported), target
     assert not (checkout / ".venv").exists()

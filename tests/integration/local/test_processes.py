@@ -1,4 +1,4 @@
-"""What the launcher starts, it ends: with real processes."""
+"""The launcher ends everything that it starts. Real processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.processes import MOST_RESTARTS, Programs, free_port, has_ended, is_fr
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
-# A task of Airflow's: a child in a process group of its own, which does not end when its parent is asked to.
+# A task of Airflow's: a child in its own process group, which does not end when its parent gets a signal.
 WITH_TASK = """
 import os, signal, time
 if os.fork() == 0:
@@ -77,14 +77,14 @@ def test_a_task_in_a_process_group_of_its_own_ends_with_the_program_that_started
     assert session_members([pid]) == []
 
 
-def test_a_program_that_has_ended_is_told_with_its_status_and_its_last_lines(programs: Programs) -> None:
+def test_a_program_that_has_ended_is_reported_with_its_status_and_its_last_lines(programs: Programs) -> None:
     start(programs, "import sys; print('the disk is full'); sys.exit(3)")
     programs.running["program"].process.wait(10)
     with pytest.raises(StackError, match=r"program ended with status 3\.(.|\n)*the disk is full"):
         programs.check()
 
 
-def test_a_program_that_was_killed_is_told_with_the_signal(programs: Programs) -> None:
+def test_a_program_that_was_killed_is_reported_with_the_signal(programs: Programs) -> None:
     os.kill(start(programs, SLEEP), signal.SIGKILL)
     programs.running["program"].process.wait(10)
     with pytest.raises(StackError, match="program ended on signal SIGKILL"):
@@ -143,7 +143,7 @@ def test_a_program_that_keeps_dying_is_given_up(programs: Programs) -> None:
     assert len(said) == MOST_RESTARTS
 
 
-def test_what_a_killed_launcher_left_running_is_ended_by_the_next_one(programs: Programs, tmp_path: Path) -> None:
+def test_the_next_launcher_ends_the_programs_of_a_killed_one(programs: Programs, tmp_path: Path) -> None:
     pid = start(programs, WITH_TASK, "scheduler")
     task = int(await_output(programs, "task", "scheduler").split()[1])
     assert Programs(tmp_path).end_leftovers() == ["scheduler"]
@@ -164,7 +164,7 @@ def test_a_task_that_outlived_its_killed_program_is_ended_by_the_next_launcher(
     await_condition(lambda: has_ended(task))
 
 
-def test_a_stranger_that_got_the_pid_of_a_program_is_left_alone(programs: Programs, tmp_path: Path) -> None:
+def test_another_process_with_the_pid_of_a_program_is_left_alone(programs: Programs, tmp_path: Path) -> None:
     pid = start(programs, SLEEP)
     noted = json.loads(programs.register.read_text())
     noted["programs"][0]["created"] -= 1000
@@ -173,7 +173,7 @@ def test_a_stranger_that_got_the_pid_of_a_program_is_left_alone(programs: Progra
     assert not has_ended(pid)
 
 
-def test_what_was_noted_before_the_machine_was_started_again_is_left_alone(programs: Programs, tmp_path: Path) -> None:
+def test_programs_noted_before_a_restart_of_the_machine_are_left_alone(programs: Programs, tmp_path: Path) -> None:
     pid = start(programs, SLEEP)
     noted = json.loads(programs.register.read_text())
     noted["booted"] -= 3600
@@ -190,7 +190,7 @@ def test_a_damaged_note_of_programs_does_not_keep_a_stack_from_starting(tmp_path
     assert not programs.register.exists()
 
 
-def test_a_port_is_free_until_somebody_listens_on_it() -> None:
+def test_a_port_is_free_until_a_server_listens_on_it() -> None:
     port = free_port()
     assert is_free(port)
     listener = subprocess.Popen(

@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(launcher.__file__).parents[1
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(StackOptions(folder=tmp_path, tell=pytest.fail))
+    made = Stack(StackOptions(folder=tmp_path, report=pytest.fail))
     yield made
     made.stop()
 
@@ -40,7 +40,7 @@ def test_a_folder_is_free_again_once_its_stack_has_ended_even_without_a_word(tmp
     assert not lock.held
 
 
-def test_the_end_of_a_stack_tells_whether_anything_was_started(stack: Stack) -> None:
+def test_the_end_of_a_stack_returns_whether_anything_was_started(stack: Stack) -> None:
     stack._claim_folder()
     assert not stack.stop()
     stack._claim_folder()
@@ -48,7 +48,7 @@ def test_the_end_of_a_stack_tells_whether_anything_was_started(stack: Stack) -> 
     assert stack.stop()
 
 
-def test_a_program_that_dies_while_it_is_awaited_is_told_at_once(stack: Stack) -> None:
+def test_a_program_that_dies_while_it_is_awaited_is_reported_at_once(stack: Stack) -> None:
     stack._claim_folder()
     stack.programs.start("scheduler", [sys.executable, "-c", "print('no table'); exit(1)"], os.environ)
     with pytest.raises(StackError, match=r"scheduler ended with status 1\.(.|\n)*no table"):

@@ -1,4 +1,4 @@
-"""A notifier that appends to a file: what people would be told."""
+"""A notifier that appends to a file, so that tests see what users would get."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class FileNotifier(BaseNotifier):
         self.text = text
 
     def notify(self, context: Context) -> None:
-        """Write it down."""
+        """Write the text."""
         with Path(self.file).open("a", encoding="utf-8") as target:
             target.write(self.text + "\n")

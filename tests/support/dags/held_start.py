@@ -15,7 +15,7 @@ _LONG_SECONDS = 3600.0
 
 
 class HeldStartOperator(AemGuidesStartProcessingOperator):
-    """Holds its first try back when all that it does is done, and its success is not told yet."""
+    """Holds its first try back after its work is done, before its success is reported."""
 
     def execute(self, context: Context) -> JsonObject:
         started = super().execute(context)

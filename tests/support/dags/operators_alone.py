@@ -1,4 +1,4 @@
-"""The operators in a DAG of a user's own, without the triggerer."""
+"""The operators in a user's own DAG, without the triggerer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The tasks of the main DAG in trouble: little patience with lost jobs, and no room for archives while a file is there.
+"""The tasks of the main DAG with two problems: little patience with lost jobs, and no room for archives while a file
+exists.
 
-Without the right to mount a disk and fill it, the kernel refuses just so: no file may grow beyond a limit.
+Without the right to mount a disk and fill it, the kernel refuses in the same way: no file may grow beyond a limit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ROOM_BYTES = 100_000
 
 
 def fill_the_disk(context: Context) -> None:
-    """Leave no room to the process of this task, as long as the run's file is there."""
+    """Leave no room for the process of this task, as long as the run's file exists."""
     if Path(str(context["params"]["no_room_while"])).is_file():
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES, most))

@@ -1,4 +1,4 @@
-"""What the archive's tests stand on: folders of their own."""
+"""Fixtures of the archive's tests: separate folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.archives import a_folder
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ObjectStoragePath:
-    """Where the job's archive belongs, on local disk; not there yet."""
+    """The folder for the job's archive, on local disk. It does not exist yet."""
     return a_folder(tmp_path / "archive")
 
 
@@ -28,7 +28,7 @@ def work_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bucket() -> ObjectStoragePath:
-    """Where the archive belongs in a store that cannot rename and knows no folders of its own."""
+    """The folder for the archive in a store that cannot rename and has no folders of its own."""
     store = MemoryFileSystem()
     store.store.clear()
     store.pseudo_dirs[:] = [""]

@@ -1,4 +1,4 @@
-"""What is stored, where, under which name, and that it is stored once."""
+"""What is stored, where and under which name, and that it is stored once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ANY_NAME = st.text(min_size=1, max_size=300)
 NEAR_NAMES = st.text(alphabet="ab/._- :é0", min_size=1, max_size=6)
 
 
-def test_the_zip_is_stored_as_it_was_sent_with_a_manifest_that_tells_all(folder: ObjectStoragePath) -> None:
+def test_the_zip_is_stored_as_it_was_sent_with_a_complete_manifest(folder: ObjectStoragePath) -> None:
     content = a_zip({"job.log": LINES, "empty.log": b""})
     stored = store(FakeSource(as_zip(content)), folder)
     assert Path(folder.path, "logs.zip").read_bytes() == content
@@ -63,7 +63,7 @@ def test_the_zip_is_stored_as_it_was_sent_with_a_manifest_that_tells_all(folder:
     }
 
 
-def test_what_is_returned_is_what_is_found_later(folder: ObjectStoragePath) -> None:
+def test_a_second_call_returns_the_stored_archive(folder: ObjectStoragePath) -> None:
     stored = store(FakeSource(as_zip(a_zip())), folder)
     assert store(FakeSource([]), folder) == stored
     assert stored.entries == (ArchivedEntry("job.log", len(LINES), f"{zlib.crc32(LINES):08x}"),)
@@ -143,7 +143,7 @@ def test_the_log_of_a_job_that_was_resumed_since_is_fetched_again(
 
 
 def replaced(folder: ObjectStoragePath) -> list[tuple[bool, str | None]]:
-    """What the manifest says of the archives that were replaced."""
+    """The manifest's entries about replaced archives."""
     manifest = json.loads(Path(folder.path, "manifest.json").read_text(encoding="utf-8"))
     return [(entry["is_held_whole"], entry["kept_as"]) for entry in manifest.get("replaces", [])]
 
@@ -183,7 +183,7 @@ def test_an_archive_that_the_new_one_does_not_hold_whole_is_kept_beside_it(
 
 
 @pytest.mark.parametrize("harm", ["changed", "truncated", "removed", "no manifest", "manifest no JSON", "manifest {}"])
-def test_an_archive_that_was_damaged_is_told_from_a_missing_one_and_replaced(
+def test_a_damaged_archive_is_distinguished_from_a_missing_one_and_replaced(
     harm: str, folder: ObjectStoragePath
 ) -> None:
     content = a_zip()
@@ -260,7 +260,7 @@ def test_on_local_disk_the_checked_file_itself_comes_under_its_name_not_a_copy_o
     assert {name: Path(folder.path, name).stat().st_ino for name in visible(folder)} == files
 
 
-def test_the_folder_tells_instance_day_and_job() -> None:
+def test_the_folder_names_instance_day_and_job() -> None:
     when = datetime(2026, 3, 4, 1, 0, tzinfo=timezone(timedelta(hours=5)))
     assert str(archive_folder("file:///data/archive", "Author.Example.com", when, ID)) == (
         f"file:///data/archive/author.example.com/2026/03/03/{ID}"
@@ -286,7 +286,7 @@ def test_without_a_clock_of_the_caller_the_time_is_now(folder: ObjectStoragePath
     assert (manifest["run"], manifest["request"]) == (None, None)
 
 
-def test_times_are_told_in_utc_and_nothing_stays_nothing() -> None:
+def test_times_are_shown_in_utc_and_none_stays_none() -> None:
     assert iso_time(1_772_600_767_001) == "2026-03-04T05:06:07.001+00:00"
     assert iso_time(None) is None
 

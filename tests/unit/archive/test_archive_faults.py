@@ -1,4 +1,4 @@
-"""Every fault of a download, really produced: the error tells them apart, and no partial archive is seen."""
+"""Every fault of a download, really produced: the error distinguishes them, and no partial archive is visible."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ HTML = b"\n<!DOCTYPE html><html><title>Sign in</title></html>"
 
 
 def with_wrong_crc() -> bytes:
-    """A stored entry whose data were changed: the ZIP's structure is whole."""
+    """A stored entry whose data were changed. The ZIP's structure is intact."""
     content = bytearray(a_zip(method=zipfile.ZIP_STORED))
     content[1000] ^= 0xFF
     return bytes(content)
 
 
 def with_broken_data() -> bytes:
-    """A deflated entry of which some bytes in the middle are lost in zeros."""
+    """A deflated entry in which some bytes in the middle are zeros."""
     content = bytearray(a_zip())
     content[200:400] = bytes(200)
     return bytes(content)
@@ -72,7 +72,7 @@ def a_bomb() -> bytes:
 
 
 def hidden_bomb() -> bytes:
-    """A bomb whose headers tell a small size: its data go on beyond it."""
+    """A bomb whose headers declare a small size. Its data are longer."""
     content = bytearray(a_zip({"bomb.log": bytes(80 * 1024 * 1024)}))
     at = content.rindex(b"PK\x01\x02")
     struct.pack_into("<L", content, at + 24, 1000)
@@ -143,7 +143,7 @@ def test_a_zip_that_must_not_be_kept_is_refused_at_once(
 
 
 def with_a_zip_within() -> tuple[bytes, int]:
-    """A ZIP whose first entry is a ZIP itself, stored as it is; and where that one ends."""
+    """A ZIP whose first entry is a stored ZIP, and the end of that inner ZIP."""
     within = a_zip({"old.log": b"rotated\n" * 10})
     whole = a_zip({"rotated.zip": within, "job.log": LINES}, zipfile.ZIP_STORED)
     return whole, whole.index(within) + len(within)
@@ -275,7 +275,7 @@ def swap(content: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("damage", [flip, cut, swap])
 def test_whatever_is_damaged_is_either_found_or_harmless(damage: Callable[[bytes, random.Random], bytes]) -> None:
-    """Two thousand damaged ZIPs: each is accepted with its log unchanged, or is an ArchiveError; nothing else."""
+    """Two thousand damaged ZIPs: each is accepted with its log unchanged, or raises ArchiveError, and nothing else."""
     chance = random.Random(20260304)
     original = a_zip({"a.log": LINES[:3000], "b.log": b"", "c.log": LINES[:500]})
     outcomes = {"accepted": 0, "found": 0}
@@ -297,7 +297,7 @@ def test_whatever_is_damaged_is_either_found_or_harmless(damage: Callable[[bytes
 
 
 def test_a_damaged_download_leaves_the_archive_that_is_there_alone(folder: ObjectStoragePath) -> None:
-    """The job was resumed, so its log is fetched again; as long as that fails, the earlier one counts."""
+    """The job was resumed, so its log is fetched again. As long as that fails, the earlier archive counts."""
     first = store(FakeSource(as_zip(a_zip())), folder)
     with pytest.raises(ArchiveError):
         store(FakeSource([]), folder, job=a_job(completed_at=a_job().started_at))

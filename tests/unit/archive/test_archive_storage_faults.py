@@ -1,4 +1,4 @@
-"""Storage that is gone or lying: nothing partial is seen, and the next try completes."""
+"""Storage that is missing or gives wrong data: nothing partial is visible, and the next try completes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_temporary_folder_that_is_not_there_is_named(folder: ObjectStoragePath
 
 
 class ForeignError(Exception):
-    """What the client library of some object store raises."""
+    """An error of an object store's client library."""
 
 
 def test_an_object_store_that_breaks_off_while_written_to_shows_nothing(
@@ -114,7 +114,7 @@ def test_storage_that_cannot_be_asked_is_not_a_missing_archive(
 
 
 def names(folder: ObjectStoragePath) -> list[str]:
-    """All names in a folder of the store, hidden ones too."""
+    """All names in a folder of the store, also hidden ones."""
     if not folder.fs.exists(folder.path):
         return []
     return sorted(path.rpartition("/")[2] for path in folder.fs.ls(folder.path, detail=False))

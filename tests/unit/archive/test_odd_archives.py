@@ -1,4 +1,5 @@
-"""ZIPs that are whole and odd: kept as they came, each oddity and all that could not be checked a warning."""
+"""Complete but unusual ZIPs: kept unchanged, with a warning for each oddity and for everything that could not be
+checked."""
 
 from __future__ import annotations
 
@@ -152,7 +153,7 @@ def test_the_checksums_of_a_zip_with_bytes_behind_it_and_odd_names_are_checked()
         ),
     ],
 )
-def test_what_cannot_be_checked_or_is_not_expected_is_kept_and_said(content: bytes, said: str) -> None:
+def test_unexpected_and_uncheckable_archives_are_kept_with_a_warning(content: bytes, said: str) -> None:
     assert checked(content).warnings == (said,)
 
 
@@ -175,6 +176,6 @@ def test_entries_of_one_name_have_names_of_their_own_in_the_manifest_and_are_che
         )
 
 
-def test_what_was_packed_here_is_never_odd() -> None:
+def test_an_archive_that_was_packed_here_is_never_odd() -> None:
     content = a_zip({"a b (2).log": LINES, "é.log": LINES})
     assert checked(content).warnings == ()

@@ -1,4 +1,4 @@
-"""Who stands in the line and does not wait just now holds up nobody: the turn goes to the next."""
+"""A path in the queue that does not wait just now delays no other: the turn goes to the next path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.protocol.driving import World, reply
 
 
 class Hook:
-    """Asks an instance on which nothing runs."""
+    """Reads an instance without jobs."""
 
     def __init__(self) -> None:
         self.world = World(lambda _request: reply(200, {"executionHistory": []}))

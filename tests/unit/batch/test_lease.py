@@ -1,4 +1,4 @@
-"""The lease between triggerers: at most one of them starts jobs, whatever their steps' order."""
+"""The lease between triggerers: at most one of them starts jobs, whatever the order of their steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lease_of(notes: KeptNotes) -> StartLease:
     return StartLease(notes, KEY, settle_seconds=0.2)
 
 
-def test_of_many_who_want_it_at_once_one_has_it() -> None:
+def test_of_many_that_want_it_at_the_same_time_one_has_it() -> None:
     notes = KeptNotes(writes_take=0.05)
 
     async def all_at_once() -> list[bool]:
@@ -29,7 +29,7 @@ def test_of_many_who_want_it_at_once_one_has_it() -> None:
     assert asyncio.run(all_at_once()).count(True) == 1
 
 
-def test_what_the_last_holder_knew_is_handed_on() -> None:
+def test_the_next_holder_gets_what_the_last_one_knew() -> None:
     notes, mine, others = KeptNotes(), Turns(), Turns()
     mine.note_active("x", "/content/dam/a")
 
@@ -45,7 +45,7 @@ def test_what_the_last_holder_knew_is_handed_on() -> None:
     assert others.active == {"x": "/content/dam/a"}
 
 
-def test_a_holder_gives_way_to_one_who_waits_when_it_would_renew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_gives_way_to_a_waiting_triggerer_when_it_would_renew(monkeypatch: pytest.MonkeyPatch) -> None:
     notes = KeptNotes()
     monkeypatch.setattr(turns, "RENEW_SECONDS", TERM_SECONDS + 1)
 
@@ -72,5 +72,5 @@ def test_a_lease_of_another_keeps_out_while_it_lasts_and_not_for_ever(until: flo
 
 
 @pytest.mark.parametrize("stored", [None, 1, {}, {"holder": "x", "until": "y", "active": {}}])
-def test_what_is_no_lease_is_held_by_nobody(stored: object) -> None:
+def test_an_invalid_lease_counts_as_free(stored: object) -> None:
     assert Lease.from_json(stored) is None  # type: ignore[arg-type]  # what a register may hold

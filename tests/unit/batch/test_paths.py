@@ -1,4 +1,4 @@
-"""Files of paths: what is read, and what is said of those that cannot be."""
+"""Files of paths: what is read, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_json_file_is_a_list_of_paths_or_objects() -> None:
         ("p.json", '[{"path": "/content/a", "excluded_paths": [1]}]', "entry 1)"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_its_place_and_a_remedy(name: str, content: str, said: str) -> None:
+def test_an_unreadable_value_is_named_with_its_place_and_a_remedy(name: str, content: str, said: str) -> None:
     with pytest.raises(InvalidInputError, match="paths_file") as caught:
         parse_paths(name, content)
     assert said in str(caught.value)
@@ -111,7 +111,7 @@ def test_what_does_not_go_together_is_named_with_file_and_line(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder below which local files may lie; what is beside it is not for everybody."""
+    """The folder below which local files may be. Files beside it are not for every user."""
     path = tmp_path / "paths"
     path.mkdir()
     (tmp_path / "secret.txt").write_text("/content/dam/secret\n")

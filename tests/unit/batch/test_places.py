@@ -1,4 +1,4 @@
-"""The mapped tasks of a batch that have no path: a block has ten places, and the last may be less than full."""
+"""The mapped tasks of a batch without a path: a block has ten places, and the last block may not be full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcome of a batch as table and CSV, what of it need not be done again, and how a batch is cut."""
+"""The outcome of a batch as table and CSV, which paths need no second run, and how a batch is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a batch that was cleared, and whose paths were not run again, since a task before them failed."""
+"""The report of a batch that was cleared, and whose paths did not run again because an earlier task failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROW = Row(REQUEST.path, "SUCCESS", REQUEST.fingerprint(), "job", "started")
 
 
 class Report(Task):
-    """The reporting task, for which the one path left its row behind."""
+    """The reporting task, with the row of its one path."""
 
     def xcom_pull(
         self, task_ids: object = None, key: str = "return_value", *, map_indexes: int | None = -1

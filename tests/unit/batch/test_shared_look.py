@@ -1,4 +1,4 @@
-"""The window is read once for all who wait; a job's own status only where the window is not the last word."""
+"""The window is read once for all waiting paths, and a job's own status only if the window does not decide."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Instance(World):
         return None if shown is None else Window({str(entry["processingId"]): job_of(entry) for entry in shown})
 
     def looks(self, *moments: float) -> list[str]:
-        """What each look at these moments asked for, and the state that it saw."""
-        shared, talk, told = SharedLook(), self.conversation(attempts=1), list[str]()
+        """The requests of each look at these moments, and the state that it saw."""
+        shared, talk, reported = SharedLook(), self.conversation(attempts=1), list[str]()
         for moment in moments:
             self.clock = self.began + moment
             sent, read = len(self.sent), self.read
             found = self.run(shared.find(talk, "a"))
             asked = "window " * (self.read - read) + "status " * (len(self.sent) - sent)
-            told.append(asked + (found.status_word if found else "unknown"))
-        return told
+            reported.append(asked + (found.status_word if found else "unknown"))
+        return reported
 
 
 def job_of(entry: JsonObject) -> Job:
@@ -84,13 +84,13 @@ def test_an_old_copy_of_the_window_is_not_believed_for_longer_than_a_minute() ->
     assert instance.looks(0, 30, 61, 90) == ["window RUNNING"] * 2 + ["window status SUCCESS", "status SUCCESS"]
 
 
-def test_where_the_window_cannot_be_had_a_job_is_asked_for_by_itself_and_the_window_tried_again() -> None:
+def test_if_the_window_cannot_be_read_the_status_of_a_job_is_read_and_the_window_tried_again() -> None:
     instance = Instance(lambda _passed: None)
     assert instance.looks(1, 100) == ["window status RUNNING"] * 2
 
 
 class Hook:
-    """Asks an instance that answers the history when it is let; `asked` counts."""
+    """Reads an instance that answers the history only when it is allowed to. `asked` counts."""
 
     def __init__(self, answer: Reply | TransportFailure) -> None:
         self.asked = 0
@@ -110,7 +110,7 @@ class Hook:
 
 
 def windows_of(hook: Hook, count: int, *, cancelled: int = 0) -> list[Window | None]:
-    """What so many see who ask at once; the first `cancelled` of them are cancelled while they do."""
+    """The results of so many callers at the same time. The first `cancelled` of them are cancelled meanwhile."""
 
     async def all_at_once() -> list[Window | None]:
         coordinator = Coordinator(StartLease(KeptNotes(), "lease"), Pacing())
@@ -127,7 +127,7 @@ def windows_of(hook: Hook, count: int, *, cancelled: int = 0) -> list[Window | N
     return asyncio.run(all_at_once())
 
 
-def test_the_window_is_read_once_for_all_who_ask_at_about_the_same_time() -> None:
+def test_the_window_is_read_once_for_all_callers_at_about_the_same_time() -> None:
     hook = Hook(reply(200, {"executionHistory": [a_job("RUNNING")]}))
     seen = windows_of(hook, 50)
     assert [list(window.jobs) for window in seen if window is not None] == [["a"]] * 50
@@ -141,7 +141,7 @@ def test_a_window_that_cannot_be_read_is_asked_for_once_for_all_too(answer: Repl
     assert hook.asked == 1
 
 
-def test_where_the_one_who_reads_is_cancelled_another_reads_for_all() -> None:
+def test_if_the_reading_caller_is_cancelled_another_reads_for_all() -> None:
     hook = Hook(reply(200, {"executionHistory": [a_job("RUNNING")]}))
     assert all(windows_of(hook, 50, cancelled=1))
     assert hook.asked == 2

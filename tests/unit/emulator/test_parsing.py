@@ -1,4 +1,4 @@
-"""What the emulator makes of one file: its class, its title, its references, and no harm."""
+"""How the emulator processes one file: its class, its title, its references, and no damage."""
 
 from __future__ import annotations
 

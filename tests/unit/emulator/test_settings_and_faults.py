@@ -1,4 +1,4 @@
-"""What can be set is checked: the refusal names field, value and remedy."""
+"""Settings and faults are checked: a refusal names field, value and remedy."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_wrong_fault_is_refused(wrong: dict[str, object], field: str) -> None:
         Fault.from_json(wrong)
 
 
-def test_a_fault_lets_calls_pass_and_strikes_as_often_as_told() -> None:
+def test_a_fault_lets_calls_pass_and_strikes_as_often_as_it_says() -> None:
     fault = Fault.from_json({"endpoint": "start", "kind": "delay", "count": 2, "after": 1})
     assert [fault.strikes("start") for _ in range(5)] == [False, True, True, False, False]
     assert not fault.strikes("status")

@@ -1,4 +1,4 @@
-"""What a snapshot means for the ledger: every finding, when it is there and when it is not."""
+"""The effect of a snapshot on the ledger: every finding, when it is opened and when it is not."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_kind_has_a_severity_and_only_what_lasts_has_a_remedy() -> None:
     assert not EVENTS & set(REMEDY)
 
 
-def test_a_job_of_somebody_else_is_kept_and_announced_once() -> None:
+def test_a_job_of_another_user_is_kept_and_reported_once() -> None:
     shown = snapshot(job("a"))
     result = reconcile(shown, LedgerView(), POLICY)
     assert "author started job a on /content/dam/a" in found(result)["new_external"]
@@ -60,7 +60,7 @@ def test_a_job_that_began_a_moment_ago_may_be_ours_and_is_announced_later() -> N
     assert "new_external" not in kinds(snapshot(fresh, at=NOW + GRACE_MS), view(noted))
 
 
-def test_a_change_of_state_is_told_and_written_down() -> None:
+def test_a_change_of_state_is_reported_and_stored() -> None:
     result = reconcile(snapshot(job("a")), view(entry(job("a", "RUNNING"))), POLICY)
     assert found(result)["state_changed"] == "Job a on /content/dam/a went from RUNNING to SUCCESS."
     assert [(c.before, c.after) for c in result.changes] == [("RUNNING", "SUCCESS")]
@@ -119,7 +119,7 @@ def test_no_progress_for_too_long_is_stalled_until_there_is_some() -> None:
     assert [str(k.kind) for k in moved.closed] == ["stalled"]
 
 
-def test_a_failed_job_that_nobody_will_resume_is_found_and_one_that_came_again_later_is_not() -> None:
+def test_a_failed_job_that_no_run_will_resume_is_found_and_one_that_was_repeated_later_is_not() -> None:
     failed = job("a", "FAILED", resumable=True)
     known = ours(failed, reported_state="FAILED", archive_uri="file:///a")
     assert kinds(snapshot(failed, runs=OVER), view(known)) == {"failed_resumable"}
@@ -141,7 +141,7 @@ def test_a_log_that_is_to_be_archived_is_missed_once_the_run_is_over() -> None:
     assert not kinds(snapshot(job("a", has_logs=False), runs=OVER), view(known))
 
 
-def test_the_logs_of_others_are_archived_if_told() -> None:
+def test_the_logs_of_others_are_archived_if_configured() -> None:
     policy = ReconcilePolicy(archive_foreign=True)
     assert "log_not_archived" in kinds(snapshot(job("a")), LedgerView(), policy)
     assert "log_not_archived" not in kinds(snapshot(job("a")), LedgerView())
@@ -180,7 +180,7 @@ def test_a_job_that_came_back_by_a_resume_does_not_hide_a_gap() -> None:
     assert "window_gap" in kinds(snapshot(job("c"), back), ledger)
 
 
-def test_two_jobs_that_do_the_same_at_the_same_time_are_duplicates_and_told_once() -> None:
+def test_two_jobs_that_do_the_same_at_the_same_time_are_duplicates_and_reported_once() -> None:
     one, other = (job(n, "RUNNING", path="/content/dam/x", start=NOW - 20 * MINUTE) for n in "ab")
     ledger = view(entry(one), entry(other))
     result = reconcile(snapshot(one, other), ledger, POLICY)

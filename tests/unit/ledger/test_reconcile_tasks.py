@@ -1,4 +1,4 @@
-"""What the tasks of the reconciliation hand to each other."""
+"""The values that the tasks of the reconciliation pass to each other."""
 
 from __future__ import annotations
 

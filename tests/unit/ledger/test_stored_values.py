@@ -1,4 +1,4 @@
-"""What the tasks of a reconciliation hand each other, as plain JSON."""
+"""The values that the tasks of a reconciliation pass to each other, as plain JSON."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def test_a_snapshot_and_an_assignment_are_read_back_as_they_were() -> None:
         ({"window": [{"processing_id": "p", "state": "odd", "status_word": ""}]}, r"at `\$.window\[0\].state`"),
     ],
 )
-def test_what_is_no_snapshot_is_refused_with_the_place(wrong: JsonObject, said: str) -> None:
+def test_an_invalid_snapshot_is_refused_with_the_place(wrong: JsonObject, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Snapshot.from_json({**SNAPSHOT.to_json(), **wrong})

@@ -1,4 +1,4 @@
-"""What the demo shows: changes once, numbers aligned, the reason of a failure."""
+"""The demo shows changes once, aligned numbers, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.strip() for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_state_is_told_when_it_changes_and_not_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_state_is_reported_when_it_changes_and_not_again(capsys: pytest.CaptureFixture[str]) -> None:
     run = KnownRun()
     watcher = Watcher(run, "run")
     for state in (None, "scheduled", "queued", "running", "running", "success", "success"):
@@ -64,7 +64,7 @@ def test_a_state_is_told_when_it_changes_and_not_again(capsys: pytest.CaptureFix
     assert shown(capsys) == ["report: running", "report: success"]
 
 
-def test_each_progress_line_is_told_once_and_other_lines_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_progress_line_is_shown_once_and_other_lines_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     run = KnownRun()
     watcher = Watcher(run, "run")
     run.instances = [instance(WAIT_TASK, "deferred", 0, "/content/dam/aurora/guides")]
@@ -78,7 +78,7 @@ def test_each_progress_line_is_told_once_and_other_lines_are_not(capsys: pytest.
     ]
 
 
-def test_the_last_progress_is_told_before_the_end_and_the_log_is_left_alone_after_it(
+def test_the_last_progress_is_shown_before_the_end_and_the_log_is_left_alone_after_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = KnownRun()
@@ -143,7 +143,7 @@ def test_a_path_without_archive_shows_nothing(capsys: pytest.CaptureFixture[str]
     assert shown(capsys) == []
 
 
-def test_of_each_failed_task_the_end_of_the_log_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_of_the_log_of_each_failed_task_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     run = KnownRun()
     run.instances = [instance("check_instance", "failed"), instance("report", "upstream_failed")]
     run.log = [f"line {number}" for number in range(30)] + ["the password is wrong"]

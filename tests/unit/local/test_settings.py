@@ -1,4 +1,4 @@
-"""What a stack is told: secrets that last, a port that is free, an environment that keeps the user's choices."""
+"""The settings of a stack: secrets that are kept, a free port, an environment that keeps the user's choices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TAKEN = 8124
 
 @pytest.fixture
 def taken_port(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A port that somebody listens on; every other one is free."""
+    """A port that is in use. All other ports are free."""
     monkeypatch.setattr(settings, "is_free", lambda port: port != TAKEN)
     return TAKEN
 
@@ -66,7 +66,7 @@ def test_only_the_owner_can_read_the_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"password": "x"}', '{"unknown": "x"}'])
-def test_damaged_secrets_are_told_with_the_remedy(tmp_path: Path, text: str) -> None:
+def test_damaged_secrets_are_reported_with_the_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / "secrets.json").write_text(text)
     with pytest.raises(StackError, match=r"secrets\.json is damaged\. `make clean`"):
         kept_secrets(tmp_path)
@@ -98,19 +98,19 @@ def test_a_port_that_is_none_is_an_error_that_says_what_is_one(port: str) -> Non
         choose_api_port({"AIRFLOW__API__PORT": port}, pytest.fail)
 
 
-def test_where_the_usual_port_is_taken_another_is_chosen_and_told(
+def test_if_the_usual_port_is_taken_another_is_chosen_and_printed(
     taken_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "DEFAULT_API_PORT", taken_port)
-    told: list[str] = []
-    port = choose_api_port({}, told.append)
+    reported: list[str] = []
+    port = choose_api_port({}, reported.append)
     assert port != taken_port
-    assert told == [
+    assert reported == [
         f"Port {taken_port} is taken, so Airflow listens on port {port}. Set AIRFLOW__API__PORT to choose another."
     ]
 
 
-def test_where_the_usual_port_is_free_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_the_usual_port_is_free_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     free = free_port()
     monkeypatch.setattr(settings, "DEFAULT_API_PORT", free)
     assert choose_api_port({"AIRFLOW__API__PORT": ""}, pytest.fail) == free
@@ -126,7 +126,7 @@ def test_what_the_user_chose_is_kept(tmp_path: Path) -> None:
     assert chosen.items() <= environment(tmp_path, **chosen).items()
 
 
-def test_what_nobody_chose_lies_in_the_stacks_folder(tmp_path: Path) -> None:
+def test_places_that_were_not_chosen_are_in_the_stacks_folder(tmp_path: Path) -> None:
     made = environment(tmp_path, **{ARCHIVE_URI: ""})
     assert made[ARCHIVE_URI] == f"file://{tmp_path}/archive"
     assert made[LEDGER_CONNECTION] == "postgresql:///ledger"
@@ -156,7 +156,7 @@ def test_the_port_of_the_emulator_is_kept_while_it_is_free(tmp_path: Path, taken
 
 
 @pytest.mark.parametrize("written", ["", "none", "0", "65536", "-1", "²"])
-def test_what_is_no_port_gives_any(tmp_path: Path, written: str) -> None:
+def test_an_invalid_port_means_any_port(tmp_path: Path, written: str) -> None:
     file = tmp_path / "emulator.port"
     file.write_text(written)
     assert kept_port(file) == 0

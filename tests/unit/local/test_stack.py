@@ -1,4 +1,4 @@
-"""One stack a folder, its state told to others, its end complete; without starting anything."""
+"""One stack per folder, the file with its address, its complete end; without starting anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Usage = namedtuple("Usage", "total used free")
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(StackOptions(folder=tmp_path, tell=pytest.fail))
+    made = Stack(StackOptions(folder=tmp_path, report=pytest.fail))
     yield made
     made.stop()
 
@@ -38,16 +38,16 @@ def test_a_second_stack_in_the_same_folder_is_refused_and_the_first_goes_on(stac
     assert (tmp_path / "up.json").exists()
 
 
-def test_the_file_that_tells_where_the_stack_is_can_be_read_by_its_owner_only(stack: Stack) -> None:
+def test_the_file_with_the_address_of_the_stack_can_be_read_by_its_owner_only(stack: Stack) -> None:
     stack._claim_folder()
     stack.url, stack.password = "http://127.0.0.1:8123", "secret"
     file = stack.write_up_file()
-    told = json.loads(file.read_text())
-    assert told == {"url": stack.url, "username": "admin", "password": "secret", "pid": os.getpid()}
+    reported = json.loads(file.read_text())
+    assert reported == {"url": stack.url, "username": "admin", "password": "secret", "pid": os.getpid()}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_the_file_that_tells_where_the_stack_is_goes_with_it(stack: Stack) -> None:
+def test_the_file_with_the_address_of_the_stack_goes_with_it(stack: Stack) -> None:
     stack._claim_folder()
     file = stack.write_up_file()
     stack.stop()
@@ -60,20 +60,20 @@ def test_the_file_that_a_killed_launcher_left_goes_at_the_next_start(stack: Stac
     assert not (tmp_path / "up.json").exists()
 
 
-def test_a_full_disk_is_told_before_anything_is_started(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_anything_is_started(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9, 5 * 1024**2))
     with pytest.raises(StackError, match=r"There are 5 MiB left on the disk of .* needs 500\. Make room"):
         stack.start()
     assert not stack.programs.running
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StackError, match=r"cannot be written: .*Not a directory"):
         Stack(StackOptions(folder=tmp_path / "file" / "state")).start()
 
 
-def test_what_does_not_come_in_time_is_told_with_the_place_of_the_logs(stack: Stack) -> None:
+def test_what_does_not_come_in_time_is_reported_with_the_place_of_the_logs(stack: Stack) -> None:
     with pytest.raises(StackError, match=r"Airflow is not healthy after 0 s\. Look into .*logs"):
         stack._wait(lambda: False, 0, "Airflow is not healthy")
 
@@ -99,6 +99,6 @@ def test_the_demo_runs_on_the_emulator_even_where_an_instance_is_given_and_says_
     assert "The demo runs on the emulator." in capsys.readouterr().out
 
 
-def test_a_command_that_is_none_is_told_with_the_ones_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert launcher.main(["start"]) == 2
     assert capsys.readouterr().out == "Usage: python -m local demo|up\n"

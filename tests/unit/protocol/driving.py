@@ -1,4 +1,4 @@
-"""Drive the protocol's generators without a network: answers from a script, a clock that only the script moves."""
+"""Drive the protocol's generators without a network: answers from a script, and a clock that only the script moves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LOGIN = {"Authorization": "Bearer first"}
 
 
 def reply(status: int = 200, body: object = None, **headers: str) -> Reply:
-    """An answer; what is no bytes becomes JSON."""
+    """An answer. A body that is not bytes becomes JSON."""
     content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
     return Reply(
         status, {"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}, content
@@ -51,7 +51,7 @@ def _no_wait(*_what: object) -> NoReturn:
 
 @dataclass
 class World:
-    """The script's world: a clock, what was sent, waited for, emitted and masked. `turn` says whose turn it is."""
+    """The script's world: a clock, and what was sent, awaited, emitted and masked. `turn` decides about turns."""
 
     responder: Responder
     clock: float = 1_750_000_000.0
@@ -66,7 +66,7 @@ class World:
     masked: list[str] = field(default_factory=list)
     put_off: float = 0.0
     block: int = 64 * 1024
-    """Bytes that a read of a streamed body gives at the most."""
+    """The most bytes that a read of a streamed body returns."""
     _body: bytes = b""
 
     def conversation(self, **settings: float) -> Conversation:
@@ -82,7 +82,7 @@ class World:
         return Conversation(surroundings, retries=retries, secrets=("s3cret",))
 
     def run(self, steps: Steps[T]) -> T:
-        """Carry a generator out; `login_error` is raised in it, as the bodies do, where it asks for credentials."""
+        """Run a generator. `login_error` is raised in it when it asks for credentials, as the bodies do."""
         answer: Answer = None
         error: AemGuidesError | None = None
         try:
@@ -127,7 +127,7 @@ class World:
         return None
 
     def _emitted(self, item: object) -> Answer:
-        """A turn that is not had is waited for until its time is over; who puts it off has it again later."""
+        """A refused turn is awaited until its time is over. A lifecycle that gives up its turn gets it again later."""
         match item:
             case TakeTurn():
                 self.clock, self.put_off = self.clock + self.put_off, 0.0
@@ -145,7 +145,7 @@ class World:
 def start_again(
     talk: Conversation, request: ProcessingRequest, *, policy: StartPolicy, run: str, intent: Intent | None
 ) -> Steps[StartOutcome]:
-    """What a try does that finds this intent stored: it settles that one before it starts anything."""
+    """A try that finds this intent stored: it settles that intent before it starts anything."""
     if intent is not None:
         found = yield from find_started(talk, request, intent, policy)
         if found is not None:
@@ -154,6 +154,6 @@ def start_again(
 
 
 def in_turn(answers: Iterable[Reply | TransportFailure]) -> Responder:
-    """Each answer once, in order; asking for more is an error."""
+    """Each answer once, in order. A further request is an error."""
     left = iter(answers)
     return lambda _request: next(left)

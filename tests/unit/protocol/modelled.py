@@ -1,4 +1,4 @@
-"""A model of an instance: it starts, resumes and forgets, answers or not, and strangers work on it, too."""
+"""A model of an instance: it starts, resumes and forgets jobs, answers or not, and other users work on it, too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Crash(BaseException):
 
 @dataclass
 class Instance:
-    """What an instance does, as a model: jobs, a window, a history that lags, a lock on each path."""
+    """The behaviour of an instance, as a model: jobs, a window, a history that lags, a lock on each path."""
 
     world: World = field(init=False)
     window: int = 5
@@ -76,7 +76,7 @@ class Instance:
             return self._answer({} if path == "process" else {"processingId": accepted})
         return self._answer({"processingId": accepted}) if fate == "fine" else self._fail(fate)
 
-    def stranger(self, path: str, **told: JsonValue) -> str | None:
+    def stranger(self, path: str, **reported: JsonValue) -> str | None:
         if any(job["path"] == path and job["status"] == "RUNNING" for job in self.jobs):
             return None
         number = f"job-{len(self.jobs)}"
@@ -87,7 +87,7 @@ class Instance:
                 "excludedPaths": [],
                 "status": "RUNNING",
                 "startedAt": self._now(),
-                **told,
+                **reported,
             }
         )
         return number

@@ -1,4 +1,4 @@
-"""Which assets do not count: patterns of their paths, and which patterns are refused."""
+"""Patterns for assets that do not count, and which patterns are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_list_may_come_as_the_json_that_a_template_makes_of_it() -> None:
 
 
 @pytest.mark.parametrize("given", ["/a/*", '"/a/*"', 3, {"a": 1}, '{"a": 1}'])
-def test_what_is_no_list_of_patterns_is_refused(given: object) -> None:
+def test_a_value_that_is_not_a_list_of_patterns_is_refused(given: object) -> None:
     with pytest.raises(InvalidInputError, match=r"verify_ignore: .* Give a list"):
         parse_patterns("verify_ignore", given)
 

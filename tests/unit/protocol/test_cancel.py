@@ -1,4 +1,4 @@
-"""Cancelling a job: when it is asked for, when again, and what is told of it."""
+"""Cancelling a job: when the cancel is sent, when it is repeated, and the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESET = TransportFailure("reset", sent=True)
 
 
 class Instance:
-    """Tells the status by the seconds that have passed, and answers the cancels in turn, the last ones with 200."""
+    """Shows the status by the seconds that have passed, and answers the cancels in turn, the last ones with 200."""
 
     def __init__(self, status: Callable[[float], str | Answer], *answers: Answer) -> None:
         self.world = World(self.respond)
@@ -31,8 +31,8 @@ class Instance:
         if request.method == "POST":
             self.asked_at.append(passed)
             return self._answers.pop(0) if self._answers else reply(200)
-        told = self._status(passed)
-        return reply(200, {"processingId": "p", "status": told}) if isinstance(told, str) else told
+        reported = self._status(passed)
+        return reply(200, {"processingId": "p", "status": reported}) if isinstance(reported, str) else reported
 
     def cancel(self, within: float = 30, earlier_end: EarlierEnd | None = None) -> CancelOutcome:
         talk = self.world.conversation(attempts=1)
@@ -72,7 +72,7 @@ def test_a_job_that_was_cancelled_before_we_asked_is_not_our_doing() -> None:
     assert outcome.in_words("p") == "Job p was not cancelled: it had already finished (CANCELLED)."
 
 
-def test_an_outcome_that_is_not_known_tells_the_last_trouble_and_the_job_as_it_was_seen() -> None:
+def test_an_unknown_outcome_shows_the_last_error_and_the_job_as_last_seen() -> None:
     outcome = Instance(lambda _s: "RUNNING").cancel()
     assert outcome.job is not None
     assert outcome.in_words("p").startswith(
@@ -95,7 +95,7 @@ def test_the_time_is_kept_to_the_second() -> None:
     assert [wait.seconds for wait in instance.world.waits] == [1, 1, 0.5]
 
 
-def test_an_outcome_is_told_in_a_sentence() -> None:
+def test_an_outcome_is_shown_in_a_sentence() -> None:
     job = read_job({"processingId": "p", "status": "Completed"})
     assert CancelOutcome(CancelResult.CANCELLED, job).in_words("p") == "Job p was cancelled; the instance confirms it."
     finished = CancelOutcome(CancelResult.ALREADY_FINISHED)

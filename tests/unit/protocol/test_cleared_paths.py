@@ -1,4 +1,4 @@
-"""What Clear makes of a path in the middle of a step, or beside a task that goes on."""
+"""The effect of Clear on a path in the middle of a step, or beside a running task."""
 
 from __future__ import annotations
 

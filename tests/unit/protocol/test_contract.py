@@ -88,13 +88,13 @@ def test_every_state_is_active_ended_or_unknown() -> None:
     assert not ACTIVE_STATES & ENDED_STATES
 
 
-def job(**told: JsonValue) -> Job:
+def job(**reported: JsonValue) -> Job:
     entry: dict[str, JsonValue] = {"processingId": "p", "status": "NEW WORD"}
-    return contract.read_job({**entry, **told})
+    return contract.read_job({**entry, **reported})
 
 
 @pytest.mark.parametrize(
-    ("told", "verdict"),
+    ("reported", "verdict"),
     [
         ({}, Verdict.ACTIVE),
         ({"cancellable": True, "completedAt": 5}, Verdict.ACTIVE),
@@ -106,18 +106,18 @@ def job(**told: JsonValue) -> Job:
         ({"completedAt": 0}, Verdict.ACTIVE),
     ],
 )
-def test_an_unknown_word_is_judged_by_the_other_fields(told: dict[str, JsonValue], verdict: Verdict) -> None:
-    assert job(**told).verdict is verdict
+def test_an_unknown_word_is_judged_by_the_other_fields(reported: dict[str, JsonValue], verdict: Verdict) -> None:
+    assert job(**reported).verdict is verdict
 
 
 @pytest.mark.parametrize("word", ["FINISHED", "Done", "COMPLETED", "Succeeded"])
-@pytest.mark.parametrize("told", [{"resumable": True}, {"cancellable": True}])
+@pytest.mark.parametrize("reported", [{"resumable": True}, {"cancellable": True}])
 def test_a_word_for_success_is_not_believed_against_a_flag_that_denies_it(
-    word: str, told: dict[str, JsonValue]
+    word: str, reported: dict[str, JsonValue]
 ) -> None:
-    assert job(status=word, **told).verdict is Verdict.ENDED_UNCLEAR
+    assert job(status=word, **reported).verdict is Verdict.ENDED_UNCLEAR
     assert job(status=word).verdict is Verdict.SUCCEEDED
-    assert job(status="Success", **told).verdict is Verdict.SUCCEEDED
+    assert job(status="Success", **reported).verdict is Verdict.SUCCEEDED
 
 
 @pytest.mark.parametrize("word", ["TERMINATED", "Stopped", "killed"])
@@ -188,7 +188,7 @@ def test_whatever_bytes_come_are_read_or_refused_as_misshapen(body: bytes) -> No
         return
 
 
-def test_one_bad_entry_of_the_history_is_told_and_the_others_are_read() -> None:
+def test_one_bad_entry_of_the_history_is_reported_and_the_others_are_read() -> None:
     answer = reply(200, {"executionHistory": [{"processingId": "a", "status": "SUCCESS"}, {"path": "/x"}, 7]})
     history = contract.history().read(answer)
     assert [entry.processing_id for entry in history.jobs] == ["a"]
@@ -211,7 +211,7 @@ def test_an_asset_of_unknown_state_stays_unknown() -> None:
 
 
 REQUEST = ProcessingRequest("/content/dam/a", ("/content/dam/a/x",), ("DITAMAP",), 5, None)
-TOLD: dict[str, JsonValue] = {
+SHOWN: dict[str, JsonValue] = {
     "path": "/content/dam/a",
     "excludedPaths": ["content/dam/a/x"],
     "filter": {"fileTypes": ["DITAMAP"], "startTime": 5},
@@ -227,12 +227,12 @@ TOLD: dict[str, JsonValue] = {
         ({"path": "/content/dam/b"}, Match.OTHER),
         ({"type": "TRANSLATION"}, Match.OTHER),
         ({"type": "Asset processing"}, Match.SAME),
-        ({"excludedPaths": []}, Match.UNTOLD),
+        ({"excludedPaths": []}, Match.UNCERTAIN),
         ({"excludedPaths": ["/content/dam/a/y"]}, Match.OTHER),
-        ({"excludedPaths": None}, Match.UNTOLD),
-        ({"filter": None}, Match.UNTOLD),
-        ({"filter": {}}, Match.UNTOLD),
-        ({"filter": {"fileTypes": ["DITAMAP"]}}, Match.UNTOLD),
+        ({"excludedPaths": None}, Match.UNCERTAIN),
+        ({"filter": None}, Match.UNCERTAIN),
+        ({"filter": {}}, Match.UNCERTAIN),
+        ({"filter": {"fileTypes": ["DITAMAP"]}}, Match.UNCERTAIN),
         ({"filter": {"fileTypes": ["ditamap"], "startTime": 5}}, Match.SAME),
         ({"filter": {"fileTypes": ["DITATOPIC"], "startTime": 5}}, Match.OTHER),
         ({"filter": {"fileTypes": ["DITAMAP"], "startTime": 6}}, Match.OTHER),
@@ -240,7 +240,7 @@ TOLD: dict[str, JsonValue] = {
     ],
 )
 def test_a_job_is_compared_with_a_request(changes: dict[str, JsonValue], match: Match) -> None:
-    assert job(**{**TOLD, **changes}).match(REQUEST) is match
+    assert job(**{**SHOWN, **changes}).match(REQUEST) is match
 
 
 @given(st.lists(TEXTS, max_size=5, unique=True), st.randoms())
@@ -267,7 +267,7 @@ def test_an_asset_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("reported", "reason"),
     [
         ({"reason": "a", "message": "b", "comments": "c"}, "a"),
         ({"reason": "", "message": "b", "comments": "c"}, "b"),
@@ -275,8 +275,8 @@ def test_an_asset_is_read_whole() -> None:
         ({}, None),
     ],
 )
-def test_why_an_asset_failed_is_found_under_any_of_its_names(told: JsonObject, reason: str | None) -> None:
-    answer = reply(200, {"status": "SUCCESS", "assets": [{"status": "FAILED", **told}]})
+def test_why_an_asset_failed_is_found_under_any_of_its_names(reported: JsonObject, reason: str | None) -> None:
+    answer = reply(200, {"status": "SUCCESS", "assets": [{"status": "FAILED", **reported}]})
     report = contract.asset_status("j").read(answer)
     assert report.assets == (AssetStatus("", AssetState.FAILURE, "FAILED", None, None, reason),)
 
@@ -298,12 +298,12 @@ def test_an_answer_about_assets_that_is_not_there_yet_has_none() -> None:
         (5, None),
     ],
 )
-def test_what_is_left_is_read_in_every_unit(eta: JsonValue, seconds: float | None) -> None:
+def test_a_remaining_time_is_read_in_every_unit(eta: JsonValue, seconds: float | None) -> None:
     assert job(eta=eta).eta_seconds == seconds
 
 
-def test_a_job_s_flags_and_words_are_kept_as_they_are_told() -> None:
-    told: dict[str, JsonValue] = {
+def test_a_job_s_flags_and_words_are_kept_as_they_are_shown() -> None:
+    reported: dict[str, JsonValue] = {
         "hasLogs": True,
         "createdBy": "author",
         "type": "ASSET_PROCESSING",
@@ -312,28 +312,28 @@ def test_a_job_s_flags_and_words_are_kept_as_they_are_told() -> None:
         "resumable": False,
         "migrationSet": {"calculationStatus": "RUNNING"},
     }
-    read = job(**told)
+    read = job(**reported)
     assert (read.has_logs, read.created_by, read.processing_type) == (True, "author", "ASSET_PROCESSING")
     assert (read.comments, read.restartable, read.resumable, read.cancellable) == ("why", True, False, None)
     assert read.calculation_word == "RUNNING"
 
 
-def test_a_page_of_a_log_tells_where_it_begins_and_whether_it_is_the_last() -> None:
+def test_a_page_of_a_log_shows_where_it_begins_and_whether_it_is_the_last() -> None:
     answer = reply(200, {"lines": ["a"], "offset": 7, "limit": 9, "hasMore": True})
     assert contract.logs("p").read(answer) == LogPage(("a",), 7, 9, True)
 
 
 def test_the_state_of_the_system_is_read() -> None:
-    told = reply(200, {"isDatabase": True, "databaseConnectionCheck": "OK"})
-    assert contract.system_status().read(told) == SystemStatus(True, "OK")
+    reported = reply(200, {"isDatabase": True, "databaseConnectionCheck": "OK"})
+    assert contract.system_status().read(reported) == SystemStatus(True, "OK")
 
 
-def test_a_resume_that_tells_no_id_goes_on_under_the_one_it_had() -> None:
+def test_a_resume_without_an_id_in_its_answer_keeps_the_old_id() -> None:
     assert contract.resume("p").read(reply(200, {})) == "p"
     assert contract.resume("p").read(reply(200, {"processingId": "q"})) == "q"
 
 
-def test_what_is_missing_is_named() -> None:
+def test_a_missing_field_is_named() -> None:
     for call, body, named in (
         (contract.start(REQUEST), {}, "processingId is missing"),
         (contract.status("p"), {"processingId": "p"}, "status of job p is missing"),

@@ -62,7 +62,7 @@ def test_a_start_that_was_certainly_not_sent_is_repeated() -> None:
     assert world.run(world.conversation().call(contract.start(REQUEST))) == "p"
 
 
-def test_attempts_are_counted_and_told() -> None:
+def test_attempts_are_counted_and_reported() -> None:
     world = World(lambda _request: REFUSED)
     with pytest.raises(UnreachableError, match="after 3 attempts") as caught:
         world.run(world.conversation(attempts=3).call(contract.history()))
@@ -194,7 +194,7 @@ def test_a_web_page_where_json_is_due_is_an_authentication_error() -> None:
     assert "<html>" not in str(caught.value)
 
 
-def test_a_web_page_is_told_by_its_title_without_any_secret() -> None:
+def test_a_web_page_is_reported_with_its_title_without_any_secret() -> None:
     page = b"<html><head>\n<TITLE lang='en'>Welcome,\n s3cret " + b"guest " * 100 + b"</title></head><body>Hello</body>"
     world = World(lambda _request: reply(200, page))
     with pytest.raises(AuthenticationError) as caught:
@@ -209,7 +209,7 @@ def test_the_answer_s_beginning_is_a_sentence_of_its_own() -> None:
         world.run(world.conversation().call(contract.history()))
 
 
-def test_a_redirect_is_told_without_its_query() -> None:
+def test_a_redirect_is_reported_without_its_query() -> None:
     world = World(lambda _request: reply(302, b"", location="https://x.example/login?token=abc"))
     with pytest.raises(AuthenticationError, match=r"https://x\.example/login") as caught:
         world.run(world.conversation().call(contract.history()))
@@ -217,7 +217,7 @@ def test_a_redirect_is_told_without_its_query() -> None:
 
 
 @pytest.mark.parametrize(("status", "sent"), [(301, False), (302, False), (303, True), (307, False)])
-def test_a_start_that_is_led_elsewhere_may_have_been_accepted_where_that_is_how_it_is_told(
+def test_a_start_that_is_redirected_may_have_been_accepted_if_the_redirect_can_mean_that(
     status: int, sent: bool
 ) -> None:
     world = World(lambda _request: reply(status, b"", location="https://x.example/done"))
@@ -230,22 +230,22 @@ HIBERNATED_PAGE = f"<html><style>{'p {} ' * 500}</style>Your sandbox is hibernat
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         reply(200, HIBERNATED_PAGE, content_type="text/html"),
         reply(503, HIBERNATED_PAGE, content_type="text/html"),
         reply(302, b"", location="https://console.example/hibernated?release=1"),
     ],
 )
-def test_a_hibernated_sandbox_is_no_wrong_password_and_is_to_be_woken(told: Reply) -> None:
-    world = World(lambda _request: told)
+def test_a_hibernated_sandbox_is_no_wrong_password_and_is_to_be_woken(reported: Reply) -> None:
+    world = World(lambda _request: reported)
     with pytest.raises(UnavailableError, match=r"is hibernated\. .*De-hibernate.* in the Developer Console"):
         world.run(world.conversation(attempts=1).call(contract.history()))
 
 
 def test_a_folder_with_such_a_name_hibernates_no_instance() -> None:
-    told = reply(400, {"message": "No such folder: /content/dam/hibernating bears"})
-    world = World(lambda _request: told)
+    reported = reply(400, {"message": "No such folder: /content/dam/hibernating bears"})
+    world = World(lambda _request: reported)
     with pytest.raises(RejectedError, match="hibernating bears"):
         world.run(world.conversation().call(contract.history()))
 
@@ -315,7 +315,7 @@ def test_a_secret_is_hidden_in_html_whichever_way_its_marks_are_escaped(
     assert caught.value.excerpt == "<input value=***>"
 
 
-def test_a_403_of_an_instance_without_csrf_tokens_is_told_in_its_own_words() -> None:
+def test_a_403_of_an_instance_without_csrf_tokens_is_reported_in_its_own_words() -> None:
     forbidden = reply(403, b"Forbidden: the user may not run the Bulk Processor", content_type="text/plain")
 
     def answer(request: HttpRequest) -> Reply:

@@ -1,4 +1,4 @@
-"""Downloading a log: the ZIP, or the files that the instance lists, each as a part of its own and none cut short."""
+"""Download a log: the ZIP, or the files that the instance lists, each as a separate part and complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.protocol.driving import World
 
 @dataclass
 class Instance(World):
-    """Streams what it has at a target; what it lists are the targets of its log files."""
+    """Streams its content at a target. Its list has the targets of its log files."""
 
     listed: list[str] = field(default_factory=list)
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def test_a_number_sign_belongs_to_the_name_of_a_file() -> None:
         ("//author:4502/a.log", "/a.log"),
     ],
 )
-def test_what_looks_like_a_url_within_a_path_belongs_to_the_path(listed: str, asked: str) -> None:
+def test_a_part_of_a_path_that_looks_like_a_url_belongs_to_the_path(listed: str, asked: str) -> None:
     instance = an_instance([listed], {asked: b"a\n"})
     assert [part.block for part in instance.download()] == [b"", b"a\n"]
     assert not instance.sent[-1].is_elsewhere
@@ -161,8 +161,8 @@ class OneAnswer(Instance):
         self.body = self.content
         return Reply(self.status, {"content-type": "application/zip"})
 
-    def says_no_log(self, *, status: str = "SUCCESS", **told: JsonValue) -> bool:
-        job = read_job({"processingId": "p", "status": status, **told})
+    def says_no_log(self, *, status: str = "SUCCESS", **reported: JsonValue) -> bool:
+        job = read_job({"processingId": "p", "status": status, **reported})
         return self.run(has_no_log(self.conversation(attempts=1), job))
 
 
@@ -175,10 +175,12 @@ def test_an_ended_job_that_says_it_has_no_log_has_none_if_there_is_none(nothing:
     assert answering(*nothing).says_no_log(hasLogs=False)
 
 
-@pytest.mark.parametrize("told", [{}, {"hasLogs": True}, {"hasLogs": None}, {"hasLogs": False, "status": "RUNNING"}])
-def test_a_job_that_does_not_say_so_or_runs_still_is_not_asked(told: dict[str, JsonValue]) -> None:
+@pytest.mark.parametrize(
+    "reported", [{}, {"hasLogs": True}, {"hasLogs": None}, {"hasLogs": False, "status": "RUNNING"}]
+)
+def test_a_job_that_does_not_say_so_or_runs_still_is_not_asked(reported: dict[str, JsonValue]) -> None:
     instance = answering(404)
-    assert not instance.says_no_log(**told)  # type: ignore[arg-type]  # status is a word
+    assert not instance.says_no_log(**reported)  # type: ignore[arg-type]  # status is a word
     assert instance.sent == []
 
 
@@ -254,7 +256,7 @@ def test_a_list_may_name_its_own_instance_in_full_and_no_other() -> None:
         assert len(instance.sent) == 1
 
 
-def test_a_file_that_came_packed_is_told_by_its_own_request() -> None:
+def test_a_compressed_file_is_reported_with_its_own_request() -> None:
     instance = an_instance(["/var/a.log"], {"/var/a.log": b"half of it"}, content_encoding="GZIP")
     with pytest.raises(MalformedAnswerError, match=r"was compressed \(gzip\)") as caught:
         instance.download()

@@ -48,7 +48,7 @@ def test_nothing_sets_no_limit(value: object) -> None:
         [1],
     ],
 )
-def test_what_is_no_limit_is_refused_with_field_value_and_remedy(value: object) -> None:
+def test_an_invalid_limit_is_refused_with_field_value_and_remedy(value: object) -> None:
     with pytest.raises(InvalidInputError, match=r"fail_on_asset_failures.*a share such as 2\.5%"):
         FailureLimit.parse("fail_on_asset_failures", value)
 

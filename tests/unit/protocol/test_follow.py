@@ -1,4 +1,4 @@
-"""Following a job, second by second: what is told, what is borne, and when it ends."""
+"""Following a job, second by second: what is shown, what is tolerated, and when it ends."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ BEGAN = 1_750_000_000.0
 Answers = Callable[[float], Reply | TransportFailure]
 
 
-def a_job(status: str = "RUNNING", done: int = 0, **told: JsonValue) -> JsonObject:
-    return {"processingId": "p", "status": status, "triggeredCount": done, "migrationSet": {"totalFiles": 100}, **told}
+def a_job(status: str = "RUNNING", done: int = 0, **reported: JsonValue) -> JsonObject:
+    return {
+        "processingId": "p",
+        "status": status,
+        "triggeredCount": done,
+        "migrationSet": {"totalFiles": 100},
+        **reported,
+    }
 
 
 class Instance:
-    """Answers status by the seconds that have passed; logs and history as they are set."""
+    """Answers the status by the seconds that have passed, and logs and history as they are set."""
 
     def __init__(self, status: Answers, *, log: Answers | None = None, history: list[JsonValue] | None = None) -> None:
         self.world = World(self.respond)
@@ -52,14 +58,14 @@ class Instance:
         return [item.text for item in self.world.emitted if isinstance(item, Notice) and item.level is level]
 
 
-def test_progress_is_told_when_it_changes_and_the_end_is_seen() -> None:
+def test_progress_is_shown_when_it_changes_and_the_end_is_seen() -> None:
     instance = Instance(lambda s: reply(200, a_job(done=int(s))) if s < 100 else reply(200, a_job("Completed", 100)))
     followed = instance.follow()
     assert followed.end is FollowEnd.ENDED
     assert instance.world.clock - BEGAN < 120
-    told = [item.text for item in instance.world.emitted if isinstance(item, Progress)]
-    assert len(told) == len(set(told))
-    assert told[-1] == "100 of 100 assets (100.0 %)"
+    reported = [item.text for item in instance.world.emitted if isinstance(item, Progress)]
+    assert len(reported) == len(set(reported))
+    assert reported[-1] == "100 of 100 assets (100.0 %)"
 
 
 def test_no_progress_is_a_warning_once_and_the_job_is_waited_for() -> None:
@@ -87,7 +93,7 @@ def test_failed_looks_are_no_failed_job(trouble: Reply | TransportFailure) -> No
 @pytest.mark.parametrize("word", ["FAILED", "CANCELLED"])
 def test_the_end_from_which_a_job_was_resumed_does_not_count_for_a_minute(word: str) -> None:
     def status(passed: float) -> Reply:
-        lags = int(passed) % 2 == 0  # every second call meets a pod that lags
+        lags = int(passed) % 2 == 0  # every second call reaches a pod that lags
         if passed < 50 and lags:
             return reply(200, a_job(word, 40, completedAt=17))
         return reply(200, a_job("SUCCESS", 100, completedAt=99) if passed > 100 else a_job("RUNNING", 50))
@@ -114,13 +120,13 @@ def test_the_end_of_another_job_is_not_taken_for_that_of_this_one() -> None:
     assert "The answer is about job q, but job p was asked for" in hidden.notices(Level.WARNING)[0]
 
 
-def test_an_unknown_state_is_told_once_and_polled_on() -> None:
+def test_an_unknown_state_is_logged_once_and_polled_on() -> None:
     instance = Instance(lambda s: reply(200, a_job("REINDEXING", int(s))) if s < 300 else reply(200, a_job("SUCCESS")))
     assert instance.follow().end is FollowEnd.ENDED
     assert len([text for text in instance.notices(Level.WARNING) if "REINDEXING" in text]) == 1
 
 
-def test_an_end_that_nobody_can_read_is_borne_for_a_while_and_is_no_success() -> None:
+def test_an_end_in_an_unknown_state_is_tolerated_for_a_while_and_is_no_success() -> None:
     instance = Instance(lambda _s: reply(200, a_job("ODD", completedAt=5)))
     assert instance.follow(unclear_patience=600).end is FollowEnd.UNCLEAR
     assert instance.world.clock - BEGAN >= 600
@@ -131,7 +137,7 @@ def test_a_job_that_status_forgets_is_found_in_the_history() -> None:
     assert instance.follow().end is FollowEnd.ENDED
 
 
-def test_a_job_that_nobody_knows_is_lost_after_patience_and_not_before() -> None:
+def test_an_unknown_job_is_lost_after_patience_and_not_before() -> None:
     back = Instance(lambda s: reply(404) if 10 < s < 250 else reply(200, a_job("SUCCESS" if s > 250 else "RUNNING")))
     assert back.follow(lost_patience=300).end is FollowEnd.ENDED
     gone = Instance(lambda s: reply(404) if s > 10 else reply(200, a_job()))
@@ -209,7 +215,7 @@ def test_a_page_that_is_repeated_for_ever_is_shown_once() -> None:
     assert shown == ["a", "b"]
 
 
-def test_the_log_budget_is_kept_and_told() -> None:
+def test_the_log_budget_is_kept_and_reported() -> None:
     offset = [0]
 
     def log(_seconds: float) -> Reply:
@@ -238,7 +244,7 @@ def cancel(status: Answers, answers: Callable[[int], Reply | TransportFailure] =
     return result
 
 
-def test_a_cancel_is_confirmed_repeated_where_it_may_be_lost_and_told_truly() -> None:
+def test_a_cancel_is_confirmed_repeated_if_it_may_be_lost_and_reported_truly() -> None:
     assert cancel(lambda s: reply(200, a_job("Cancelled" if s > 3 else "RUNNING"))) is CancelResult.CANCELLED
     assert cancel(lambda _s: reply(200, a_job("SUCCESS"))) is CancelResult.ALREADY_FINISHED
     assert cancel(lambda _s: reply(200, a_job())) is CancelResult.UNKNOWN
@@ -266,7 +272,7 @@ def test_progress_after_a_stall_can_stall_again() -> None:
     assert ["40 of 100" in text for text in instance.notices(Level.WARNING)] == [True, False]
 
 
-def test_a_job_that_is_seen_again_is_told_with_the_number_of_failed_looks() -> None:
+def test_a_job_that_is_seen_again_is_reported_with_the_number_of_failed_looks() -> None:
     instance = Instance(lambda s: reply(503) if 10 < s < 60 else reply(200, a_job("SUCCESS" if s > 60 else "RUNNING")))
     instance.follow()
     failed = instance.notices(Level.WARNING)
@@ -278,10 +284,10 @@ def test_a_job_that_is_seen_again_is_told_with_the_number_of_failed_looks() -> N
 
 
 @pytest.mark.parametrize("stall_seconds", [600.0, 7000.25])
-def test_a_standstill_is_told_on_time_and_an_instance_that_comes_back_is_seen_soon_though_looks_are_rare(
+def test_a_standstill_is_reported_on_time_and_an_instance_that_comes_back_is_seen_soon_though_looks_are_rare(
     stall_seconds: float,
 ) -> None:
-    told_at = list[tuple[float, int]]()
+    reported_at = list[tuple[float, int]]()
 
     def status(passed: float) -> Reply:
         if 20_000 < passed < 24_000:
@@ -289,15 +295,15 @@ def test_a_standstill_is_told_on_time_and_an_instance_that_comes_back_is_seen_so
         return reply(200, a_job("RUNNING" if passed < 24_100 else "SUCCESS", 9))
 
     def note() -> None:
-        told_at.append((instance.world.clock - BEGAN, len(instance.notices(Level.WARNING))))
+        reported_at.append((instance.world.clock - BEGAN, len(instance.notices(Level.WARNING))))
 
     instance = Instance(status)
     instance.world.after_wait = note
     instance.follow(stall_seconds=stall_seconds, longest=900.0)
     first_seen = 2.0
-    assert next(at for at, notices in told_at if at >= first_seen + stall_seconds) == first_seen + stall_seconds
+    assert next(at for at, notices in reported_at if at >= first_seen + stall_seconds) == first_seen + stall_seconds
     assert instance.notices(Level.WARNING)[0].startswith("No progress for")
-    again = next(at for at, _ in told_at if at >= 24_000)
+    again = next(at for at, _ in reported_at if at >= 24_000)
     assert again < 24_016
 
 
@@ -341,8 +347,8 @@ def test_near_the_end_that_the_instance_expects_it_is_looked_at_more_often() -> 
     assert instance.world.waits[-1].seconds < 5
 
 
-def test_looks_that_fail_for_long_are_told_at_the_first_and_then_now_and_again() -> None:
+def test_looks_that_fail_for_long_are_logged_at_the_first_and_then_now_and_again() -> None:
     instance = Instance(lambda s: reply(503) if s < 3600 else reply(200, a_job("SUCCESS")))
     instance.follow()
-    told = [int(text.split("(")[1].split()[0]) for text in instance.notices(Level.WARNING)]
-    assert told[:4] == [1, 10, 20, 30]
+    reported = [int(text.split("(")[1].split()[0]) for text in instance.notices(Level.WARNING)]
+    assert reported[:4] == [1, 10, 20, 30]

@@ -1,4 +1,4 @@
-"""Bytes become values: whatever comes, what leaves can be stored, shown and carried."""
+"""Bytes become values: whatever comes in, the result can be stored, shown and carried."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ def test_the_declared_charset_is_honoured_where_there_is_such_a_one(content_type
     assert read_json(body, {"content-type": content_type}) == {"path": "/content/dam/Précautions"}
 
 
-def test_what_is_no_text_in_its_charset_is_marked() -> None:
+def test_bytes_that_are_not_text_in_their_charset_are_marked() -> None:
     assert decoded(b"caf\xe9", PLAIN) == "caf�"
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("reported", "kept"),
     [
         (r'"half an emoji \ud83d"', "half an emoji �"),
         (r'"\ude00\ud83d"', "��"),
@@ -135,13 +135,13 @@ def test_what_is_no_text_in_its_charset_is_marked() -> None:
         ("20260226085910755123456", 20260226085910755123456),
     ],
 )
-def test_what_cannot_be_kept_is_replaced(told: str, kept: JsonValue) -> None:
-    assert read_json(told.encode(), PLAIN) == kept
+def test_characters_that_cannot_be_kept_are_replaced(reported: str, kept: JsonValue) -> None:
+    assert read_json(reported.encode(), PLAIN) == kept
 
 
 def test_a_long_text_is_cut_with_a_mark() -> None:
-    told = read_json(json.dumps("a" * (LONGEST_TEXT + 7)).encode(), PLAIN)
-    assert told == "a" * LONGEST_TEXT + " … [cut: 7 more characters]"
+    reported = read_json(json.dumps("a" * (LONGEST_TEXT + 7)).encode(), PLAIN)
+    assert reported == "a" * LONGEST_TEXT + " … [cut: 7 more characters]"
     assert clean_text("a" * LONGEST_TEXT) == "a" * LONGEST_TEXT
 
 
@@ -153,7 +153,7 @@ def test_a_log_line_is_kept_longer_than_other_texts() -> None:
 
 @pytest.mark.parametrize("depth", [101, 5_000, 100_000])
 @pytest.mark.parametrize("shape", [("[", "]"), ('{"a":', "}")])
-def test_what_is_nested_too_deep_is_refused(depth: int, shape: tuple[str, str]) -> None:
+def test_a_value_that_is_nested_too_deep_is_refused(depth: int, shape: tuple[str, str]) -> None:
     opened, closed = shape
     with pytest.raises(JsonError, match="nested too deep"):
         read_json((opened * depth + "1" + closed * depth).encode(), PLAIN)
@@ -168,9 +168,9 @@ def test_more_values_than_the_memory_bears_are_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["[{,", '\\"[{,', "\\\\", '\\\\\\"[['])
-def test_what_stands_in_a_text_is_no_value(line: str) -> None:
-    told = f'["{line * 10}", "{line * 10}"]'
-    assert read_json(told.encode(), PLAIN, most=3) == json.loads(told)
+def test_the_content_of_a_string_is_not_counted(line: str) -> None:
+    reported = f'["{line * 10}", "{line * 10}"]'
+    assert read_json(reported.encode(), PLAIN, most=3) == json.loads(reported)
 
 
 def test_a_text_without_its_end_is_no_json_however_long() -> None:
@@ -179,7 +179,7 @@ def test_a_text_without_its_end_is_no_json_however_long() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff\xfe", b"[" * 50, b"{'a': 1}"])
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(JsonError, match="the answer is not JSON"):
         read_json(body, PLAIN)
 
@@ -220,7 +220,7 @@ def test_an_entry_that_cannot_be_read_costs_that_entry_alone() -> None:
     assert len(history.unreadable) == 3
 
 
-def test_of_very_many_entries_that_cannot_be_read_the_first_are_told_and_the_others_counted() -> None:
+def test_the_first_of_many_unreadable_entries_are_reported_and_the_others_counted() -> None:
     history = contract.history().read(reply({"executionHistory": [None] * 1_020}))
     assert len(history.unreadable) == 21
     assert history.unreadable[-1] == "and 1,000 more entries"
@@ -236,7 +236,7 @@ VALUES: st.SearchStrategy[object] = st.recursive(
 
 
 def carried(read: Callable[[], T]) -> T | str:
-    """What was read, or why it could not be."""
+    """The value that was read, or the reason why it could not be read."""
     try:
         return read()
     except (ShapeError, JsonError) as error:
@@ -258,10 +258,10 @@ def test_whatever_a_body_holds_every_reader_gives_what_can_be_stored_and_carried
 def test_a_job_of_any_fields_comes_back_from_its_json_as_it_was(fields: dict[str, object]) -> None:
     answer = reply({"executionHistory": [fields | {"processingId": "a", "status": "RUNNING"}]})
     (job,) = contract.history().read(answer).jobs
-    told = job.to_json()
-    assert storable(told)
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told)) == told
-    assert type(job).from_json(told) == job
+    reported = job.to_json()
+    assert storable(reported)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(reported)) == reported
+    assert type(job).from_json(reported) == job
 
 
 @given(st.binary(max_size=300), st.text(max_size=30))

@@ -1,4 +1,5 @@
-"""An object that is read as it comes gives what it would give if it were read whole, and costs no more than a block."""
+"""An object that is read block by block gives the same as when it is read whole, and costs at most one block of
+memory."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ def streamed(body: bytes, size: int = 64 * 1024, charset: str = "") -> tuple[lis
 def test_in_whatever_blocks_it_comes_it_gives_what_the_whole_gives(
     entries: list[JsonValue], others: dict[str, JsonValue], size: int, charset: str, escaped: bool, indent: int | None
 ) -> None:
-    told: dict[str, JsonValue] = {**others, "assets": entries, "last": None}
-    body = json.dumps(told, ensure_ascii=escaped, indent=indent).encode(charset, errors="replace")
+    reported: dict[str, JsonValue] = {**others, "assets": entries, "last": None}
+    body = json.dumps(reported, ensure_ascii=escaped, indent=indent).encode(charset, errors="replace")
     declared = charset if charset == "latin-1" else ""
     found, stream = streamed(body, size, declared)
     headers = {"content-type": f"application/json; charset={declared}"} if declared else {}
@@ -52,14 +53,16 @@ def test_in_whatever_blocks_it_comes_it_gives_what_the_whole_gives(
     assert stream.has_list
 
 
-@pytest.mark.parametrize("told", ["{}", '{"assets": null}', '{"assets": {"a": []}}', '{"assets": 3, "status": "x"}'])
-def test_a_list_that_is_none_gives_no_entries_and_is_not_taken_for_an_empty_one(told: str) -> None:
-    found, stream = streamed(told.encode(), 3)
+@pytest.mark.parametrize(
+    "reported", ["{}", '{"assets": null}', '{"assets": {"a": []}}', '{"assets": 3, "status": "x"}']
+)
+def test_a_list_that_is_none_gives_no_entries_and_is_not_taken_for_an_empty_one(reported: str) -> None:
+    found, stream = streamed(reported.encode(), 3)
     assert (found, stream.has_list) == ([], False)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         "",
         "[]",
@@ -80,9 +83,9 @@ def test_a_list_that_is_none_gives_no_entries_and_is_not_taken_for_an_empty_one(
     ],
 )
 @pytest.mark.parametrize("size", [1, 5, 1000])
-def test_what_is_no_whole_object_is_refused(told: str, size: int) -> None:
+def test_an_incomplete_object_is_refused(reported: str, size: int) -> None:
     with pytest.raises(JsonError, match="not JSON"):
-        streamed(told.encode(), size)
+        streamed(reported.encode(), size)
 
 
 @pytest.mark.parametrize("flood", ["[", '"a', "9", '{"a":', " x"], ids=["lists", "text", "digits", "objects", "words"])

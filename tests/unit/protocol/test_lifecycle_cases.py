@@ -35,7 +35,8 @@ def a_job(number: str, status: str = "RUNNING", path: str = PATH, **more: JsonVa
 
 
 class Instance:
-    """Shows its jobs by the seconds that have passed, and answers the POSTs in turn, at last with 200 and "job"."""
+    """Shows its jobs by the seconds that have passed, and answers the POSTs in turn, the last ones with 200 and
+    "job"."""
 
     def __init__(self, jobs: Callable[[float], list[JsonObject]], *answers: Reply | TransportFailure) -> None:
         self.world = World(self.respond, clock=BEGAN)
@@ -72,7 +73,7 @@ class Instance:
         return self.world.run(settle_kill(self.world.conversation(), state, within_seconds=within))
 
     @property
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         return [item.text for item in self.world.emitted if isinstance(item, Notice)]
 
 
@@ -94,11 +95,11 @@ def test_a_free_path_is_not_waited_for_and_its_state_is_kept_before_the_start_is
     assert [item for item in instance.world.emitted if isinstance(item, EndTurn)] == [EndTurn()]
 
 
-def test_a_job_on_the_path_is_waited_for_and_told_with_what_it_waits_for() -> None:
+def test_a_job_on_the_path_is_waited_for_and_named() -> None:
     instance = Instance(lambda s: [a_job("1")] if s < 600 else [])
     assert instance.start(on_active_job=OnActiveJob.QUEUE).origin is Origin.STARTED
     assert 600 <= instance.passed < 620
-    assert instance.told[0] == f"Waiting: {PATH}: job 1 is active on {PATH}"
+    assert instance.reported[0] == f"Waiting: {PATH}: job 1 is active on {PATH}"
     put_off = [item for item in instance.world.emitted if isinstance(item, EndTurn) and item.again_in]
     assert {(item.blocked_by, item.holds_all) for item in put_off} == {("1", False)}
     assert {item.queues for item in instance.world.emitted if isinstance(item, TakeTurn)} == {True}
@@ -223,7 +224,7 @@ def test_a_start_that_was_killed_before_its_request_leaves_nothing_to_cancel() -
     assert (state.phase, outcome, instance.posts) == (Phase.QUEUED, None, [])
 
 
-def test_a_kill_whose_cancel_is_not_confirmed_is_made_good_by_whoever_comes_after() -> None:
+def test_a_kill_whose_cancel_is_not_confirmed_is_settled_by_a_later_task() -> None:
     instance = Instance(lambda s: [a_job("job", "RUNNING" if s < 100 else "CANCELLED")])
     state, outcome = instance.kill(following())
     assert outcome is not None

@@ -1,4 +1,4 @@
-"""A lifecycle that dies after any step: one job comes of one request, and one resume of one intent."""
+"""A lifecycle that dies after any step: one request leads to one job, and one intent to one resume."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CRASHES = st.lists(st.integers(0, 12), max_size=6)
 
 @dataclass
 class Path:
-    """A path over its tries. Each try dies after as many emitted items as `crashes` says, from the last on."""
+    """A path over its tries. Each try dies after as many emitted items as `crashes` says, the last entry first."""
 
     instance: Instance
     crashes: list[int]
@@ -42,7 +42,7 @@ class Path:
         self.phases.append(state.phase)
 
     def go_on(self, until: Phase, options: LifecycleOptions, *, later_try: bool = False) -> bool:
-        """One try; whether it came to its end."""
+        """Run one try. Returns whether it came to its end."""
         self.instance.world.clock += 30
         self.keep(
             take_up(
@@ -109,7 +109,7 @@ def test_wherever_it_dies_one_request_never_makes_two_jobs(
 
 @settings(max_examples=80)
 @given(fates=st.lists(FATES, max_size=6), crashes=CRASHES, lag=st.sampled_from([0.0, 3.0, 15.0]))
-def test_without_strangers_the_job_is_always_had_in_the_end(fates: list[str], crashes: list[int], lag: float) -> None:
+def test_without_other_users_there_is_always_a_job_in_the_end(fates: list[str], crashes: list[int], lag: float) -> None:
     instance = Instance(fates=fates, lag=lag)
     path = Path(instance, crashes)
     assert any(path.go_on(Phase.FOLLOWING, OPTIONS) for _ in range(TRIES + len(fates)))

@@ -28,6 +28,6 @@ def test_a_stream_lives_by_sixteen_kibibytes_in_every_minute(began: float) -> No
     assert not rate.is_kept(0, began + 180.0)
 
 
-def test_what_is_said_names_the_limit() -> None:
+def test_the_message_names_the_limit() -> None:
     assert too_large(64 * 1024 * 1024) == "The answer is larger than 64 MiB, so the rest was not read."
     assert too_slow(269.6) == "the answer did not end within 270 s"

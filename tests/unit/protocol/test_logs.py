@@ -1,4 +1,4 @@
-"""Reading a log to its end: every line once, whatever the pages tell of themselves, or an error that says where."""
+"""Read a log to its end: every line once, whatever the fields of the pages say, or an error that names the place."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LINES = [f"2026-02-26 08:59:10:{number:03}: INFO: line {number}" for number in r
 Page = Callable[[int, int], JsonObject]
 
 
-def a_page(lines: list[str], **told: JsonValue) -> JsonObject:
-    return {"lines": list(lines), **told}
+def a_page(lines: list[str], **reported: JsonValue) -> JsonObject:
+    return {"lines": list(lines), **reported}
 
 
 class Log:
-    """A log whose pages come as `page` (by offset and limit) makes them, and whose tail is `tail`."""
+    """A log whose pages come from `page` (by offset and limit), and whose tail is `tail`."""
 
     def __init__(self, page: Page, tail: list[str] | None = None) -> None:
         self.world = World(self.respond)
@@ -43,15 +43,15 @@ class Log:
         return [line for item in self.world.emitted if isinstance(item, LogLines) for line in item.lines]
 
 
-def test_a_short_log_that_tells_all_of_its_page_costs_one_request() -> None:
+def test_a_short_log_with_complete_page_fields_costs_one_request() -> None:
     log = Log(lambda o, n: a_page(LINES[:7][o : o + n], offset=o, limit=n, hasMore=False))
     assert log.read() == 7
     assert len(log.world.sent) == 1
 
 
-@pytest.mark.parametrize("told", [{}, {"limit": 100}])
-def test_a_capped_page_that_calls_itself_the_last_does_not_end_the_log(told: JsonObject) -> None:
-    log = Log(lambda o, n: a_page(LINES[o : o + 100], hasMore=False, **told))
+@pytest.mark.parametrize("reported", [{}, {"limit": 100}])
+def test_a_capped_page_that_calls_itself_the_last_does_not_end_the_log(reported: JsonObject) -> None:
+    log = Log(lambda o, n: a_page(LINES[o : o + 100], hasMore=False, **reported))
     assert log.read() == len(LINES)
     assert log.lines == LINES
     assert log.world.waits == []
@@ -106,9 +106,9 @@ def test_a_log_of_one_line_whose_offset_is_ignored_is_read_once() -> None:
     assert log.world.waits == []
 
 
-@pytest.mark.parametrize("told", [{}, {"hasMore": False}])
-def test_a_last_line_that_comes_for_every_offset_beyond_the_end_is_read_once(told: JsonObject) -> None:
-    log = Log(lambda o, n: a_page(LINES[o : o + n] or LINES[-1:], **told))
+@pytest.mark.parametrize("reported", [{}, {"hasMore": False}])
+def test_a_last_line_that_comes_for_every_offset_beyond_the_end_is_read_once(reported: JsonObject) -> None:
+    log = Log(lambda o, n: a_page(LINES[o : o + n] or LINES[-1:], **reported))
     assert log.read() == len(LINES)
     assert log.lines == LINES
 
@@ -144,7 +144,7 @@ def stream(page: Page, most: int = 100, *, offset: int = 0) -> tuple[Log, PageRe
         (False, 500, 1000, [(0, 500)]),
     ],
 )
-def test_what_was_gained_is_asked_for_as_long_as_there_may_be_more(
+def test_new_lines_are_requested_as_long_as_there_may_be_more(
     has_more: bool | None, capped_at: int, most: int, asked: list[tuple[int, int]]
 ) -> None:
     pages: list[tuple[int, int]] = []
@@ -159,14 +159,14 @@ def test_what_was_gained_is_asked_for_as_long_as_there_may_be_more(
     assert reader.offset == sum(min(limit, capped_at) for _, limit in asked)
 
 
-def test_what_overlaps_is_cut_off_and_a_gap_is_passed_over() -> None:
+def test_overlaps_are_cut_off_and_a_gap_adds_no_lines() -> None:
     log, reader = stream(lambda o, n: a_page(LINES[o - 3 : o + 4], offset=o - 3, hasMore=False), offset=10)
     assert (log.lines, reader.offset) == (LINES[10:14], 14)
     log, reader = stream(lambda o, n: a_page(LINES[o + 1 : o + 4], offset=o + 1, hasMore=False), offset=10)
     assert (log.lines, reader.offset) == ([], 10)
 
 
-def test_the_same_line_twice_in_a_row_is_shown_twice_where_offsets_are_told() -> None:
+def test_the_same_line_twice_in_a_row_is_shown_twice_if_pages_have_offsets() -> None:
     lines = ["waiting", "waiting", "waiting"]
     log = Log(lambda o, n: a_page(lines[o : o + 1], offset=o, hasMore=o < 2))
     reader, talk = PageReader(), log.world.conversation()
@@ -174,7 +174,7 @@ def test_the_same_line_twice_in_a_row_is_shown_twice_where_offsets_are_told() ->
     assert log.lines == lines
 
 
-def test_a_page_that_an_instance_repeats_whole_at_the_offset_it_tells_is_not_taken_for_new() -> None:
+def test_a_page_that_an_instance_repeats_at_the_offset_it_shows_does_not_count_as_new() -> None:
     reader = PageReader()
     first = LogPage(("a", "b"), 0, 500, True)
     assert reader.fresh_lines(first) == ("a", "b")

@@ -1,4 +1,4 @@
-"""How often an instance is asked: a limit for all, that gives way where the instance says so."""
+"""The rate limit of an instance, which is lowered when the instance asks for that."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_handful_goes_at_once_and_what_comes_after_keeps_to_the_rate() -> None
     assert pauses == pytest.approx([0.5] * 20)
 
 
-def test_what_was_not_asked_may_be_asked_later_but_never_more_than_a_handful() -> None:
+def test_unused_requests_may_be_sent_later_but_never_more_than_a_handful() -> None:
     manners = Manners(2.0)
     sent_at(manners, 10)
     assert sent_at(manners, 4, now=1.0)[:3] == [1.0, 1.0, 1.5]
@@ -42,7 +42,7 @@ def test_what_was_not_asked_may_be_asked_later_but_never_more_than_a_handful() -
 
 
 @given(rate=st.floats(0.1, 50), wanted=st.lists(st.floats(0, 5), min_size=1, max_size=200))
-def test_whoever_asks_whenever_the_rate_is_kept(rate: float, wanted: list[float]) -> None:
+def test_the_rate_is_kept_whatever_asks_and_whenever(rate: float, wanted: list[float]) -> None:
     manners, now, moments = Manners(rate), 0.0, list[float]()
     for pause in wanted:
         now += pause
@@ -62,7 +62,7 @@ def test_work_and_cancels_wait_behind_no_look_and_none_behind_them(haste: Haste)
     assert sent_at(fresh, 10) == [0.0] * 10
 
 
-def test_what_is_refused_halves_the_rate_for_work_too_and_it_recovers() -> None:
+def test_a_refusal_halves_the_rate_for_work_too_and_it_recovers() -> None:
     manners = Manners(2.0)
     manners.refuse(0.0, None)
     assert manners.rate_at(0.0) == 1.0
@@ -100,13 +100,13 @@ def test_a_retry_after_is_kept_by_all_but_cancels_and_by_no_more_than_two_minute
 
 
 def talking(world: World, manners: Manners, attempts: int = 5) -> Conversation:
-    """A conversation that keeps to these manners."""
+    """A conversation with this rate limit."""
     surroundings = world.conversation().surroundings
     return Conversation(surroundings, retries=RetrySettings(attempts=attempts), manners=manners)
 
 
 def ask(world: World, talk: Conversation) -> float:
-    """Ask for the history; the seconds that it took."""
+    """Read the history. Returns the seconds that it took."""
     began = world.clock
     with contextlib.suppress(AemGuidesError):
         world.run(talk.call(contract.history()))
@@ -136,7 +136,7 @@ def test_an_answer_that_wants_less_slows_all_down(refusal: Reply) -> None:
 
 
 @pytest.mark.parametrize("answer", [reply(200, HISTORY), reply(503), reply(404), reply(500)], ids=str)
-def test_other_answers_slow_nobody_down(answer: Reply) -> None:
+def test_other_answers_do_not_lower_the_limit(answer: Reply) -> None:
     world, manners = World(lambda _request: answer), Manners(2.0)
     ask(world, talking(world, manners, attempts=1))
     assert manners.rate_at(world.clock) == 2.0
@@ -165,7 +165,7 @@ def test_a_moment_that_is_due_does_not_wait_for_the_limit() -> None:
     assert ask(world, talking(world, manners).giving_up_at(due)) == 0
 
 
-def test_who_sells_tokens_is_no_instance() -> None:
+def test_a_token_service_is_not_an_instance() -> None:
     manners = Manners(2.0)
     sent_at(manners, 100)
     world = World(lambda _request: reply(429, retry_after="60"))

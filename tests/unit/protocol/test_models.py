@@ -23,7 +23,7 @@ from aem_guides.protocol.steps import HttpRequest
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("reported", "read"),
     [
         (0, 0),
         (7, 7),
@@ -45,8 +45,8 @@ from aem_guides.protocol.steps import HttpRequest
         ([7], None),
     ],
 )
-def test_a_number_is_whole_and_not_negative_or_none(told: object, read: int | None) -> None:
-    assert number(told) == read
+def test_a_number_is_whole_and_not_negative_or_none(reported: object, read: int | None) -> None:
+    assert number(reported) == read
 
 
 def test_a_time_is_none_before_the_first_millisecond_and_after_the_last_year() -> None:
@@ -112,7 +112,7 @@ def test_a_database_that_did_not_pass_its_check_is_not_fit(
 
 
 @pytest.mark.parametrize(
-    ("told", "none"),
+    ("reported", "none"),
     [
         ({"migrationSet": {"totalFiles": 0}}, True),
         ({"migrationSet": {"totalFiles": 0}, "triggeredCount": 0}, True),
@@ -121,8 +121,8 @@ def test_a_database_that_did_not_pass_its_check_is_not_fit(
         ({}, False),
     ],
 )
-def test_a_job_had_no_assets_only_where_the_instance_says_so(told: JsonObject, none: bool) -> None:
-    assert read_job({"processingId": "p", "status": "SUCCESS", **told}).had_no_assets is none
+def test_a_job_had_no_assets_only_where_the_instance_says_so(reported: JsonObject, none: bool) -> None:
+    assert read_job({"processingId": "p", "status": "SUCCESS", **reported}).had_no_assets is none
 
 
 def test_a_filter_without_anything_in_it_is_none() -> None:

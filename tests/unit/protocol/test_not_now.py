@@ -1,4 +1,4 @@
-"""Answers that mean "not now" are waited out everywhere, and are taken for nothing else; "no" is what remains."""
+"""Answers that mean "not now" are waited out everywhere, and have no other effect; all other refusals are final."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def mid_run(world: World) -> Conversation:
 
 
 def by_path(**answers: list[Reply]) -> Responder:
-    """Each endpoint's answers in turn, the last of them again and again; keys are the end of the path."""
+    """Each endpoint's answers in turn, the last of them repeatedly. Keys are the end of the path."""
 
     def respond(request: HttpRequest) -> Reply:
         left = answers[request.target.partition("?")[0].rpartition("/")[2]]
@@ -82,7 +82,7 @@ def test_a_406_names_the_rules_of_a_cdn_as_the_likely_cause() -> None:
 
 
 @pytest.mark.parametrize("status", [406, 408, 421, 423, 425])
-def test_a_status_that_comes_once_is_not_even_seen_by_who_asked(status: int) -> None:
+def test_a_status_that_passes_once_is_not_even_seen_by_its_caller(status: int) -> None:
     world = World(by_path(history=[reply(status), history()]))
     assert world.run(world.conversation().call(contract.history())).jobs == ()
 
@@ -141,7 +141,7 @@ def test_a_missing_scope_does_not_come_by_waiting() -> None:
     assert raised.value.retry is Retry.POINTLESS
 
 
-def test_a_job_is_known_to_nobody_only_where_the_history_was_read() -> None:
+def test_a_job_counts_as_unknown_only_if_the_history_was_read() -> None:
     starting = World(by_path(status=[STARTING], history=[STARTING]))
     with pytest.raises(NotFoundError):
         starting.run(find_job(starting.conversation(), "a"))

@@ -53,9 +53,10 @@ class Crash(BaseException):
 
 @dataclass
 class Instance:
-    """A model: one job that needs so many seconds of work, cancelled and resumed by whoever asks for it.
+    """A model: one job that needs so many seconds of work, and can be cancelled and resumed.
 
-    `work` in seconds; `fates` of the POSTs in turn, `crashes` after so many steps of the procedure each.
+    `work` is in seconds. `fates` are those of the POSTs in turn. `crashes` are after so many steps of the procedure
+    each.
     """
 
     work: float
@@ -84,7 +85,7 @@ class Instance:
         self.jobs[-1].update(status=status, completedAt=self.now() if completed else 0, resumable=resumable)
 
     def tick(self) -> None:
-        """Let the work go on until now."""
+        """Advance the work to the current time."""
         if self.at_work_since is not None and self.done + self.world.clock - self.at_work_since >= self.work:
             self.stop()
             self.set("SUCCESS", completed=True)
@@ -142,7 +143,7 @@ class Instance:
         return reply(200, body, date=formatdate(self.world.clock, usegmt=True))
 
     def crash_prone(self, steps: Steps[PathState]) -> Steps[PathState]:
-        """The steps, with what they emit stored before they go on, until the process dies."""
+        """The steps, with their emitted items stored before they continue, until the process dies."""
         left = self.crashes.pop() if self.crashes else None
         step = next(steps)
         while True:
@@ -318,7 +319,7 @@ def begin(instance: Instance, state: PathState, **changes: float) -> PathState:
 
 
 def by_day() -> Instance:
-    """An instance on which nothing works, ten hours after the night has begun; it accepts starts as "job-0"."""
+    """An instance without jobs, ten hours after the night has begun. It accepts starts as "job-0"."""
     instance = Instance(work=HOUR)
     instance.world.clock += 10 * HOUR
     instance.tick()

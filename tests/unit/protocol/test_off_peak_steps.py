@@ -1,4 +1,4 @@
-"""Off-peak hours, step by step: what is done from a stored state, what is told, and what is stored next."""
+"""Off-peak hours, step by step: what is done from a stored state, what is shown, and what is stored next."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HOURS: JsonObject = {"from": "22:00", "to": "02:00", "timezone": "UTC", "at_end"
 
 
 class Instance:
-    """Shows its jobs as they are set; answers the POSTs in turn with what makes an answer, then with 200."""
+    """Shows its jobs as they are set. Answers the POSTs in turn as scripted, then with 200."""
 
     def __init__(self, at: float, *jobs: JsonObject) -> None:
         self.world = World(self.respond, clock=at)
@@ -105,7 +105,7 @@ def test_a_job_that_succeeds_while_it_is_to_be_cancelled_is_followed_to_its_end(
     assert [state.phase for state in instance.states] == [Phase.FOLLOWING, Phase.ENDED]
 
 
-def test_a_cancel_that_shows_no_effect_is_told_and_asked_for_until_the_deadline() -> None:
+def test_a_cancel_without_effect_is_reported_and_repeated_until_the_deadline() -> None:
     instance = Instance(DAY, {**CANCELLED, "status": "RUNNING", "completedAt": 0})
     state = at_phase(Phase.CANCELLING, deadline_at=DAY + 300)
     ended = instance.go_on(state)
@@ -142,29 +142,29 @@ def test_a_resume_without_its_job_follows_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("goes_on_as", "shown", "told"),
+    ("goes_on_as", "shown", "reported"),
     [
         ("q", LINES, "Job p was resumed from its checkpoint; its id is now q."),
         ("p", LINES[4:], "Job p was resumed from its checkpoint."),
     ],
 )
-def test_under_another_id_a_job_writes_another_log(goes_on_as: str, shown: list[str], told: str) -> None:
+def test_under_another_id_a_job_writes_another_log(goes_on_as: str, shown: list[str], reported: str) -> None:
     instance = Instance(NIGHT, CANCELLED)
     instance.after_post = {goes_on_as: {**SUCCESS, "processingId": goes_on_as}}
     state = instance.go_on(at_phase(Phase.RESUMING, job=JOB, log_offset=4), log_lines=100)
-    assert (Level.INFO, told) in instance.notices
+    assert (Level.INFO, reported) in instance.notices
     assert (instance.shown, state.log_offset) == (shown, len(LINES))
     assert (state.processing_id, state.resumes) == (goes_on_as, 1)
 
 
-def test_a_resume_that_is_not_had_yet_is_told_with_its_reason_and_tried_on() -> None:
+def test_a_resume_that_is_not_possible_yet_is_reported_with_its_reason_and_tried_again() -> None:
     instance = Instance(NIGHT, CANCELLED)
     instance.answers = [reply(503, b"starting")] * 9
     instance.after_post = {"p": SUCCESS}
     assert instance.go_on(at_phase(Phase.RESUMING, job=JOB)).end is FollowEnd.ENDED
-    told = next(text for level, text in instance.notices if level is Level.WARNING)
-    assert told.startswith("Job p is not resumed yet; trying again. resume processing (POST ")
-    assert "starting" in told
+    reported = next(text for level, text in instance.notices if level is Level.WARNING)
+    assert reported.startswith("Job p is not resumed yet; trying again. resume processing (POST ")
+    assert "starting" in reported
     put_off = [item for item in instance.world.emitted if isinstance(item, EndTurn) and item.again_in]
     assert len(put_off) == 2, "each time, others may go first"
 
@@ -191,7 +191,7 @@ def test_a_job_that_works_already_when_the_hours_begin_is_not_resumed_by_us() ->
     assert not [request for request in instance.world.sent if request.target.endswith("/resume")]
 
 
-def test_the_hours_that_are_over_are_told_before_a_job_is_cancelled() -> None:
+def test_the_hours_that_are_over_are_reported_before_a_job_is_cancelled() -> None:
     instance = Instance(DAY - 10 * HOUR - 60, {**CANCELLED, "status": "RUNNING", "completedAt": 0})
     instance.after_post = {"p": SUCCESS}
     instance.go_on(at_phase(Phase.FOLLOWING))

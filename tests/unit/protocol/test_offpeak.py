@@ -34,7 +34,7 @@ def at(text: str, zone: str = PARIS, fold: int = 0) -> float:
 
 
 def nights(wanted: OffPeakHours, first: float, last: float) -> list[tuple[float, float]]:
-    """All stretches that begin between two instants, found as a caller finds them: opening after opening."""
+    """All stretches that begin between two instants, found as a caller finds them: one opening after the other."""
     found: list[tuple[float, float]] = []
     now = first
     while (opens := wanted.opens_at(now)) < last:
@@ -128,7 +128,7 @@ def test_every_day_of_a_year_has_its_hours_once(begin: str, end: str, zone: str,
 
 
 def closes_within_a_week(wanted: OffPeakHours, now: float) -> bool:
-    """Hours of several places may leave nothing out in a part of the year."""
+    """In a part of the year, hours of several places may leave no gap."""
     closes = wanted.closes_at(now)
     return closes is None or closes < now + 7 * 86_400
 
@@ -195,13 +195,13 @@ def test_bad_hours_are_refused_by_field_value_and_remedy(value: object, field: s
     assert refusal.value.remedy
 
 
-def test_hours_are_told_without_needless_seconds_and_with_their_days_where_not_all() -> None:
+def test_hours_are_shown_without_needless_seconds_and_with_their_days_if_not_all() -> None:
     assert str(hours(entry("22:00", "06:00"))) == "22:00 to 06:00 Europe/Paris"
-    told = str(hours(entry("22:00:30", "06:00", weekdays=["fri", "mon"]), entry("12:00", "13:00", "UTC")))
-    assert told == "22:00:30 to 06:00 Europe/Paris mon, fri, 12:00 to 13:00 UTC"
+    reported = str(hours(entry("22:00:30", "06:00", weekdays=["fri", "mon"]), entry("12:00", "13:00", "UTC")))
+    assert reported == "22:00:30 to 06:00 Europe/Paris mon, fri, 12:00 to 13:00 UTC"
 
 
-def test_an_instant_is_told_in_the_time_of_the_place() -> None:
+def test_an_instant_is_shown_in_the_time_of_the_place() -> None:
     night = hours(entry("22:00", "06:00"))
     assert night.describe(at("2026-11-24T22:00")) == "2026-11-24 22:00 Europe/Paris"
     assert night.describe(at("2026-11-24T22:00:05")) == "2026-11-24 22:00:05 Europe/Paris"
@@ -215,7 +215,7 @@ def test_a_list_may_have_a_hundred_hours() -> None:
             parse_only_between(wrong)
 
 
-def test_one_that_is_wrong_among_several_is_told_by_its_place() -> None:
+def test_a_wrong_entry_among_several_is_reported_with_its_place() -> None:
     for wrong, field in (
         ([entry("22:00", "6")], "only_between.to"),
         ([entry("1:00", "02:00")] * 2, "only_between[0].from"),

@@ -112,7 +112,7 @@ def test_an_estimate_that_falls_twice_as_fast_as_time_goes_by_is_corrected() -> 
     assert known.left == pytest.approx(20, abs=8)
 
 
-def test_of_estimate_and_count_the_one_that_was_right_counts() -> None:
+def test_the_source_that_was_right_counts_estimate_or_count() -> None:
     known = Outlook(PACING, 0.0)
     for at in range(0, 900, 20):
         known.see(at, eta=(100.0, 9000.0)[at % 40 // 20], done=at, total=1000)

@@ -1,4 +1,4 @@
-"""When to look again, and how progress is told."""
+"""When to look again, and how progress is shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_failed_looks_grow_apart_and_stay_bounded(failures: int, random: float) 
     assert 1.5 <= Pacing().after_failures(failures, random) <= 60
 
 
-def test_one_is_not_told_as_many() -> None:
+def test_one_is_not_shown_as_many() -> None:
     assert [counted(count, "path") for count in (0, 1, 2000)] == ["0 paths", "1 path", "2,000 paths"]
     assert crowd(1, 1) == "1 job is active on the instance, 1 is allowed"
     assert crowd(5, 4) == "5 jobs are active on the instance, 4 are allowed"
@@ -45,11 +45,11 @@ def test_one_is_not_told_as_many() -> None:
         (187_200, "2 days 4 h"),
     ],
 )
-def test_durations_are_told_in_words(seconds: float, words: str) -> None:
+def test_durations_are_shown_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
-def test_progress_is_told_with_share_rate_and_what_is_left() -> None:
+def test_progress_is_shown_with_share_rate_and_what_is_left() -> None:
     job = read_job(
         {
             "processingId": "p",
@@ -112,7 +112,7 @@ def test_durations_change_their_unit_where_they_round_to_it(seconds: float, word
 
 
 @pytest.mark.parametrize(
-    ("told", "rate", "words"),
+    ("reported", "rate", "words"),
     [
         ({}, None, "RUNNING: counting the assets"),
         ({"triggeredCount": 1234}, None, "RUNNING: 1,234 assets so far"),
@@ -132,8 +132,8 @@ def test_durations_change_their_unit_where_they_round_to_it(seconds: float, word
         ({"migrationSet": {"totalFiles": 4}, "status": "SUCCESS", "eta": {"value": 9}}, None, "0 of 4 assets (0.0 %)"),
     ],
 )
-def test_progress_tells_what_is_known_and_no_more(told: JsonObject, rate: float | None, words: str) -> None:
-    job = read_job({"processingId": "p", "status": "RUNNING", **told})
+def test_progress_shows_what_is_known_and_no_more(reported: JsonObject, rate: float | None, words: str) -> None:
+    job = read_job({"processingId": "p", "status": "RUNNING", **reported})
     assert describe_progress(job, rate) == words
 
 

@@ -222,7 +222,7 @@ def test_a_first_try_starts_and_an_interrupted_step_is_taken_up_where_it_was() -
             assert took_up(state, seen, later_try=True).phase is phase
 
 
-def test_what_a_person_has_looked_at_is_in_doubt_no_more() -> None:
+def test_a_clear_ends_a_doubt_because_a_person_has_looked() -> None:
     starting = PathState(REQUEST, Phase.STARTING, intent=INTENT, doubtful=True, serial=2)
     assert took_up(starting, None, later_try=True).intent == INTENT
     anew = took_up(starting, None, cleared=True)

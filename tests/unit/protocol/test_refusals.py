@@ -1,4 +1,4 @@
-"""What an answer other than hoped for becomes: an error that tells request, answer, attempts and remedy."""
+"""The errors for unexpected answers: they show request, answer, attempts and remedy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def failing(answer: Reply, *, attempts: int = 1, world: World | None = None) -> 
         ),
     ],
 )
-def test_an_answer_becomes_an_error_that_tells_all_of_it(
+def test_an_answer_becomes_an_error_that_shows_all_of_it(
     answer: Reply, kind: type[AnswerError], sent: bool, excerpt: str, remedy: str
 ) -> None:
     error = failing(answer)
@@ -71,10 +71,10 @@ def test_an_answer_becomes_an_error_that_tells_all_of_it(
     assert remedy in str(error)
 
 
-def test_where_a_redirect_leads_is_told_with_its_host() -> None:
-    told = str(failing(reply(302, b"", location="https://user:pass@login.example:444/in?code=1")))
-    assert "It redirects to https://login.example/in, as it does for who is not logged in." in told
-    assert LOGIN_REMEDY in told
+def test_where_a_redirect_leads_is_reported_with_its_host() -> None:
+    reported = str(failing(reply(302, b"", location="https://user:pass@login.example:444/in?code=1")))
+    assert "It redirects to https://login.example/in, as it does for who is not logged in." in reported
+    assert LOGIN_REMEDY in reported
 
 
 def test_the_remedy_of_a_refused_login_is_the_connection_s_own() -> None:
@@ -86,7 +86,7 @@ def test_the_remedy_of_a_refused_login_is_the_connection_s_own() -> None:
 
 
 @pytest.mark.parametrize("trouble", [reply(503, b"later"), reply(200, b"{")])
-def test_an_error_after_the_last_attempt_tells_how_many_there_were(trouble: Reply) -> None:
+def test_an_error_after_the_last_attempt_shows_the_number_of_attempts(trouble: Reply) -> None:
     error = failing(trouble, attempts=3)
     assert error.attempts == 3
     assert "after 3 attempts" in str(error)
@@ -113,7 +113,7 @@ def test_pauses_double_up_to_their_cap() -> None:
     assert [retries.backoff(attempt, 1.0) for attempt in (1, 2, 3, 4, 99)] == [4, 8, 16, 30, 30]
 
 
-def test_no_answer_is_told_with_its_reason_and_without_any_secret() -> None:
+def test_a_missing_answer_is_reported_with_its_reason_and_without_any_secret() -> None:
     world = World(lambda _request: TransportFailure("no route to http://s3cret@author", sent=False))
     with pytest.raises(UnreachableError) as caught:
         world.run(world.conversation(attempts=2).call(contract.history()))
@@ -128,9 +128,9 @@ def test_a_secret_that_begins_like_a_shorter_one_is_hidden_whole() -> None:
 
 @pytest.mark.parametrize(("length", "shown"), [(198, "x" * 198), (199, "x" * 199)])
 def test_a_value_that_is_not_valid_is_shown_up_to_200_characters(length: int, shown: str) -> None:
-    told = str(InvalidInputError("paths", "x" * length, "Mend it."))
+    reported = str(InvalidInputError("paths", "x" * length, "Mend it."))
     whole = f"paths: '{shown}' is not valid. Mend it."
-    assert told == (whole if length == 198 else f"paths: '{shown}… is not valid. Mend it.")
+    assert reported == (whole if length == 198 else f"paths: '{shown}… is not valid. Mend it.")
 
 
 @pytest.mark.parametrize(

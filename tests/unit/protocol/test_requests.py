@@ -1,4 +1,4 @@
-"""What people write becomes requests, or an error that names field, value and remedy."""
+"""Input of users becomes requests, or an error that names field, value and remedy."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_stored_request_whose_filter_cannot_be_read_is_not_taken_for_one_witho
         ("1960-01-01T00:00:00Z", "Give a time after 1970-01-01T00:00:00Z and before"),
     ],
 )
-def test_a_time_that_cannot_be_sent_is_told_by_its_field(field: str, value: object, remedy: str) -> None:
+def test_a_time_that_cannot_be_sent_is_reported_with_its_field(field: str, value: object, remedy: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_time(field, value)
     assert (caught.value.field, caught.value.value) == (field, value)
@@ -162,13 +162,13 @@ def test_the_first_millisecond_can_be_sent_and_nothing_is_no_time() -> None:
         (["/content/a", "/content/b", "/content/c", "/content/d"], "(/content/a, /content/b, /content/c, …)"),
     ],
 )
-def test_an_exclusion_elsewhere_is_told_with_the_paths_it_may_lie_below(paths: list[str], shown: str) -> None:
+def test_an_exclusion_elsewhere_is_reported_with_the_paths_it_may_lie_below(paths: list[str], shown: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_requests(paths, excluded_paths=["/content/x"])
     assert caught.value.remedy == f"An exclusion must lie below a processed path {shown}."
 
 
-def test_a_path_that_overlaps_another_is_told_with_that_one() -> None:
+def test_a_path_that_overlaps_another_is_reported_with_that_one() -> None:
     with pytest.raises(InvalidInputError, match=r"It lies below /content/a\. Everything below") as caught:
         parse_requests(["/content/a/b", "/content/a"])
     assert caught.value.value == "/content/a/b"

@@ -1,4 +1,4 @@
-"""Resuming a job: what is written down, what is sent, and what a resume that fails is taken for."""
+"""Resuming a job: what is stored, what is sent, and how a failed resume is interpreted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB = read_job(FAILED)
 
 
 class Instance:
-    """Answers the resumes in turn, the last one again and again; `after` is how the jobs stand after the first."""
+    """Answers the resumes in turn, the last one repeatedly. `after` has the jobs after the first resume."""
 
     def __init__(self, *answers: Reply | TransportFailure, after: list[JsonObject] | None = None) -> None:
         self.world = World(self.respond)
@@ -91,7 +91,7 @@ def test_a_resume_without_an_answer_is_settled_by_what_the_instance_shows(doubt:
     assert instance.resumes == 1
 
 
-def test_a_job_of_which_too_little_is_told_leaves_a_doubt_and_nothing_is_sent_again() -> None:
+def test_a_job_of_which_too_little_is_shown_leaves_a_doubt_and_nothing_is_sent_again() -> None:
     other: JsonObject = {**FAILED, "processingId": "q", "status": "RUNNING", "excludedPaths": None}
     instance = Instance(reply(503), after=[FAILED, other])
     with pytest.raises(DoubtfulStartError, match=r"^A resume of job p was sent. Job q may be its result"):

@@ -1,4 +1,5 @@
-"""Service credentials and OAuth: the pasted document is read whole, and what goes to the identity service is right."""
+"""Service credentials and OAuth: the pasted document is read completely, and the identity service gets the right
+request."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ PLACES = {
 
 
 def document(**changes: object) -> str:
-    """The document of the Developer Console; a change of None takes a field out."""
+    """The document of the Developer Console. A change to None removes a field."""
     account = {"clientId": "client", "clientSecret": "s"}
     fields: dict[str, object] = {
         "imsEndpoint": "ims.example",
@@ -52,9 +53,9 @@ def document(**changes: object) -> str:
         **{name: value for name, value in changes.items() if name not in account},
     }
     account |= {name: str(value) for name, value in changes.items() if name in account}
-    told = {name: value for name, value in fields.items() if value is not None}
-    told["technicalAccount"] = {name: value for name, value in account.items() if value != "None"}
-    return json.dumps({"ok": True, "integration": told})
+    reported = {name: value for name, value in fields.items() if value is not None}
+    reported["technicalAccount"] = {name: value for name, value in account.items() if value != "None"}
+    return json.dumps({"ok": True, "integration": reported})
 
 
 def bought(credentials: OAuthCredentials | ServiceCredentials, answer: Reply) -> tuple[AccessToken, HttpRequest, World]:
@@ -73,23 +74,23 @@ def test_the_document_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("name", list(PLACES))
-@pytest.mark.parametrize("told", [None, " "])
-def test_a_field_that_is_missing_or_empty_is_named_by_its_place(name: str, told: str | None) -> None:
+@pytest.mark.parametrize("reported", [None, " "])
+def test_a_field_that_is_missing_or_empty_is_named_by_its_place(name: str, reported: str | None) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        parse_service_credentials(document(**{name: told}))
+        parse_service_credentials(document(**{name: reported}))
     assert str(caught.value).startswith(f"{PLACES[name]} is missing.")
 
 
 @pytest.mark.parametrize("name", [name for name in PLACES if name != "privateKey"])
-@pytest.mark.parametrize("told", ["two words", "two\nlines", "odd\u200bsign"])
-def test_a_field_that_was_pasted_over_two_lines_is_named_by_its_place(name: str, told: str) -> None:
+@pytest.mark.parametrize("reported", ["two words", "two\nlines", "odd\u200bsign"])
+def test_a_field_that_was_pasted_over_two_lines_is_named_by_its_place(name: str, reported: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        parse_service_credentials(document(**{name: told}))
+        parse_service_credentials(document(**{name: reported}))
     assert str(caught.value).startswith(f"{PLACES[name]} has white space or line breaks in it.")
 
 
 @pytest.mark.parametrize("pasted", ["", "{", "no JSON"])
-def test_what_is_no_document_is_told(pasted: str) -> None:
+def test_a_text_that_is_not_a_document_is_reported(pasted: str) -> None:
     with pytest.raises(ConfigurationError, match="It is not JSON"):
         parse_service_credentials(pasted)
 
@@ -99,7 +100,7 @@ def test_a_key_whose_line_breaks_were_escaped_on_their_way_is_mended() -> None:
         assert parse_service_credentials(document(privateKey=escaped)).private_key.strip() == PRIVATE_KEY.strip()
 
 
-def test_what_is_no_key_is_told_before_anything_is_sent() -> None:
+def test_an_invalid_key_is_reported_before_anything_is_sent() -> None:
     with pytest.raises(ConfigurationError, match="privateKey is no RSA private key"):
         parse_service_credentials(document(privateKey=PRIVATE_KEY.replace("A", "B", 1)[:400]))
 
@@ -117,7 +118,7 @@ def test_the_identity_service_is_asked_over_tls_unless_the_document_says_otherwi
 
 
 @pytest.mark.parametrize(
-    ("told", "ends"),
+    ("reported", "ends"),
     [
         ("2027-03-01T10:00:00Z", datetime(2027, 3, 1, 10, tzinfo=UTC)),
         ("2027-03-01T10:00:00+02:00", datetime(2027, 3, 1, 10, tzinfo=timezone(timedelta(hours=2)))),
@@ -125,8 +126,10 @@ def test_the_identity_service_is_asked_over_tls_unless_the_document_says_otherwi
         ("next year", None),
     ],
 )
-def test_the_end_of_the_certificate_is_read_and_without_a_zone_meant_in_utc(told: str, ends: datetime | None) -> None:
-    assert parse_service_credentials(document(certificateExpirationDate=told)).certificate_ends == ends
+def test_the_end_of_the_certificate_is_read_and_without_a_zone_meant_in_utc(
+    reported: str, ends: datetime | None
+) -> None:
+    assert parse_service_credentials(document(certificateExpirationDate=reported)).certificate_ends == ends
 
 
 def account(**changes: Any) -> ServiceCredentials:
@@ -146,7 +149,7 @@ def test_a_certificate_that_ends_in_a_second_still_buys() -> None:
     assert token.value == "t"
 
 
-def test_a_jwt_says_who_asks_for_what_and_is_shown_nowhere() -> None:
+def test_a_jwt_names_account_and_scopes_and_is_never_shown() -> None:
     _, request, world = bought(ACCOUNT, reply(200, {"access_token": "token", "expires_in": DAY * 1000}))
     sent = form(request)
     signed = sent.pop("jwt_token")
@@ -182,7 +185,7 @@ def test_an_oauth_client_asks_with_its_secret_and_scopes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("credentials", "told", "seconds"),
+    ("credentials", "reported", "seconds"),
     [
         (CLIENT, 3600, 3600),
         (CLIENT, 7 * DAY, 7 * DAY),
@@ -196,14 +199,14 @@ def test_an_oauth_client_asks_with_its_secret_and_scopes() -> None:
     ],
 )
 def test_a_life_is_taken_in_the_unit_in_which_it_can_be_meant(
-    credentials: OAuthCredentials | ServiceCredentials, told: float | str, seconds: float
+    credentials: OAuthCredentials | ServiceCredentials, reported: float | str, seconds: float
 ) -> None:
-    token, _, _ = bought(credentials, reply(200, {"access_token": "t", "expires_in": told}))
+    token, _, _ = bought(credentials, reply(200, {"access_token": "t", "expires_in": reported}))
     assert token == AccessToken("t", NOW, NOW + seconds)
 
 
 @pytest.mark.parametrize("answer", [{}, {"access_token": ""}, {"access_token": 5, "expires_in": 9}, ["x"], "x"])
-def test_an_answer_without_a_token_is_told_without_an_excerpt(answer: object) -> None:
+def test_an_answer_without_a_token_is_reported_without_an_excerpt(answer: object) -> None:
     world = World(lambda _request: reply(200, answer))
     with pytest.raises(MalformedAnswerError, match="has no access token with a lifetime") as caught:
         world.run(CLIENT.obtain(world.conversation(attempts=1)))
@@ -229,7 +232,7 @@ def test_a_web_page_is_no_identity_service(answer: Reply) -> None:
         ("anything", AuthenticationError, "The identity service refuses the credentials."),
     ],
 )
-def test_a_refused_account_is_told_by_the_fields_of_its_document(
+def test_a_refused_account_is_reported_with_the_fields_of_its_document(
     error: str, kind: type[AuthenticationError], remedy: str
 ) -> None:
     world = World(lambda _request: reply(400, {"error": error}))

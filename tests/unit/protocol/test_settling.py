@@ -1,4 +1,4 @@
-"""Lines that come after the end of a job: they are waited for, and no longer than need be."""
+"""Lines that come after the end of a job are waited for, but no longer than necessary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ended(seconds_ago: float | None, status: str = "SUCCESS") -> Job:
 
 
 class Log:
-    """A log by the seconds that have passed."""
+    """A log that depends on the seconds that have passed."""
 
     def __init__(self, lines: Callable[[float], list[str]]) -> None:
         self.world = World(self.respond)
@@ -77,13 +77,13 @@ def test_the_log_of_a_job_that_ended_long_ago_is_not_waited_for() -> None:
     assert (log.waited, len(log.world.sent)) == (0, 1)
 
 
-def test_what_has_passed_since_the_end_is_not_waited_again() -> None:
+def test_the_time_since_the_end_is_not_waited_again() -> None:
     log = with_a_late_line(99)
     log.read(ended(4))
     assert 0.5 < log.waited < 1.5
 
 
-def test_clocks_that_disagree_and_an_end_that_is_not_told_cost_no_more_than_the_settling_time() -> None:
+def test_clocks_that_disagree_and_an_end_that_is_not_shown_cost_no_more_than_the_settling_time() -> None:
     for job in (ended(-3600), ended(None)):
         log = with_a_late_line(99)
         assert log.read(job) == [END]
@@ -122,7 +122,7 @@ def test_an_archive_is_fetched_once_the_log_is_quiet() -> None:
     assert 8 < log.waited <= 10.5
 
 
-def test_an_instance_that_does_not_tell_the_last_lines_is_given_the_time() -> None:
+def test_an_instance_that_does_not_show_the_last_lines_is_given_the_time() -> None:
     world = World(lambda _request: reply(404))
     world.run(settle_log(world.conversation(), ended(1)))
     assert world.clock - NOW == 4

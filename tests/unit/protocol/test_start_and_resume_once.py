@@ -1,4 +1,5 @@
-"""Start once and resume once against a model of the instance, under every interleaving of crash, loss and strangers."""
+"""Start once and resume once against a model of the instance, with every combination of crashes, losses and other
+users."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ TRIES = 8
 
 
 def stored_intent(instance: Instance) -> Intent | None:
-    """What the state store has: the last intent emitted, through its JSON."""
+    """The content of the state store: the last emitted intent, through its JSON."""
     kept = [item for item in instance.world.emitted if isinstance(item, Intent)]
     return Intent.from_json(json.loads(json.dumps(kept[-1].to_json()))) if kept else None
 
 
 def tries(instance: Instance) -> Generator[Intent | None, None, None]:
-    """One after the other, as Airflow makes them."""
+    """The tries one after the other, as Airflow makes them."""
     for _ in range(TRIES):
         instance.world.clock += 30
         yield stored_intent(instance)
@@ -53,7 +54,7 @@ def start_until_settled(instance: Instance, policy: StartPolicy) -> Started | Mu
 
 
 def rolled_over_after_loss() -> Instance:
-    """The job of an unanswered start ends and leaves the window before anybody looks."""
+    """The job of an unanswered start ends and leaves the window before anyone looks."""
     instance = Instance(fates=["lost after"], strangers=["ends in a flood", "none", "none"])
     for _ in range(instance.window):
         instance.stranger(f"/content/dam/earlier-{len(instance.jobs)}", status="SUCCESS")
@@ -81,7 +82,7 @@ def test_one_request_never_makes_two_jobs_and_never_loses_one(instance: Instance
 
 @settings(max_examples=300)
 @given(fates=st.lists(FATES, max_size=6), lag=st.sampled_from([0.0, 3.0, 15.0]))
-def test_without_strangers_the_job_is_always_had_in_the_end(fates: list[str], lag: float) -> None:
+def test_without_other_users_there_is_always_a_job_in_the_end(fates: list[str], lag: float) -> None:
     instance = Instance(fates=fates, lag=lag)
     outcome = start_until_settled(instance, StartPolicy())
     assert isinstance(outcome, Started)
@@ -113,7 +114,7 @@ def test_a_job_is_resumed_once_and_followed_under_its_id(instance: Instance) -> 
 
 @settings(max_examples=200)
 @given(fates=st.lists(FATES, max_size=5), keeps_id=st.booleans())
-def test_without_strangers_the_job_always_goes_on_in_the_end(fates: list[str], keeps_id: bool) -> None:
+def test_without_other_users_the_job_always_runs_again_in_the_end(fates: list[str], keeps_id: bool) -> None:
     instance = Instance(fates=fates, keeps_id=keeps_id)
     instance.stranger(REQUEST.path, excludedPaths=list(REQUEST.excluded_paths), status="FAILED", completedAt=1)
     instance.jobs[0]["resumable"] = True

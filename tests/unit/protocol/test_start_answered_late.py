@@ -1,4 +1,4 @@
-"""A start whose answer tells less than what became of it: its job shows late, in other words, or behind a page."""
+"""A start whose answer shows less than its result: its job appears late, with other fields, or behind a page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ PAGE = reply(200, b"<html>Sign in</html>", content_type="text/html")
 
 @dataclass
 class Instance:
-    """Accepts every start, and answers the first as told; the job shows in the history after `hidden` seconds."""
+    """Accepts every start, and gives the first the scripted answer. The job appears in the history after `hidden`
+    seconds."""
 
     answer: Reply
     hidden: float = 0.0
@@ -84,19 +85,19 @@ def test_a_job_that_shows_itself_while_the_next_start_is_put_off_is_known_as_our
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         {"filter": {"fileTypes": ["ditamap"], "startTime": 5, "endTime": 9}},
         {"type": "Asset processing"},
     ],
 )
-def test_a_job_told_in_another_spelling_is_known_as_ours(told: JsonObject) -> None:
-    instance = Instance(busy(1), echo={**ECHO, **told}, status="SUCCESS")
+def test_a_job_shown_in_another_spelling_is_recognised_as_ours(reported: JsonObject) -> None:
+    instance = Instance(busy(1), echo={**ECHO, **reported}, status="SUCCESS")
     assert instance.start() == Started("job-0", Origin.RECOVERED)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         {"filter": {}},
         {"filter": {"fileTypes": ["DITAMAP"], "startTime": 5}},
@@ -106,8 +107,8 @@ def test_a_job_told_in_another_spelling_is_known_as_ours(told: JsonObject) -> No
         {"path": 7},
     ],
 )
-def test_a_job_of_which_too_little_is_told_leaves_a_doubt_and_makes_no_second(told: JsonObject) -> None:
-    instance = Instance(busy(1), echo={**ECHO, **told}, status="SUCCESS")
+def test_a_job_of_which_too_little_is_shown_leaves_a_doubt_and_makes_no_second(reported: JsonObject) -> None:
+    instance = Instance(busy(1), echo={**ECHO, **reported}, status="SUCCESS")
     with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent, .* job-0 may be the one"):
         instance.start()
     assert len(instance.jobs) == 1
@@ -136,7 +137,7 @@ def test_a_refusal_at_the_door_is_mended_and_the_start_sent_again(refusal: Reply
 
 
 def test_a_history_that_cannot_be_read_keeps_the_intent() -> None:
-    """A start is refused for certain only by the answer to the start itself."""
+    """Only the answer to the start itself proves that the start was refused."""
     instance = Instance(busy(1))
     instance.history_trouble = lambda: reply(404, b"no resource") if instance.jobs else None
     with pytest.raises(Exception, match="404") as caught:
@@ -174,20 +175,20 @@ class TestInterval:
         assert request.created_before is not None
         assert int(str(instance.jobs[0]["startedAt"])) >= request.created_before
 
-    def test_one_that_ends_in_the_future_is_somebodys_wish_and_not_waited_for(self) -> None:
+    def test_an_end_in_the_far_future_is_intended_and_not_waited_for(self) -> None:
         instance = Instance(reply(200, {"processingId": "job-0"}), behind=200)
         request = self.request(instance, -3600)
         instance.world.run(start_once(instance.world.conversation(), request, policy=StartPolicy(), run="run"))
         assert instance.world.waits == []
 
-    def test_one_that_has_ended_is_not_waited_for(self) -> None:
+    def test_an_interval_that_has_ended_is_not_waited_for(self) -> None:
         instance = Instance(reply(200, {"processingId": "job-0"}), behind=200)
         request = self.request(instance, 3600)
         instance.world.run(start_once(instance.world.conversation(), request, policy=StartPolicy(), run="run"))
         assert instance.world.waits == []
 
 
-def test_a_job_that_shows_itself_late_and_tells_too_little_leaves_a_doubt_and_makes_no_second() -> None:
+def test_a_job_that_appears_late_and_shows_too_little_leaves_a_doubt_and_makes_no_second() -> None:
     instance = Instance(busy(120), hidden=60, echo={**ECHO, "filter": None}, status="SUCCESS")
     with pytest.raises(DoubtfulStartError, match=f"^{PATH}: a start was sent, .* job-0 may be the one"):
         instance.start()

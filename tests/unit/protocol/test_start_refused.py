@@ -20,7 +20,8 @@ REQUEST = ProcessingRequest("/content/dam/a")
 
 @dataclass
 class Instance:
-    """Refuses as many starts as are told, each for a job on `path` that has ended when the history is read next."""
+    """Refuses a given number of starts, each because of a job on `path` that has ended when the history is read
+    next."""
 
     refusals: int
     path: str = "/content/dam/a"
@@ -30,12 +31,12 @@ class Instance:
         if request.target.endswith("/history"):
             return reply(200, {"executionHistory": [*self.jobs[::-1]]})
         number = f"job-{len(self.jobs)}"
-        told: JsonObject = {"processingId": number, "path": self.path, "status": "SUCCESS", "completedAt": 1}
+        reported: JsonObject = {"processingId": number, "path": self.path, "status": "SUCCESS", "completedAt": 1}
         if self.refusals:
             self.refusals -= 1
-            self.jobs.append(told)
+            self.jobs.append(reported)
             return reply(400, {"message": "a job is active"})
-        self.jobs.append({**told, "path": json.loads(request.body or b"{}")["path"], "status": "RUNNING"})
+        self.jobs.append({**reported, "path": json.loads(request.body or b"{}")["path"], "status": "RUNNING"})
         return reply(200, {"processingId": number})
 
 
@@ -88,7 +89,7 @@ def beside(*jobs: JsonObject, status: int = 400, body: object = b"no") -> World:
     )
 
 
-def test_a_refusal_is_told_as_the_instance_told_it() -> None:
+def test_a_refusal_is_reported_in_the_words_of_the_instance() -> None:
     world = beside(status=422, body=b"what?")
     with pytest.raises(StartRefusedError) as caught:
         world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(), run="run"))
@@ -98,21 +99,21 @@ def test_a_refusal_is_told_as_the_instance_told_it() -> None:
     assert "paths: the instance does not accept '/content/dam/a'. Check that it exists" in str(error)
 
 
-def test_a_refused_filter_is_told_as_one_and_not_by_a_path_that_is_called_so() -> None:
-    def told(path: str, body: bytes) -> str:
+def test_a_refused_filter_is_reported_as_one_but_a_path_with_that_name_is_not() -> None:
+    def reported(path: str, body: bytes) -> str:
         world = beside(body=body)
         request = ProcessingRequest(path, file_types=("DITAMAP",))
         with pytest.raises(StartRefusedError) as caught:
             world.run(start_once(world.conversation(), request, policy=StartPolicy(), run="run"))
         return str(caught.value)
 
-    assert "This instance does not support filters" in told("/content/a", b"unknown field Filter")
-    other = told("/content/filters", b"no /content/filters")
+    assert "This instance does not support filters" in reported("/content/a", b"unknown field Filter")
+    other = reported("/content/filters", b"no /content/filters")
     assert "does not accept '/content/filters'" in other
     assert "AEM Guides before 2026.01 does not support file_types" in other
 
 
-def test_a_conflict_that_the_history_does_not_show_is_waited_for_or_told() -> None:
+def test_a_conflict_that_the_history_does_not_show_is_waited_for_or_reported() -> None:
     world = beside(status=409)
     outcome = world.run(start_once(world.conversation(), REQUEST, policy=StartPolicy(OnActiveJob.QUEUE), run="run"))
     assert outcome == MustWait(
@@ -169,15 +170,17 @@ def test_a_job_on_the_path_is_queued_behind_by_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "told", "words"),
+    ("policy", "reported", "words"),
     [
         (OnActiveJob.FAIL, {}, "Wait until that job has ended"),
         (OnActiveJob.ADOPT, {"filter": {"fileTypes": ["DITAMAP"]}}, "It has another request, so it is not adopted"),
         (OnActiveJob.ADOPT, {}, "It may have another request, so it is not adopted"),
     ],
 )
-def test_a_job_on_the_path_that_is_not_adopted_is_told(policy: OnActiveJob, told: JsonObject, words: str) -> None:
-    world = beside({**ACTIVE, **told})
+def test_a_job_on_the_path_that_is_not_adopted_is_reported(
+    policy: OnActiveJob, reported: JsonObject, words: str
+) -> None:
+    world = beside({**ACTIVE, **reported})
     request = ProcessingRequest("/content/dam/a", ("/content/dam/a/no",))
     with pytest.raises(ActiveJobError, match=words) as caught:
         world.run(start_once(world.conversation(), request, policy=StartPolicy(policy), run="run"))

@@ -1,4 +1,4 @@
-"""The line of those who wait to start, against a model of an instance that others use too."""
+"""The queue of paths that wait to start, against a model of an instance that other users work on, too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.protocol.driving import World, reply
 
 
 def look(world: World, talk: Conversation, turns: Turns) -> None:
-    """Read the window, and ask for what it hides."""
+    """Read the window, and the jobs that it hides."""
     world.run(read_window(talk, turns))
     world.run(ask_for_hidden(talk, turns))
 
@@ -67,7 +67,7 @@ class Instance:
 
 
 class TurnsMachine(RuleBasedStateMachine):
-    """Triggers come, wait, start, follow and die in any order, and strangers do what they like."""
+    """Triggers come, wait, start, follow and die in any order, and other users start jobs."""
 
     @initialize(limit=st.integers(1, 4), window=st.integers(5, 7), lag=st.sampled_from([0.0, 0.0, 5.0]))
     def begin(self, limit: int, window: int, lag: float) -> None:
@@ -89,7 +89,8 @@ class TurnsMachine(RuleBasedStateMachine):
         self.shown |= {str(job["processingId"]) for job in self.instance.visible() if job["status"] == "RUNNING"}
 
     def known(self) -> set[str]:
-        """What could be known to be active: what we started, and what the instance ever showed as active."""
+        """The jobs that could be known as active: those that we started, and those that the instance ever showed as
+        active."""
         return self.instance.active() & (self.ours | self.shown)
 
     def leave(self, ticket: Ticket) -> None:
@@ -139,7 +140,7 @@ class TurnsMachine(RuleBasedStateMachine):
     def the_start_comes_out(self, fate: str) -> None:
         ticket = self.turns.starting
         assert ticket is not None
-        # A start looks at the window itself: somebody else may have taken the room since the turn was given.
+        # A start reads the window itself: another user may have taken the room since the turn was given.
         if fate == "put back" or len(self.known()) >= self.limit:
             self.turns.put_back(ticket, not_before=self.now() + 5)
             return
@@ -168,7 +169,7 @@ class TurnsMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
-    def one_who_waits_is_killed(self, data: st.DataObject) -> None:
+    def a_waiting_task_is_killed(self, data: st.DataObject) -> None:
         self.leave(data.draw(st.sampled_from(self.tickets)))
 
     @invariant()
@@ -196,7 +197,7 @@ def ticket(index: int, path: str = "", *, limit: int = 4, queues: bool = False) 
     return Ticket(Place(0.0, "run", index), path or f"/content/dam/{index}", limit, queues)
 
 
-def test_who_queues_behind_a_job_on_its_path_lets_the_next_go_first_and_keeps_its_place() -> None:
+def test_a_ticket_behind_a_job_on_its_path_lets_the_next_go_first_and_keeps_its_place() -> None:
     first, second = ticket(0, "/content/dam/a", queues=True), ticket(1)
     turns = line(first, second)
     turns.see(History((job("x", path="/content/dam/a/"),)), 0)
@@ -208,14 +209,14 @@ def test_who_queues_behind_a_job_on_its_path_lets_the_next_go_first_and_keeps_it
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_who_would_adopt_the_job_on_its_path_needs_no_room(limit: int) -> None:
+def test_a_ticket_that_would_adopt_the_job_on_its_path_needs_no_room(limit: int) -> None:
     adopting = ticket(0, "/content/dam/a", limit=limit)
     turns = line(adopting)
     turns.see(History((job("x", path="/content/dam/a"), job("y", path="/content/dam/b"))), 0)
     assert turns.grant(0) is adopting
 
 
-def test_who_was_put_back_waits_for_the_job_in_its_way() -> None:
+def test_a_ticket_that_was_put_back_waits_for_the_job_in_its_way() -> None:
     first, second = ticket(0), ticket(1)
     turns = line(first, second)
     turns.see(History((job("parent", path="/content/dam"),)), 0)
@@ -234,7 +235,7 @@ def test_a_resumed_job_counts_although_the_window_still_shows_its_old_end() -> N
     assert not turns.active
 
 
-def test_a_job_that_nobody_knows_any_more_counts_for_a_while() -> None:
+def test_a_job_that_the_instance_forgot_counts_for_a_while() -> None:
     turns = Turns()
     turns.note_active("x", "/content/dam/a")
     turns.see_status("x", None, 100)
@@ -308,7 +309,7 @@ def test_a_job_that_was_found_again_is_not_lost() -> None:
     assert turns.active == {"x": "/a"}
 
 
-def test_who_is_to_try_later_is_passed_over_until_then() -> None:
+def test_a_ticket_that_is_to_try_later_is_passed_over_until_then() -> None:
     first, second = ticket(0), ticket(1)
     turns = line(first, second)
     assert turns.grant(5) is first
@@ -321,7 +322,7 @@ def test_who_is_to_try_later_is_passed_over_until_then() -> None:
     assert (turns.starting, turns.waiting, turns.first) == (None, 1, second)
 
 
-def test_it_says_which_job_is_in_the_way_of_who_queues() -> None:
+def test_a_queued_path_shows_which_job_is_in_its_way() -> None:
     queueing, other = ticket(0, "/content/dam/a", queues=True), ticket(1)
     turns = line(queueing, other)
     turns.learn({"x": "/content/dam/a/"})

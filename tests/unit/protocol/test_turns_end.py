@@ -1,4 +1,4 @@
-"""A path whose job works again has no turn any more, however that was found out."""
+"""A path whose job runs again has no turn any more, however that was noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking what became of every asset: nothing is taken for an answer that is none, whatever the words."""
+"""Verify every asset: only a real answer counts as one, whatever its words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def answer(status: str, *assets: JsonValue) -> JsonObject:
 
 
 def asset(status: str, path: str | None = None, **more: JsonValue) -> JsonObject:
-    """What an answer says of an asset; without a path, each is another one."""
+    """An answer's entry for an asset. Without a path, each entry is a separate asset."""
     return {"path": path, "status": status, **more}
 
 
@@ -44,7 +44,7 @@ def job_of(files: int | None, ended_ago: float = 0.0, **more: object) -> Job:
 
 
 def saying(*answers: JsonObject) -> World:
-    """An instance that answers so in turn, the last time again and again."""
+    """An instance with these answers in turn, the last one repeatedly."""
     left = list(answers)
 
     def respond(request: HttpRequest) -> Reply:
@@ -79,7 +79,7 @@ def test_an_answer_that_is_still_being_made_is_awaited_with_or_without_assets_in
 
 
 @pytest.mark.parametrize("word", ["FAILED", "Failure", "ERROR", "Cancelled"])
-def test_where_the_instance_fails_to_find_out_nothing_is_known_and_the_likely_cause_is_said(word: str) -> None:
+def test_if_the_asset_status_fails_the_assets_are_unknown_and_the_likely_cause_is_shown(word: str) -> None:
     world = saying(answer(word))
     found = ask(world, job_of(7))
     assert (found.least, found.most, found.failed_of_job) == (0, 7, None)
@@ -89,7 +89,7 @@ def test_where_the_instance_fails_to_find_out_nothing_is_known_and_the_likely_ca
     assert FailureLimit(8).standing(found) is Standing.WELL, "so many it did not even have"
 
 
-def test_what_the_instance_finds_out_at_a_second_try_is_known() -> None:
+def test_an_answer_that_the_instance_gives_at_a_second_try_counts() -> None:
     found = ask(saying(answer("FAILED"), answer("SUCCESS", asset("SUCCESS"))))
     assert (found.total, found.most) == (1, 0)
 
@@ -133,11 +133,11 @@ def test_an_entry_that_says_nothing_costs_itself_alone_and_is_not_known(entry: J
     assert "Of 1 assets the answer of the instance does not show" in found.unknown
 
 
-@pytest.mark.parametrize("told", [(), (asset("SUCCESS"),)], ids=["empty", "partial"])
-def test_an_answer_that_does_not_cover_the_job_is_not_taken_for_no_failures(told: tuple[JsonValue, ...]) -> None:
-    found = ask(saying(answer("SUCCESS", *told)), job_of(50_000, ended_ago=HOUR))
-    assert (found.least, found.most, found.failed_of_job) == (0, 50_000 - len(told), None)
-    assert f"has {len(told)} assets, but the job had 50,000." in found.unknown
+@pytest.mark.parametrize("reported", [(), (asset("SUCCESS"),)], ids=["empty", "partial"])
+def test_an_answer_that_does_not_cover_the_job_is_not_taken_for_no_failures(reported: tuple[JsonValue, ...]) -> None:
+    found = ask(saying(answer("SUCCESS", *reported)), job_of(50_000, ended_ago=HOUR))
+    assert (found.least, found.most, found.failed_of_job) == (0, 50_000 - len(reported), None)
+    assert f"has {len(reported)} assets, but the job had 50,000." in found.unknown
     assert FailureLimit(1).standing(found) is Standing.UNDECIDED
 
 
@@ -149,22 +149,22 @@ def test_an_empty_answer_with_nothing_to_hold_it_against_is_not_taken_for_no_fai
     assert FailureLimit(1).standing(found) is Standing.UNDECIDED
 
 
-def test_an_asset_that_is_told_of_several_times_is_one_and_counts_by_the_worst() -> None:
+def test_an_asset_that_is_listed_several_times_counts_once_by_its_worst_state() -> None:
     names = [f"{PATH}/{number}" for number in range(5)]
     twice = [asset("SUCCESS", name) for name in (*names, *names)]
     found = ask(saying(answer("SUCCESS", *twice)), job_of(10, HOUR))
     assert (found.total, found.succeeded, found.least, found.most) == (10, 5, 0, 5)
     assert "has 5 assets, but the job had 10." in found.unknown
-    told = [asset("FAILURE", names[0]), *twice, asset("UNPROCESSED", names[0]), asset("FAILURE", names[1])]
-    found = ask(saying(answer("SUCCESS", *told)), job_of(5, HOUR))
+    reported = [asset("FAILURE", names[0]), *twice, asset("UNPROCESSED", names[0]), asset("FAILURE", names[1])]
+    found = ask(saying(answer("SUCCESS", *reported)), job_of(5, HOUR))
     assert (found.total, found.succeeded, found.failed, found.unknown) == (5, 3, 2, "")
     found = ask(saying(answer("SUCCESS", *twice[:5])), job_of(5, HOUR), FILTERED)
     assert found.of_job is True
 
 
-@pytest.mark.parametrize("told", [b"null", b'{"/a": {"status": "FAILURE"}}', b"3"])
-def test_an_answer_that_has_no_list_though_it_is_done_tells_nothing(told: bytes) -> None:
-    body = b'{"status": "SUCCESS", "assets": ' + told + b"}"
+@pytest.mark.parametrize("reported", [b"null", b'{"/a": {"status": "FAILURE"}}', b"3"])
+def test_a_finished_answer_without_a_list_shows_nothing(reported: bytes) -> None:
+    body = b'{"status": "SUCCESS", "assets": ' + reported + b"}"
 
     def respond(request: HttpRequest) -> Reply:
         return reply(200, {"jobId": "q"}) if request.method == "POST" else reply(200, body)
@@ -186,7 +186,7 @@ def test_an_answer_that_lags_behind_the_job_is_asked_for_again() -> None:
     assert (found.total, found.unknown) == (2, "")
 
 
-def test_what_a_job_had_is_told_by_what_it_handed_over_where_it_was_not_counted() -> None:
+def test_the_size_of_an_uncounted_job_is_at_least_what_it_handed_over() -> None:
     found = ask(saying(answer("SUCCESS")), job_of(None, HOUR, triggered_count=3))
     assert found.most == 3
 
@@ -215,7 +215,7 @@ def test_whatever_changes_keeps_what_is_pending_awaited() -> None:
     assert world.clock - 1_750_000_000 > 600
 
 
-def test_where_not_one_asset_was_processed_nothing_is_left_out_but_not_known() -> None:
+def test_if_no_asset_was_processed_none_count_as_left_out() -> None:
     found = ask(saying(answer("SUCCESS", asset("PENDING"), asset("PENDING"))), job_of(2))
     assert (found.left_out, found.least, found.most) == (0, 0, 2)
     assert "No asset was processed" in found.unknown
@@ -240,8 +240,8 @@ def test_of_a_job_with_a_filter_pending_assets_are_awaited_until_nothing_changes
 def test_of_a_job_with_a_filter_the_failures_lie_between_what_can_be_and_what_must_be(
     files: int | None, processed: int, failed: int, least: int, most: int
 ) -> None:
-    told = [*[asset("SUCCESS")] * processed, *[asset("FAILURE")] * failed]
-    found = ask(saying(answer("SUCCESS", *told)), job_of(files), FILTERED)
+    reported = [*[asset("SUCCESS")] * processed, *[asset("FAILURE")] * failed]
+    found = ask(saying(answer("SUCCESS", *reported)), job_of(files), FILTERED)
     assert (found.least, found.most) == (least, most)
     assert found.of_job is (files == 12)
     assert bool(found.unknown) is (least != most)
@@ -282,7 +282,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_and_then_said_to_be_so
 
 
 def forgetful(times: int) -> World:
-    """An instance that forgets so many questions."""
+    """An instance that forgets this many questions."""
     asked: list[str] = []
 
     def respond(request: HttpRequest) -> Reply:
@@ -300,9 +300,9 @@ def forgetful(times: int) -> World:
 def test_a_question_that_was_forgotten_is_asked_anew_and_reported() -> None:
     world = forgetful(2)
     assert ask(world) == Verification(1, 1, 0, 0, 0)
-    told = [item for item in world.emitted if isinstance(item, Notice)]
-    assert [item.level for item in told] == [Level.WARNING] * 2
-    assert "sending it again. asset status (GET /bin/guides/v1/assets/status): HTTP 400" in told[0].text
+    reported = [item for item in world.emitted if isinstance(item, Notice)]
+    assert [item.level for item in reported] == [Level.WARNING] * 2
+    assert "sending it again. asset status (GET /bin/guides/v1/assets/status): HTTP 400" in reported[0].text
     assert [json.loads(request.body or b"") for request in world.sent if request.method == "POST"] == [
         {"paths": ["/content/dam/x"], "excludedPaths": ["/content/dam/x/no"]}
     ] * 3
@@ -324,7 +324,7 @@ def test_an_instance_that_cannot_be_asked_leaves_everything_unknown() -> None:
     assert FailureLimit(10**9).standing(found) is Standing.UNDECIDED
 
 
-def test_what_is_still_at_work_is_shown_until_the_time_is_over() -> None:
+def test_assets_at_work_are_shown_until_the_time_is_over() -> None:
     world = saying(answer("SUCCESS", asset("PENDING"), asset("SUCCESS")))
     with pytest.raises(AssetsAtWorkError, match=r"^After 1 min: 1 assets below /content/dam/x still at work\. Clear"):
         ask(world, within=60)
@@ -333,7 +333,7 @@ def test_what_is_still_at_work_is_shown_until_the_time_is_over() -> None:
 
 
 def refusing(left: list[Reply], *assets: JsonValue) -> World:
-    """An instance that answers so first, whatever it is asked for, and well afterwards."""
+    """An instance that first gives these answers to any request, and works afterwards."""
     world = saying(answer("SUCCESS", *assets))
     well = world.responder
     world.responder = lambda request: left.pop(0) if left else well(request)

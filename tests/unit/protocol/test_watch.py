@@ -52,7 +52,7 @@ def ends_seen(*looks: tuple[str, int]) -> list[int]:
     return found
 
 
-def test_an_end_whose_time_is_told_later_is_one_end() -> None:
+def test_an_end_whose_time_is_shown_later_is_one_end() -> None:
     assert ends_seen(("RUNNING", 0), ("SUCCESS", 0), ("SUCCESS", 9), ("SUCCESS", 9)) == [0, 1, 0, 0]
 
 
@@ -62,13 +62,13 @@ def test_a_job_that_was_resumed_ends_a_second_time() -> None:
 
 
 @given(st.frozensets(st.text()), st.dictionaries(st.text(), st.none() | st.integers(1, 2**47)))
-def test_what_was_seen_is_read_back_as_it_was(active: frozenset[str], ended: dict[str, int | None]) -> None:
+def test_seen_jobs_are_read_back_unchanged(active: frozenset[str], ended: dict[str, int | None]) -> None:
     seen = Seen(active - {""}, ended)
     assert Seen.from_json(json.loads(json.dumps(seen.to_json()))) == seen
 
 
 @pytest.mark.parametrize("stored", [None, [], "x", {}, {"active": []}])
-def test_what_is_no_memory_is_none(stored: object) -> None:
+def test_an_unreadable_memory_is_none(stored: object) -> None:
     assert Seen.from_json(stored) is None  # type: ignore[arg-type]
 
 
@@ -91,7 +91,7 @@ def test_the_first_look_finds_no_news_and_remembers_what_it_saw() -> None:
     assert world.run(look_for_ends(world.conversation(), None)) == ((), Seen(frozenset("b"), {"a": 5}))
 
 
-def test_ends_are_told_in_their_order() -> None:
+def test_ends_are_reported_in_their_order() -> None:
     shown = [
         {"processingId": name, "status": "FAILED", "completedAt": at} for name, at in (("c", 7), ("b", 5), ("a", 7))
     ]

@@ -1,1 +1,1 @@
-"""The schema of the ledger, step by step, for Alembic. `database.open_ledger` runs what is missing."""
+"""The schema of the ledger, step by step, for Alembic. `database.open_ledger` runs the missing steps."""

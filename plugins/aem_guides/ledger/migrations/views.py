@@ -15,13 +15,13 @@ class View(NamedTuple):
     readers: list[str]
 
     def grants(self) -> list[str]:
-        """The statements that let them read it again."""
+        """The statements that grant these roles the right to read it again."""
         roles = ("PUBLIC" if role == "PUBLIC" else '"' + role.replace('"', '""') + '"' for role in self.readers)
         return [f'GRANT SELECT ON "{self.name}" TO {role}' for role in roles]
 
 
 def kept_views(connection: sa.Connection) -> list[View]:
-    """The ledger's views: PostgreSQL changes no column on which one stands."""
+    """The ledger's views. PostgreSQL cannot change a column that a view uses."""
     found = connection.execute(
         sa.text(
             "SELECT v.viewname, v.definition, ARRAY(SELECT g.grantee::text FROM information_schema.table_privileges g"

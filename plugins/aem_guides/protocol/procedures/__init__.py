@@ -1,2 +1,2 @@
-"""Several calls with one meaning: start once, wait for one's turn, follow, cancel and confirm, resume, read and
-download the log, verify the assets. Each is a generator that does no I/O; `steps` has what it yields."""
+"""Procedures: several calls with one purpose, such as to start a job once, follow it, cancel it, resume it, read its
+log or verify its assets. Each is a generator without I/O. `steps` describes what it yields."""

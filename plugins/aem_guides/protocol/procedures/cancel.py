@@ -19,7 +19,7 @@ _ASK_AGAIN_SECONDS = 10.0
 
 
 class CancelResult(enum.StrEnum):
-    """What came of cancelling."""
+    """The result of a cancel."""
 
     CANCELLED = "cancelled"
     ALREADY_FINISHED = "already finished"
@@ -27,12 +27,12 @@ class CancelResult(enum.StrEnum):
 
 
 SETTLED = frozenset({CancelResult.CANCELLED, CancelResult.ALREADY_FINISHED})
-"""What leaves nothing to be done."""
+"""The results after which nothing is left to do."""
 
 
 @dataclass(frozen=True)
 class CancelOutcome:
-    """The result, the job as last seen (None: never), and for an unknown result why it is unknown."""
+    """The result, the last known job (None: never seen) and, for an unknown result, the reason."""
 
     result: CancelResult
     job: Job | None = None
@@ -52,7 +52,7 @@ class CancelOutcome:
 
 
 def may_cancel(origin: str | None, *, cancel_adopted: bool) -> bool:
-    """Whether we may cancel a job of this `Origin`, for whatever reason: an adopted one only where asked to."""
+    """Whether we may cancel a job of this `Origin`. An adopted job is cancelled only if `cancel_adopted` is set."""
     return origin != Origin.ADOPTED or cancel_adopted
 
 
@@ -65,13 +65,14 @@ def cancel_and_confirm(
     seen: Job | None = None,
     earlier_end: EarlierEnd | None = None,
 ) -> Steps[CancelOutcome]:
-    """Ask to cancel, and look until the job has ended or the time is over. Raises nothing but what a body raises.
+    """Cancel the job and check until it has ended or the time is over. Raises only what the body raises.
 
-    Each request is sent once a look, and waits behind no retry, no `Retry-After` and no limit: who cancels is in a
-    hurry. A job that is still active after ten seconds is asked again: the first request may have been lost. `seen`:
-    the job as the instance showed it before, so that the endpoint is there and is asked at once; without it, a look
-    comes first.
-    `earlier_end`: the end from which the job was resumed just now; that it is shown does not count.
+    Each look sends its requests once, without retries, `Retry-After` or rate limit, because a cancel is urgent. A job
+    that is still active after ten seconds gets a second cancel, because the first one may have been lost.
+
+    `seen` is the job as the instance showed it before: it proves that the endpoint exists, so the cancel is sent at
+    once. Without it, a look comes first. `earlier_end` is the end from which the job was just resumed. If the instance
+    still shows that end, it is ignored.
     """
     cancelling = _Cancelling(talk.without_retries().in_haste(Haste.URGENT), processing_id)
     deadline = talk.now() + within_seconds
@@ -97,7 +98,7 @@ def cancel_and_confirm(
 
 @dataclass
 class _Cancelling:
-    """`accepted`: that the job ends as cancelled now is our doing."""
+    """`accepted`: the instance accepted our cancel, so a cancelled job is the result of it."""
 
     talk: Conversation
     processing_id: str

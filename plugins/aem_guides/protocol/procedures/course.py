@@ -1,4 +1,5 @@
-"""What the phases of a lifecycle share: what is kept between them, turns, and that states are kept first."""
+"""Shared parts of the phases of a lifecycle: what is kept between phases, turns, and the order "store the state, then
+send"."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ _LONGEST_PAUSE = 60.0
 
 
 class TurnLostError(AemGuidesError):
-    """Another process is starting jobs on this instance now. Nothing was sent."""
+    """Another process starts jobs on this instance now. Nothing was sent."""
 
     retry = Retry.USEFUL
 
 
 @dataclass
 class Course:
-    """What is kept from phase to phase, but not over a restart. `find` is how a job is looked at."""
+    """What is kept from phase to phase, but lost at a restart. `find` looks up the job."""
 
     talk: Conversation
     options: LifecycleOptions
@@ -40,21 +41,21 @@ class Course:
         return Pacing(longest=self.options.longest_look)
 
     def pause(self) -> float:
-        """How long to wait after one more failure in a row, in seconds."""
+        """Count one more failure in a row, and return the pause in seconds."""
         self.failures += 1
         return Pacing(longest=_LONGEST_PAUSE).after_failures(self.failures, self.talk.surroundings.random())
 
 
 @dataclass
 class Kept:
-    """The last state that was stored, and how many were stored."""
+    """The last stored state, and the number of stored states."""
 
     state: PathState
     times: int = 0
 
 
 def keep(state: PathState) -> Steps[PathState]:
-    """Have the state stored, and continue with it."""
+    """Store the state and continue with it."""
     yield Emit(state)
     return state
 
@@ -62,9 +63,9 @@ def keep(state: PathState) -> Steps[PathState]:
 def noting(
     steps: Steps[T], kept: Kept, note: Callable[[object], PathState | None], *, confirms: bool = False
 ) -> Steps[T]:
-    """Carry the steps out; where an item that they emit changes the state, that state is kept after it.
+    """Run the steps. If an emitted item changes the state, store the new state right after it.
 
-    `confirms`: the turn is confirmed ahead of an intent. Raises TurnLostError then, and what the steps raise.
+    `confirms`: confirm the turn before an intent is stored. Raises TurnLostError then, and what the steps raise.
     """
     try:
         step = next(steps)
@@ -89,7 +90,7 @@ def noting(
 
 
 def keeping(steps: Steps[T], kept: Kept, moved: Callable[[PathState, Intent], PathState]) -> Steps[T]:
-    """Carry out the steps of a start or resume: ahead of each request, the turn is confirmed and the state is kept.
+    """Run the steps of a start or resume. Before each request, confirm the turn and store the state.
 
     Raises TurnLostError, and what the steps raise.
     """
@@ -111,7 +112,7 @@ def _confirm() -> Steps[None]:
 
 
 def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:
-    """The turn, before the time is over and while the off-peak hours last."""
+    """Take the turn, before the time is over and within the off-peak hours."""
     hours, until = course.options.hours, state.queue_until or 0.0
     closes_at = None if hours is None else hours.closes_at(course.talk.now())
     turn = yield Emit(TakeTurn(queues, until if closes_at is None else min(until, closes_at)))
@@ -119,13 +120,13 @@ def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:
 
 
 def wait_until(course: Course, at: float, why: str) -> Steps[None]:
-    """Wait for a moment (epoch seconds), and show why."""
+    """Wait until a moment (epoch seconds) and show the reason."""
     yield Emit(Notice(Level.INFO, why))
     while (left := at - course.talk.now()) > 0:
         yield Wait(min(_LONGEST_WAIT, max(0.05, left)), why)
 
 
 def say_trouble(course: Course, error: AemGuidesError, what: str) -> Steps[None]:
-    """Log the first of several failures in a row, and then every tenth."""
+    """Log the first failure in a row, and then every tenth."""
     if course.failures % 10 == 0:
         yield Emit(Notice(Level.WARNING, f"{what}; trying again. {error}"))

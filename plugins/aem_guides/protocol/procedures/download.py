@@ -1,4 +1,4 @@
-"""The whole log of a job, as the instance has it: one ZIP, or JSON that names the files."""
+"""Download the whole log of a job: one ZIP, or JSON that names the files."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ _EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _LONGEST_LISTING = 16 * 1024 * 1024
 MOST_LOG_FILES = 10_000
-"""As many entries as a log archive may have."""
+"""The most files in a log. A log archive has the same limit of entries."""
 
 
 class ForeignOriginError(ArchiveError):
-    """The instance names a log file on another origin. Credentials do not travel there: nothing was requested."""
+    """The instance names a log file on another origin. Nothing was requested there, because credentials must not go
+    there."""
 
     retry = Retry.POINTLESS
 
 
 @dataclass
 class _Body:
-    """The body of the reply that is being streamed, with its first bytes taken out for a look."""
+    """The body of the streamed reply. Its first bytes can be read ahead."""
 
     label: str
     head: bytes = b""
     ended: bool = False
 
     def read(self) -> Steps[bytes]:
-        """The next block, b"" at the end. Raises UnreachableError where the body is cut off."""
+        """The next block, or b"" at the end. Raises UnreachableError if the body is cut off."""
         if self.head:
             beginning, self.head = self.head, b""
             return beginning
@@ -52,7 +53,7 @@ class _Body:
         return block
 
     def peek(self, size: int) -> Steps[bytes]:
-        """At least `size` bytes from the beginning, fewer only where there are no more."""
+        """At least `size` bytes from the beginning, or fewer if the body is shorter."""
         gathered = yield from self.read()
         while len(gathered) < size and not self.ended:
             gathered += yield from self.read()
@@ -61,10 +62,10 @@ class _Body:
 
 
 def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> Steps[None]:
-    """Emit the log as `ArchivePart`s, block by block. `base_url` is the instance's: its origin is the only one asked.
+    """Emit the log as `ArchivePart`s, block by block. Only the origin of `base_url`, the instance, is requested.
 
-    Raises MalformedAnswerError for a body that is neither ZIP nor the listing, ForeignOriginError,
-    UnreachableError for a body that is cut off, and what a call raises.
+    Raises MalformedAnswerError if the body is neither a ZIP nor the listing, ForeignOriginError, UnreachableError if
+    the body is cut off, and what a call raises.
     """
     call = contract.download(processing_id)
     reply = yield from talk.call(call, stream=True)
@@ -93,9 +94,9 @@ def download_log(talk: Conversation, processing_id: str, *, base_url: str) -> St
 
 
 def has_no_log(talk: Conversation, job: Job) -> Steps[bool]:
-    """Whether an ended job has no log: the job says so itself, and its download is missing or empty.
+    """Whether an ended job has no log: the job shows that it has none, and its download is missing or empty.
 
-    Neither of the two is enough alone. Raises what a call raises.
+    Neither is enough alone. Raises what a call raises.
     """
     if job.has_logs is not False or job.is_active:
         return False
@@ -135,7 +136,7 @@ def _listing(body: _Body, headers: Mapping[str, str]) -> Steps[tuple[str, ...]]:
 
 
 def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> list[str]:
-    """The paths on the instance's own origin. All are checked before the first is requested."""
+    """The paths on the instance's own origin. All paths are checked before the first one is requested."""
     origin = _origin(base_url)
     checked: list[str] = []
     for position, path in enumerate(paths, 1):
@@ -156,7 +157,7 @@ def _same_origin_paths(paths: tuple[str, ...], base_url: str, label: str) -> lis
 
 
 def _reference(path: str) -> str:
-    """A URL as it is, and anything else as a path: it may have a colon in it, and has no fragment."""
+    """A URL stays as it is. Anything else is read as a path, which may contain a colon and has no fragment."""
     named = path.replace("#", "%23")
     return named if named.startswith("/") or _URL.match(named) else f"/{named}"
 

@@ -1,4 +1,4 @@
-"""What procedures emit while they go on."""
+"""What procedures emit while they run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aem_guides.protocol.models import Job
 
 
 class Level(enum.Enum):
-    """How loud a notice is."""
+    """The log level of a notice."""
 
     INFO = "info"
     WARNING = "warning"
@@ -26,7 +26,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Progress:
-    """The job has moved on since the last look; `text` says how far it is."""
+    """The job has made progress since the last look. `text` describes it."""
 
     job: Job
     text: str
@@ -34,7 +34,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class LogLines:
-    """Lines of the job's log, in order; the line after them has the number `next_offset` (0 is the first line)."""
+    """Lines of the job's log, in order. `next_offset` is the number of the line after them (0 is the first line)."""
 
     lines: tuple[str, ...]
     next_offset: int

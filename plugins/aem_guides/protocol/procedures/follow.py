@@ -1,4 +1,4 @@
-"""Follow a job to its end: look at the right times, show progress, hand on its log, notice a standstill."""
+"""Follow a job to its end: look at the right times, show progress, emit its log, and notice a stall."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import describe_progress, in_words
 
-_TELL_EVERY_FAILURES = 10
+_LOG_EVERY_FAILURES = 10
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
 _LOG_EVERY = 15.0
-"""Seconds between two reads of the log: near a job's end it is looked at more often than its lines are worth."""
+"""Seconds between two reads of the log. Near its end a job is looked at more often, but its log does not need that."""
 _TROUBLED_LOOK = 15.0
-"""Seconds between two looks at the most while they fail, or show an end that cannot be read."""
+"""The longest pause in seconds while looks fail, or while the shown end cannot be interpreted."""
 
 
 @dataclass(frozen=True)
 class FollowPlan:
-    """How to follow.
+    """How to follow a job.
 
-    `deadline_at` is in seconds since the epoch. `log_budget`: how many log lines are handed on at the most, from
-    line `log_offset` on. The patiences say for how many seconds an answer is borne that would mean the end: that
-    the job is not known, that we are not logged in (an instance that starts up says both; a look that ends otherwise
-    begins the count anew), and that it ended in a state nobody can read. `hand_back_at`: from this instant on, a job
-    that is seen active is not followed on. `earlier_end`: the end from which the job was resumed just now.
+    `deadline_at` is in seconds since the epoch. At most `log_budget` log lines are emitted, from line `log_offset` on.
+    Each patience is the time in seconds for which an answer that would end the wait is tolerated: the job is not known;
+    the login is refused (an instance that starts gives both answers; a look with another result restarts the count);
+    the job ended in an unknown state. From `hand_back_at` on, an active job is handed back. `earlier_end` is the end
+    from which the job was just resumed.
     """
 
     deadline_at: float
@@ -57,7 +57,7 @@ class FollowPlan:
 
 
 class FollowEnd(enum.StrEnum):
-    """Why following ended; without a turn it did not begin."""
+    """Why following ended. NO_TURN: it did not begin."""
 
     ENDED = "ended"
     DEADLINE = "deadline"
@@ -69,7 +69,7 @@ class FollowEnd(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Followed:
-    """Why following ended, the job as last seen (None: never seen), and how many log lines were handed on."""
+    """Why following ended, the last known job (None: never seen), and how many log lines were emitted."""
 
     end: FollowEnd
     job: Job | None
@@ -87,7 +87,7 @@ class _Watch:
     job: Job | None = None
     speed: Speedometer = field(default_factory=Speedometer)
     moved_at: float = 0.0
-    stall_told: bool = False
+    stall_reported: bool = False
     failures: int = 0
     lost_since: float | None = None
     refused_since: float | None = None
@@ -95,16 +95,16 @@ class _Watch:
     unknown_words: set[str] = field(default_factory=set)
     log_is_behind: bool = True
     log_read_at: float = 0.0
-    log_trouble_told: bool = False
-    budget_told: bool = False
+    log_trouble_reported: bool = False
+    budget_reported: bool = False
 
 
 def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
-    """The job by its status or, where that is refused, from the history; None where neither knows it.
+    """Read the job's status or, if that is refused, find the job in the history. None if neither has it.
 
-    That it is not known takes a history that was read: an author that starts answers 404 to everything. Raises what a
-    call raises, and MalformedAnswerError where the history has nothing that can be read, or the answer is of another
-    job, and the history does not show this one.
+    The result None requires a history that was read, because a starting author answers 404 to everything. Raises what a
+    call raises. Raises MalformedAnswerError if no entry of the history can be read, or if the answer is about another
+    job and the history does not show this one.
     """
     call = contract.status(processing_id)
     try:
@@ -129,7 +129,7 @@ def find_job(talk: Conversation, processing_id: str) -> Steps[Job | None]:
 
 
 def find_job_patiently(talk: Conversation, processing_id: str) -> Steps[Job | None]:
-    """The job as `find_job` finds it, looked for several times: a second author pod may not know it yet."""
+    """Call `find_job` several times, because a second author pod may not know the job yet."""
     for pause in (*_LOOK_AGAIN_AFTER, None):
         job = yield from find_job(talk, processing_id)
         if job is not None or pause is None:
@@ -142,12 +142,12 @@ FindJob = Callable[[Conversation, str], Steps[Job | None]]
 
 
 def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJob = find_job) -> Steps[Followed]:
-    """Follow a job until it ends, is lost, is to be handed back, or its deadline is over.
+    """Follow a job until it ends, is lost, is handed back, or reaches its deadline.
 
-    `find` is how it is looked at.
+    `find` looks up the job.
 
-    Emits `Progress`, `Notice` and `LogLines`. A failed look is a failed look: only AuthenticationError and
-    ConfigurationError are raised, once it has been the answer for `login_patience` seconds.
+    Emits `Progress`, `Notice` and `LogLines`. A failed look does not end the wait. AuthenticationError and
+    ConfigurationError are raised only after every look has failed with one for `login_patience` seconds.
     """
     talk = talk.giving_up_at(plan.deadline_at, waiting_until=plan.hand_back_at or plan.deadline_at)
     began = talk.now()
@@ -156,7 +156,7 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
     while True:
         job = yield from _look(talk, processing_id, watch, find)
         if job is not None:
-            yield from _tell(talk, watch, job)
+            yield from _show(talk, watch, job)
             yield from _stream_log(talk, processing_id, watch, job)
             if (end := _ended(watch, job, talk.now())) is not None:
                 return _followed(watch, end)
@@ -171,20 +171,20 @@ def follow(talk: Conversation, processing_id: str, plan: FollowPlan, find: FindJ
 
 
 def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) -> Steps[Job | None]:
-    """The job, or None where it could not be seen this time."""
+    """The job, or None if this look failed."""
     try:
         job = yield from find(talk, processing_id)
-    except (AuthenticationError, ConfigurationError) as error:  # such as a certificate that ended meanwhile
+    except (AuthenticationError, ConfigurationError) as error:  # for example, a certificate that expired meanwhile
         now = talk.now()
         watch.lost_since = None
         watch.refused_since = watch.refused_since or now
         if now - watch.refused_since >= watch.plan.login_patience:
             raise
-        yield from _tell_failure(watch, error)
+        yield from _log_failure(watch, error)
         return None
     except AemGuidesError as error:
         watch.lost_since = watch.refused_since = None
-        yield from _tell_failure(watch, error)
+        yield from _log_failure(watch, error)
         return None
     watch.refused_since = None
     if job is None:
@@ -203,14 +203,14 @@ def _look(talk: Conversation, processing_id: str, watch: _Watch, find: FindJob) 
     return None if earlier is not None and earlier.is_shown_by(job, talk.now()) else job
 
 
-def _tell_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:
+def _log_failure(watch: _Watch, error: AemGuidesError) -> Steps[None]:
     watch.failures += 1
-    if watch.failures == 1 or watch.failures % _TELL_EVERY_FAILURES == 0:
+    if watch.failures == 1 or watch.failures % _LOG_EVERY_FAILURES == 0:
         text = f"A check failed ({watch.failures} in a row). The job is not affected; checking again. {error}"
         yield Emit(Notice(Level.WARNING, text))
 
 
-def _tell(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
+def _show(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
     now = talk.now()
     watch.outlook.see(now, eta=job.eta_seconds, done=job.triggered_count, total=job.total_files)
     if job.triggered_count is not None:
@@ -221,11 +221,11 @@ def _tell(talk: Conversation, watch: _Watch, job: Job) -> Steps[None]:
         yield Emit(Notice(Level.WARNING, text))
     if watch.job is None or _moved(watch.job, job):
         watch.moved_at = now
-        watch.stall_told = False
+        watch.stall_reported = False
         watch.log_is_behind = True
         yield Emit(Progress(job, describe_progress(job, watch.speed.rate)))
-    elif job.is_active and not watch.stall_told and now >= watch.moved_at + watch.plan.stall_seconds:
-        watch.stall_told = True
+    elif job.is_active and not watch.stall_reported and now >= watch.moved_at + watch.plan.stall_seconds:
+        watch.stall_reported = True
         text = f"No progress for {in_words(now - watch.moved_at)}. Last seen: {describe_progress(job, None)}."
         yield Emit(Notice(Level.WARNING, text))
     watch.job = job
@@ -241,9 +241,9 @@ def _moved(before: Job, now: Job) -> bool:
 
 
 def _stream_log(talk: Conversation, processing_id: str, watch: _Watch, job: Job) -> Steps[None]:
-    """Read the log on where there may be new lines: the job moved, does not say whether it did, or has ended.
+    """Read the log if it may have new lines: the job moved, does not show whether it moved, or has ended.
 
-    Status is read before the log, so that the log of an ended job is read to its end.
+    The status is read before the log. So the log of an ended job is read to its end.
     """
     plan, now = watch.plan, talk.now()
     may_have_more = watch.log_is_behind or job.triggered_count is None
@@ -254,8 +254,8 @@ def _stream_log(talk: Conversation, processing_id: str, watch: _Watch, job: Job)
     if plan.log_budget <= 0:
         return
     if left <= 0:
-        if not watch.budget_told:
-            watch.budget_told = True
+        if not watch.budget_reported:
+            watch.budget_reported = True
             text = f"Only {plan.log_budget:,} log lines are shown here. pull_logs and the archive have all of them."
             yield Emit(Notice(Level.INFO, text))
         return
@@ -263,11 +263,11 @@ def _stream_log(talk: Conversation, processing_id: str, watch: _Watch, job: Job)
     try:
         yield from stream_new_lines(talk, processing_id, watch.reader, left)
     except AemGuidesError as error:
-        if not watch.log_trouble_told:
-            watch.log_trouble_told = True
+        if not watch.log_trouble_reported:
+            watch.log_trouble_reported = True
             yield Emit(Notice(Level.WARNING, f"The log cannot be read now. The job is not affected. {error}"))
     else:
-        watch.log_trouble_told = watch.log_is_behind = False
+        watch.log_trouble_reported = watch.log_is_behind = False
 
 
 def _ended(watch: _Watch, job: Job, now: float) -> FollowEnd | None:
@@ -285,7 +285,7 @@ def _hands_back(plan: FollowPlan, job: Job, now: float) -> bool:
 
 
 def _next_look(talk: Conversation, watch: _Watch) -> Look:
-    """When to look again: never later than a moment at which something is due."""
+    """When to look again: no later than the next due moment."""
     now, plan, random = talk.now(), watch.plan, talk.surroundings.random()
     if watch.failures:
         seconds = plan.pacing.after_failures(watch.failures, random)
@@ -295,7 +295,7 @@ def _next_look(talk: Conversation, watch: _Watch) -> Look:
         look = Look(seconds, "it may yet be seen how it ended")
     else:
         look = watch.outlook.next_look(now, random)
-    stalls_at = None if watch.job is None or watch.stall_told else watch.moved_at + plan.stall_seconds
+    stalls_at = None if watch.job is None or watch.stall_reported else watch.moved_at + plan.stall_seconds
     later = [moment - now for moment in (plan.hand_back_at, stalls_at) if moment is not None and moment > now]
     return Look(max(0.0, min(look.seconds, plan.deadline_at - now, *later)), look.why)
 

@@ -1,9 +1,9 @@
-"""What is written down before a request that must not be sent twice, and how its fate is read from the history.
+"""The intent: what is stored before a request that must not be sent twice, and how the history shows its result.
 
-The API has no idempotency key. So before the request, the intent is recorded: what was asked, the instance's
-time, and the jobs that the window showed then. Afterwards a job that asks for the same and was not among those
-is the one the request made. That none was made is certain only while the window still reaches back to a job
-that was in it before: everything newer than that job is then in sight.
+The API has no idempotency key. So the intent is stored before the request: what is asked for, the instance's time, and
+the jobs that the window shows. A later job with the same request that was not in that window is the result of the
+request. It is certain that there is no such job only while the window still shows a job that was in it before: then the
+window shows everything newer than that job.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from aem_guides.protocol.models import History, Job, JsonObject, JsonValue, Match, ProcessingRequest, newest_first
 
 SMALLEST_WINDOW = 5
-"""The product's own window shows the last five jobs; no instance is known to show fewer."""
+"""The product's own window shows the last five jobs. No known instance shows fewer."""
 
 CLOCK_TOLERANCE_MS = 300_000
-"""How far the clock of the `Date` header and the clock that stamps jobs may be apart (CDN and cluster nodes)."""
+"""How far the clock of the `Date` header may differ from the clock that stamps jobs (CDN and cluster nodes)."""
 
 
 class Fate(enum.Enum):
-    """What the history shows of a request that was not answered."""
+    """What the history shows of an unanswered request."""
 
     FOUND = "found"
     NOT_SEEN = "not seen"
@@ -31,7 +31,8 @@ class Fate(enum.Enum):
 
 @dataclass(frozen=True)
 class Sighting:
-    """The result of one look at the history. `job` is the one found, or the one that leaves it unclear."""
+    """The result of one look at the history. `job` is the job that was found, or the job that leaves the result
+    unclear."""
 
     fate: Fate
     job: Job | None = None
@@ -39,11 +40,11 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Intent:
-    """A request about to be sent.
+    """A request that is about to be sent.
 
-    `at` is the instance's time in epoch milliseconds; `window` maps each job that the history showed then to its
-    start (None: not yet); `run` names the run and try; `processing_id` is the job it became, once that is known.
-    `resumes` is the job that a request to resume is for, as it stood then.
+    `at` is the instance's time in epoch milliseconds. `window` maps the id of each job in the history to its start
+    (None: not started). `run` names the run and try. `processing_id` is the id of the resulting job, once known.
+    `resumes` is the job to resume, as it was before.
     """
 
     fingerprint: str
@@ -58,9 +59,9 @@ class Intent:
     def before(
         cls, request: ProcessingRequest, history: History, now: int, run: str, active: Iterable[str] = ()
     ) -> Intent:
-        """The intent to send `request`, written right after the history was read.
+        """Build the intent to send `request`, right after the history was read.
 
-        `active`: the jobs that are known to be active by other means. None of them can come of it.
+        `active`: jobs that are known to be active from other sources. None of them can be the result of the request.
         """
         window: dict[str, int | None] = dict.fromkeys(active)
         window |= {job.processing_id: job.started_at for job in history.jobs}
@@ -70,7 +71,7 @@ class Intent:
         return replace(self, processing_id=processing_id, adopted=adopted)
 
     def look(self, request: ProcessingRequest, history: History) -> Sighting:
-        """Look for the job that this intent became."""
+        """Look for the job that resulted from this intent."""
         fresh = [job for job in newest_first(history.jobs) if job.processing_id not in self.window]
         alike = [job for job in fresh if job.path is None or job.match(request) is not Match.OTHER]
         if not alike:
@@ -103,7 +104,7 @@ class Intent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JsonValue]) -> Intent:
-        """Read what `to_json` wrote. Raises ValueError where it is something else."""
+        """Read what `to_json` wrote. Raises ValueError for anything else."""
         match data:
             case {"fingerprint": str(fingerprint), "at": int(at), "window": dict(window), "run": str(run)}:
                 processing_id, resumes = data.get("processing_id"), data.get("resumes")
@@ -122,7 +123,7 @@ class Intent:
         return job.started_at is None or job.started_at >= self.at - CLOCK_TOLERANCE_MS
 
     def _was_there(self, job: Job) -> bool:
-        """A job that was resumed since has a new start and is no mark of how far the window reaches back."""
+        """A job that was resumed since then has a new start. So it does not show how far back the window reaches."""
         if job.processing_id not in self.window:
             return False
         before = self.window[job.processing_id]

@@ -1,4 +1,4 @@
-"""Wait until the end of an interval has passed, by the instance's clock and by ours."""
+"""Wait for the end of an interval, by the instance's clock and by ours."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import in_words
 
 _SCHEDULER_AHEAD_SECONDS = 300.0
-"""How far the clock of the scheduler, by which an interval has passed, may be ahead of this worker's."""
+"""How far the scheduler's clock, which decides when an interval has ended, may be ahead of this worker's clock."""
 
 _LONGEST_CLOCK_WAIT_SECONDS = 600.0
-"""How long an instance whose clock is behind ours is waited for at the most."""
+"""The longest wait for an instance whose clock is behind ours."""
 
 _CLOCK_STRETCH_SECONDS = 60.0
 
 
 def await_interval(talk: Conversation, request: ProcessingRequest, longest: float | None = None) -> Steps[bool]:
-    """Wait until the end of an interval has passed by the instance's clock and by ours, before a turn is taken.
+    """Wait for the end of an interval, by the instance's clock and by ours, before a turn is taken.
 
-    False, and no wait, where it takes more than `longest` seconds. Raises what a call raises.
+    Returns False without a wait if the wait would take more than `longest` seconds. Raises what a call raises.
     """
     while request.created_before is not None:
-        yield from talk.call(contract.history())  # its answer has the time of the instance
+        yield from talk.call(contract.history())  # the answer shows the instance's time
         if (seconds := until_interval_ends(talk, request)) <= 0:
             return True
         if longest is not None and seconds > longest:
@@ -34,10 +34,11 @@ def await_interval(talk: Conversation, request: ProcessingRequest, longest: floa
 
 
 def until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float:
-    """Seconds until `created_before` has passed by the instance's clock and by ours.
+    """Seconds until `created_before` has passed, by the instance's clock and by ours.
 
-    Assets get their creation time from the instance's clock: what is created until then would be in no interval. An end
-    that is far ahead was meant so; and an instance whose clock is far behind is not waited for longer than is sensible.
+    The instance's clock sets the creation time of assets. A request that is sent too early would miss the assets that
+    are created until `created_before`. An end that is far in the future is intended, so it is not waited for. The wait
+    for an instance whose clock is far behind is limited.
     """
     end = request.created_before
     if end is None or end / 1000 - talk.now() > _SCHEDULER_AHEAD_SECONDS:
@@ -48,7 +49,7 @@ def until_interval_ends(talk: Conversation, request: ProcessingRequest) -> float
 
 
 def wait_for_interval(request: ProcessingRequest, seconds: float) -> Steps[None]:
-    """Wait in short stretches, since the clock that is waited for is read anew with each history."""
+    """Wait in short steps, because each history shows the instance's clock anew."""
     text = (
         f"{request.path}: by the clock of the instance, created_before is still in the future; waiting up to "
         f"{in_words(seconds)}. Check that clock if the wait is long."

@@ -21,11 +21,11 @@ from aem_guides.protocol.steps import Steps, Wait
 SETTLE_SECONDS = 5.0
 WRITTEN_SECONDS = 2.0
 LONGEST_SECONDS = 120.0
-"""A log that grows for longer than this is read as it is then."""
+"""A log that grows for longer than this is read as it is after that time."""
 
 
 class _Quiet:
-    """How long a log has been quiet. The instance's clock counts, since it stamped the end of the job."""
+    """How long a log has had no new lines. The instance's clock counts, because it stamped the end of the job."""
 
     def __init__(self, talk: Conversation, job: Job, *, assets_done: bool) -> None:
         self._talk = talk
@@ -35,23 +35,23 @@ class _Quiet:
         self._is_over = job.is_active
 
     def seconds_left(self) -> float:
-        """How long to wait until the next look; 0 where there is none."""
+        """Seconds until the next look, or 0 if no further look is needed."""
         now = self._talk.now()
         if self._is_over or now >= self._until:
             return 0.0
         left = self._settle - (self._talk.instance_now() - self._since) / 1000
-        # Clocks that disagree must not make it longer.
+        # Clocks that differ must not make the wait longer.
         return min(max(0.0, left), self._settle, self._until - now)
 
     def note(self, *, grown: bool) -> None:
-        """What the look after that time found."""
+        """Store the result of the look after that time."""
         self._since, self._is_over = self._talk.instance_now(), not grown
 
 
 def read_settled_log(
     talk: Conversation, job: Job, *, page_lines: int = PAGE_LINES, assets_done: bool = False
 ) -> Steps[int]:
-    """Emit all lines of a job's log as `LogLines` and return their number; of an active job, those that are there.
+    """Emit all lines of a job's log as `LogLines` and return their number. For an active job, emit the lines so far.
 
     `assets_done`: all assets of the job are known to be done. Raises what `read_log` raises.
     """
@@ -81,9 +81,9 @@ def settle_log(talk: Conversation, job: Job, *, assets_done: bool = False) -> St
 
 
 def log_end(talk: Conversation, processing_id: str) -> Steps[str | None]:
-    """What the log of a job ends with, as a digest of its last lines: another one where it has grown since.
+    """A digest of the last lines of a job's log. It changes when the log grows.
 
-    None where the instance does not say.
+    None if the instance does not show the lines.
     """
     try:
         page = yield from talk.call(contract.logs(processing_id, tail=COMPARED_LINES))
@@ -93,7 +93,7 @@ def log_end(talk: Conversation, processing_id: str) -> Steps[str | None]:
 
 
 def _tail(talk: Conversation, job: Job) -> Steps[tuple[str, ...]]:
-    """The last lines; none if the instance does not show them: then only the time counts."""
+    """The last lines, or none if the instance does not show them. Then only the time counts."""
     try:
         page = yield from talk.call(contract.logs(job.processing_id, tail=COMPARED_LINES))
     except RejectedError:

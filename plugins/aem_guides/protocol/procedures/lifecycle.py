@@ -1,7 +1,7 @@
 """The lifecycle of one path: from any state to the job's start, or to its end.
 
-Every `PathState` is emitted before anything that depends on it is sent. Whose turn it is to start or resume a job is
-asked of the consumer, which answers what is emitted: `TakeTurn` with a `Turn`, `ConfirmTurn` with whether it lasts.
+Every `PathState` is emitted before any request that depends on it is sent. The consumer decides whose turn it is to
+start or resume a job. It answers `TakeTurn` with a `Turn`, and `ConfirmTurn` with whether the turn is still valid.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def run_lifecycle(
     until: Phase,
     find: FindJob = find_job,
 ) -> Steps[PathState]:
-    """Go on from this state until there is a job (`until` FOLLOWING) or the path has ended (ENDED).
+    """Continue from this state until there is a job (`until` FOLLOWING) or the path has ended (ENDED).
 
-    Returns the state that was reached; in a worker that is to be held briefly, an earlier one where it has to wait.
-    Emits what `follow` emits, every `PathState`, and `TakeTurn`, `ConfirmTurn` and `EndTurn`. Raises
-    DoubtfulStartError, StartRefusedError, ActiveJobError, JobFailedError, JobLostError, and what a call raises where
-    waiting would not mend it.
+    Returns the state that was reached. In a worker that must not wait for long, returns an earlier state as soon as a
+    wait is needed. Emits what `follow` emits, every `PathState`, and `TakeTurn`, `ConfirmTurn` and `EndTurn`. Raises
+    DoubtfulStartError, StartRefusedError, ActiveJobError, JobFailedError, JobLostError, and what a call raises if a
+    later attempt cannot help.
     """
     course = Course(talk, options, find)
     while not is_reached(state, until):
@@ -78,7 +78,7 @@ def _following(course: Course, state: PathState) -> Steps[PathState]:
 def _follow(
     course: Course, state: PathState, *, hand_back_at: float | None, held: float = 0.0
 ) -> Steps[tuple[Followed, PathState]]:
-    """Follow the job, and keep how far its log was shown."""
+    """Follow the job and store how many lines of its log were shown."""
     options = course.options
     plan = FollowPlan(
         deadline_at=(state.deadline_at or 0.0) + held,
@@ -100,7 +100,7 @@ def _follow(
 
 
 def _cancelling(course: Course, state: PathState) -> Steps[PathState]:
-    """The job was seen active before this state was kept: that it is cancelled now is our doing."""
+    """The job was active before this state was stored. So if it is cancelled now, our cancel did it."""
     talk, processing_id = course.talk, state.processing_id or ""
     outcome = yield from cancel_and_confirm(
         talk, processing_id, within_seconds=CANCEL_SECONDS, seen=state.job, earlier_end=state.earlier_end
@@ -122,7 +122,7 @@ def _cancelling(course: Course, state: PathState) -> Steps[PathState]:
 
 
 def _held_back(course: Course, state: PathState) -> Steps[PathState | None]:
-    """Wait for the hours, then resume the job, unless somebody else resumed it meanwhile."""
+    """Wait for the off-peak hours, then resume the job, unless another user has resumed it meanwhile."""
     talk, hours = course.talk, course.options.hours
     if hours is not None and not hours.is_open(talk.now()):
         opens_at = hours.opens_at(talk.now())
@@ -144,7 +144,7 @@ def _held_back(course: Course, state: PathState) -> Steps[PathState | None]:
 
 
 def _same_end(before: Job | None, now: Job) -> bool:
-    """Whether the job still stands as it was held back: it did not succeed, nor run and end again, since."""
+    """Whether the job is unchanged since it was held back: it has not succeeded, and has not run again."""
     if before is None or now.verdict is not before.verdict:
         return False
     return None in (before.completed_at, now.completed_at) or before.completed_at == now.completed_at

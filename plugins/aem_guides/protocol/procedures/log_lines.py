@@ -1,4 +1,4 @@
-"""The lines of a job's log: each once and in order, whatever the endpoint makes of paging."""
+"""The lines of a job's log: each once and in order, however the endpoint pages."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
 PAGE_LINES = 500
-"""Lines asked for at once: the product's own log window shows the latest 500."""
+"""Lines per request. The product's own log window shows the latest 500."""
 
 _PATIENCE = (1.0, 3.0, 10.0)
 COMPARED_LINES = 20
-"""So many lines at the end are taken to be unlike all others: most begin with a time in milliseconds."""
+"""This many last lines are assumed to be unique in the log, because most lines begin with a time in milliseconds."""
 
 
 class LogPageError(AemGuidesError):
-    """The log endpoint gave pages that do not follow each other, several times in a row."""
+    """Consecutive pages of the log endpoint did not fit together, several times in a row."""
 
 
 class PageReader:
-    """Turns pages as they come into lines that are new; remembers what the last page held."""
+    """Turns pages into new lines. It remembers the lines of the last page."""
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
@@ -33,10 +33,10 @@ class PageReader:
         self._end: tuple[str, ...] = ()
 
     def fresh_lines(self, page: LogPage) -> tuple[str, ...] | None:
-        """The lines of a page asked for at `offset` that were not handed on yet; None if it is the wrong page.
+        """The lines of the page requested at `offset` that were not emitted yet, or None if it is the wrong page.
 
-        If the instance gives the offset of the page, it is used: what overlaps is cut off, a gap is a wrong page. One
-        that gives no offset is caught when it repeats the same page, or the last line alone.
+        If the answer has an offset, it is used: an overlap is cut off, and a gap is a wrong page. Without an offset, a
+        page is wrong if it repeats the previous page or its last line.
         """
         begins = self.offset if page.offset is None else page.offset
         if begins > self.offset and page.lines:
@@ -51,7 +51,7 @@ class PageReader:
         return lines
 
     def is_end(self, tail: LogPage) -> bool:
-        """Whether the log ends where we are: its last lines are those that were handed on last."""
+        """Whether the log ends here: its last lines are the lines that were emitted last."""
         return self._end[-len(tail.lines) :] == tail.lines if tail.lines else self.offset == 0
 
     def _repeats(self, page: LogPage) -> bool:
@@ -66,14 +66,14 @@ class PageReader:
 def read_log(talk: Conversation, processing_id: str, *, offset: int = 0, page_lines: int = PAGE_LINES) -> Steps[int]:
     """Emit all lines from `offset` on as `LogLines` and return the number of the line after the last.
 
-    If the pages and their fields contradict each other, the last lines of the log show whether all lines came. Raises
-    LogPageError where they have not, even when asked again, and what a call raises.
+    If the pages and their fields contradict each other, the last lines of the log show whether all lines were read.
+    Raises LogPageError if lines are missing even after another read, and what a call raises.
     """
     return (yield from read_on(talk, processing_id, PageReader(offset), page_lines))
 
 
 def read_on(talk: Conversation, processing_id: str, reader: PageReader, page_lines: int = PAGE_LINES) -> Steps[int]:
-    """As `read_log`, from where the reader is."""
+    """As `read_log`, but from the position of the reader."""
     pauses = iter(_PATIENCE)
     promised: bool | None = None
     while True:
@@ -103,14 +103,14 @@ def read_on(talk: Conversation, processing_id: str, reader: PageReader, page_lin
 
 
 def _is_last(page: LogPage, asked: int) -> bool:
-    """Whether a page says so of itself and may be believed: one that was capped may call itself the last, too."""
+    """Whether a page is the last one. A page that the instance shortened may wrongly claim that it is the last."""
     return page.has_more is False and page.limit == asked and len(page.lines) < asked
 
 
 def stream_new_lines(talk: Conversation, processing_id: str, reader: PageReader, most: int) -> Steps[None]:
-    """Emit what the log has gained, at most `most` lines and as many pages as that takes, and never wait for it.
+    """Emit the new lines of the log, at most `most`, in as few pages as possible, and never wait for it.
 
-    A page that fails is not asked for again here: the next look at the job does so. Raises what a call raises.
+    A page that fails is not requested again here: the next look at the job does that. Raises what a call raises.
     """
     haste = Haste.LOOK
     while most > 0:

@@ -1,4 +1,4 @@
-"""What a log download hands on, block by block."""
+"""The blocks of a log download."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class ArchivePart:
     """A block of the ZIP that the instance sent (`name` is None), or of a log file.
 
-    `name` is then its path with its query, and `position` its place in the list: a list may name a path twice.
+    For a log file, `name` is its path with its query, and `position` is its place in the list: a list may name a path
+    twice.
     """
 
     name: str | None

@@ -1,6 +1,6 @@
 """The state of one request of one run, and which phase may follow which. All changes of the state are in this module.
 
-A state is stored before anything that depends on it is sent. So the next try, a restarted triggerer, a later task or
+A state is stored before any request that depends on it is sent. So the next try, a restarted triggerer, a later task or
 another run continues from it.
 """
 
@@ -19,7 +19,7 @@ from aem_guides.protocol.procedures.start import Origin
 
 
 class Phase(enum.StrEnum):
-    """Where a path is."""
+    """The phase of a path."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -39,32 +39,32 @@ MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.RESUMING: frozenset({Phase.QUEUED, Phase.FOLLOWING, Phase.HELD_BACK, Phase.ENDED}),
     Phase.ENDED: frozenset({Phase.QUEUED, Phase.FOLLOWING, Phase.HELD_BACK, Phase.RESUMING}),
 }
-"""The phases that may follow a phase; each may also follow itself."""
+"""The phases that may follow each phase. Each phase may also follow itself."""
 
 HAS_NO_JOB = frozenset({Phase.QUEUED, Phase.STARTING})
 
 
 class IllegalMoveError(Exception):
-    """A phase does not follow the one before: a fault of ours."""
+    """A phase does not follow from the previous one. This is a bug of ours."""
 
 
 @dataclass(frozen=True)
 class PathState:
-    """Where a path is.
+    """The state of a path.
 
     `serial` grows with each state. `clear_counts`: for each task that has worked on the path, the number that Clear
-    changes and a retry does not. `first_tries`: the id that Airflow gave the first try of each, which differs if the
-    run was deleted and created again. `intent`: what was written down before a start (STARTING) or a resume (RESUMING);
-    in QUEUED, that of a start of which nothing was seen yet. `processing_id` is the id under which the job goes on,
-    `earlier_ids` those it had before a resume changed them. `resumes` counts all resumes, `resumes_left` those that
-    retries may still make, None until a task that waits for the job has said. Times are in seconds since the epoch:
-    `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by the time since
-    `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started or resumed, and
-    a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling
-    it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING, why it is cancelled.
-    `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it to its end, so that
-    it was not killed. `instance`: where the connection led when the path was first taken up. `result`: the outcome that
-    the task returned.
+    changes and a retry does not. `first_tries`: for each such task, the id that Airflow gave its first try. The id
+    differs if the run was deleted and created again. `intent`: the intent of a start (STARTING) or of a resume
+    (RESUMING); in QUEUED, the intent of a start without a visible result. `processing_id` is the current id of the job.
+    `earlier_ids` are its ids before resumes changed it. `resumes` counts all resumes. `resumes_left` counts the resumes
+    that retries may still make; it is None until a task that waits for the job has set it. Times are in seconds since
+    the epoch: `queue_until` (the latest time for its turn) and `deadline_at` (the end of the job's time; when a held
+    job runs again, it moves by the time since `held_since`). `doubtful`: it is unknown whether a job was started or
+    resumed, and the message asked a person to check. `log_offset`: the number of log lines that were shown. `cancel`:
+    the result of a cancel. `job`: the job as last seen, or as it was before a resume. `end`: why following ended; in
+    CANCELLING, why the job is cancelled. `earlier_end`: the end from which the job was last resumed. `concluded`: the
+    task finished its work on the path, so it was not killed. `instance`: the address of the connection when work on the
+    path began. `result`: the outcome that the task returned.
     """
 
     request: ProcessingRequest
@@ -94,22 +94,22 @@ class PathState:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the job was started for this path, rather than adopted."""
+        """Whether the job was started for this path, not adopted."""
         return self.origin is not Origin.ADOPTED
 
     @property
     def may_cancel(self) -> bool:
-        """Whether its job may be cancelled by us, for whatever reason."""
+        """Whether we may cancel its job."""
         return may_cancel(self.origin, cancel_adopted=self.cancel_adopted)
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a start was about to be sent, and what came of it is not known."""
+        """Whether a start was about to be sent, and its result is unknown."""
         return self.phase is Phase.STARTING and self.intent is not None
 
     @property
     def is_left_behind(self) -> bool:
-        """Whether no process has finished the path: if its task was killed, its job must still be cancelled."""
+        """Whether no process has finished the path. If its task was killed, its job must still be cancelled."""
         return not self.concluded and self.phase is not Phase.ENDED and self.cancel not in SETTLED
 
     def to(self, phase: Phase, **changes: object) -> PathState:
@@ -123,7 +123,7 @@ class PathState:
         return self.to(self.phase, **changes)
 
     def anew(self) -> PathState:
-        """The state of a path that begins anew; what was known of a job counts no more."""
+        """The state of a path that begins anew. What was known of a job is dropped."""
         kept = {name: getattr(self, name) for name in _KEPT}
         return replace(PathState(self.request), serial=self.serial + 1, **kept)
 
@@ -139,18 +139,18 @@ class PathState:
         )
 
     def held(self, job: Job, now: float) -> PathState:
-        """The state of a job that has ended for now and is resumed when the off-peak hours begin again."""
+        """The state of a job that has ended for now. It is resumed when the next off-peak hours begin."""
         since = now if self.held_since is None else self.held_since
         return self.to(Phase.HELD_BACK, job=job, intent=None, held_since=since)
 
     def resuming(self, job: Job) -> PathState:
-        """The state of a job that is to be resumed; its turn has to come first."""
+        """The state of a job that is to be resumed. It needs its turn first."""
         return self.to(Phase.RESUMING, job=job, intent=None, end=None, queue_until=None)
 
     def goes_on(self, processing_id: str, now: float, *, resumes: int = 1) -> PathState:
-        """The state of a job that runs again. The time while it was held back does not count for the deadline.
+        """The state of a job that runs again. The time while it was held back does not count toward the deadline.
 
-        A job that has another id after a resume writes another log, from its first line on.
+        A job that has another id after a resume writes a new log, from its first line on.
         """
         held = 0.0 if self.held_since is None else max(0.0, now - self.held_since)
         before = (self.intent.resumes if self.intent else None) or self.job
@@ -172,9 +172,9 @@ class PathState:
         )
 
     def ended(self, end: FollowEnd, job: Job | None) -> PathState:
-        """The state of a path that is not waited for any more."""
+        """The state of a path whose wait has ended."""
         return self.to(Phase.ENDED, end=end, job=job)
 
 
 _KEPT = ("clear_counts", "first_tries", "resumes_left", "cancel_adopted", "instance")
-"""What stays where a path begins anew: whose it is, and what was asked for."""
+"""The fields that stay when a path begins anew: to which tasks it belongs, and what was requested."""

@@ -30,10 +30,9 @@ def resume_once(
 ) -> Steps[str]:
     """Resume the ended job and return its id after the resume, which may be another one.
 
-    Emits the `Intent` before the POST, and again with the id after it. `intent` is the one stored by an earlier
-    try that may have been cut short: where that resume has come to an end since, nothing is sent again. Raises
-    JobFailedError where the instance does not resume it, DoubtfulStartError where the fate of a resume cannot be
-    settled, and what a call raises.
+    Emits the `Intent` before the POST, and again with the id after it. `intent` is the intent that an interrupted
+    earlier try stored: if that resume has ended meanwhile, nothing is sent again. Raises JobFailedError if the instance
+    does not resume the job, DoubtfulStartError if the result of a resume cannot be determined, and what a call raises.
     """
     if intent is not None:
         found = yield from settle_resume(talk, job, request, intent)
@@ -74,10 +73,10 @@ def resume_once(
 def settle_resume(
     talk: Conversation, job: Job, request: ProcessingRequest, intent: Intent, patience: tuple[float, ...] = ()
 ) -> Steps[str | None]:
-    """The id of the job after the resume; None if the instance does not show that it was resumed.
+    """The id of the job after the resume, or None if the instance does not show that it was resumed.
 
-    `job` is the job as far as the caller knows it; the intent has its state before the resume. `patience` are
-    the seconds between looks at a history that may lag. Raises DoubtfulStartError, and what a call raises.
+    `job` is the job as the caller knows it. The intent has its state before the resume. `patience`: the seconds between
+    looks at a history that may lag. Raises DoubtfulStartError, and what a call raises.
     """
     before = intent.resumes or job
     if intent.processing_id is not None:
@@ -106,7 +105,7 @@ def settle_resume(
 
 
 def _went_on(before: Job, now: Job) -> bool:
-    """A job that runs again, or that has come to an end other than the one it had."""
+    """Whether the job runs again, or has another end than before."""
     if now.is_active or now.verdict is not before.verdict:
         return True
     return now.completed_at is not None and now.completed_at != before.completed_at

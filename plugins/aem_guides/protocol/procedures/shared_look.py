@@ -1,4 +1,4 @@
-"""How a job is looked at beside others on its instance: by the window, which is read once for all who wait."""
+"""Look at a job together with all others on its instance: the window is read once for all waiting tasks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.steps import Emit, SeeWindow, Steps, Window
 
 _SAME_FOR_SECONDS = 60.0
-"""So long a window may lag behind, and a pod's cache give the same."""
+"""For this long, a window may lag and a pod's cache may repeat the same answer."""
 
 
 class SharedLook:
-    """Looks at a job: by the window while that shows it at work, else by its own status.
+    """Looks at a job: in the window while it shows the job at work, else by the job's own status.
 
-    What the window does not show, or shows unchanged, for a minute is asked for by itself from then on: newer jobs have
-    pushed it out for good, or what answers is an old copy. An end is believed only by the job's own status.
+    If the window does not show the job, or shows it unchanged, for a minute, only the status is read from then on:
+    newer jobs have pushed the job out of the window, or an old copy of the window is served. Only the job's own status
+    proves an end.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class SharedLook:
         self._is_alone = False
 
     def find(self, talk: Conversation, processing_id: str) -> Steps[Job | None]:
-        """The job; None where the instance does not know it. Raises what `find_job` raises."""
+        """The job, or None if the instance does not know it. Raises what `find_job` raises."""
         if processing_id != self._of:
             self._of, self._last, self._since, self._is_alone = processing_id, None, talk.now(), False
         if not self._is_alone:
@@ -39,7 +40,7 @@ class SharedLook:
         return (yield from find_job(talk, processing_id))
 
     def _shown(self, window: Window, processing_id: str, now: float) -> Job | None:
-        """The job as the window shows it; notes whether the window is of use for it."""
+        """The job as the window shows it. Notes whether the window helps with this job."""
         shown = window.jobs.get(processing_id)
         if shown is not None and shown != self._last:
             self._last, self._since = shown, now

@@ -1,4 +1,4 @@
-"""Start once: whatever happens on the way, one request leads to one job."""
+"""Start once: one request leads to one job, whatever fails on the way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import crowd, in_words
 
 _LATEST_START_MS = 900_000
-"""How long after an unanswered start a job may still come of it."""
+"""How long after an unanswered start its job may still appear."""
 
 
 class OnActiveJob(enum.StrEnum):
@@ -50,10 +50,10 @@ class Origin(enum.StrEnum):
 class StartPolicy:
     """How to start.
 
-    `max_active_jobs`: no start while the window shows so many active jobs (None: no limit). `patience`: seconds
-    between the looks at a history that may lag. `attempts`: how often the POST is sent at the most. `known_active`:
-    jobs known to be active by other means; those that the window does not show count too. `hours`: nothing is
-    started outside of them, nor adopted; what an earlier try started is taken up at any time.
+    `max_active_jobs`: no start while the window shows this many active jobs (None: no limit). `patience`: seconds
+    between looks at a history that may lag. `attempts`: how often the POST is sent at most. `known_active`: jobs known
+    to be active from other sources; those outside the window count too. `hours`: outside of these hours no job is
+    started or adopted, but a job that an earlier try started is taken up at any time.
     """
 
     on_active_job: OnActiveJob = OnActiveJob.ADOPT
@@ -66,7 +66,7 @@ class StartPolicy:
 
 @dataclass(frozen=True)
 class Started:
-    """The request has a job with this id."""
+    """The request has a job, with this id."""
 
     processing_id: str
     origin: Origin
@@ -76,9 +76,9 @@ class Started:
 class MustWait:
     """The job cannot be started now. `processing_id` is the active job that prevents it, if the instance shows one.
 
-    `pending` is the intent of a start of which nothing was seen, and of which a job may come yet; without one it is
-    certain that none came of an intent emitted before. `lacks_room`: nothing is in the way on its path, but as many
-    jobs are active as are allowed. `opens_at`: when the off-peak hours begin (epoch seconds), if they are waited for.
+    `pending` is the intent of a start without a visible result, which may still lead to a job. If it is None, it is
+    certain that no emitted intent led to a job. `lacks_room`: the path is free, but the limit of active jobs is
+    reached. `opens_at`: when the off-peak hours begin (epoch seconds), if they are waited for.
     """
 
     why: str
@@ -101,10 +101,10 @@ def start_once(
 ) -> Steps[StartOutcome]:
     """Start a job for the request.
 
-    Emits every `Intent` that has to be stored before the next step. `pending` is that of an earlier start of which
-    nothing was seen (what was cut short is settled by `find_started` first): where a job comes of it late, that is the
-    job. Raises StartRefusedError and ActiveJobError, where it is certain that no job came of an intent,
-    DoubtfulStartError, and what a call raises.
+    Emits every `Intent` that must be stored before the next step. `pending` is the intent of an earlier start without a
+    visible result: if its job appears late, that job is taken. An interrupted start must be settled by `find_started`
+    before. Raises StartRefusedError and ActiveJobError if it is certain that no job resulted, DoubtfulStartError, and
+    what a call raises.
     """
     attempt = 0
     while True:
@@ -140,7 +140,7 @@ def start_once(
 def find_started(
     talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
 ) -> Steps[Started | None]:
-    """What came of a start that an earlier try was about to send: its job, or None where it is certain that none did.
+    """Find the job of a start that an earlier try was about to send. None if it is certain that there is none.
 
     Starts nothing. Emits the settled `Intent`. Raises DoubtfulStartError, and what a call raises.
     """
@@ -153,7 +153,7 @@ def find_started(
 
 
 def held_back(request: ProcessingRequest, hours: OffPeakHours | None, now: float) -> MustWait | None:
-    """What keeps the request from being started outside the off-peak hours; None where it may be."""
+    """The wait for the off-peak hours, or None if the request may be started now."""
     if hours is None or hours.is_open(now):
         return None
     opens_at = hours.opens_at(now)
@@ -163,7 +163,7 @@ def held_back(request: ProcessingRequest, hours: OffPeakHours | None, now: float
 
 @dataclass(frozen=True)
 class _NotAccepted:
-    """It is certain that no job came of the POST, and another one may be sent."""
+    """It is certain that the POST led to no job. Another POST may be sent."""
 
     error: AemGuidesError
 
@@ -177,7 +177,7 @@ def _post(
         history = yield from talk.call(contract.history())
         if pending is not None and (late := _late(pending, request, history)) is not None:
             return (yield from _take(pending, late, Origin.RECOVERED))
-        if isinstance(refusal, NotFoundError):  # the history is there: this part of the instance still starts
+        if isinstance(refusal, NotFoundError):  # the history is there: this part of the instance is still starting
             return _NotAccepted(refusal)
         for pause in policy.patience[:_LOOKS_FOR_CAUSE]:
             if _shows_cause(history, request, intent):
@@ -207,7 +207,7 @@ def _post(
 def _after_refusal(
     history: History, request: ProcessingRequest, intent: Intent, policy: StartPolicy, refusal: RejectedError
 ) -> Steps[StartOutcome | _NotAccepted]:
-    """The words of a refusal are not documented. Only the history shows whether another job is the cause."""
+    """The texts of refusals are not documented. Only the history shows whether another job is the cause."""
     obstacle = _obstacle(history, request, policy, refused=True)
     if isinstance(obstacle, Job):
         return (yield from _take(intent, obstacle, Origin.ADOPTED))
@@ -234,12 +234,13 @@ def _after_refusal(
 
 
 def still_pending(talk: Conversation, pending: Intent | None) -> Intent | None:
-    """An unanswered start, as long as it may still lead to a job: a gateway may pass it on late, but not for ever."""
+    """The intent of an unanswered start while it may still lead to a job: a gateway may forward a request late, but not
+    forever."""
     return pending if pending is not None and talk.instance_now() - pending.at < _LATEST_START_MS else None
 
 
 def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job | None:
-    """The job of an unanswered start, where this history is the first to show it. Raises DoubtfulStartError."""
+    """The job of an unanswered start, if this history is the first to show it. Raises DoubtfulStartError."""
     sighting = pending.look(request, history)
     if sighting.fate is Fate.UNCLEAR:
         raise DoubtfulStartError(_doubt(request, sighting, history))
@@ -247,12 +248,12 @@ def _late(pending: Intent, request: ProcessingRequest, history: History) -> Job 
 
 
 def _shows_cause(history: History, request: ProcessingRequest, intent: Intent) -> bool:
-    """Whether a job explains a refusal: one that is active where the path is, or one that was a moment ago."""
+    """Whether a job explains a refusal: it is active where the path is, or was active a moment ago."""
     return bool(_in_the_way(history, request, refused=True)) or _passed_by(history, request, intent) is not None
 
 
 def _passed_by(history: History, request: ProcessingRequest, intent: Intent) -> Job | None:
-    """A job that came after the intent and has ended already: it may be what the start was refused for."""
+    """A job that came after the intent and has already ended. It may be the cause of the refusal."""
     fresh = (job for job in history.jobs if job.processing_id not in intent.window and job.path)
     return next((job for job in fresh if job.on_path(request.path) or _overlap(str(job.path), request.path)), None)
 
@@ -272,7 +273,8 @@ def _refusal_remedy(request: ProcessingRequest, refusal: RejectedError) -> str:
 
 
 _LOOKS_FOR_CAUSE = 2
-"""As many pauses of the patience: a history may lag by some seconds behind what a start is refused for."""
+"""Pauses of `patience` while the cause of a refusal is looked for. A history may lag a few seconds behind the
+refusal."""
 
 _NO_FILTERS = (
     "This instance does not support filters: AEM Guides before 2026.01 has no file_types, created_after and "
@@ -284,10 +286,10 @@ _REMEDY = "Wait until that job has ended, or start with on_active_job = queue."
 def _obstacle(
     history: History, request: ProcessingRequest, policy: StartPolicy, *, refused: bool = False
 ) -> Job | MustWait | None:
-    """What keeps the request from being started: None nothing, a Job one to adopt.
+    """The obstacle to a start: None if there is none, a Job if it is to be adopted.
 
-    Only a job on the very path is known to be in the way; after a refusal, one above or below it is taken for
-    the cause. Raises ActiveJobError where the policy does not let us wait or adopt.
+    Only a job on exactly this path is a known obstacle. After a refusal, a job above or below the path is taken as the
+    cause. Raises ActiveJobError if the policy allows neither to wait nor to adopt.
     """
     blocking = _in_the_way(history, request, refused=refused)
     if not blocking:
@@ -304,7 +306,7 @@ def _obstacle(
 
 
 def _in_the_way(history: History, request: ProcessingRequest, *, refused: bool) -> list[Job]:
-    """The active jobs on the path; where there are none and a start was refused, those above and below it."""
+    """The active jobs on the path. If there are none and a start was refused, those above and below the path."""
     active = [job for job in history.jobs if job.is_active]
     on_path = [job for job in active if job.on_path(request.path)]
     if on_path or not refused:
@@ -329,9 +331,9 @@ def _overlap(one: str, other: str) -> bool:
 def _settle(
     talk: Conversation, request: ProcessingRequest, intent: Intent, policy: StartPolicy
 ) -> Steps[Job | History]:
-    """Find out what came of an intent: the job it became, or the history that proves that it became none.
+    """Find the result of an intent: the job, or the history which proves that there is no job.
 
-    Raises DoubtfulStartError where the history can prove neither.
+    Raises DoubtfulStartError if the history proves neither.
     """
     history = yield from talk.call(contract.history())
     sighting = intent.look(request, history)

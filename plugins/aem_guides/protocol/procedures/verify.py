@@ -1,4 +1,4 @@
-"""What became of every asset: success of a job can mean that all were handed over, not that all are done."""
+"""Verify every asset. The success of a job can mean that all assets were handed over, not that all are processed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ from aem_guides.protocol.steps import Compute, Emit, Read, Reply, Steps, Transpo
 from aem_guides.protocol.wording import in_words
 
 QUIET_SECONDS = 300.0
-"""How long nothing changes until what is PENDING is held to be left out; the instance's queue shows life sooner."""
+"""After this long without a change, PENDING assets count as left out. The instance's queue changes sooner while it
+works."""
 
 _QUESTIONS = 3
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0)
 _REST, _LONGEST_REST = 3.0, 300.0
-"""A look that takes long is followed by a pause of so many times its length: the answer costs the instance, too."""
+"""After a slow look, the pause is this many times as long as the look, because the answer is costly for the instance,
+too."""
 
 _NO_ENDPOINT = (
     "This instance has no asset status (it needs AEM Guides 2026.08), so the outcome of each asset is not known."
@@ -61,7 +63,7 @@ _LIMIT = re.compile(r"(?P<count>[0-9]{1,9})|(?P<percent>[0-9]{1,3}(\.[0-9]{1,6})
 
 
 class Standing(enum.Enum):
-    """What is known of the assets, held against a limit."""
+    """The assets compared with a limit."""
 
     WELL = "fewer failed"
     TOO_MANY = "too many failed"
@@ -77,9 +79,9 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, field: str, value: object) -> FailureLimit | None:
-        """Read a count (`10`) or a share (`2.5%`); None and "" set no limit. Raises InvalidInputError.
+        """Read a count (`10`) or a share (`2.5%`). None, "" and "None" (as a template shows None) set no limit.
 
-        So does "None", as a template shows None.
+        Raises InvalidInputError.
         """
         if value is None or value in ("", "None"):
             return None
@@ -91,13 +93,13 @@ class FailureLimit:
         return cls(count, percent)
 
     def is_reached(self, failed: int, total: int) -> bool:
-        """Whether so many failures are too many. Where nothing failed, they are not."""
+        """Whether this many failures reach the limit. Zero failures never do."""
         if self.count is not None:
             return failed >= self.count
         return failed > 0 and failed * 100 >= Fraction(str(self.percent or 0)) * total
 
     def standing(self, found: Verification) -> Standing:
-        """Whether too many assets failed; undecided where what is not known could make them too many."""
+        """Whether too many assets failed. Undecided if the unknown assets could exceed the limit."""
         if self.is_reached(found.least, found.total):
             return Standing.TOO_MANY
         if found.most is None or self.is_reached(found.most, found.total):
@@ -110,21 +112,21 @@ class FailureLimit:
 
 @dataclass(frozen=True)
 class LookBegins:
-    """Emitted: another answer is being read; what earlier ones said no longer counts."""
+    """Emitted: a new answer is being read. The results of earlier answers are dropped."""
 
 
 @dataclass(frozen=True)
 class NotProcessed:
-    """Emitted: assets of the answer being read that were not processed, or whose word for it is not known."""
+    """Emitted: assets of the current answer that were not processed, or that have an unknown status word."""
 
     assets: tuple[AssetStatus, ...]
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long assets are waited for: `within_seconds` at the most, `quiet_seconds` while nothing changes.
+    """How long to wait for assets: `within_seconds` at most, and `quiet_seconds` without a change.
 
-    `goes_on`: something else waits on after this one look, so that what it does not settle is left to that.
+    `goes_on`: another part continues the wait after this one look, so an undecided result is left to it.
     """
 
     within_seconds: float
@@ -134,11 +136,10 @@ class Patience:
 
 
 def verify_assets(talk: Conversation, question: AssetQuestion, patience: Patience) -> Steps[Verification]:
-    """Ask for the state of every asset until none is at work any more, or nothing changes any more.
+    """Read the state of every asset until no asset is at work, or until nothing changes any more.
 
-    Emits `LookBegins` and `NotProcessed` besides notices. An instance that does not answer, or is busy, is waited out
-    like assets that are at work. Raises AssetsAtWorkError where some are still at work when the time is over, and what
-    a call raises.
+    Emits `LookBegins`, `NotProcessed` and notices. An instance that is busy or does not answer is waited for like
+    assets at work. Raises AssetsAtWorkError if assets are still at work when the time is over, and what a call raises.
     """
     known = without_asking(question)
     if known is not None:
@@ -179,9 +180,9 @@ class _Watch:
     patience: Patience
     began: float = field(init=False)
     is_there: bool = False
-    """Whether the instance is known to have an asset status."""
+    """Whether the instance is known to have the asset status endpoint."""
     own_assets: tuple[str, ...] | None = None
-    """The assets that a job with a filter had; none where that is not known, or where it had all below its path.
+    """The assets of a job with a filter. Empty if they are unknown, or if the job had all assets below its path.
 
     None: the instance was not asked yet.
     """
@@ -198,13 +199,13 @@ class _Watch:
         return self.elapsed() - self.began >= self.patience.within_seconds
 
     def quiet_for(self, counts: AssetCounts) -> float:
-        """For how long the counts have been what they are."""
+        """For how many seconds the counts have not changed."""
         if counts != self._last:
             self._last, self._since = counts, self.elapsed()
         return self.elapsed() - self._since
 
     def open_of(self, tally: AssetTally) -> int:
-        """How many assets may still change; a word that is not known, or a gap, of a job that ended long ago do not."""
+        """How many assets may still change. Unknown words and gaps of a job that ended long ago do not count."""
         counts = tally.counts
         unsettled = 0 if self._ended_long_ago() else counts.strange + uncovered(self.question, tally)
         return counts.processing + counts.pending + unsettled
@@ -214,7 +215,7 @@ class _Watch:
         return ended is not None and self.talk.instance_now() - ended >= self.patience.quiet_seconds * 1000
 
     def pause(self, what: str, rest: float = 0.0) -> Steps[None]:
-        """Wait for a while. Raises AssetsAtWorkError where the time is over."""
+        """Wait for a while. Raises AssetsAtWorkError if the time is over."""
         age = self.elapsed() - self.began
         if self.is_over():
             raise AssetsAtWorkError(f"After {in_words(age)}: {what}. Clear this task to check again.")
@@ -222,7 +223,7 @@ class _Watch:
         yield Wait(min(max(pause, rest), self.patience.within_seconds - age), what)
 
     def pause_after(self, error: AemGuidesError) -> Steps[None]:
-        """Wait for a while after a look that failed. Raises the error where that does not mend it, or not in time."""
+        """Wait for a while after a failed look. Raises the error if a wait cannot help, or cannot help in time."""
         restarts = self.is_there and error.retry is Retry.BRIEFLY
         if not (restarts or error.retry is Retry.USEFUL) or (self.is_over() and not self.patience.goes_on):
             raise error
@@ -233,10 +234,10 @@ class _Watch:
 
 
 def _can_be_asked(talk: Conversation) -> Steps[bool]:
-    """Whether the instance has an asset status.
+    """Whether the instance has the asset status endpoint.
 
-    Asked by GET, since Sling takes a POST to a path without a servlet for "make a node here". That it has none takes a
-    history that was read, and several looks: an author that starts answers 404 for a while.
+    The check is a GET, because Sling takes a POST to a path without a servlet as "make a node here". The answer "no"
+    requires a history that was read, and several looks, because a starting author answers 404 for a while.
     """
     for pause in (*_LOOK_AGAIN_AFTER, None):
         try:
@@ -253,9 +254,10 @@ def _can_be_asked(talk: Conversation) -> Steps[bool]:
 
 
 def _ask(watch: _Watch) -> Steps[AssetTally | str]:
-    """One question and its answer, or why the instance has none.
+    """One question and its answer, or the reason why there is no answer.
 
-    An instance that restarts forgets the question, and its own job for it can fail: it is asked anew then.
+    An instance that restarts forgets the question, and its own job for the question can fail. Then the question is sent
+    again.
     """
     talk, request = watch.talk, watch.question.request
     for asked in range(1, _QUESTIONS + 1):
@@ -298,7 +300,8 @@ def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
 
 @dataclass
 class AssetAnswer:
-    """An answer that is being read. Its parts are worked through outside the event loop, so that nothing is raised."""
+    """An answer that is being read. Its parts are processed outside the event loop, so errors are stored, not
+    raised."""
 
     stream: ObjectStream
     tally: AssetTally
@@ -310,7 +313,7 @@ class AssetAnswer:
         return text(self.stream.members.get("status")) or ""
 
     def take(self, block: bytes) -> None:
-        """Work through a block, or the end."""
+        """Process a block, or the end of the answer."""
         try:
             entries: list[JsonValue] = self.stream.feed(block) if block else self.stream.finish()
         except JsonError as error:
@@ -318,11 +321,11 @@ class AssetAnswer:
             return
         self.found = self.tally.take(entries)
         if not block:
-            _ = self.tally.counts  # a million take a while
+            _ = self.tally.counts  # takes a while for a million assets
 
 
 def read_asset_status(talk: Conversation, job_id: str, ignore: AssetPatterns) -> Steps[AssetAnswer]:
-    """Read an answer block by block, again where it is cut off or cannot be read, as often as any call is tried.
+    """Read an answer block by block. Read it again if it is cut off or unreadable, as often as any call is tried.
 
     Raises UnreachableError, MalformedAnswerError, and what a call raises.
     """
@@ -339,7 +342,7 @@ def read_asset_status(talk: Conversation, job_id: str, ignore: AssetPatterns) ->
 
 
 class _UnreadableError(Exception):
-    """The body of an answer is cut off or cannot be read: `error` says so to whoever does not try again."""
+    """The body of an answer is cut off or unreadable. `error` is raised if there is no further try."""
 
     def __init__(self, error: AemGuidesError) -> None:
         super().__init__(str(error))
@@ -347,7 +350,7 @@ class _UnreadableError(Exception):
 
 
 def _read_once(talk: Conversation, job_id: str, ignore: AssetPatterns, attempt: int) -> Steps[AssetAnswer]:
-    """Memory holds a block of it, however many assets it tells of."""
+    """Read the answer once. Memory holds one block of it, however many assets it contains."""
     call = contract.asset_status_as_it_comes(job_id)
     label = f"{call.endpoint} ({call.request.label})"
     reply: Reply = yield from talk.call(call, stream=True)

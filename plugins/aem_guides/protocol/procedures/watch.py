@@ -1,4 +1,4 @@
-"""Which jobs have ended since the last look, also those of other users."""
+"""Find the jobs that have ended since the last look, also those of other users."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ KEPT_ENDS = 1000
 
 @dataclass(frozen=True)
 class Seen:
-    """What the looks before have seen: jobs that were active, and those that had ended, with their ends."""
+    """The result of the earlier looks: active jobs, and ended jobs with their ends."""
 
     active: frozenset[str] = frozenset()
     ended: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
-        """As plain JSON, for a store; `from_json` reads it back."""
+        """The same as plain JSON, for a store. `from_json` reads it back."""
         return {"active": list(sorted(self.active)), "ended": dict(self.ended)}
 
     @classmethod
     def from_json(cls, data: JsonValue) -> Seen | None:
-        """Read what `to_json` wrote; None for anything else."""
+        """Read what `to_json` wrote. None for anything else."""
         match data:
             case {"active": list(active), "ended": dict(ended)}:
                 return cls(frozenset(strings(active)), {name: milliseconds(end) for name, end in ended.items()})
@@ -36,11 +36,11 @@ class Seen:
 
 
 def look_for_ends(talk: Conversation, seen: Seen | None) -> Steps[tuple[tuple[Job, ...], Seen]]:
-    """The jobs that have ended since the last look, in the order of their ends, and what has been seen by now.
+    """The jobs that have ended since the last look, in the order of their ends, and the new `Seen`.
 
-    The first look (`seen` None) finds none: what had ended before is no news. A job that was active and has left the
-    window is asked for by its id; one that came and went between two looks, window and all, is not seen. Raises what
-    a call raises.
+    The first look (`seen` is None) finds none, because earlier ends are not news. A job that was active and has left
+    the window is looked up by its id. A job that entered and left the window between two looks is not noticed. Raises
+    what a call raises.
     """
     history = yield from talk.call(contract.history())
     shown = {job.processing_id: job for job in history.jobs}
@@ -54,7 +54,7 @@ def look_for_ends(talk: Conversation, seen: Seen | None) -> Steps[tuple[tuple[Jo
     active = frozenset(shown.keys() - ended.keys())
     if seen is None:
         return (), Seen(active, ends)
-    # A job that the history leaves out for once is no news when it shows again.
+    # If the history omits a job once, the job is not news when it appears again.
     earlier = dict(list(seen.ended.items())[-KEPT_ENDS:])
     now = Seen(active, {**{name: end for name, end in earlier.items() if name not in ends}, **ends})
     fresh = [job for job in ended.values() if _is_news(job, seen)]
@@ -62,8 +62,7 @@ def look_for_ends(talk: Conversation, seen: Seen | None) -> Steps[tuple[tuple[Jo
 
 
 def _is_news(job: Job, seen: Seen) -> bool:
-    """Whether this end was not seen before. The instance may show its time later than the end itself; that is the
-    same end."""
+    """Whether this end is new. The instance may show a later time for the same end."""
     name = job.processing_id
     if name not in seen.ended:
         return True
@@ -72,7 +71,7 @@ def _is_news(job: Job, seen: Seen) -> bool:
 
 
 def concerns(job: Job, path: str, *, with_parents: bool) -> bool:
-    """Whether a job worked on `path` or below it; `with_parents`: or on a folder above, and did not exclude it."""
+    """Whether a job worked on `path` or below it. `with_parents`: or on a folder above it that did not exclude it."""
     if job.path is None:
         return False
     if same_path(job.path) == same_path(path) or is_below(job.path, path):

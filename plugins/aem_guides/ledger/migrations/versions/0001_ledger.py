@@ -14,7 +14,7 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Make all tables, indexes and views."""
+    """Create all tables, indexes and views."""
     _instances()
     _jobs()
     _state_changes()
@@ -70,7 +70,7 @@ def _jobs() -> None:
         sa.Column("kept", sa.Boolean, nullable=False),
         sa.Column("announced", sa.Boolean, nullable=False),
     )
-    # Partial, so that what a reconciliation reads does not grow with what is done and over.
+    # Partial, so that the cost of a reconciliation does not grow with the finished jobs.
     is_postgresql = op.get_bind().dialect.name == "postgresql"
     yes, no = ("{0}", "NOT {0}") if is_postgresql else ("{0} = 1", "{0} = 0")
     partial = {
@@ -193,7 +193,7 @@ def _views(dialect: str) -> None:
 
 
 def downgrade() -> None:
-    """Drop all of it."""
+    """Drop all of them."""
     for view in ("jobs_a_day", "folder_throughput", "failures", "starters", "open_findings"):
         op.execute(f"DROP VIEW aem_guides_{view}")
     for table in ("reconciliation", "finding", "state_change", "job", "instance"):

@@ -1,4 +1,4 @@
-"""Counts of any size: an instance may tell more than 2,147,483,647."""
+"""Counts of any size: an instance may report more than 2,147,483,647."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Narrow them again; a count that is too large for that is an error of the database."""
+    """Narrow them again. If a count is too large for that, the database raises an error."""
     _change(sa.Integer())
 
 

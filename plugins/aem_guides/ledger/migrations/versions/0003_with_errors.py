@@ -1,4 +1,4 @@
-"""Jobs that ended with errors: a state of its own, which is longer than the others, and counted by the views."""
+"""Jobs that ended with errors: a state of its own, with a longer word than the others, which the views count."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COLUMNS = (
 
 
 def upgrade() -> None:
-    """Make room for the word, and count it. SQLite takes texts of any length."""
+    """Widen the column, and count the state. SQLite takes texts of any length."""
     _change(40, with_errors=True)
 
 
 def downgrade() -> None:
-    """What ended with errors is a success again, as it was before."""
+    """Count jobs that ended with errors as successful again, as before."""
     for table, column in COLUMNS:
         op.execute(f"UPDATE {table} SET {column} = 'SUCCESS' WHERE {column} = '{WITH_ERRORS}'")
     _change(20, with_errors=False)

@@ -1,4 +1,4 @@
-"""The keys of the states of paths that Airflow keeps: it neither lists nor deletes them."""
+"""The keys of the states of paths that Airflow stores, because Airflow neither lists nor deletes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TABLE = "aem_guides_path_state"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         TABLE,
         sa.Column("key", sa.String(80), primary_key=True),
@@ -26,5 +26,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; the states stay where they are."""
+    """Drop the table. The states themselves stay in Airflow."""
     op.drop_table(TABLE)

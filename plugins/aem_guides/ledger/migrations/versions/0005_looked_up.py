@@ -1,4 +1,4 @@
-"""The indexes by which people look jobs up among a million: when they began and ended, state, path, run, size."""
+"""Indexes to look up jobs among a million: by start, end, state, path, run and size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("began", "state_began", "instance_began", "ended", "size", "path_head",
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create them."""
     head = sa.text(f"({PATH_HEAD[op.get_bind().dialect.name]})")
     began = sa.text(f"({BEGAN})")
     columns: dict[str, list[str | sa.TextClause]] = {
