@@ -13,6 +13,8 @@ from aem_guides.protocol.states import ACTIVE_STATES, ENDED_STATES, JobState
 
 _SEEN_BY = {"instance": "seen by the reconciliation", "run": "its run", "resume": "the reconciliation"}
 _INSTANCE = "the instance's clock"
+_SAME = 60_000
+"""An archive that the ledger notes within so many milliseconds was just stored."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class Stored:
 
 def timeline(story: Story, stored: Stored | None = None) -> list[Event]:
     """All of it, the first first."""
-    events = [*_of_job(story), *_of_changes(story.changes), *_of_remedies(story.findings)]
-    if stored is not None:
-        events += _of_storage(stored)
+    stored = stored or Stored()
+    events = [*_of_job(story), *_of_changes(story.changes), *_of_remedies(story.findings), *_of_storage(stored)]
+    checked = story.listed.job.archive_checked_at
+    if story.listed.job.archive_uri and checked is not None and checked > max(stored.archived, default=0) + _SAME:
+        events.append(Event(checked, "Archive seen to be there", "ledger"))
     return sorted(events, key=lambda event: event.at)
 
 
@@ -56,8 +60,6 @@ def _of_job(story: Story) -> Iterable[Event]:
         yield Event(job.missing_since, "Not shown by the instance any more", "reconciliation", "unknown")
     if story.goes_on is not None:
         yield Event(story.goes_on.at, f"Resumed: goes on as {story.goes_on.name}", "ledger", "running")
-    if job.archive_uri and job.archive_checked_at is not None:
-        yield Event(job.archive_checked_at, "Archive seen to be there", "ledger")
 
 
 def _of_changes(changes: tuple[Change, ...]) -> Iterable[Event]:
