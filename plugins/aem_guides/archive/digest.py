@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 MOST_SHAPES = 1_000
 """Kinds of errors that are told apart; those beyond are only counted."""
 _LOOKED_AT = 1_000
-_ERROR = re.compile(r"\b(ERROR|SEVERE|FATAL|FAILED|Failed)\b|(Exception|Error)\b")
-_WARNING = re.compile(r"\bWARN(ING)?\b")
+_BAD = re.compile(r"\b(?:ERROR|SEVERE|FATAL|FAILED|Failed|(WARN(?:ING)?))\b|(?:Exception|Error)\b")
+"""The first of these in a line is what it is."""
 _STAMP = re.compile(r"^[\d\s:.,/TZ+-]+")
 _PATH = re.compile(r"(?<![\w/])/[^\s'\":,;()\[\]]+")
 _NUMBER = re.compile(r"\b(?=[0-9a-fA-F-]*\d)[0-9a-fA-F]+(?:-[0-9a-fA-F]+)*\b")
@@ -37,13 +37,15 @@ class LogDigest:
     def take(self, number: int, text: str) -> bool:
         """Count a line; whether it is an error."""
         self.lines += 1
-        if _ERROR.search(text):
-            self.errors += 1
-            self._note(number, text)
-            return True
-        if _WARNING.search(text):
+        found = _BAD.search(text)
+        if found is None:
+            return False
+        if found[1]:
             self.warnings += 1
-        return False
+            return False
+        self.errors += 1
+        self._note(number, text)
+        return True
 
     def repeated(self, most: int = 8) -> tuple[RepeatedError, ...]:
         """The most frequent errors, the first of equals first."""

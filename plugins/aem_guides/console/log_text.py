@@ -60,20 +60,20 @@ def page_of(lines: Iterable[tuple[int, str]], page: int = 1, search: str | None 
     first, last = (page - 1) * LINES, page * LINES
     shown: list[Line] = []
     errors: list[Line] = []
-    latest: deque[Line] = deque(maxlen=LATEST)
+    latest: deque[tuple[int, str, bool]] = deque(maxlen=LATEST)
     digest = LogDigest()
     matched = 0
     words = search.casefold() if search else None
     for number, text in lines:
-        line = Line(number, text, digest.take(number, text))
-        latest.append(line)
-        if line.is_error and len(errors) < MOST_ERRORS:
-            errors.append(_clean(line))
+        is_error = digest.take(number, text)
+        latest.append((number, text, is_error))
+        if is_error and len(errors) < MOST_ERRORS:
+            errors.append(_line(number, text, is_error))
         if words is not None and words not in text.casefold():
             continue
         matched += 1
         if first < matched <= last:
-            shown.append(_clean(line))
+            shown.append(_line(number, text, is_error))
         elif matched > last and page > 1:
             break
     if page > 1:
@@ -81,11 +81,11 @@ def page_of(lines: Iterable[tuple[int, str]], page: int = 1, search: str | None 
     return LogPage(
         lines=tuple(shown),
         errors=tuple(errors),
-        latest=tuple(map(_clean, latest)),
+        latest=tuple(_line(*line) for line in latest),
         has_more=matched > last,
         digest=digest,
     )
 
 
-def _clean(line: Line) -> Line:
-    return Line(line.number, clean_text(line.text), line.is_error)
+def _line(number: int, text: str, is_error: bool) -> Line:
+    return Line(number, clean_text(text), is_error)
