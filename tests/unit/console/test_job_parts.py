@@ -9,12 +9,14 @@ from urllib.parse import quote
 import pytest
 
 from aem_guides.console import failed_assets
+from aem_guides.ledger import database
+from aem_guides.ledger.database import LedgerUnavailableError
 from aem_guides.ledger.store import Ledger
 from aem_guides.results.verification import CSV_NAME
 from aem_guides.runtime.sheets import as_csv
 from tests.support.archives import a_zip
 from tests.support.console import STRANGER, VIEWER, Host, read
-from tests.support.worlds import INSTANCE, NOW, apply, job, snapshot
+from tests.support.worlds import INSTANCE, NOW, apply, job, note, snapshot
 
 HERE = f"instance={INSTANCE}&name=it"
 PARTS = ("events", "log-digest", "assets-digest", "assets", "assets-file")
@@ -137,6 +139,27 @@ def test_a_job_that_nobody_knows_has_no_parts(host: Host, part: str, odd: str) -
     answer = host.client().get(f"{part}?instance={quote(odd)}&name={quote(odd)}")
     assert answer.status_code == 404
     assert "does not know this job" in read(answer.text).words
+
+
+@pytest.mark.parametrize("part", [*PARTS, "log"])
+def test_a_ledger_that_is_down_is_said_to_be_so_in_each_part(
+    host: Host, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def fail() -> None:
+        raise LedgerUnavailableError("Opening: it is locked.")
+
+    monkeypatch.setattr(database, "ledger_url", fail)
+    answer = host.client().get(f"{part}?{HERE}")
+    assert answer.status_code == 503
+    assert "it is locked" in read(answer.text).words
+
+
+def test_a_job_leads_to_the_one_as_which_it_goes_on_and_back(host: Host, ledger: Ledger) -> None:
+    ledger.take_note(note("it"))
+    ledger.take_note(note("next", at=NOW, continues="it", request=note("it").request))
+    for name, there in (("it", "next"), ("next", "it")):
+        shown = read(host.client().get(f"job?instance={INSTANCE}&name={name}").text)
+        assert f"job?instance={INSTANCE}&name={there}" in shown.addresses
 
 
 @pytest.mark.parametrize("part", PARTS)
