@@ -42,6 +42,7 @@ PAGES = {
     "trends, 14 days": "trends",
     "findings": "findings",
     "a job": f"job?instance={INSTANCE}&name=old-77",
+    "a job, what happened": f"events?instance={INSTANCE}&name=old-77",
 }
 _NUMBERS = {
     "postgresql": "SELECT generate_series(:first, :last) AS n",

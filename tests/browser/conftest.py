@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
 from tests.support.airflow_stack import LiveAirflow
-from tests.support.browser import Ui, launch, sign_in
+from tests.support.browser import Ui, as_viewer, launch, opened, sign_in
 from tests.support.together import Played
 
 
@@ -30,15 +30,14 @@ def ui(
     request: pytest.FixtureRequest, chromium: Browser, signed_in: StorageState, airflow: LiveAirflow
 ) -> Iterator[Ui]:
     """A page in which somebody in Paris is signed in. At the end nothing may have gone wrong in it."""
-    with chromium.new_context(
-        base_url=airflow.rest.url,
-        storage_state=signed_in,
-        locale="en-GB",
-        timezone_id="Europe/Paris",
-        reduced_motion="reduce",
-    ) as context:
-        shown = Ui(context.new_page())
+    with opened(chromium, airflow, signed_in, request.node.name) as shown:
         yield shown
-        shown.show(f"end of {request.node.name}")
-        shown.explain()
-    assert not shown.complaints, "\n".join(shown.complaints)
+
+
+@pytest.fixture
+def viewers_ui(
+    request: pytest.FixtureRequest, chromium: Browser, signed_in: StorageState, airflow: LiveAirflow
+) -> Iterator[Ui]:
+    """The same for somebody who may only look."""
+    with opened(chromium, airflow, as_viewer(signed_in, airflow), request.node.name) as shown:
+        yield shown

@@ -9,11 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
+import jwt
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
     Error,
+    Frame,
     Locator,
     Page,
     Playwright,
@@ -69,6 +73,42 @@ def sign_in(browser: Browser, airflow: LiveAirflow) -> StorageState:
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("link", name="Dags").first).to_be_visible()
         return context.storage_state()
+
+
+def as_viewer(state: StorageState, airflow: LiveAirflow) -> StorageState:
+    """What the browser of somebody keeps who has signed in to the same Airflow and may only look."""
+    secret = airflow.stack.environment["AIRFLOW__API_AUTH__JWT_SECRET"]
+    cookies = [dict(cookie) for cookie in state["cookies"]]
+    for cookie in cookies:
+        if cookie["name"] == "_token":
+            token = str(cookie["value"])
+            claims = jwt.decode(token, options={"verify_signature": False})
+            algorithm = jwt.get_unverified_header(token)["alg"]
+            cookie["value"] = jwt.encode({**claims, "sub": "vera", "role": "viewer"}, secret, algorithm)
+    return cast("StorageState", {**state, "cookies": cookies})
+
+
+@contextmanager
+def opened(browser: Browser, airflow: LiveAirflow, state: StorageState, name: str) -> Iterator[Ui]:
+    """A page in which somebody in Paris is signed in. At the end nothing may have gone wrong in it."""
+    with browser.new_context(
+        base_url=airflow.rest.url,
+        storage_state=state,
+        locale="en-GB",
+        timezone_id="Europe/Paris",
+        reduced_motion="reduce",
+    ) as context:
+        shown = Ui(context.new_page())
+        yield shown
+        shown.show(f"end of {name}")
+        shown.explain()
+    assert not shown.complaints, "\n".join(shown.complaints)
+
+
+def barriers(page: Page | Frame) -> list[str]:
+    """What axe finds in a page that keeps people out: each rule, and the elements that break it."""
+    found = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {', '.join(node['html'][:200] for node in rule['nodes'])}" for rule in found]
 
 
 class Ui:

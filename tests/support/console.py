@@ -105,13 +105,21 @@ class _Words(HTMLParser):
         self.found: list[str] = []
         self.addresses: list[str] = []
         self.tags: list[str] = []
+        self._goes_on = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "wbr":
+            self._goes_on = True
+            return
         self.tags.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "action")]
 
     def handle_data(self, data: str) -> None:
-        self.found.append(data)
+        if self._goes_on and self.found:
+            self.found[-1] += data
+        else:
+            self.found.append(data)
+        self._goes_on = False
 
 
 @dataclass(frozen=True)

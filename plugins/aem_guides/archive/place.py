@@ -240,9 +240,25 @@ def _former(folder: ObjectStoragePath, archive: LocalArchive) -> list[JsonValue]
 
 def log_end_of(archive_uri: str) -> str | None:
     """The digest of the log's end when it was archived, or None if the manifest has none. Raises ArchiveError."""
-    folder = ObjectStoragePath(archive_uri).parent
-    with storage_errors("Reading the manifest of a log archive", folder):
-        return text((_read_manifest(folder) or {}).get("log_end"))
+    with storage_errors("Reading the manifest of a log archive", archive_uri):
+        return text((_read_manifest(ObjectStoragePath(archive_uri).parent) or {}).get("log_end"))
+
+
+def times_of(archive_uri: str) -> tuple[int, ...]:
+    """When the log was archived, each time, in epoch milliseconds; none if no archive is there. Raises ArchiveError."""
+    with storage_errors("Reading the manifest of a log archive", archive_uri):
+        manifest = _read_manifest(ObjectStoragePath(archive_uri).parent) or {}
+    replaced = manifest.get("replaces")
+    told = [*(replaced if isinstance(replaced, list) else []), manifest]
+    times = (_moment(entry.get("archived_at")) for entry in told if isinstance(entry, dict))
+    return tuple(at for at in times if at is not None)
+
+
+def _moment(told: JsonValue) -> int | None:
+    try:
+        return int(datetime.fromisoformat(told).timestamp() * 1000) if isinstance(told, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def has_grown(before: str | None, now: str | None) -> bool:

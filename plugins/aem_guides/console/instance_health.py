@@ -65,13 +65,13 @@ async def ask(connection_id: str) -> Health:
             asking: Awaitable[History] = hook.call(contract.history())
             history = cast("History", await bodies.surroundings().wait_for(asking, ANSWER_SECONDS))
     except (AemGuidesError, AirflowException, TimeoutError) as error:
-        return Health(False, _why(error))
+        return Health(False, why(error))
     now = int(bodies.surroundings().now() * _SECOND)
     active = tuple(job for job in history.jobs if job.is_active)
     return Health(True, "Answers", active, history.read_at or now)
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """What is wrong, without the address and what was sent: a viewer may not know these."""
     if isinstance(error, TimeoutError):
         return f"Gives no answer within {ANSWER_SECONDS:.0f} s"

@@ -8,7 +8,8 @@ from aem_guides.console import asked
 from aem_guides.console.access import VisitorDep
 from aem_guides.console.deeds import WORDS, possible
 from aem_guides.console.rendering import Problem, address, page
-from aem_guides.ledger.lookup import Change, Lookup, Mark, Search, Story
+from aem_guides.console.timeline import timeline
+from aem_guides.ledger.lookup import Lookup, Mark, Search, Story
 from aem_guides.ledger.records import RunKey
 from aem_guides.protocol.models import JsonObject
 
@@ -59,10 +60,7 @@ def run(request: Request, visitor: VisitorDep, dag_id: str, run_id: str, map_ind
 @router.get("/job")
 def job(request: Request, visitor: VisitorDep, instance: str, name: str) -> Response:
     """One job."""
-    with Lookup() as ledger:
-        story = ledger.story(instance, name)
-    if story is None:
-        raise HTTPException(404, UNKNOWN)
+    story = story_of(instance, name)
     return page(
         request,
         "job.html",
@@ -70,10 +68,20 @@ def job(request: Request, visitor: VisitorDep, instance: str, name: str) -> Resp
         story=story,
         listed=story.listed,
         job=story.listed.job,
+        is_over=not story.listed.job.active,
         deeds=[(deed, WORDS[deed]) for deed in possible(visitor, story)],
         timeline=timeline(story),
         request_told=_told(story.listed.job.request),
     )
+
+
+def story_of(instance: str, name: str) -> Story:
+    """All of one job. Raises HTTPException."""
+    with Lookup() as ledger:
+        story = ledger.story(instance, name)
+    if story is None:
+        raise HTTPException(404, UNKNOWN)
+    return story
 
 
 UNKNOWN = Problem(
@@ -82,29 +90,6 @@ UNKNOWN = Problem(
     link="All jobs",
     href="jobs",
 )
-
-
-def timeline(story: Story) -> list[tuple[int, str, str]]:
-    """What happened to a job, the first first: when, what, and what saw it."""
-    job = story.listed.job
-    events = [(job.first_seen_at, "First seen", "ledger")]
-    if job.started_at is not None:
-        events.append((job.started_at, "Started", "the instance's clock"))
-    if job.completed_at is not None:
-        events.append((job.completed_at, "Ended", "the instance's clock"))
-    if job.missing_since is not None:
-        events.append((job.missing_since, "Not shown by the instance any more", "reconciliation"))
-    events += [
-        (change.seen_at, _change(change), _SEEN_BY.get(change.seen_by, change.seen_by)) for change in story.changes
-    ]
-    return sorted(events, key=lambda event: event[0])
-
-
-_SEEN_BY = {"instance": "reconciliation", "run": "the run", "resume": "a resume"}
-
-
-def _change(change: Change) -> str:
-    return f"Seen as {change.after}" if change.before is None else f"From {change.before} to {change.after}"
 
 
 def _told(request: JsonObject | None) -> list[tuple[str, str]]:

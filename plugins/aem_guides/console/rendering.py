@@ -58,6 +58,11 @@ def badge(state: str) -> Markup:
     return Markup('<span class="state {0}">{1}</span>').format(look, word)
 
 
+def breakable(path: str) -> Markup:
+    """A path that may go on in the next line behind each slash."""
+    return Markup("/<wbr>").join(path.split("/"))
+
+
 def amount(count: int | None) -> str:
     return "–" if count is None else f"{count:,}"
 
@@ -137,6 +142,7 @@ _ENVIRONMENT.globals.update(
     moment=moment,
     badge=badge,
     amount=amount,
+    breakable=breakable,
     lasted=lasted,
     starter=starter,
     address=address,
@@ -150,6 +156,10 @@ _ENVIRONMENT.globals.update(
 )
 
 
+_OF_JOBS = frozenset({"job", "log", "assets", "act", "done"})
+"""Pages that one comes to from the list of jobs."""
+
+
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page of this template."""
     return rendered(request, template, values, status)
@@ -158,7 +168,8 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
 def rendered(request: Request, template: str, values: Mapping[str, object], status: int = 200) -> Response:
     """The same with values that have names already."""
     tab = request.url.path.rstrip("/").rpartition("/")[2]
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render({"tab": tab, **values}), status)
+    told = {"tab": tab, "section": "jobs" if tab in _OF_JOBS else tab, **values}
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render(told), status)
 
 
 def problem_page(request: Request, status: int, problem: Problem) -> Response:

@@ -104,6 +104,9 @@ def _span(request: Request, complaints: list[str]) -> tuple[Span, dict[str, str 
         complaints.append("The span is longer than three years: this is its end.")
         start = end - LONGEST_DAYS * DAY_MS
     chosen = {name: asked.words(query, name) for name in ("instance", "since", "until", "offset")}
+    chosen["since"], chosen["until"] = (
+        chosen[name] if read is not None else None for name, read in (("since", since), ("until", until))
+    )
     chosen["days"] = None if since is not None else str(days)
     return Span(start, end, chosen["instance"], asked.offset(query)), chosen
 

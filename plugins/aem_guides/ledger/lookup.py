@@ -131,6 +131,13 @@ class Known:
     taken_at: int | None
 
 
+class GoesOn(NamedTuple):
+    """The id under which a job goes on after a resume, and since when it is known (epoch milliseconds)."""
+
+    name: str
+    at: int
+
+
 @dataclass(frozen=True)
 class Story:
     """Everything that the ledger has about one job."""
@@ -139,6 +146,7 @@ class Story:
     connection_id: str | None
     changes: tuple[Change, ...]
     findings: tuple[ToldFinding, ...]
+    goes_on: GoesOn | None = None
 
 
 class Lookup(OpenLedger):
@@ -217,7 +225,18 @@ class Lookup(OpenLedger):
                 listed.job.connection_id or connection.execute(known).scalar_one_or_none(),
                 tuple(Change(change.seen_at, change.before, change.after, change.seen_by) for change in changes),
                 tuple(told_finding(finding._mapping) for finding in told),
+                _goes_on(connection, listed),
             )
+
+
+def _goes_on(connection: Connection, listed: Listed) -> GoesOn | None:
+    """A resume keeps the request, by which there is an index."""
+    if not listed.job.fingerprint:
+        return None
+    here = (jobs.c.instance == listed.instance, jobs.c.fingerprint == listed.job.fingerprint)
+    query = select(jobs.c.processing_id, jobs.c.first_seen_at).where(*here)
+    row = connection.execute(query.where(jobs.c.continues == listed.job.processing_id).limit(1)).one_or_none()
+    return GoesOn(row[0], row[1]) if row else None
 
 
 def _connection_of(connection: Connection, instance: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Float, String, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Float, String, cast, func, literal_column, null, select, union_all
 
 from aem_guides.ledger.lookup import BEGAN, Lookup
 from aem_guides.ledger.tables import findings, jobs
@@ -75,11 +75,8 @@ class Trends:
 def trends(ledger: Lookup, span: Span) -> Trends:
     """The trends of a span."""
     with ledger.reading() as connection:
-        return Trends(_days(connection, span), _folders(connection, span), _findings(connection, span))
-
-
-def _seconds(connection: Connection) -> ColumnElement[float]:
-    return literal_column(_SECONDS[connection.dialect.name], Float)
+        days, folders = _sums(connection, span)
+        return Trends(days, folders, _findings(connection, span))
 
 
 def _here(span: Span) -> list[ColumnElement[bool]]:
@@ -87,23 +84,48 @@ def _here(span: Span) -> list[ColumnElement[bool]]:
     return [*here, jobs.c.instance == span.instance] if span.instance else here
 
 
-def _days(connection: Connection, span: Span) -> tuple[DayState, ...]:
+def _sums(connection: Connection, span: Span) -> tuple[tuple[DayState, ...], tuple[Folder, ...]]:
+    """By day and by folder, in one question: to read the jobs is most of the work, and is done once."""
     words = _DAY[connection.dialect.name].format(offset=int(span.offset), shift=-int(span.offset))
-    day = literal_column(words, String).label("day")
-    seconds = func.sum(_seconds(connection))
-    query = select(day, jobs.c.state, func.count(), func.sum(jobs.c.triggered_count), seconds).where(*_here(span))
-    rows = connection.execute(query.group_by(day, jobs.c.state).order_by(day, jobs.c.state))
-    return tuple(DayState(row[0], row[1], row[2], int(row[3] or 0), float(row[4] or 0)) for row in rows)
-
-
-def _folders(connection: Connection, span: Span) -> tuple[Folder, ...]:
-    seconds = _seconds(connection)
-    assets = func.sum(jobs.c.triggered_count)
-    query = select(jobs.c.path, func.count(), assets, func.avg(seconds), func.max(seconds)).where(
-        *_here(span), jobs.c.path.is_not(None), seconds.is_not(None)
+    chosen = (
+        select(
+            literal_column(words, String).label("day"),
+            jobs.c.state,
+            jobs.c.path,
+            jobs.c.triggered_count.label("assets"),
+            literal_column(_SECONDS[connection.dialect.name], Float).label("seconds"),
+        )
+        .where(*_here(span))
+        .cte("chosen")
     )
-    rows = connection.execute(query.group_by(jobs.c.path).order_by(func.sum(seconds).desc()).limit(MOST_FOLDERS))
-    return tuple(Folder(row[0], row[1], int(row[2] or 0), float(row[3] or 0), float(row[4] or 0)) for row in rows)
+    total = func.sum(chosen.c.seconds).label("total")
+    sums = (func.count().label("jobs"), func.sum(chosen.c.assets).label("assets"), total)
+    longest = func.max(chosen.c.seconds).label("longest")
+    no_text = cast(null(), String)
+    by_day = select(chosen.c.day, chosen.c.state, no_text.label("path"), *sums, longest).group_by(
+        chosen.c.day, chosen.c.state
+    )
+    by_folder = (
+        select(no_text.label("day"), no_text.label("state"), chosen.c.path, *sums, longest)
+        .where(chosen.c.path.is_not(None), chosen.c.seconds.is_not(None))
+        .group_by(chosen.c.path)
+        .order_by(total.desc())
+        .limit(MOST_FOLDERS)
+        .subquery()
+    )
+    rows = connection.execute(union_all(by_day, select(by_folder))).all()
+    days = [
+        DayState(row.day, row.state, row.jobs, int(row.assets or 0), float(row.total or 0)) for row in rows if row.day
+    ]
+    folders = [
+        Folder(row.path, row.jobs, int(row.assets or 0), float(row.total or 0) / row.jobs, float(row.longest or 0))
+        for row in rows
+        if not row.day
+    ]
+    return (
+        tuple(sorted(days, key=lambda day: (day.day, day.state))),
+        tuple(sorted(folders, key=lambda folder: folder.average_seconds * folder.jobs, reverse=True)),
+    )
 
 
 def _findings(connection: Connection, span: Span) -> tuple[tuple[str, int], ...]:

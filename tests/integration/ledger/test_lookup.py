@@ -89,6 +89,18 @@ def test_a_job_has_its_story(reader: Lookup, ledger: Ledger) -> None:
     assert [known.name for known in reader.instances()] == [INSTANCE]
 
 
+def test_a_job_that_was_resumed_under_another_id_leads_there(reader: Lookup, ledger: Ledger) -> None:
+    ledger.take_note(note("first"))
+    request = note("first").request
+    ledger.take_note(note("second", at=NOW, continues="first", request=request))
+    first, second = reader.story(INSTANCE, "first"), reader.story(INSTANCE, "second")
+    assert first is not None
+    assert second is not None
+    assert first.goes_on is not None
+    assert first.goes_on.name == "second"
+    assert (second.goes_on, second.listed.job.continues) == (None, "first")
+
+
 def test_a_reader_reads_while_somebody_writes(reader: Lookup, ledger: Ledger) -> None:
     with ledger.begin("Writing meanwhile") as writing:
         writing.execute(text("DELETE FROM aem_guides_finding"))

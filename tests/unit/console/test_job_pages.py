@@ -95,7 +95,7 @@ def test_the_page_of_a_job_has_its_timeline_facts_and_findings(host: Host, ledge
     address = one_job(ledger, start=NOW - MINUTE)
     apply(ledger, snapshot(job("job-1", "FAILED", start=NOW - MINUTE, resumable=True), at=NOW + MINUTE))
     words = read(host.client().get(address).text).words
-    for told in ("From SUCCESS to FAILED", "Started", "Ended", "State changed", "Its log is not archived"):
+    for told in ("From Succeeded to Failed", "Started", "Ended: Failed", "State changed", "Read the log"):
         assert told in words
 
 

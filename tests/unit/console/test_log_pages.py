@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from aem_guides.console import stored_log
-from aem_guides.console.stored_log import LINES, read_log
+from aem_guides.console.log_text import LINES
+from aem_guides.console.stored_log import read_log
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.errors import ArchiveError
 from tests.support.archives import a_zip
@@ -77,9 +78,22 @@ def test_an_archive_that_is_gone_or_was_never_made_is_said_to_be_so(host: Host, 
     apply(ledger, snapshot(job("it"), job("bare"), at=NOW + 1))
     for page in ("log", "archive"):
         for name, told in (("it", "any more"), ("bare", "not archived"), ("nobody", "does not know")):
+            if (page, name) == ("log", "bare"):
+                continue  # its log is asked of the instance
             answer = host.client().get(f"{page}?instance={INSTANCE}&name={name}")
             assert answer.status_code == 404
             assert told in read(answer.text).words
+    gone = read(host.client().get(f"log?{HERE}").text)
+    there = next(address for address in gone.addresses if "from=instance" in address)
+    assert f"{INSTANCE}: its connection cannot be used" in read(host.client().get(there).text).words
+
+
+def test_the_log_of_an_instance_that_cannot_be_asked_says_so_and_leaves_the_rest(host: Host, ledger: Ledger) -> None:
+    apply(ledger, snapshot(job("bare", "RUNNING")))
+    for page in ("log", "log-digest"):
+        answer = host.client().get(f"{page}?instance={INSTANCE}&name=bare")
+        assert answer.status_code == 200
+        assert "its connection cannot be used" in read(answer.text).words
 
 
 @pytest.mark.parametrize(
@@ -118,15 +132,39 @@ def test_a_huge_file_and_a_huge_line_are_read_no_further_than_a_page_can_hold(
         assert max(len(line.text) for line in shown.lines) < 2_100
 
 
-def test_an_encrypted_file_is_said_not_to_be_readable(tmp_path: Path) -> None:
+def test_an_encrypted_file_is_said_not_to_be_readable_and_the_others_are(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("job.log", b"x")
+        archive.writestr("other.log", b"clear")
     content = bytearray(buffer.getvalue())
     for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(header) + flags] |= 1
     (tmp_path / "locked.zip").write_bytes(content)
-    assert "no ZIP that can be read" in read_log(f"file://{tmp_path}/locked.zip").said
+    shown = read_log(f"file://{tmp_path}/locked.zip")
+    assert "encrypted" in shown.said
+    assert [entry.name for entry in shown.entries] == ["job.log", "other.log"]
+    assert [line.text for line in read_log(f"file://{tmp_path}/locked.zip", entry=1).lines] == ["clear"]
+
+
+def test_what_is_damaged_behind_its_beginning_is_shown_up_to_there(tmp_path: Path) -> None:
+    content = bytearray(a_zip({"job.log": LOG}, zipfile.ZIP_STORED))
+    content[content.index(b"1299 Processed")] ^= 1
+    (tmp_path / "damaged.zip").write_bytes(content)
+    shown = read_log(f"file://{tmp_path}/damaged.zip")
+    assert len(shown.lines) == LINES
+    assert "damaged behind these lines" in shown.said
+
+
+def test_a_log_that_takes_too_long_is_shown_as_far_as_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_log, "MOST_SECONDS", 0.0)
+    (tmp_path / "slow.zip").write_bytes(a_zip({"job.log": LOG * 10}))
+    shown = read_log(f"file://{tmp_path}/slow.zip")
+    assert shown.cut
+    assert shown.digest is not None
+    assert shown.digest.lines == 1_000
 
 
 def test_storage_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:

@@ -16,19 +16,31 @@
       return `rgb(${red},${green},${blue})`;
     };
     const lying = told.kind === "lying";
-    const short = (label) => (label.length > 34 ? `…${label.slice(-33)}` : label);
+    const most = root.clientWidth < 640 ? 22 : 34;
+    /* A path keeps its last parts, a day its own form. */
+    const short = (label) => {
+      let rest = label;
+      while (rest.length > most && rest.indexOf("/", 1) > 0) rest = rest.slice(rest.indexOf("/", 1));
+      if (rest.length > most) return `…${rest.slice(1 - most)}`;
+      return rest === label ? label : `…${rest}`;
+    };
+    const form = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short", timeZone: "UTC"});
+    const day = (label) => (Number.isNaN(Date.parse(label)) ? label : form.format(new Date(label)));
+    const step = Math.ceil(told.labels.length / (root.clientWidth < 640 ? 4 : 8));
+    const shown = told.labels.filter((label, at) => at % step === 0);
+    const apart = {ticks: "outside", ticklen: 6, tickcolor: "rgba(0,0,0,0)"};
     const data = told.series.map(([name, state, values]) => ({
       type: "bar", name, orientation: lying ? "h" : "v", marker: {color: colour(`--${state}`)},
       x: lying ? values : told.labels, y: lying ? told.labels : values,
       hovertemplate: lying ? `%{y}<br>%{x:,} ${told.unit}<extra></extra>` : `%{x}<br>${name}: %{y:,} ${told.unit}<extra></extra>`,
     }));
     const line = colour("--line");
-    const labels = lying ? {type: "category", autorange: "reversed", tickvals: told.labels, ticktext: told.labels.map(short), automargin: true}
-      : {type: "category", nticks: 8, automargin: true};
-    const numbers = {gridcolor: line, zerolinecolor: line, rangemode: "tozero", automargin: true, title: {text: told.unit, font: {size: 12}}};
+    const labels = lying ? {type: "category", autorange: "reversed", tickvals: told.labels, ticktext: told.labels.map(short), automargin: true, ...apart}
+      : {type: "category", tickvals: shown, ticktext: shown.map(day), tickangle: 0, automargin: true, ...apart};
+    const numbers = {gridcolor: line, zerolinecolor: line, rangemode: "tozero", automargin: true, nticks: 6, tickangle: 0, ...apart, title: {text: told.unit, font: {size: 12}}};
     const layout = {
       barmode: "stack", bargap: .3, height: lying ? Math.max(200, 90 + 26 * told.labels.length) : 300,
-      margin: {t: told.series.length > 1 ? 64 : 10, r: 16, b: 44, l: 52}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      margin: {t: told.series.length > 1 ? 48 : 10, r: 16, b: 44, l: 52}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: {family: of("--font"), color: colour("--fg"), size: 12}, showlegend: told.series.length > 1,
       legend: {orientation: "h", x: 0, y: 1.03, yanchor: "bottom", traceorder: "normal"}, xaxis: lying ? numbers : labels, yaxis: lying ? labels : numbers,
       hoverlabel: {bgcolor: colour("--bg"), bordercolor: line, font: {color: colour("--fg")}}, dragmode: false,

@@ -40,6 +40,7 @@
   async function renew(part) {
     const wait = Number(part.dataset.every) * 1000;
     if (!document.hidden) {
+      part.setAttribute("aria-busy", "true");
       try {
         const answer = await fetch(part.dataset.part, {credentials: "same-origin", cache: "no-store"});
         if (!answer.ok) throw new Error(String(answer.status));
@@ -47,7 +48,10 @@
         part.innerHTML = await answer.text();
         show(part);
         for (const link of part.querySelectorAll("a")) if (focused && link.getAttribute("href") === focused) link.focus();
-        if (part.querySelector("[data-over]")) return;
+        if (part.querySelector("[data-over]")) {
+          part.removeAttribute("aria-busy");
+          return;
+        }
       } catch (error) {
         if (!part.querySelector("[data-stale]")) {
           const note = document.createElement("p");
@@ -58,6 +62,7 @@
           part.prepend(note);
         }
       }
+      part.removeAttribute("aria-busy");
     }
     setTimeout(renew, wait, part);
   }
