@@ -200,16 +200,8 @@ def created_assets(request: ProcessingRequest, *, offset: int, limit: int) -> Ca
 
     Source: the query builder of AEM, with its daterange predicate. Exclusions and file types are not part of it.
     """
-    query = {
-        "path": request.path,
-        "type": "dam:Asset",
-        "daterange.property": "jcr:created",
-        "orderby": "path",
-        "p.offset": str(offset),
-        "p.limit": str(limit),
-        "p.hits": "selective",
-        "p.properties": "jcr:path",
-    }
+    query = {"path": request.path, "type": "dam:Asset", "daterange.property": "jcr:created", "orderby": "path"}
+    query |= {"p.offset": str(offset), "p.limit": str(limit), "p.hits": "selective", "p.properties": "jcr:path"}
     if (after := iso_time(request.created_after)) is not None:
         query |= {"daterange.lowerBound": after, "daterange.lowerOperation": ">="}
     if (before := iso_time(request.created_before)) is not None:
