@@ -240,8 +240,14 @@ def _former(folder: ObjectStoragePath, archive: LocalArchive) -> list[JsonValue]
 
 def log_end_of(archive_uri: str) -> str | None:
     """The digest of the log's end when it was archived, or None if the manifest has none. Raises ArchiveError."""
-    with storage_errors("Reading the manifest of a log archive", archive_uri):
-        return text((_read_manifest(ObjectStoragePath(archive_uri).parent) or {}).get("log_end"))
+    folder = ObjectStoragePath(archive_uri).parent
+    with storage_errors("Reading the manifest of a log archive", folder):
+        return text((_read_manifest(folder) or {}).get("log_end"))
+
+
+def has_grown(before: str | None, now: str | None) -> bool:
+    """Whether the end of a log has changed. False if one of the two digests is unknown."""
+    return None not in (before, now) and before != now
 
 
 def times_of(archive_uri: str) -> tuple[int, ...]:
@@ -259,11 +265,6 @@ def _moment(told: JsonValue) -> int | None:
         return int(datetime.fromisoformat(told).timestamp() * 1000) if isinstance(told, str) else None
     except (ValueError, OverflowError):
         return None
-
-
-def has_grown(before: str | None, now: str | None) -> bool:
-    """Whether the end of a log has changed. False if one of the two digests is unknown."""
-    return None not in (before, now) and before != now
 
 
 def _manifest(archive: StoredArchive, provenance: Provenance, at: datetime) -> JsonObject:
