@@ -42,9 +42,12 @@ class Register(Notes, Protocol):
     def delete(self, key: str) -> None:
         """Delete a key."""
 
+    async def adelete(self, key: str) -> None:
+        """Delete a key."""
+
 
 class AirflowNotes:
-    """The notes in Airflow, for triggers (`aget`, `aset`) and tasks (`get`, `set`, `delete`)."""
+    """The notes in Airflow, for triggers (`aget`, `aset`, `adelete`) and tasks (`get`, `set`, `delete`)."""
 
     def __init__(self) -> None:
         self._store = AssetStateStoreAccessor(name=NOTES.name)
@@ -71,6 +74,13 @@ class AirflowNotes:
     def delete(self, key: str) -> None:
         """Delete a key."""
         self._store.delete(key)
+
+    async def adelete(self, key: str) -> None:
+        """Delete a key."""
+        if _can_be_awaited():
+            await whole(self._store.adelete(key))
+        else:
+            self.delete(key)
 
 
 def _can_be_awaited() -> bool:

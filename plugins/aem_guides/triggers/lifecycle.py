@@ -19,6 +19,7 @@ from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Pha
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
+from aem_guides.runtime.doubts import Asker
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
@@ -70,6 +71,8 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
     async def go_on(self) -> PathState:
         """Go on from the stored state; the state that was reached. Raises what `run_lifecycle` raises."""
         state = await self._stored()
+        if (task := self._task_key()) is not None:
+            self.store.asker = Asker(task, self.aem_guides_conn_id)
         began = state.processing_id is not None or state.intent is not None
         async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN if began else None) as hook:
             require_instance((await hook.settings()).instance, state.instance)

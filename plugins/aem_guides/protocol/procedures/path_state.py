@@ -60,7 +60,8 @@ class PathState:
     retries may still make, None until a task that waits for the job has said. Times are in seconds since the epoch:
     `queue_until` (its turn must have come), `deadline_at` (the job's time is over; put off by the time since
     `held_since` when a held job goes on). `doubtful`: it could not be settled whether a job was started or resumed, and
-    a person was asked to look. `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling
+    a person was asked to look. `settled_at`: the time of the intent of which a person has said since what came of it,
+    until a try takes that up. `log_offset`: lines of the job's log that were shown. `cancel`: what came of cancelling
     it. `job`: as last seen, or as it is to be resumed. `end`: why following ended; in CANCELLING, why it is cancelled.
     `earlier_end`: the end from which it was resumed last. `concluded`: the task has dealt with it to its end, so that
     it was not killed. `instance`: where the connection led when the path was first taken up. `result`: the outcome that
@@ -82,6 +83,7 @@ class PathState:
     deadline_at: float | None = None
     held_since: float | None = None
     doubtful: bool = False
+    settled_at: int | None = None
     log_offset: int = 0
     cancel: CancelResult | None = None
     cancel_adopted: bool = False

@@ -90,7 +90,7 @@ def settle_resume(
         except RejectedError:
             pass
         else:
-            if _went_on(before, seen):
+            if went_on(before, seen):
                 return seen.processing_id
         history = yield from talk.call(contract.history())
         sighting = intent.look(request, history)
@@ -100,12 +100,12 @@ def settle_resume(
             raise DoubtfulStartError(
                 f"A resume of job {job.processing_id} was sent. Job {sighting.job.processing_id} may be its result, "
                 "but the instance shows too little of it to be sure. No second resume was sent. Look in the Bulk "
-                "Processor (Tools > Guides > Bulk Processor), then clear this task."
+                "Processor (Tools > Guides > Bulk Processor)."
             )
     return None
 
 
-def _went_on(before: Job, now: Job) -> bool:
+def went_on(before: Job, now: Job) -> bool:
     """A job that runs again, or that has come to an end other than the one it had."""
     if now.is_active or now.verdict is not before.verdict:
         return True
