@@ -9,8 +9,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from aem_guides.console.access import VisitorDep
+from aem_guides.console.airflow_store import StoreHiddenError
+from aem_guides.console.doubt_page import open_doubts
 from aem_guides.console.instance_health import Health, Watch
-from aem_guides.console.rendering import page
+from aem_guides.console.rendering import page, rendered
 from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.lookup import Known, Listed, Lookup, Search
 from aem_guides.ledger.records import LOST
@@ -37,8 +39,30 @@ class Running:
 
 @router.get("/")
 @router.get("/now")
-def now(request: Request, visitor: VisitorDep) -> Response:
+async def now(request: Request, visitor: VisitorDep) -> Response:
     """The page. Each instance is a part of its own, which the browser asks for: one that is down holds up no other."""
+    doubts = await _doubts(request)
+    values = {"visitor": visitor, "health": None, "tab": "now", **doubts, **await run_in_threadpool(_as_last_read)}
+    return rendered(request, "now.html", values)
+
+
+@router.get("/doubts")
+async def doubts(request: Request, visitor: VisitorDep) -> Response:
+    """What waits for a person, as it is now."""
+    return rendered(request, "doubts.html", {"visitor": visitor, **await _doubts(request)})
+
+
+async def _doubts(request: Request) -> dict[str, object]:
+    """What waits for a person; or why that is not shown."""
+    try:
+        found = await open_doubts(request)
+    except StoreHiddenError as error:
+        return {"doubts": [], "hidden": str(error)}
+    return {"doubts": found, "hidden": None}
+
+
+def _as_last_read() -> dict[str, object]:
+    """What the ledger has."""
     since = now_ms() - int(LATELY.total_seconds() * 1000)
     with Lookup() as ledger:
         instances = ledger.instances()
@@ -47,7 +71,7 @@ def now(request: Request, visitor: VisitorDep) -> Response:
             listed for state in FAILED for listed in ledger.page(Search(state=state, since=since), size=MOST).jobs
         ]
     failed.sort(key=lambda listed: listed.job.completed_at or listed.job.last_seen_at, reverse=True)
-    return page(request, "now.html", visitor=visitor, parts=parts, failed=failed[:MOST], health=None, tab="now")
+    return {"parts": parts, "failed": failed[:MOST]}
 
 
 @router.get("/instance")
