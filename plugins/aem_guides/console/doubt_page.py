@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from aem_guides.console import airflow_runs, airflow_store
 from aem_guides.console.access import CONTROL, UserDep, Visitor, VisitorDep, may_clear
 from aem_guides.console.airflow_runs import AirflowRun
-from aem_guides.console.airflow_store import StoreHiddenError
+from aem_guides.console.airflow_store import Entry, StoreHiddenError
 from aem_guides.console.doubts import MOST, Candidate, Case, Stage, candidates, facts
 from aem_guides.console.forms import posted
 from aem_guides.console.instance_health import history_of
@@ -34,9 +35,8 @@ MOST_RUNS = 20
 """So many runs may have failed to store the choice about one doubt."""
 
 
-async def open_doubts(request: Request) -> list[Doubt]:
-    """What waits for a person, at most as many as Airflow lists at once. Raises StoreHiddenError."""
-    entries = await airflow_store.first_entries(request)
+def open_doubts(entries: Iterable[Entry]) -> list[Doubt]:
+    """What waits for a person, the longest first."""
     found = [Doubt.from_json(entry.value) for entry in entries if entry.key.startswith(PREFIX)]
     return sorted((doubt for doubt in found if doubt is not None), key=lambda doubt: doubt.at)
 

@@ -6,7 +6,6 @@ order, and those of doubts come before those of paths.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -49,12 +48,16 @@ class Doubt:
         return cast("JsonObject", asdict(self))
 
     @classmethod
-    def from_json(cls, stored: JsonValue | Mapping[str, object]) -> Doubt | None:
+    def from_json(cls, stored: JsonValue) -> Doubt | None:
         """Read what `to_json` wrote; None where it is something else."""
         try:
-            return msgspec.convert(stored, cls)
+            return _DECODER.decode(msgspec.json.encode(stored))
         except msgspec.ValidationError:
             return None
+
+
+_DECODER = msgspec.json.Decoder(Doubt)
+"""Made at import: two threads that both need it for the first time crash the process (msgspec)."""
 
 
 def name_of(state_key: str, at: int) -> str:

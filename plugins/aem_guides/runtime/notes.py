@@ -98,6 +98,15 @@ def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
     return "path:" + hashlib.sha256(whole.encode()).hexdigest()
 
 
+AWAITS = "awaits:"
+"""How the keys begin of what processes store of their waiters; Airflow lists these keys first."""
+
+
+def waiters_key(base_url: str, place: int) -> str:
+    """The key of what one process stores of its waiters on an instance."""
+    return f"{AWAITS}{hashlib.sha256(base_url.encode()).hexdigest()}:{place:02}"
+
+
 def lease_key(base_url: str) -> str:
     """The key of the lease to start jobs on an instance."""
     return "starts:" + hashlib.sha256(base_url.encode()).hexdigest()

@@ -352,6 +352,7 @@ def test_a_doubt_that_is_over_or_whose_task_is_at_work_cannot_be_settled(
     page = doubts.get()
     assert told in read(page.text).words
     assert "<form" not in page.text
+    assert ("data-over" in page.text) == (told != "The task looks again"), "that is looked at again"
     assert doubts.host.client().post("settle", data={**form, "choice": "none"}).status_code == 409
     assert doubts.host.client().post("go-on", data=form).status_code == 303
     assert doubts.host.started == doubts.airflow.cleared == []
@@ -364,6 +365,12 @@ def test_a_state_that_was_deleted_or_cannot_be_read_is_said_to_be_so(doubts: Dou
     page = doubts.get()
     assert page.status_code == 404
     assert "The state of the path was deleted" in read(page.text).words
+
+
+def test_a_task_that_has_looked_again_in_vain_is_said_to_have_stopped(doubts: Doubts) -> None:
+    part = read(doubts.get(part=1).text)
+    assert "The task has stopped" in part.words
+    assert part.addresses == [f"doubt?name={quote(DOUBT.name, safe='')}"]
 
 
 def test_a_resume_in_doubt_asks_for_a_resume(doubts: Doubts) -> None:

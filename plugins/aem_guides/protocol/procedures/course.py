@@ -9,7 +9,7 @@ from typing import NoReturn, TypeGuard
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import AemGuidesError, DoubtfulStartError, Retry
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.procedures.events import HeldUntil, Level, Notice
 from aem_guides.protocol.procedures.follow import FindJob
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState
@@ -129,10 +129,12 @@ def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:
 
 
 def wait_until(course: Course, at: float, why: str) -> Steps[None]:
-    """Wait for a moment (epoch seconds), and show why."""
+    """Wait until the off-peak hours begin (epoch seconds), and show why."""
     yield Emit(Notice(Level.INFO, why))
+    yield Emit(HeldUntil(at, why))
     while (left := at - course.talk.now()) > 0:
         yield Wait(min(_LONGEST_WAIT, max(0.05, left)), why)
+    yield Emit(HeldUntil(None))
 
 
 def say_trouble(course: Course, error: AemGuidesError, what: str) -> Steps[None]:
