@@ -6,7 +6,7 @@ import pytest
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob, RunKey
-from aem_guides.pipelines.doubt import settle_doubt
+from aem_guides.pipelines.doubt import forget_doubt, settle_doubt
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import ConfigurationError, DoubtfulStartError, InvalidInputError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -26,6 +26,12 @@ from tests.support.tasks import Run, Task
 from tests.support.ways import GROUP, Begin, PathRun, every_way
 
 one_way = pytest.mark.parametrize("way", [every_way.args[1][0]], ids=str)
+
+
+@pytest.fixture(autouse=True)
+def _runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow knows the runs."""
+    monkeypatch.setattr("aem_guides.pipelines.doubt.run_state", lambda dag_id, _run_id: f"that of {dag_id}")
 
 
 def leave_in_doubt(emulator: EmulatorProcess, run: PathRun, *, accepted: bool = True) -> None:
@@ -214,6 +220,29 @@ def test_a_state_that_was_deleted_and_a_connection_that_leads_elsewhere_settle_n
         settle(run, None)
     PathStore(doubt.state_key).delete()
     assert run.register.doubts == []
+
+
+@one_way
+def test_a_path_whose_run_was_deleted_is_forgotten(
+    emulator: EmulatorProcess, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin()
+    leave_in_doubt(emulator, run)
+    monkeypatch.setattr("aem_guides.pipelines.doubt.run_state", lambda *_: None)
+    (doubt,) = run.register.doubts
+    for chosen in (id_of(emulator, run.path), None):
+        with pytest.raises(NotSettledError, match="its run was deleted"):
+            settle(run, chosen)
+    with monkeypatch.context() as patch:
+        patch.setattr("aem_guides.pipelines.doubt.run_state", lambda *_: "failed")
+        with pytest.raises(NotSettledError, match="Its run is there"):
+            forget_doubt(doubt.name)
+    assert run.register.doubts == [doubt]
+    forget_doubt(doubt.name)
+    assert run.register.doubts == []
+    assert run.state is None
+    with pytest.raises(NotSettledError, match="forgotten already"):
+        forget_doubt(doubt.name)
 
 
 @pytest.mark.parametrize("name", [None, "", "path:0@1", "path:" + "0" * 64, f"path:{'0' * 64}@x", "x" * 2000, 7])

@@ -34,9 +34,9 @@ class AirflowState:
             return {"assets": [{"id": 1, "name": "aem_guides_notes_2"}, {"id": ASSET_ID, "name": "aem_guides_notes"}]}
 
         @app.get(f"/api/v2/assets/{ASSET_ID}/state-store")
-        def entries(limit: int) -> dict[str, object]:
+        def entries(limit: int, offset: int = 0) -> dict[str, object]:
             self._refuse(self.refusal)
-            keys = sorted(self.notes.values)[:limit]
+            keys = sorted(self.notes.values)[offset : offset + limit]
             told = [{"key": key, "value": self.notes.get(key), "updated_at": "2026-01-01T00:00:00Z"} for key in keys]
             return {"asset_state_store": told, "total_entries": len(self.notes.values)}
 

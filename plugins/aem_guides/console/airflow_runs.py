@@ -58,9 +58,11 @@ async def look(request: Request, dag_id: str, run_id: str) -> AirflowRun | None:
 
 
 async def task_state(request: Request, task: TaskKey) -> str | None:
-    """The state of a task instance: "none" where it was cleared, None where Airflow does not show it."""
+    """The state of a task instance: "none" where it was cleared, None where Airflow does not know it."""
     status, told = await ask(request, "GET", _place_of(task))
-    return str(told.get("state") or "none") if status == 200 else None
+    if status == 404:
+        return None
+    return str(told.get("state") or "none") if status == 200 else "not shown"
 
 
 async def clear(request: Request, task: TaskKey) -> None:
@@ -87,7 +89,11 @@ def _place_of(task: TaskKey) -> str:
 
 def _not_cleared(task: TaskKey, status: int, told: JsonObject) -> Problem:
     reason = clean_text(str(told.get("detail", "")), _LONGEST_REASON)
-    why = "That needs the right to clear tasks of its DAG." if status == 403 else f"Airflow answered {status}. {reason}"
+    why = f"Airflow answered {status}. {reason}"
+    if status == 403:
+        why = "That needs the right to clear tasks of its DAG."
+    elif status == 409:
+        why = "Tasks of the run that would be cleared, too, are still at work."
     return Problem(
         "The choice is stored, but the run does not go on yet",
         f"{why} Try again, or clear the task {task.task_id} with those after it (Downstream) in Airflow.",

@@ -15,8 +15,8 @@ from aem_guides.console.airflow_runs import ask
 from aem_guides.protocol.models import JsonValue
 from aem_guides.runtime.notes import NOTES
 
-PAGE = 100
-"""As many entries as Airflow lists at once, unless it is set to list fewer."""
+PAGE, MOST_PAGES = 20, 6
+"""So many entries are asked for at once: behind those that are looked for, each is the whole state of a path."""
 _ASSET_ID = "aem_guides_notes_id"
 
 
@@ -32,10 +32,20 @@ class StoreHiddenError(Exception):
     """Airflow does not show the store to this user, or does not have it yet. The text is a sentence for people."""
 
 
-async def first_entries(request: Request) -> list[Entry]:
-    """The entries with the first keys, at most a page of them. Raises StoreHiddenError."""
-    found = await _answer(request, f"?{urlencode({'limit': PAGE})}")
-    told = found.get("asset_state_store") if isinstance(found, dict) else None
+async def first_entries(request: Request, *prefixes: str) -> list[Entry]:
+    """The entries whose keys begin with one of these, which come first: at most 120. Raises StoreHiddenError."""
+    found: list[Entry] = []
+    for number in range(MOST_PAGES):
+        page = await _page(request, number)
+        found += (entry for entry in page if entry.key.startswith(prefixes))
+        if len(page) < PAGE or not page[-1].key.startswith(prefixes):
+            break
+    return found
+
+
+async def _page(request: Request, number: int) -> list[Entry]:
+    answer = await _answer(request, f"?{urlencode({'limit': PAGE, 'offset': PAGE * number})}")
+    told = answer.get("asset_state_store") if isinstance(answer, dict) else None
     entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
     return [Entry(str(entry["key"]), entry.get("value")) for entry in entries if "key" in entry]
 

@@ -18,6 +18,7 @@ from aem_guides.console.doubts import MOST, Candidate, Case, Stage, candidates, 
 from aem_guides.console.forms import posted
 from aem_guides.console.instance_health import history_of
 from aem_guides.console.rendering import Problem, address, page, rendered
+from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.lookup import Listed, Lookup, Search
 from aem_guides.pipelines.control import Action
 from aem_guides.pipelines.doubt import parse_name
@@ -28,9 +29,11 @@ from aem_guides.runtime.doubts import PREFIX, Doubt, doubt_key
 from aem_guides.runtime.path_store import UnreadableStateError, decoded
 
 router = APIRouter()
-NONE, OTHER, JOB = "none", "other", "="
+NONE, OTHER, JOB, FORGET = "none", "other", "=", "forget"
 """What a choice is in the form; behind the last one, the id."""
 LONGEST_ID = 1000
+TASKS_END_SECONDS, TRY_AGAIN_SECONDS = 20.0, 2.0
+CONFLICT = 409
 MOST_RUNS = 20
 """So many runs may have failed to store the choice about one doubt."""
 
@@ -78,11 +81,12 @@ async def settle(request: Request, visitor: VisitorDep, user: UserDep) -> Respon
     form = await posted(request, visitor)
     case = await _case(request, form.get("name", ""))
     _require(request, visitor, user, case)
-    if case.stage is not Stage.OPEN:
+    forgets = form.get("choice") == FORGET
+    if case.stage is not (Stage.GONE if forgets else Stage.OPEN):
         raise HTTPException(409, _problem(case, "This cannot be chosen any more", "It has changed meanwhile."))
     conf: JsonObject = {
-        "action": str(Action.SETTLE),
-        "processing_id": _chosen(case, form),
+        "action": str(Action.FORGET if forgets else Action.SETTLE),
+        "processing_id": None if forgets else _chosen(case, form),
         "doubt": case.name,
         "connection_id": case.doubt.asker.connection_id,
     }
@@ -100,18 +104,27 @@ async def settle(request: Request, visitor: VisitorDep, user: UserDep) -> Respon
 
 @router.post("/go-on")
 async def go_on(request: Request, visitor: VisitorDep, user: UserDep) -> Response:
-    """Clear the task, so that the run goes on with the choice that is stored."""
+    """Clear the task, so that the run goes on with the choice that is stored.
+
+    Airflow clears no task that is at work, and those after the failed one may be for some seconds yet.
+    """
     form = await posted(request, visitor)
-    case = await _case(request, form.get("name", ""))
-    _require(request, visitor, user, case)
-    if case.stage is Stage.STORED:
+    give_up_at = surroundings().elapsed() + TASKS_END_SECONDS
+    while True:
+        case = await _case(request, form.get("name", ""))
+        _require(request, visitor, user, case)
+        if case.stage is not Stage.STORED:
+            break
         try:
             await airflow_runs.clear(request, case.doubt.asker.task)
+            break
         except HTTPException as refused:
-            said = refused.detail
-            if isinstance(said, Problem):
-                said = Problem(said.title, said.text, "To the choice", address("doubt", name=case.name))
-            raise HTTPException(refused.status_code, said) from refused
+            if refused.status_code != CONFLICT or surroundings().elapsed() >= give_up_at:
+                said = refused.detail
+                if isinstance(said, Problem):
+                    said = Problem(said.title, said.text, "To the choice", address("doubt", name=case.name))
+                raise HTTPException(refused.status_code, said) from refused
+        await surroundings().asleep(TRY_AGAIN_SECONDS)
     return RedirectResponse(address("doubt", name=case.name), 303)
 
 

@@ -19,7 +19,9 @@ from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.lookup import Known, Listed, Lookup, Search
 from aem_guides.ledger.records import LOST
 from aem_guides.protocol.states import JobState
+from aem_guides.runtime.doubts import PREFIX as DOUBTS
 from aem_guides.runtime.doubts import Doubt
+from aem_guides.runtime.notes import AWAITS
 
 router = APIRouter()
 LATELY = timedelta(days=1)
@@ -83,7 +85,7 @@ class WaitingNow:
 
 async def _waiting(request: Request) -> WaitingNow:
     try:
-        entries = await first_entries(request)
+        entries = await first_entries(request, AWAITS, DOUBTS)
     except StoreHiddenError as error:
         return WaitingNow(hidden=str(error))
     return WaitingNow(tuple(open_doubts(entries)), lines_of(entries, now_ms() / 1000))

@@ -13,7 +13,7 @@ from airflow.sdk import Context, get_current_context, task
 from aem_guides.archive.job import archive_job
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
-from aem_guides.pipelines.doubt import settle_doubt
+from aem_guides.pipelines.doubt import forget_doubt, settle_doubt
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -36,13 +36,17 @@ log = logging.getLogger(__name__)
 
 
 class Action(enum.StrEnum):
-    """What to do with a job. `settle`: it is the one that came of a start or resume in doubt."""
+    """What to do with a job.
+
+    settle: it is the one that came of a start or resume in doubt. forget: the run of that one was deleted.
+    """
 
     INSPECT = "inspect"
     CANCEL = "cancel"
     RESUME = "resume"
     ARCHIVE = "archive"
     SETTLE = "settle"
+    FORGET = "forget"
 
 
 class ActionNotPossibleError(AemGuidesError):
@@ -71,6 +75,8 @@ def control_job() -> JsonObject:
     params = context["params"]
     action = fields.choice("action", params["action"], Action)
     connection_id = str(params["connection_id"])
+    if action is Action.FORGET:
+        return {"action": str(action), **forget_doubt(params["doubt"])}
     if action is Action.SETTLE:
         with AemGuidesHook(connection_id) as hook:
             done = settle_doubt(context, hook, params["doubt"], params["processing_id"], _from_ledger)

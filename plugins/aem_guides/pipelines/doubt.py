@@ -18,8 +18,10 @@ from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.settle import NotSettledError, settle
 from aem_guides.runtime import fields
+from aem_guides.runtime.doubts import Doubt, doubt_key
 from aem_guides.runtime.memory import run_label
 from aem_guides.runtime.path_store import NewerStateError, PathStore
+from aem_guides.runtime.task_states import run_state
 
 SEEN_SECONDS = 2.0
 """How long after it was written the choice is read again: the store has no compare-and-set."""
@@ -55,6 +57,8 @@ def settle_doubt(
             "The stored state of this path was deleted. Nothing was changed. See in the Bulk Processor whether a job "
             "ran for the path. If none did, clear its task to start one."
         )
+    if _is_run_gone(store):
+        raise NotSettledError(f"{state.request.path}: its run was deleted, so nothing goes on. Nothing was changed.")
     require_instance(hook.settings.instance, state.instance)
     job = None if chosen is None else _find(hook, chosen, state, in_ledger)
     settled = settle(state, at, job, surroundings().now())
@@ -74,6 +78,22 @@ _OVERTAKEN = (
     "The path was taken up, or settled by somebody else, at the same moment. This choice does not count. Look at the "
     "run to see what it does."
 )
+
+
+def forget_doubt(name: object) -> JsonObject:
+    """Delete the state of a path in doubt whose run was deleted. Raises InvalidInputError and NotSettledError."""
+    store = PathStore(parse_name(name)[0])
+    if not _is_run_gone(store):
+        raise NotSettledError("Its run is there, or was forgotten already. Nothing was changed.")
+    store.delete()
+    log.info("The state of the path was deleted, as its run was before.")
+    return {"processing_id": None}
+
+
+def _is_run_gone(store: PathStore) -> bool:
+    """Whether Airflow does not know the run any more whose path this is."""
+    listed = Doubt.from_json(store.register.get(doubt_key(store.key)))
+    return listed is not None and run_state(listed.asker.task.dag_id, listed.asker.task.run_id) is None
 
 
 def _find(hook: AemGuidesHook, chosen: str, state: PathState, in_ledger: InLedger) -> Job:

@@ -248,15 +248,16 @@ def control_params() -> dict[str, Param]:
         "action": _JOB(
             "inspect",
             "Action",
-            {"type": "string", "enum": ["inspect", "cancel", "resume", "archive", "settle"]},
+            {"type": "string", "enum": ["inspect", "cancel", "resume", "archive", "settle", "forget"]},
             "**inspect**: show the job. **cancel**: stop it. **resume**: resume it from its checkpoint. **archive**: "
-            "store its log. **settle**: store which job came of a start in doubt; the page *AEM Guides* does this.",
+            "store its log. The page *AEM Guides* uses two more. **settle**: store which job came of a start in doubt. "
+            "**forget**: its run was deleted.",
         ),
         "doubt": _JOB(
             None,
             "Doubt",
             {"type": ["null", "string"], "maxLength": 200},
-            "For **settle** only: the name of the doubt, which the page *AEM Guides* gives.",
+            "For **settle** and **forget**: the name of the doubt, which the page *AEM Guides* gives.",
         ),
         "connection_id": _JOB(
             DEFAULT_CONNECTION, "Connection", ID, "The Airflow connection (type *AEM Guides*) of the instance."

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from aem_guides.console import access, doubt_page
+from aem_guides.hooks import bodies
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.models import History, Job, ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
@@ -196,7 +197,15 @@ def test_a_person_may_choose_none_or_name_another(
 
 @pytest.mark.parametrize(
     ("choice", "more"),
-    [("", {}), ("=", {}), ("it", {}), ("other", {}), ("other", {"other": " "}), ("=" + "x" * 2000, {})],
+    [
+        ("", {}),
+        ("=", {}),
+        ("forgets", {}),
+        ("it", {}),
+        ("other", {}),
+        ("other", {"other": " "}),
+        ("=" + "x" * 2000, {}),
+    ],
 )
 def test_no_choice_is_said_to_be_none_and_nothing_is_begun(doubts: Doubts, choice: str, more: dict[str, str]) -> None:
     answer = doubts.choose(choice, **more)
@@ -242,8 +251,17 @@ def test_a_choice_that_was_not_stored_is_said_to_be_so_and_can_be_made_again(dou
     assert len({run["dag_run_id"] for run in doubts.host.started}) == 2
 
 
-@pytest.mark.parametrize(("status", "told"), [(403, "right to clear"), (409, "answered 409"), (500, "answered 500")])
-def test_a_clear_that_airflow_refuses_is_said_and_offered_again(doubts: Doubts, status: int, told: str) -> None:
+@pytest.mark.parametrize(("status", "told"), [(403, "right to clear"), (409, "still at work"), (500, "answered 500")])
+def test_a_clear_that_airflow_refuses_is_said_and_offered_again(
+    doubts: Doubts, monkeypatch: pytest.MonkeyPatch, status: int, told: str
+) -> None:
+    waited: list[float] = []
+
+    async def asleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    world = replace(bodies.REAL_SURROUNDINGS, asleep=asleep, elapsed=lambda: sum(waited))
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", world)
     doubts.is_stored(None)
     doubts.airflow.clear_refusal = status
     refused = doubts.host.client().post("go-on", data=doubts.form())
@@ -251,12 +269,39 @@ def test_a_clear_that_airflow_refuses_is_said_and_offered_again(doubts: Doubts, 
     words = read(refused.text).words
     assert "The choice is stored, but the run does not go on yet" in words
     assert told in words
+    assert sum(waited) == (20 if status == 409 else 0), "other tasks of the run may be at work yet"
     doubts.airflow.clear_refusal = None
     page = doubts.get()
     assert "Go on with the run" in read(page.text).words
     assert "data-go" not in page.text, "nobody has sent this just now"
     assert doubts.host.client().post("go-on", data=doubts.form()).status_code == 303
     assert len(doubts.airflow.cleared) == 1
+
+
+def test_a_task_that_somebody_clears_by_hand_meanwhile_is_not_cleared_again(
+    doubts: Doubts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asleep(_seconds: float) -> None:
+        doubts.airflow.tasks[TASK] = "deferred"
+        doubts.airflow.clear_refusal = None
+
+    monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, asleep=asleep))
+    doubts.is_stored(None)
+    doubts.airflow.clear_refusal = 409
+    assert doubts.host.client().post("go-on", data=doubts.form()).status_code == 303
+    assert doubts.airflow.cleared == []
+
+
+def test_a_doubt_whose_run_was_deleted_can_be_forgotten(doubts: Doubts) -> None:
+    del doubts.airflow.tasks[TASK]
+    page = doubts.get()
+    assert "Forget it" in read(page.text).words
+    assert "Forget it" not in read(doubts.get(VIEWER).text).words
+    fields = dict(FIELD.findall(page.text))
+    assert doubts.host.client().post("settle", data={**fields, "choice": "=it"}).status_code == 409
+    assert doubts.host.client().post("settle", data=fields).status_code == 303
+    conf = doubts.host.started[0]["conf"]
+    assert (conf["action"], conf["processing_id"]) == ("forget", None)
 
 
 @pytest.mark.parametrize("user", [STARTER, VIEWER, STRANGER, None])
@@ -351,9 +396,9 @@ def test_a_doubt_that_is_over_or_whose_task_is_at_work_cannot_be_settled(
         doubts.airflow.tasks[TASK] = task_state
     page = doubts.get()
     assert told in read(page.text).words
-    assert "<form" not in page.text
+    assert ("<form" in page.text) == (task_state is None), "it can be forgotten"
     assert ("data-over" in page.text) == (told != "The task looks again"), "that is looked at again"
-    assert doubts.host.client().post("settle", data={**form, "choice": "none"}).status_code == 409
+    assert doubts.host.client().post("settle", data={**form, "choice": "=it"}).status_code == 409
     assert doubts.host.client().post("go-on", data=form).status_code == 303
     assert doubts.host.started == doubts.airflow.cleared == []
 
@@ -396,7 +441,7 @@ def test_the_first_page_shows_what_waits_for_a_person_and_leads_there(doubts: Do
         key = f"path:{number:064x}"
         doubts.airflow.notes.set(doubt_key(key), replace(DOUBT, state_key=key, path=f"/{number}").to_json())
     words = read(doubts.host.client().get("").text).words
-    assert "The oldest 20 of at least 100 are shown" in words
+    assert "The oldest 20 of 120 or more are shown" in words
 
 
 @pytest.mark.parametrize(
