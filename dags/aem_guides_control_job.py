@@ -6,7 +6,8 @@ Cancels, resumes, archives or inspects one job by its id, whoever started it.
 Processor. If a run still waits for the job, use that run: mark its `wait_for_processing` failed to cancel the job, or
 clear it to resume the job.
 
-**Parameters**: `processing_id` is the execution ID in the Bulk Processor; `action` says what to do.
+**Parameters**: `processing_id` is the execution ID in the Bulk Processor; `action` says what to do. The page *AEM
+Guides* (menu *Browse*) uses the actions `settle` and `forget` for a start in doubt, and gives `doubt`.
 
 **If it fails**: the message says why the action is not possible, and which one is.
 """

@@ -21,8 +21,8 @@ from aem_guides.ledger import database
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.store import Ledger
 
-ADMIN, VIEWER, STRANGER = "admin", "viewer", "stranger"
-_MAY = {ADMIN: {"GET", "POST"}, VIEWER: {"GET"}, STRANGER: set[str]()}
+ADMIN, STARTER, VIEWER, STRANGER = "admin", "starter", "viewer", "stranger"
+_MAY = {ADMIN: {"GET", "POST", "PUT"}, STARTER: {"GET", "POST"}, VIEWER: {"GET"}, STRANGER: set[str]()}
 
 
 class _User:
@@ -40,11 +40,15 @@ class _User:
 
 @dataclass
 class Host:
-    """An application in Airflow's place: it has mounted the console, and keeps the runs that it is asked to start."""
+    """An application in Airflow's place: it has mounted the console, and keeps the runs that it is asked to start.
+
+    `states` are those of the runs, by id; a run that is there is not started again.
+    """
 
     app: FastAPI = field(default_factory=FastAPI)
     started: list[dict[str, Any]] = field(default_factory=list)
     answer: int = 200
+    states: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         console = make_app()
@@ -57,6 +61,9 @@ class Host:
                 raise HTTPException(self.answer, "as the test wants it")
             body = await request.json()
             told = {"dag_id": dag_id, "user": _user_of(request).name, **body}
+            if self.states.setdefault(body["dag_run_id"], "new") != "new":
+                raise HTTPException(409, "It is there already")
+            self.states[body["dag_run_id"]] = "running"
             self.started.append(told)
             return told | {"state": "queued"}
 
@@ -64,7 +71,9 @@ class Host:
         def state(dag_id: str, run_id: str) -> dict[str, object]:
             if self.answer != 200:
                 raise HTTPException(self.answer, "as the test wants it")
-            return {"dag_id": dag_id, "dag_run_id": run_id, "state": "running"}
+            if run_id not in self.states:
+                raise HTTPException(404, "There is no such run")
+            return {"dag_id": dag_id, "dag_run_id": run_id, "state": self.states[run_id]}
 
     def client(self, user: str | None = ADMIN) -> TestClient:
         """A browser in which somebody has signed in."""

@@ -12,6 +12,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.runtime.doubts import PREFIX, Doubt
 from aem_guides.runtime.notes import path_key
 from aem_guides.runtime.path_store import decoded
 from tests.support.tasks import Task
@@ -62,6 +63,15 @@ class KeptNotes:
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
+
+    async def adelete(self, key: str) -> None:
+        self.delete(key)
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What is listed as waiting for a person."""
+        found = [Doubt.from_json(self.get(key)) for key in sorted(self.values) if key.startswith(PREFIX)]
+        return [doubt for doubt in found if doubt is not None]
 
     def state(self, key: str) -> PathState | None:
         """The stored state under a key."""

@@ -7,7 +7,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Annotated
 
-from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN, ResourceMethod
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.sdk.configuration import conf
@@ -40,12 +40,22 @@ def visitor(request: Request, user: GetUserDep) -> Visitor:
     )
 
 
+def may_clear(request: Request, user: GetUserDep, dag_id: str) -> bool:
+    """Whether the user may clear tasks of a DAG."""
+    return _may(request, user, "PUT", DagAccessEntity.TASK_INSTANCE, dag_id)
+
+
+UserDep = GetUserDep
 VisitorDep = Annotated[Visitor, Depends(visitor)]
 
 
 def _may_trigger(request: Request, user: GetUserDep, dag_id: str) -> bool:
+    return _may(request, user, "POST", DagAccessEntity.RUN, dag_id)
+
+
+def _may(request: Request, user: GetUserDep, method: ResourceMethod, entity: DagAccessEntity, dag_id: str) -> bool:
     try:
-        requires_access_dag("POST", DagAccessEntity.RUN, dag_id)(request, user)
+        requires_access_dag(method, entity, dag_id)(request, user)
     except HTTPException:
         return False
     return True

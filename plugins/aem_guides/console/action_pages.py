@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import uuid
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from aem_guides.console import airflow_runs
-from aem_guides.console.access import CONTROL, PROCESS, Visitor, VisitorDep, came_from_here
+from aem_guides.console.access import CONTROL, PROCESS, Visitor, VisitorDep
 from aem_guides.console.deeds import WORDS, Deed, possible, run_of
+from aem_guides.console.forms import ELSEWHERE, posted
 from aem_guides.console.job_pages import UNKNOWN
 from aem_guides.console.rendering import Problem, address, page, rendered
 from aem_guides.ledger.lookup import Lookup, Story
 
 router = APIRouter()
-LARGEST_FORM = 64 * 1024
-_FORM = "application/x-www-form-urlencoded"
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -36,9 +33,7 @@ def ask(request: Request, visitor: VisitorDep, deed: str, instance: str, name: s
 @router.post("/act")
 async def act(request: Request, visitor: VisitorDep) -> Response:
     """Do it. Two posts of one page are one run."""
-    form = await _form(request)
-    if not came_from_here(request) or not hmac.compare_digest(form.get("token", "").encode(), visitor.token.encode()):
-        raise HTTPException(403, ELSEWHERE)
+    form = await posted(request, visitor)
     nonce = form.get("nonce", "")
     if not _NONCE.fullmatch(nonce):
         raise HTTPException(400, ELSEWHERE)
@@ -71,12 +66,6 @@ async def done(
     return rendered(request, template, values)
 
 
-ELSEWHERE = Problem(
-    "This was not sent from a page of yours",
-    "Nothing was done. Your session may have been renewed meanwhile: open the job again, and choose the action there.",
-    link="All jobs",
-    href="jobs",
-)
 NOT_POSSIBLE = Problem(
     "This cannot be done with the job as it is now",
     "Its state has changed meanwhile, or you may not do it. Open the job again: it shows what can be done.",
@@ -99,19 +88,3 @@ def _chosen(visitor: Visitor, deed: str, instance: str, name: str) -> tuple[Stor
     if chosen not in possible(visitor, story):
         raise HTTPException(409, NOT_POSSIBLE)
     return story, chosen
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a small form. Raises HTTPException."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise HTTPException(415, ELSEWHERE)
-    body = b""
-    async for block in request.stream():
-        body += block
-        if len(body) > LARGEST_FORM:
-            raise HTTPException(413, ELSEWHERE)
-    try:
-        fields = parse_qs(body.decode("ascii"), max_num_fields=20)
-    except ValueError:
-        raise HTTPException(400, ELSEWHERE) from None
-    return {name: values[0] for name, values in fields.items()}

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from aem_guides.console import (
     action_pages,
+    doubt_page,
     finding_page,
     job_pages,
     job_parts,
@@ -28,6 +29,17 @@ from aem_guides.protocol.errors import AemGuidesError
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
+_PAGES = (
+    now_page,
+    job_pages,
+    job_parts,
+    trend_page,
+    finding_page,
+    doubt_page,
+    action_pages,
+    log_pages,
+    static_files,
+)
 HEADERS = {
     "content-security-policy": POLICY,
     "cache-control": "no-store",
@@ -73,7 +85,7 @@ class ConsoleApp(FastAPI):
 def make_app() -> FastAPI:
     """The console, to be mounted by Airflow. Every route asks first who it is."""
     app = ConsoleApp(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(visitor)])
-    for pages in (now_page, job_pages, job_parts, trend_page, finding_page, action_pages, log_pages, static_files):
+    for pages in _PAGES:
         app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)

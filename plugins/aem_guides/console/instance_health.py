@@ -58,14 +58,21 @@ class Watch:
         return await asyncio.shield(asking)
 
 
-async def ask(connection_id: str) -> Health:
-    """Ask for the history, once and for a few seconds only."""
+async def history_of(connection_id: str) -> History | str:
+    """The history, asked for once and for a few seconds only; a sentence without any address where it is not had."""
     try:
         async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
             asking: Awaitable[History] = hook.call(contract.history())
-            history = cast("History", await bodies.surroundings().wait_for(asking, ANSWER_SECONDS))
+            return cast("History", await bodies.surroundings().wait_for(asking, ANSWER_SECONDS))
     except (AemGuidesError, AirflowException, TimeoutError) as error:
-        return Health(False, why(error))
+        return why(error)
+
+
+async def ask(connection_id: str) -> Health:
+    """What the instance says of itself, from one look at its history."""
+    history = await history_of(connection_id)
+    if isinstance(history, str):
+        return Health(False, history)
     now = int(bodies.surroundings().now() * _SECOND)
     active = tuple(job for job in history.jobs if job.is_active)
     return Health(True, "Answers", active, history.read_at or now)

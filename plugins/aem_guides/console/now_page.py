@@ -1,20 +1,27 @@
-"""What runs now, how far it is, and what failed lately."""
+"""What runs now, how far it is, who waits and why, and what failed lately."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from aem_guides.console.access import VisitorDep
+from aem_guides.console.airflow_store import StoreHiddenError, first_entries
+from aem_guides.console.doubt_page import open_doubts
 from aem_guides.console.instance_health import Health, Watch
-from aem_guides.console.rendering import page
+from aem_guides.console.lines import Line, lines_of
+from aem_guides.console.rendering import page, rendered
 from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.lookup import Known, Listed, Lookup, Search
 from aem_guides.ledger.records import LOST
 from aem_guides.protocol.states import JobState
+from aem_guides.runtime.doubts import PREFIX as DOUBTS
+from aem_guides.runtime.doubts import Doubt
+from aem_guides.runtime.notes import AWAITS
 
 router = APIRouter()
 LATELY = timedelta(days=1)
@@ -37,23 +44,25 @@ class Running:
 
 @router.get("/")
 @router.get("/now")
-def now(request: Request, visitor: VisitorDep) -> Response:
+async def now(request: Request, visitor: VisitorDep) -> Response:
     """The page. Each instance is a part of its own, which the browser asks for: one that is down holds up no other."""
-    since = now_ms() - int(LATELY.total_seconds() * 1000)
-    with Lookup() as ledger:
-        instances = ledger.instances()
-        parts = [(known, _running(known, ledger, None)) for known in instances]
-        failed = [
-            listed for state in FAILED for listed in ledger.page(Search(state=state, since=since), size=MOST).jobs
-        ]
-    failed.sort(key=lambda listed: listed.job.completed_at or listed.job.last_seen_at, reverse=True)
-    return page(request, "now.html", visitor=visitor, parts=parts, failed=failed[:MOST], health=None, tab="now")
+    waiting = await _waiting(request)
+    read = await run_in_threadpool(_as_last_read, waiting)
+    return rendered(request, "now.html", {"visitor": visitor, "health": None, "tab": "now", "waiting": waiting, **read})
+
+
+@router.get("/doubts")
+async def doubts(request: Request, visitor: VisitorDep) -> Response:
+    """What waits for a person, as it is now."""
+    return page(request, "doubts.html", visitor=visitor, waiting=await _waiting(request))
 
 
 @router.get("/instance")
 async def instance(request: Request, visitor: VisitorDep, name: str) -> Response:
     """The part of one instance, as it is now."""
-    known = await run_in_threadpool(_known, name)
+    waiting = await _waiting(request)
+    line = waiting.lines.get(name)
+    known = await run_in_threadpool(_known, name) or (Known(name, None, None) if line is not None else None)
     if known is None:
         raise HTTPException(404)
     if not hasattr(request.app.state, "watch"):
@@ -61,7 +70,41 @@ async def instance(request: Request, visitor: VisitorDep, name: str) -> Response
     watch: Watch = request.app.state.watch
     health = await watch.look(known.connection_id) if known.connection_id else NO_CONNECTION
     running = await run_in_threadpool(_look, known, health)
-    return page(request, "instance.html", visitor=visitor, known=known, running=running, health=health)
+    values = {"known": known, "running": running, "health": health, "line": line or Line()}
+    return rendered(request, "instance.html", {"visitor": visitor, **values})
+
+
+@dataclass(frozen=True)
+class WaitingNow:
+    """What waits for a person, and the line of each instance; `hidden`: why that is not shown, in a sentence."""
+
+    doubts: tuple[Doubt, ...] = ()
+    lines: Mapping[str, Line] = field(default_factory=dict)
+    hidden: str | None = None
+
+
+async def _waiting(request: Request) -> WaitingNow:
+    try:
+        entries = await first_entries(request, AWAITS, DOUBTS)
+    except StoreHiddenError as error:
+        return WaitingNow(hidden=str(error))
+    return WaitingNow(tuple(open_doubts(entries)), lines_of(entries, now_ms() / 1000))
+
+
+def _as_last_read(waiting: WaitingNow) -> dict[str, object]:
+    """What the ledger has; and instances of which it has no job yet, where somebody waits."""
+    since = now_ms() - int(LATELY.total_seconds() * 1000)
+    with Lookup() as ledger:
+        instances = ledger.instances()
+        names = {known.name for known in instances}
+        more = [Known(name, None, None) for name in sorted(waiting.lines) if name not in names]
+        parts = [(known, _running(known, ledger, None), waiting.lines.get(known.name, Line())) for known in instances]
+        parts += [(known, [], waiting.lines[known.name]) for known in more[:MOST]]
+        failed = [
+            listed for state in FAILED for listed in ledger.page(Search(state=state, since=since), size=MOST).jobs
+        ]
+    failed.sort(key=lambda listed: listed.job.completed_at or listed.job.last_seen_at, reverse=True)
+    return {"parts": parts, "failed": failed[:MOST]}
 
 
 NO_CONNECTION = Health(False, "The ledger knows no connection of it")

@@ -1,4 +1,4 @@
-"""Cancel, resume, archive or inspect one job, also another user's."""
+"""Cancel, resume, archive or inspect one job, also another user's; or settle which job came of a start in doubt."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from airflow.sdk import Context, get_current_context, task
 from aem_guides.archive.job import archive_job
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import LedgerJob
+from aem_guides.pipelines.doubt import forget_doubt, settle_doubt
 from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, JobLostError, Retry
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -22,6 +23,7 @@ from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import describe_progress, iso_time
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
+from aem_guides.runtime.notes import NOTES
 
 if TYPE_CHECKING:
     from aem_guides.ledger.store import Ledger
@@ -34,12 +36,17 @@ log = logging.getLogger(__name__)
 
 
 class Action(enum.StrEnum):
-    """What to do with a job."""
+    """What to do with a job.
+
+    settle: it is the one that came of a start or resume in doubt. forget: the run of that one was deleted.
+    """
 
     INSPECT = "inspect"
     CANCEL = "cancel"
     RESUME = "resume"
     ARCHIVE = "archive"
+    SETTLE = "settle"
+    FORGET = "forget"
 
 
 class ActionNotPossibleError(AemGuidesError):
@@ -58,14 +65,23 @@ class Subject:
     context: Context
 
 
-@task
+@task(inlets=[NOTES])
 def control_job() -> JsonObject:
-    """Do it, and return what the job is afterwards. Raises ActionNotPossibleError, and what a call raises."""
+    """Do it, and return what the job is afterwards.
+
+    Raises InvalidInputError, ActionNotPossibleError, NotSettledError, and what a call raises.
+    """
     context = get_current_context()
     params = context["params"]
-    processing_id = fields.identifier("processing_id", params["processing_id"]).strip()
     action = fields.choice("action", params["action"], Action)
     connection_id = str(params["connection_id"])
+    if action is Action.FORGET:
+        return {"action": str(action), **forget_doubt(params["doubt"])}
+    if action is Action.SETTLE:
+        with AemGuidesHook(connection_id) as hook:
+            done = settle_doubt(context, hook, params["doubt"], params["processing_id"], _from_ledger)
+        return {"action": str(action), **done}
+    processing_id = fields.identifier("processing_id", params["processing_id"]).strip()
     with AemGuidesHook(connection_id) as hook:
         job = hook.drive(find_job(hook.talk, processing_id))
         if job is None:

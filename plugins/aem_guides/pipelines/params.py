@@ -242,15 +242,23 @@ def control_params() -> dict[str, Param]:
         "processing_id": _JOB(
             "",
             "Execution ID",
-            {"type": "string", "minLength": 1, "maxLength": 1000},
-            "The *processingId* of the job: the execution ID in the Bulk Processor.",
+            {"type": ["string", "null"], "minLength": 1, "maxLength": 1000},
+            "The *processingId* of the job: the execution ID in the Bulk Processor. **settle**: the job that came of "
+            "the start; none if no job did.",
         ),
         "action": _JOB(
             "inspect",
             "Action",
-            {"type": "string", "enum": ["inspect", "cancel", "resume", "archive"]},
+            {"type": "string", "enum": ["inspect", "cancel", "resume", "archive", "settle", "forget"]},
             "**inspect**: show the job. **cancel**: stop it. **resume**: resume it from its checkpoint. **archive**: "
-            "store its log.",
+            "store its log. The page *AEM Guides* uses two more. **settle**: store which job came of a start in doubt. "
+            "**forget**: its run was deleted.",
+        ),
+        "doubt": _JOB(
+            None,
+            "Doubt",
+            {"type": ["null", "string"], "maxLength": 200},
+            "For **settle** and **forget**: the name of the doubt, which the page *AEM Guides* gives.",
         ),
         "connection_id": _JOB(
             DEFAULT_CONNECTION, "Connection", ID, "The Airflow connection (type *AEM Guides*) of the instance."

@@ -93,6 +93,11 @@ class Turns:
         return len(self._line)
 
     @property
+    def line(self) -> tuple[Ticket, ...]:
+        """All that wait, in their order."""
+        return tuple(self._line)
+
+    @property
     def active(self) -> dict[str, str | None]:
         """The jobs that count as active, with their paths."""
         return {processing_id: known.path for processing_id, known in self._active.items()}

@@ -42,9 +42,12 @@ class Register(Notes, Protocol):
     def delete(self, key: str) -> None:
         """Delete a key."""
 
+    async def adelete(self, key: str) -> None:
+        """Delete a key."""
+
 
 class AirflowNotes:
-    """The notes in Airflow, for triggers (`aget`, `aset`) and tasks (`get`, `set`, `delete`)."""
+    """The notes in Airflow, for triggers (`aget`, `aset`, `adelete`) and tasks (`get`, `set`, `delete`)."""
 
     def __init__(self) -> None:
         self._store = AssetStateStoreAccessor(name=NOTES.name)
@@ -72,6 +75,13 @@ class AirflowNotes:
         """Delete a key."""
         self._store.delete(key)
 
+    async def adelete(self, key: str) -> None:
+        """Delete a key."""
+        if _can_be_awaited():
+            await whole(self._store.adelete(key))
+        else:
+            self.delete(key)
+
 
 def _can_be_awaited() -> bool:
     """Whether the store can be used from an event loop. In `dag.test()` of Airflow 3.3.2 it cannot."""
@@ -86,6 +96,15 @@ def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
     group = task_id.rpartition(".")[0] or task_id
     whole = "\n".join((dag_id, run_id, group, fingerprint))
     return "path:" + hashlib.sha256(whole.encode()).hexdigest()
+
+
+AWAITS = "awaits:"
+"""How the keys begin of what processes store of their waiters; Airflow lists these keys first."""
+
+
+def waiters_key(base_url: str, place: int) -> str:
+    """The key of what one process stores of its waiters on an instance."""
+    return f"{AWAITS}{hashlib.sha256(base_url.encode()).hexdigest()}:{place:02}"
 
 
 def lease_key(base_url: str) -> str:

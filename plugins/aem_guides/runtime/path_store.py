@@ -13,6 +13,7 @@ from aem_guides.protocol.models import JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.runtime import notes
+from aem_guides.runtime.doubts import Asker, doubt_key, listing, waits_for_person
 from aem_guides.runtime.earlier_states import state_of_note
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,16 @@ class PathStore:
 
     The store has no compare-and-set, so a state has a serial number: a process that finds a newer one than it last read
     or wrote raises NewerStateError.
+
+    A path in doubt is listed, as that of `asker`, and taken off the list when a try goes on with it.
     """
 
     def __init__(self, key: str, register: notes.Register | None = None) -> None:
         self.key = key
         self.register = register or notes.AirflowNotes()
+        self.asker: Asker | None = None
         self._serial = -1
+        self._listed = False
 
     @classmethod
     def of_path(cls, dag_id: str, run_id: str, task_id: str, fingerprint: str) -> PathStore:
@@ -57,11 +62,15 @@ class PathStore:
             try:
                 self._check(self.register.get(self.key), value)
                 self.register.set(self.key, value)
+                if (entry := self._to_list(state)) is not None:
+                    self.register.set(doubt_key(self.key), entry)
+                elif self._is_over(state):
+                    self.register.delete(doubt_key(self.key))
             except AirflowRuntimeError as error:
                 failures += 1
                 surroundings().sleep(self._pause(state, error, failures))
             else:
-                self._serial = state.serial
+                self._known(state)
                 return
 
     async def asave(self, state: PathState) -> None:
@@ -71,23 +80,38 @@ class PathStore:
             try:
                 self._check(await self.register.aget(self.key), value)
                 await self.register.aset(self.key, value)
+                if (entry := self._to_list(state)) is not None:
+                    await self.register.aset(doubt_key(self.key), entry)
+                elif self._is_over(state):
+                    await self.register.adelete(doubt_key(self.key))
             except AirflowRuntimeError as error:
                 failures += 1
                 await surroundings().asleep(self._pause(state, error, failures))
             else:
-                self._serial = state.serial
+                self._known(state)
                 return
 
     def delete(self) -> None:
         """Delete the state of the path."""
         self.register.delete(self.key)
+        self.register.delete(doubt_key(self.key))
 
     def _read(self, stored: JsonValue, request: ProcessingRequest | None) -> PathState | None:
         state = decoded(stored, request)
         if state is not None and request is not None and state.request != request:
             return None
-        self._serial = -1 if state is None else state.serial
+        self._known(state)
         return state
+
+    def _known(self, state: PathState | None) -> None:
+        self._serial = -1 if state is None else state.serial
+        self._listed = state is not None and waits_for_person(state)
+
+    def _to_list(self, state: PathState) -> JsonValue:
+        return listing(self.key, state, self.asker) if self.asker is not None else None
+
+    def _is_over(self, state: PathState) -> bool:
+        return self._listed and not waits_for_person(state)
 
     def _check(self, stored: JsonValue, value: JsonValue) -> None:
         serial = stored.get("serial") if isinstance(stored, dict) else None

@@ -14,16 +14,19 @@ from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject
+from aem_guides.protocol.procedures.events import HeldUntil
 from aem_guides.protocol.procedures.lifecycle import run_lifecycle
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
+from aem_guides.runtime.doubts import Asker
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
 from aem_guides.triggers.admission import Admission, coordinator_for, let_others_have_it
 from aem_guides.triggers.base import AemGuidesTrigger
+from aem_guides.triggers.waiter_notes import WaiterNotes, waiters_of
 
 KILL_CANCEL_SECONDS = 20.0
 
@@ -71,11 +74,15 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
     async def go_on(self) -> PathState:
         """Continue from the stored state, and return the state that was reached. Raises what `run_lifecycle` raises."""
         state = await self._stored()
+        if (task := self._task_key()) is not None:
+            self.store.asker = Asker(task, self.aem_guides_conn_id)
         began = state.processing_id is not None or state.intent is not None
         async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN if began else None) as hook:
-            require_instance((await hook.settings()).instance, state.instance)
+            settings, ticket = await hook.settings(), self._ticket(state)
+            require_instance(settings.instance, state.instance)
             coordinator = await coordinator_for(hook, self.store.register, self.options.longest_look)
-            admission = Admission(coordinator, hook, self._ticket(state), self.log, is_brief=self.options.is_brief)
+            waiters = waiters_of(coordinator, self.store.register, settings.base_url, settings.instance)
+            admission = Admission(coordinator, hook, ticket, self.log, is_brief=self.options.is_brief)
             talk = await hook.talk()
             async with admission:
                 admission.see(state)
@@ -83,10 +90,11 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
                     said = "The log of job %s continues at line %s; the earlier lines were shown before."
                     self.log.info(said, state.processing_id, state.log_offset)
                 steps = run_lifecycle(talk, state, self.options, self.until, admission.find)
-                consumer = _Consumer(self, admission, state)
+                consumer = _Consumer(self, admission, waiters, ticket, state)
                 try:
                     return await hook.drive(steps, consumer.take)
                 finally:
+                    waiters.leave(ticket)
                     await self._noted()
 
     async def settle_kill(self) -> None:
@@ -143,9 +151,19 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
 class _Consumer:
     """Handles what the lifecycle emits. It stores each state before the lifecycle continues."""
 
-    def __init__(self, trigger: AemGuidesLifecycleTrigger, admission: Admission, state: PathState) -> None:
+    def __init__(
+        self,
+        trigger: AemGuidesLifecycleTrigger,
+        admission: Admission,
+        waiters: WaiterNotes,
+        ticket: Ticket,
+        state: PathState,
+    ) -> None:
         self._trigger = trigger
         self._admission = admission
+        self._waiters = waiters
+        self._ticket = ticket
+        self._state = state
         self._noted = None if state.phase in HAS_NO_JOB else state.processing_id
 
     async def take(self, item: object) -> Turn | Window | None:
@@ -153,11 +171,15 @@ class _Consumer:
             case PathState():
                 await self._trigger.store.asave(item)
                 self._admission.see(item)
+                self._state = item
                 if item.processing_id not in (None, self._noted):
                     self._noted = item.processing_id
                     self._trigger.note(item)
             case TakeTurn():
+                self._waiters.stir()
                 return await self._admission.take(item)
+            case HeldUntil():
+                self._waiters.hold(self._ticket, self._state, item)
             case ConfirmTurn():
                 return await self._admission.confirm()
             case SeeWindow(until):

@@ -69,6 +69,7 @@ states = st.builds(
     deadline_at=times,
     held_since=times,
     doubtful=st.booleans(),
+    settled_at=st.none() | st.integers(0, 2**62),
     log_offset=st.integers(0, 10**9),
     cancel=st.none() | st.sampled_from(list(CancelResult)),
     cancel_adopted=st.booleans(),

@@ -47,6 +47,8 @@
         const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
         part.innerHTML = await answer.text();
         show(part);
+        const next = part.querySelector("form[data-go]");
+        if (next) return next.requestSubmit();
         for (const link of part.querySelectorAll("a")) if (focused && link.getAttribute("href") === focused) link.focus();
         if (part.querySelector("[data-over]")) {
           part.removeAttribute("aria-busy");

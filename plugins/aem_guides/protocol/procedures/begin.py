@@ -17,6 +17,7 @@ from aem_guides.protocol.procedures.course import (
     Course,
     Kept,
     TurnLostError,
+    in_doubt,
     keep,
     keeping,
     take_turn,
@@ -42,6 +43,8 @@ _MENDED_BY_TIME = (UnreachableError, UnavailableError, MalformedAnswerError)
 
 def queued(course: Course, state: PathState) -> Steps[PathState | None]:
     talk, options = course.talk, course.options
+    if state.doubtful and state.intent is not None:  # time alone does not make it certain that no job came of it
+        return (yield from keep((yield from settle_start(talk, state))))
     closed = held_back(state.request, options.hours, talk.now())
     if closed is not None:
         if options.is_brief:
@@ -78,9 +81,8 @@ def _start(course: Course, state: PathState, turn: Turn) -> Steps[PathState | No
     steps = start_once(talk, state.request, policy=policy, run=options.run, pending=state.intent)
     try:
         outcome = yield from keeping(steps, kept, lambda now, intent: now.to(Phase.STARTING, intent=intent))
-    except DoubtfulStartError:
-        yield from keep(kept.state.stays(doubtful=True))
-        raise
+    except DoubtfulStartError as error:
+        yield from in_doubt(kept.state, error)
     except (StartRefusedError, ActiveJobError):
         yield from keep(kept.state.to(Phase.QUEUED, intent=None))
         raise
@@ -131,9 +133,8 @@ def settle_start(talk: Conversation, state: PathState, policy: StartPolicy | Non
         return state
     try:
         started = yield from find_started(talk, state.request, state.intent, policy or StartPolicy())
-    except DoubtfulStartError:
-        yield from keep(state.stays(doubtful=True))
-        raise
+    except DoubtfulStartError as error:
+        yield from in_doubt(state, error)
     if started is None:
         return state.to(Phase.QUEUED, doubtful=False)
     found = f"{state.request.path}: job {started.processing_id} was started by an earlier try ({started.origin})"

@@ -5,18 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NoReturn, TypeGuard
 
 from aem_guides.protocol.conversation import Conversation
-from aem_guides.protocol.errors import AemGuidesError, Retry
+from aem_guides.protocol.errors import AemGuidesError, DoubtfulStartError, Retry
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.protocol.procedures.events import Level, Notice
+from aem_guides.protocol.procedures.events import HeldUntil, Level, Notice
 from aem_guides.protocol.procedures.follow import FindJob
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import ConfirmTurn, Emit, Steps, T, TakeTurn, Turn, Wait
 
+SETTLE_IT = (
+    "Settle it on the page AEM Guides of Airflow (menu Browse): choose the job that came of it, or say that none did. "
+    "Then the run goes on. Clearing the task instead says that none did."
+)
 _LONGEST_WAIT = 600.0
 _LONGEST_PAUSE = 60.0
 
@@ -58,6 +62,12 @@ def keep(state: PathState) -> Steps[PathState]:
     """Store the state and continue with it."""
     yield Emit(state)
     return state
+
+
+def in_doubt(state: PathState, error: DoubtfulStartError) -> Steps[NoReturn]:
+    """Stop, and ask a person what came of a request. Raises DoubtfulStartError."""
+    yield from keep(state.stays(doubtful=True))
+    raise DoubtfulStartError(f"{error} {SETTLE_IT}") from error
 
 
 def noting(
@@ -120,10 +130,12 @@ def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:
 
 
 def wait_until(course: Course, at: float, why: str) -> Steps[None]:
-    """Wait until a moment (epoch seconds) and show the reason."""
+    """Wait until the off-peak hours begin (epoch seconds), and show the reason."""
     yield Emit(Notice(Level.INFO, why))
+    yield Emit(HeldUntil(at, why))
     while (left := at - course.talk.now()) > 0:
         yield Wait(min(_LONGEST_WAIT, max(0.05, left)), why)
+    yield Emit(HeldUntil(None))
 
 
 def say_trouble(course: Course, error: AemGuidesError, what: str) -> Steps[None]:

@@ -25,6 +25,14 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class HeldUntil:
+    """The path waits for the off-peak hours, which begin at `at` (epoch seconds), and needs nothing; None: no more."""
+
+    at: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Progress:
     """The job has made progress since the last look. `text` describes it."""
 

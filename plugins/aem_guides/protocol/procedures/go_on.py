@@ -15,6 +15,7 @@ from aem_guides.protocol.procedures.course import (
     Course,
     Kept,
     TurnLostError,
+    in_doubt,
     keep,
     keeping,
     say_trouble,
@@ -64,9 +65,8 @@ def _resume(course: Course, state: PathState) -> Steps[PathState]:
         yield Emit(Notice(Level.INFO, f"Resuming job {name} from its checkpoint."))
         steps = resume_once(talk, job, state.request, run=course.options.run)
         goes_on_as = yield from keeping(steps, kept, lambda now, intent: now.stays(intent=intent))
-    except DoubtfulStartError:
-        yield from keep(kept.state.stays(doubtful=True))
-        raise
+    except DoubtfulStartError as error:
+        yield from in_doubt(kept.state, error)
     except JobFailedError:
         yield from keep(kept.state.to(Phase.FOLLOWING, intent=None))
         raise
@@ -88,9 +88,8 @@ def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[Pa
         return (yield from keep(state.to(Phase.FOLLOWING, intent=None)))
     try:
         found = yield from settle_resume(course.talk, job, state.request, intent, _PATIENCE)
-    except DoubtfulStartError:
-        yield from keep(state.stays(doubtful=True))
-        raise
+    except DoubtfulStartError as error:
+        yield from in_doubt(state, error)
     except AemGuidesError as error:
         if error.retry is not Retry.USEFUL:
             raise

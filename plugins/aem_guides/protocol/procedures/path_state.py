@@ -60,8 +60,9 @@ class PathState:
     that retries may still make; it is None until a task that waits for the job has set it. Times are in seconds since
     the epoch: `queue_until` (the latest time for its turn) and `deadline_at` (the end of the job's time; when a held
     job runs again, it moves by the time since `held_since`). `doubtful`: it is unknown whether a job was started or
-    resumed, and the message asked a person to check. `log_offset`: the number of log lines that were shown. `cancel`:
-    the result of a cancel. `job`: the job as last seen, or as it was before a resume. `end`: why following ended; in
+    resumed, and the message asked a person to check. `settled_at`: the time of the intent of which a person has stated
+    the result since, until a try takes that up. `log_offset`: the number of log lines that were shown. `cancel`: the
+    result of a cancel. `job`: the job as last seen, or as it was before a resume. `end`: why following ended; in
     CANCELLING, why the job is cancelled. `earlier_end`: the end from which the job was last resumed. `concluded`: the
     task finished its work on the path, so it was not killed. `instance`: the address of the connection when work on the
     path began. `result`: the outcome that the task returned.
@@ -82,6 +83,7 @@ class PathState:
     deadline_at: float | None = None
     held_since: float | None = None
     doubtful: bool = False
+    settled_at: int | None = None
     log_offset: int = 0
     cancel: CancelResult | None = None
     cancel_adopted: bool = False

@@ -89,7 +89,7 @@ def settle_resume(
         except RejectedError:
             pass
         else:
-            if _went_on(before, seen):
+            if went_on(before, seen):
                 return seen.processing_id
         history = yield from talk.call(contract.history())
         sighting = intent.look(request, history)
@@ -99,12 +99,12 @@ def settle_resume(
             raise DoubtfulStartError(
                 f"A resume of job {job.processing_id} was sent. Job {sighting.job.processing_id} may be its result, "
                 "but the instance shows too little of it to be sure. No second resume was sent. Look in the Bulk "
-                "Processor (Tools > Guides > Bulk Processor), then clear this task."
+                "Processor (Tools > Guides > Bulk Processor)."
             )
     return None
 
 
-def _went_on(before: Job, now: Job) -> bool:
+def went_on(before: Job, now: Job) -> bool:
     """Whether the job runs again, or has another end than before."""
     if now.is_active or now.verdict is not before.verdict:
         return True

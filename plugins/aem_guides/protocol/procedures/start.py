@@ -364,9 +364,8 @@ def _doubt(request: ProcessingRequest, sighting: Sighting, history: History) -> 
     else:
         why = "the history no longer reaches back to the time of the start, so the job may be too old to be shown"
     return (
-        f"{request.path}: a start was sent, but no answer came, and {why}. No second start was sent. Check in the "
-        "Bulk Processor (Tools > Guides > Bulk Processor) whether a job for this path ran or is running. If there is "
-        "none, clear this task to start one."
+        f"{request.path}: a start was sent, but no answer came, and {why}. No second start was sent. The Bulk "
+        "Processor (Tools > Guides > Bulk Processor) shows which jobs ran or are running on this path."
     )
 
 

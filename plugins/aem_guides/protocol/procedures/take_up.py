@@ -78,9 +78,12 @@ def take_up(
     """The state from which a try continues. `job` is its job as the instance shows it; None if it does not.
 
     A try after a failure resumes a failed job; only a person's Clear resumes a cancelled one. Where there is nothing
-    to resume, Clear begins anew. Clear gives new resumes and new time, and settles what was in doubt.
+    to resume, Clear begins anew. Clear gives new resumes and new time, and settles what was in doubt. Where a person
+    has settled that in another way, Clear only goes on from there.
     """
     found = state
+    if state.settled_at is not None:
+        state, cleared = replace(state, settled_at=None), False
     state = state.stays(concluded=False, cancel_adopted=options.cancel_adopted)
     if state.resumes_left is None and options.part is not Part.START:
         state = replace(state, resumes_left=options.max_resumes)

@@ -1,0 +1,121 @@
+"""Settle a start or resume in doubt: store what a person says came of it. The path's next try goes on from there."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+
+from airflow.sdk import Context
+
+from aem_guides.hooks.bodies import surroundings
+from aem_guides.hooks.connection import require_instance
+from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.records import LedgerJob
+from aem_guides.protocol.errors import InvalidInputError
+from aem_guides.protocol.models import Job, JsonObject
+from aem_guides.protocol.procedures.follow import find_job
+from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.protocol.procedures.settle import NotSettledError, settle
+from aem_guides.runtime import fields
+from aem_guides.runtime.doubts import Doubt, doubt_key
+from aem_guides.runtime.memory import run_label
+from aem_guides.runtime.path_store import NewerStateError, PathStore
+from aem_guides.runtime.task_states import run_state
+
+SEEN_SECONDS = 2.0
+"""How long after it was written the choice is read again: the store has no compare-and-set."""
+InLedger = Callable[[str, str], LedgerJob | None]
+"""The ledger's entry of a job, by instance and id; None where it has none, or cannot be read."""
+_NAME = re.compile(r"(path:[0-9a-f]{64})@(\d{1,19})")
+
+log = logging.getLogger(__name__)
+
+
+def parse_name(name: object) -> tuple[str, int]:
+    """The state's key and the time of the request, from the name of a doubt. Raises InvalidInputError."""
+    found = _NAME.fullmatch(name) if isinstance(name, str) and name.isascii() else None
+    if found is None:
+        raise InvalidInputError("doubt", name, "Settle it on the page AEM Guides, which gives the name of the doubt.")
+    return found.group(1), int(found.group(2))
+
+
+def settle_doubt(
+    context: Context, hook: AemGuidesHook, name: object, processing_id: object, in_ledger: InLedger
+) -> JsonObject:
+    """Store the choice. `processing_id` None says that no job came of the request.
+
+    Doing it again with the same choice does no harm. Raises InvalidInputError, NotSettledError, ConfigurationError
+    where the connection leads to another instance than the path's, and what a call raises.
+    """
+    state_key, at = parse_name(name)
+    chosen = None if processing_id is None else fields.identifier("processing_id", processing_id)
+    store = PathStore(state_key)
+    state = store.load()
+    if state is None:
+        raise NotSettledError(
+            "The stored state of this path was deleted. Nothing was changed. See in the Bulk Processor whether a job "
+            "ran for the path. If none did, clear its task to start one."
+        )
+    if _is_run_gone(store):
+        raise NotSettledError(f"{state.request.path}: its run was deleted, so nothing goes on. Nothing was changed.")
+    require_instance(hook.settings.instance, state.instance)
+    job = None if chosen is None else _find(hook, chosen, state, in_ledger)
+    settled = settle(state, at, job, surroundings().now())
+    try:
+        store.save(settled)
+    except NewerStateError as error:
+        raise NotSettledError(_OVERTAKEN) from error
+    surroundings().sleep(SEEN_SECONDS)
+    if _was_lost(settled, store.load()):
+        raise NotSettledError(_OVERTAKEN)
+    said = "no job came of the request" if chosen is None else f"job {chosen} came of the request"
+    log.info("%s: %s, says %s. The run goes on when its task is cleared.", state.request.path, said, run_label(context))
+    return {"processing_id": chosen, "path": state.request.path, "phase": str(settled.phase)}
+
+
+_OVERTAKEN = (
+    "The path was taken up, or settled by somebody else, at the same moment. This choice does not count. Look at the "
+    "run to see what it does."
+)
+
+
+def forget_doubt(name: object) -> JsonObject:
+    """Delete the state of a path in doubt whose run was deleted. Raises InvalidInputError and NotSettledError."""
+    store = PathStore(parse_name(name)[0])
+    if not _is_run_gone(store):
+        raise NotSettledError("Its run is there, or was forgotten already. Nothing was changed.")
+    store.delete()
+    log.info("The state of the path was deleted, as its run was before.")
+    return {"processing_id": None}
+
+
+def _is_run_gone(store: PathStore) -> bool:
+    """Whether Airflow does not know the run any more whose path this is."""
+    listed = Doubt.from_json(store.register.get(doubt_key(store.key)))
+    return listed is not None and run_state(listed.asker.task.dag_id, listed.asker.task.run_id) is None
+
+
+def _find(hook: AemGuidesHook, chosen: str, state: PathState, in_ledger: InLedger) -> Job:
+    """The job, which no run has yet. Raises NotSettledError, and what a call raises."""
+    job = hook.drive(find_job(hook.talk, chosen))
+    if job is None:
+        raise NotSettledError(
+            f"processing_id: {chosen!r} is in neither the status nor the history of the instance, so that no run can "
+            "follow it. Nothing was changed. Check the id."
+        )
+    entry = in_ledger(hook.settings.instance, job.processing_id)
+    if entry is not None and entry.run is not None and job.processing_id != state.processing_id:
+        raise NotSettledError(
+            f"{state.request.path}: job {job.processing_id} cannot be chosen: run {entry.run.run_id} of "
+            f"{entry.run.dag_id} has it already. Nothing was changed."
+        )
+    return job
+
+
+def _was_lost(settled: PathState, found: PathState | None) -> bool:
+    """Whether another has written over the choice. A try that went on from it has a newer state, or the same job."""
+    if found is None or found.serial < settled.serial:
+        return True
+    same = (found.phase, found.processing_id) == (settled.phase, settled.processing_id)
+    return found.serial == settled.serial and not same
