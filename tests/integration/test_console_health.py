@@ -50,7 +50,7 @@ def test_a_job_is_shown_as_far_as_the_instance_says(
         hook.start_processing(ProcessingRequest("/content/dam/aurora"))
     words = read(host.client().get(f"instance?name={INSTANCE}").text).words
     assert "Answers" in words
-    assert "1 job runs" in words
+    assert "1 job active" in words
     assert "/content/dam/aurora" in words
 
 

@@ -50,7 +50,7 @@ def test_those_that_wait_are_shown_with_why_and_lead_to_their_runs(
         words = read(html).words
         order = [words.index(path) for path in ("/first", "/second", odd, "/resumed", "/night")]
         assert order == sorted(order)
-        assert "1 of at most 4 job runs · 3 wait · 2 held back" in words
+        assert "1 of at most 4 jobs active when last seen · 3 wait · 2 held back" in words
         assert words.count("4 of 4 jobs are active") == 3
         assert "Held back until 2027-01-15 08:01 UTC : then its job is resumed" in words
         assert "Held back until 2027-01-15 09:00 UTC : then it is started" in words
@@ -69,7 +69,7 @@ def test_what_a_process_stored_that_has_ended_is_not_shown(host: Host, ledger: L
     store.notes.set(waiters_key("x", 3), ["odd"])
     words = read(part(host)).words
     assert "Waiting for" not in words
-    assert "1 job runs" in words
+    assert "1 job active" in words
 
 
 def test_many_that_wait_are_counted_and_some_are_shown(host: Host, ledger: Ledger, store: AirflowState) -> None:
@@ -98,7 +98,7 @@ def test_an_instance_of_which_the_ledger_has_no_job_yet_is_shown_where_somebody_
 def test_a_store_that_is_not_shown_leaves_the_jobs(host: Host, ledger: Ledger, store: AirflowState) -> None:
     apply(ledger, snapshot(job("runs", "RUNNING")))
     store.refusal = 403
-    assert "1 job runs" in read(part(host)).words
+    assert "1 job active" in read(part(host)).words
 
 
 @pytest.mark.parametrize("at", [-1e300, 1e300, 0.0])
