@@ -235,9 +235,17 @@ def test_a_path_whose_run_was_deleted_is_forgotten(
             settle(run, chosen)
     with monkeypatch.context() as patch:
         patch.setattr("aem_guides.pipelines.doubt.run_state", lambda *_: "failed")
-        with pytest.raises(NotSettledError, match="Its run is there"):
+        patch.setattr("aem_guides.pipelines.doubt.states_in_task", lambda *_: frozenset({"failed"}))
+        with pytest.raises(NotSettledError, match="Its task has failed and waits"):
             forget_doubt(doubt.name)
     assert run.register.doubts == [doubt]
+    with monkeypatch.context() as patch:
+        patch.setattr("aem_guides.pipelines.doubt.run_state", lambda *_: "success")
+        patch.setattr("aem_guides.pipelines.doubt.states_in_task", lambda *_: frozenset({"success"}))
+        forget_doubt(doubt.name)
+    assert run.register.doubts == []
+    assert run.state is not None, "a Clear later on still finds it in doubt"
+    run.register.set(f"doubt:{doubt.state_key}", doubt.to_json())
     forget_doubt(doubt.name)
     assert run.register.doubts == []
     assert run.state is None

@@ -115,6 +115,18 @@ async def test_processes_store_theirs_beside_each_other_and_take_the_place_of_on
     emulator.post("/emulator/jobs/fail", {"processingId": emulator.jobs(busy)[0]["processing_id"]})
 
 
+async def test_what_airflow_does_not_take_is_stored_the_next_time_and_who_comes_back_is_stored_again(
+    emulator: EmulatorProcess, register: KeptNotes, clock: Clock
+) -> None:
+    path = folder(emulator)
+    register.refuse('"held_back": 1', 2)
+    trigger = path_trigger(register, path, only_between=hours_from_now(clock, 60))
+    for _ in range(2):
+        await while_running([trigger], lambda: any(waiters.held_back for waiters in stored(register)))
+        await until(lambda: stored(register) == [])
+    assert register.refusals_left == 0
+
+
 def test_what_is_stored_is_read_as_it_was_and_nothing_else_is() -> None:
     one = Waiter("/content/dam/a", "d / r", -1, 5.0, "because", 7.5, "job")
     whole = Waiters("me", "author", 9.0, (one,) * MOST, 700, (one,), 1, 4)

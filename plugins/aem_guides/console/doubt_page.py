@@ -172,7 +172,7 @@ def _chosen(case: Case, form: dict[str, str]) -> str | None:
     if choice == NONE:
         return None
     name = form.get("other", "").strip() if choice == OTHER else choice.removeprefix(JOB)
-    if not choice.startswith((JOB, OTHER)) or not name or len(name) > LONGEST_ID:
+    if not choice.startswith((JOB, OTHER)) or not name or len(name) > LONGEST_ID or "\0" in name:
         raise HTTPException(400, _problem(case, "Nothing was chosen", "Choose a job, or none of them."))
     return name
 

@@ -14,7 +14,7 @@ from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.settle import why_not
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.wording import iso_time
-from aem_guides.runtime.doubts import Doubt
+from aem_guides.runtime.doubts import MARKED_STATES, Doubt
 
 MOST = 50
 _STOPPED = ("failed", "upstream_failed")
@@ -25,8 +25,8 @@ class Stage(enum.StrEnum):
     """How far a doubt is settled.
 
     open: a person has to choose. storing: a run stores the choice. stored: the run has not gone on yet. at_work: the
-    task is at work again, whether with the choice or by a retry. gone: Airflow does not show the run. over: there is
-    no doubt any more.
+    task is at work again, whether with the choice or by a retry. gone: nothing waits for the choice, since the run was
+    deleted, or the task marked. over: there is no doubt any more.
     """
 
     OPEN = "open"
@@ -76,7 +76,7 @@ class Case:
         is_stored = self.state.settled_at == self.doubt.at
         if not is_stored and self.intent is None:
             return Stage.OVER
-        if self.task_state is None:
+        if self.task_state is None or self.task_state in MARKED_STATES:
             return Stage.GONE
         if self.task_state not in _STOPPED:
             return Stage.AT_WORK

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 class Action(enum.StrEnum):
     """What to do with a job.
 
-    settle: it is the one that came of a start or resume in doubt. forget: the run of that one was deleted.
+    settle: it is the one that came of a start or resume in doubt. forget: nothing waits for that
+    any more.
     """
 
     INSPECT = "inspect"

@@ -18,10 +18,10 @@ from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.settle import NotSettledError, settle
 from aem_guides.runtime import fields
-from aem_guides.runtime.doubts import Doubt, doubt_key
+from aem_guides.runtime.doubts import MARKED_STATES, Doubt, doubt_key
 from aem_guides.runtime.memory import run_label
 from aem_guides.runtime.path_store import NewerStateError, PathStore
-from aem_guides.runtime.task_states import run_state
+from aem_guides.runtime.task_states import run_state, states_in_task
 
 SEEN_SECONDS = 2.0
 """How long after it was written the choice is read again: the store has no compare-and-set."""
@@ -81,18 +81,27 @@ _OVERTAKEN = (
 
 
 def forget_doubt(name: object) -> JsonObject:
-    """Delete the state of a path in doubt whose run was deleted. Raises InvalidInputError and NotSettledError."""
+    """Take a doubt off the list for which nothing waits: its run was deleted, or its task marked.
+
+    Where the run was deleted, so is the state of the path. Raises InvalidInputError and NotSettledError.
+    """
     store = PathStore(parse_name(name)[0])
-    if not _is_run_gone(store):
-        raise NotSettledError("Its run is there, or was forgotten already. Nothing was changed.")
-    store.delete()
-    log.info("The state of the path was deleted, as its run was before.")
+    if _is_run_gone(store):
+        store.delete()
+    elif (listed := _listed(store)) is not None and states_in_task(listed.asker.task) & MARKED_STATES:
+        store.register.delete(doubt_key(store.key))
+    else:
+        raise NotSettledError("Its task has failed and waits, or it was forgotten already. Nothing was changed.")
     return {"processing_id": None}
+
+
+def _listed(store: PathStore) -> Doubt | None:
+    return Doubt.from_json(store.register.get(doubt_key(store.key)))
 
 
 def _is_run_gone(store: PathStore) -> bool:
     """Whether Airflow does not know the run any more whose path this is."""
-    listed = Doubt.from_json(store.register.get(doubt_key(store.key)))
+    listed = _listed(store)
     return listed is not None and run_state(listed.asker.task.dag_id, listed.asker.task.run_id) is None
 
 

@@ -252,7 +252,7 @@ def control_params() -> dict[str, Param]:
             {"type": "string", "enum": ["inspect", "cancel", "resume", "archive", "settle", "forget"]},
             "**inspect**: show the job. **cancel**: stop it. **resume**: resume it from its checkpoint. **archive**: "
             "store its log. The page *AEM Guides* uses two more. **settle**: store which job came of a start in doubt. "
-            "**forget**: its run was deleted.",
+            "**forget**: nothing waits for that any more.",
         ),
         "doubt": _JOB(
             None,

@@ -16,6 +16,8 @@ from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.runtime.task_states import TaskKey
 
 PREFIX = "doubt:"
+MARKED_STATES = frozenset({"success", "skipped", "removed"})
+"""The states of a task for which no choice is waited any more: a person has marked it, or its DAG has changed."""
 
 
 @dataclass(frozen=True)

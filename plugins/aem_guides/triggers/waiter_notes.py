@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 import weakref
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ FIRST_SECONDS = 5.0
 EVERY_SECONDS = 10.0
 PLACES = 20
 """So many processes can store their waiters of one instance. Places are used again: Airflow never cleans them up."""
+
+log = logging.getLogger(__name__)
 
 _OF: weakref.WeakKeyDictionary[Coordinator, WaiterNotes] = weakref.WeakKeyDictionary()
 
@@ -61,31 +64,29 @@ class WaiterNotes:
         self._held.pop(ticket, None)
 
     async def _keep(self) -> None:
-        stored = False
+        is_stored = False
         await surroundings().asleep(FIRST_SECONDS)
-        while self._turns.waiting or self._held:
-            stored = await self._write() or stored
+        while is_stored or self._turns.waiting or self._held:
+            try:
+                is_stored = await self._write()
+            except AirflowRuntimeError as error:  # the next time will do
+                log.debug("Who waits on %s could not be stored: %s", self._instance, error)
             await surroundings().asleep(EVERY_SECONDS)
-        if stored:
-            await self._write()
 
     async def _write(self) -> bool:
-        """Store them at a place that no other process uses, and keep it; False where that failed this time."""
+        """Store them at a place that no other process uses, and keep it. Returns whether any are stored now."""
         now = surroundings().now()
         value = Waiters.of(self._me, self._instance, now, self._turns, self._held.values())
-        try:
-            for _ in range(PLACES):
-                key = waiters_key(self._base_url, self._place)
-                found = decoded(await self._register.aget(key))
-                if found is None or found.by == self._me or not found.is_current(now):
-                    if value.queued or value.held_back:
-                        await self._register.aset(key, encoded(value))
-                    else:
-                        await self._register.adelete(key)
+        for _ in range(PLACES):
+            key = waiters_key(self._base_url, self._place)
+            found = decoded(await self._register.aget(key))
+            if found is None or found.by == self._me or not found.is_current(now):
+                if value.queued or value.held_back:
+                    await self._register.aset(key, encoded(value))
                     return True
-                self._place = (self._place + 1) % PLACES
-        except AirflowRuntimeError:  # the next time will do
-            pass
+                await self._register.adelete(key)
+                return False
+            self._place = (self._place + 1) % PLACES
         return False
 
 

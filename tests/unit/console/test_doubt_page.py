@@ -204,6 +204,7 @@ def test_a_person_may_choose_none_or_name_another(
         ("it", {}),
         ("other", {}),
         ("other", {"other": " "}),
+        ("=a\0", {}),
         ("=" + "x" * 2000, {}),
     ],
 )
@@ -379,6 +380,8 @@ def test_a_name_that_names_no_doubt_leads_nowhere(doubts: Doubts, name: str) -> 
         (DOUBTFUL, "running", "The task looks again"),
         (DOUBTFUL, "none", "The task looks again"),
         (DOUBTFUL, None, "Airflow does not show the run"),
+        (DOUBTFUL, "success", "was marked (success)"),
+        (settle(DOUBTFUL, AT, None, 0.0), "skipped", "was marked (skipped)"),
         (DOUBTFUL.anew(), "failed", "Nothing is in doubt any more"),
         (DOUBTFUL.works("it", Origin.RECOVERED), "deferred", "Nothing is in doubt any more"),
         (replace(DOUBTFUL, intent=replace(INTENT, at=AT + 9)), "failed", "Nothing is in doubt any more"),
@@ -396,7 +399,7 @@ def test_a_doubt_that_is_over_or_whose_task_is_at_work_cannot_be_settled(
         doubts.airflow.tasks[TASK] = task_state
     page = doubts.get()
     assert told in read(page.text).words
-    assert ("<form" in page.text) == (task_state is None), "it can be forgotten"
+    assert ("<form" in page.text) == (task_state in (None, "success", "skipped")), "it can be forgotten"
     assert ("data-over" in page.text) == (told != "The task looks again"), "that is looked at again"
     assert doubts.host.client().post("settle", data={**form, "choice": "=it"}).status_code == 409
     assert doubts.host.client().post("go-on", data=form).status_code == 303
