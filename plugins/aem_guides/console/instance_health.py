@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import contextlib
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar, cast
 
 from airflow.sdk.exceptions import AirflowException
 
@@ -14,10 +15,15 @@ from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, UnreachableError
+from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import History, Job
 from aem_guides.protocol.wording import describe_progress
 
+T = TypeVar("T")
+
 ANSWER_SECONDS = 4.0
+MOST_LINES = 4
+LONGEST_LINE = 300
 FRESH_SECONDS = 4.0
 _SECOND = 1000
 
@@ -30,6 +36,8 @@ class Health:
     said: str
     active: tuple[Job, ...] = ()
     read_at: int | None = None
+    last_lines: Mapping[str, str] = field(default_factory=dict)
+    """The last line of a job's log, by the job's id; of a few jobs only."""
 
     def progress(self, job: Job) -> str:
         """How far a job is, in words, with its rate since its start and what is left."""
@@ -62,20 +70,38 @@ async def history_of(connection_id: str) -> History | str:
     """The history, asked for once and for a few seconds only; a sentence without any address where it is not had."""
     try:
         async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
-            asking: Awaitable[History] = hook.call(contract.history())
-            return cast("History", await bodies.surroundings().wait_for(asking, ANSWER_SECONDS))
+            return await _in_time(hook.call(contract.history()))
     except (AemGuidesError, AirflowException, TimeoutError) as error:
         return why(error)
 
 
+async def last_lines_of(connection_id: str, active: Sequence[Job]) -> dict[str, str]:
+    """The last line of the log of the first few jobs, as far as they come within a few seconds."""
+    found: dict[str, str] = {}
+    if not active:
+        return found
+    with contextlib.suppress(AemGuidesError, AirflowException, TimeoutError):
+        async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
+            for job in active[:MOST_LINES]:
+                lines = (await _in_time(hook.call(contract.logs(job.processing_id, tail=1)))).lines
+                if lines:
+                    found[job.processing_id] = clean_text(lines[-1], LONGEST_LINE)
+    return found
+
+
+async def _in_time(asking: Awaitable[T]) -> T:
+    return cast("T", await bodies.surroundings().wait_for(asking, ANSWER_SECONDS))
+
+
 async def ask(connection_id: str) -> Health:
-    """What the instance says of itself, from one look at its history."""
+    """What the instance says of itself, from one look at its history, and the last lines of some of its jobs."""
     history = await history_of(connection_id)
     if isinstance(history, str):
         return Health(False, history)
     now = int(bodies.surroundings().now() * _SECOND)
     active = tuple(job for job in history.jobs if job.is_active)
-    return Health(True, "Answers", active, history.read_at or now)
+    lines = await last_lines_of(connection_id, active)
+    return Health(True, "Answers", active, history.read_at or now, lines)
 
 
 def why(error: Exception) -> str:

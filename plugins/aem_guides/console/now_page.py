@@ -40,6 +40,7 @@ class Running:
     total: int | None
     progress: str
     listed: Listed | None
+    last_line: str = ""
 
 
 @router.get("/")
@@ -137,6 +138,7 @@ def _running(known: Known, ledger: Lookup, health: Health | None) -> list[Runnin
             job.total_files,
             health.progress(job),
             kept.get(job.processing_id),
+            health.last_lines.get(job.processing_id, ""),
         )
         for job in health.active
     ]
