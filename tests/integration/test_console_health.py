@@ -52,7 +52,7 @@ def test_a_job_is_shown_as_far_as_the_instance_says(
     assert "Answers" in words
     assert "1 job active" in words
     assert "/content/dam/aurora" in words
-    assert "Bulk processing job" in words or "Processed /content/dam/aurora" in words, "the last line of its log"
+    assert "INFO: [BASELINE_MIGRATION]" in words, "the last line of its log"
 
 
 def test_a_log_that_does_not_come_leaves_the_job(
@@ -65,7 +65,7 @@ def test_a_log_that_does_not_come_leaves_the_job(
     words = read(host.client().get(f"instance?name={INSTANCE}").text).words
     assert "Answers" in words
     assert "/content/dam/aurora" in words
-    assert "Processed" not in words
+    assert "BASELINE_MIGRATION" not in words
 
 
 async def test_an_instance_that_is_down_or_refuses_is_said_to_be_so_without_its_address(
