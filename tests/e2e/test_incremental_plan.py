@@ -89,7 +89,7 @@ def a_backfill_over_ten_days_processes_every_asset_once(stage: Stage) -> None:
     where = f"/dags/{PLAN}/dagRuns/{by_hand}/taskInstances/plan_requests/logs/1"
     log = airflow.rest.request("GET", where, params={"full_content": "true"})
     assert "data_interval: None is not valid" in json.dumps(log)
-    reported = airflow.folder / "alerts.txt"
+    reported = airflow.folder / "plan-alerts.txt"
     airflow.wait_until(reported.exists, "the notification")
     assert reported.read_text() == f"failed: {by_hand}\n"
 

@@ -136,15 +136,6 @@ def a_job_that_fails_half_way_is_resumed_by_the_retry_and_no_asset_is_processed_
     assert run.times_processed() == [1] * 100
 
 
-def a_resume_under_another_id_is_followed_there(stage: Stage) -> None:
-    with stage.instances.new({"resume_keeps_id": False}) as instance:
-        run = Run.begin(instance, files=60, rate=FAST, fail_at=0.5)
-        assert run.end() == "success"
-        first, second = run.jobs()
-        assert run.row()["processing_id"] == second["processing_id"] != first["processing_id"]
-        assert run.times_processed() == [1] * 60
-
-
 def a_job_that_cannot_be_resumed_fails_for_good_at_once_archived_and_clear_starts_anew(stage: Stage) -> None:
     run = Run.begin(stage.common, rate=FAST, fail_at=0.5, resumable=False)
     assert run.end() == "failed"
@@ -205,7 +196,6 @@ def queue_waits_for_the_active_job_adopt_takes_it_up_and_fail_fails(stage: Stage
     clearing_the_waiting_task_cancels_nothing_and_takes_the_job_up,
     clearing_a_start_that_had_done_its_work_starts_anew_unless_its_job_is_active,
     a_job_that_fails_half_way_is_resumed_by_the_retry_and_no_asset_is_processed_twice,
-    a_resume_under_another_id_is_followed_there,
     a_job_that_cannot_be_resumed_fails_for_good_at_once_archived_and_clear_starts_anew,
     a_deadline_cancels_the_job_and_says_so_in_words,
     a_deadline_leaves_the_job_alone_on_request,

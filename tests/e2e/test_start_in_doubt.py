@@ -10,12 +10,11 @@ from urllib.parse import urljoin
 import httpx
 
 from tests.support.airflow_stack import START, LiveAirflow
-from tests.support.instances import FAST, SLOW
+from tests.support.instances import SLOW
 from tests.support.runs import Run
 from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 HIDDEN = re.compile(r'type="hidden" name="(\w+)" value="([^"]*)"')
-BATCH, PATHS = "aem_guides_process_batch", "process_path"
 
 
 class Console:
@@ -74,7 +73,7 @@ def a_start_in_doubt_is_settled_in_the_console_and_the_run_goes_on_with_that_one
         emulator.delete("/emulator/faults")
         (lost,) = (run for run in runs if console.doubt_about(run.path))
         (other,) = (run for run in runs if run is not lost)
-        assert lost.tries_that_said("Settle it on the page AEM Guides", START) == 1
+        lost.wait_for_words("Settle it on the page AEM Guides", START)
         (job,) = lost.jobs()
         for run in runs:
             run.hasten()
@@ -87,27 +86,8 @@ def a_start_in_doubt_is_settled_in_the_console_and_the_run_goes_on_with_that_one
         assert console.doubt_about(lost.path) is None
 
 
-@lasting
-def a_start_of_a_batch_of_which_no_job_came_is_made_once_a_person_says_so(stage: Stage) -> None:
-    with Console(stage.airflow) as console, stage.instances.new() as instance:
-        emulator = instance.emulator
-        emulator.fault("history", "history_lag", seconds=3600, count=None)
-        emulator.fault("history", "history_bad_entry", count=None)
-        emulator.fault("start", "reset_before")
-        path = instance.folder(5, rate=FAST)
-        run_id = instance.trigger(path, {"batch_name": "doubt"}, dag_id=BATCH)
-        stage.airflow.wait_until(lambda: console.doubt_about(path), "the doubt")
-        emulator.delete("/emulator/faults")
-        assert emulator.jobs(path) == []
-        console.settle(path, "none")
-        assert stage.airflow.end_of(BATCH, run_id) == "success"
-        assert [job["state"] for job in emulator.jobs(path)] == ["SUCCESS"]
-        assert console.doubt_about(path) is None
-
-
 @scenarios(
     a_start_in_doubt_is_settled_in_the_console_and_the_run_goes_on_with_that_one_job,
-    a_start_of_a_batch_of_which_no_job_came_is_made_once_a_person_says_so,
 )
 def test_what_is_in_doubt_is_settled_in_the_console(played: Played, scenario: Scenario) -> None:
     played.result(scenario)
