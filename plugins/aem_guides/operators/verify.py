@@ -114,10 +114,9 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
 
     Returns `{"supported", "total", "succeeded", "failed", "failed_at_least", "failed_at_most", "not_known", "left_out",
     "ignored", "all_done", "processing_id", "completed_at", "failures": [{"path", "reason"}, ...], "failures_uri",
-    "too_many", "undecided"}` with the
-    first 100 failures. `failed` is None if their number is unknown, and `not_known` gives the reason. Without an asset
-    status endpoint the task is skipped, unless a limit is set. Raises VerificationError, AssetsAtWorkError,
-    ArchiveError.
+    "too_many", "undecided"}` with the first 100 failures. `failed` is None if their number is unknown, and `not_known`
+    gives the reason. Without an asset status endpoint the task is skipped, unless a limit is set. Raises
+    VerificationError, AssetsAtWorkError, ArchiveError.
     """
 
     template_fields: Sequence[str] = (
