@@ -134,6 +134,25 @@ def test_a_verification_of_an_end_that_moved_after_the_wait_counts(monkeypatch: 
     assert len(announced.uris) == 1
 
 
+def test_the_report_on_many_paths_reads_the_results_of_all_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All results of a thousand paths are megabytes."""
+    task, _ = reporting(monkeypatch, {})
+    task.run.push("plan_requests", "return_value", [{"path": f"/content/{number}"} for number in range(40)])
+    for (task_id, key), value in LEFT.items():
+        for number in range(40):
+            task.run.push(task_id, key, value, map_index=number)
+    pull, all_read = Task.xcom_pull, list[tuple[str | None, str]]()
+
+    def counted(self: Task, task_ids: str | None = None, key: str = "return_value", **where: int | None) -> JsonValue:
+        if "map_indexes" not in where:
+            all_read.append((task_ids, key))
+        return pull(self, task_ids, key, **where)
+
+    monkeypatch.setattr(Task, "xcom_pull", counted)
+    assert len(pipeline.report.function()) == 40
+    assert len(all_read) == len(set(all_read))
+
+
 def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.MonkeyPatch) -> None:
     reporting(monkeypatch, {})
 
