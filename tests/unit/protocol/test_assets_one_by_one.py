@@ -99,15 +99,18 @@ def test_assets_that_were_not_asked_for_do_not_count_for_those_that_were() -> No
 
 
 def test_an_asset_that_is_spelled_otherwise_is_the_same() -> None:
-    other = [{"path": f"{FOLDER}/u\u0308.dita", "status": "SUCCESS"}, {"path": "content/dam/x/2", "status": "FAILURE"}]
-    found = verified(instance(["ü.dita", "2"], lambda _paths: list(other)), 2)
+    other: list[JsonObject] = [
+        {"path": f"{FOLDER}/u\u0308.dita", "status": "SUCCESS"},
+        {"path": "content/dam/x/2", "status": "FAILURE"},
+    ]
+    found = verified(instance(["ü.dita", "2"], lambda _paths: other), 2)
     assert (found.total, found.failed_of_job) == (2, 1)
 
 
 def test_while_ignored_assets_are_at_work_the_assets_are_not_all_done() -> None:
     ignore = parse_patterns("verify_ignore", ["*/fragments/*"])
-    reported = [asset(1), {"path": f"{FOLDER}/fragments/2", "status": "PROCESSING"}]
-    found = verified(instance(["1", "fragments/2"], lambda _paths: list(reported)), 2, ignore)
+    reported: list[JsonObject] = [asset(1), {"path": f"{FOLDER}/fragments/2", "status": "PROCESSING"}]
+    found = verified(instance(["1", "fragments/2"], lambda _paths: reported), 2, ignore)
     assert (found.failed_of_job, found.ignored, found.all_done) == (0, 1, False)
 
 
