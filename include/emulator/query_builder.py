@@ -33,8 +33,11 @@ def answer(request: Request, content: Repository) -> Response:
     found = (asset.path for asset in content.assets(chosen.path) if chosen.in_time(asset.created))
     paths = list(islice(found, offset, offset + limit + 1))
     hits = [{"jcr:path": path} for path in paths[:limit]]
-    facts: dict[str, object] = {"success": True, "results": len(hits), "total": offset + len(paths)}
-    return JSONResponse({**facts, "more": len(paths) > limit, "offset": offset, "hits": hits})
+    # The query builder says that there are more only where it guesses the total; else it counts all of them.
+    guesses = query.get("p.guessTotal") == "true"
+    total = offset + len(paths) + (0 if guesses else sum(1 for _ in found))
+    facts: dict[str, object] = {"success": True, "results": len(hits), "total": total}
+    return JSONResponse({**facts, "more": guesses and len(paths) > limit, "offset": offset, "hits": hits})
 
 
 def _operation(request: Request, name: str) -> str:

@@ -69,3 +69,18 @@ def test_a_job_some_of_whose_assets_failed_may_end_in_a_word_of_its_own(instance
     ended = instance.wait(instance.start(broken), lambda job: job["completedAt"])
     assert (ended["status"], ended["restartable"]) == ("COMPLETED WITH ERRORS", True)
     assert instance.end(instance.start(folder))["status"] == "SUCCESS"
+
+
+def test_the_query_builder_says_that_there_are_more_only_where_it_guesses_the_total(
+    instance: Instance, folder: str
+) -> None:
+    def page(**more: str) -> dict[str, Any]:
+        query = {"path": folder, "type": "dam:Asset", "p.limit": "2", **more}
+        found: dict[str, Any] = instance.client.get(
+            f"{instance.emulator.url}/bin/querybuilder.json", params=query
+        ).json()
+        return found
+
+    assert [page()[name] for name in ("results", "total", "more")] == [2, 4, False]
+    assert page(**{"p.guessTotal": "true"})["more"] is True
+    assert page(**{"p.guessTotal": "true", "p.offset": "2"})["more"] is False

@@ -110,6 +110,49 @@ def test_results_from_before_a_clear_are_no_success_if_the_path_did_not_run_agai
     assert task.pushed[PROBLEMS_KEY] == ["/content/a: not processed, because an earlier task failed"]
 
 
+@pytest.mark.parametrize(
+    "before", [{"processing_id": "earlier"}, {"processing_id": "job", "completed_at": "2026-11-27T10:00:00.000+00:00"}]
+)
+def test_a_verification_from_before_a_clear_is_not_one_of_the_job_that_came_after(
+    monkeypatch: pytest.MonkeyPatch, before: dict[str, JsonValue]
+) -> None:
+    """The waiting task was killed while its job ended well, so the assets were not verified again."""
+    ended: JsonValue = {"state": "SUCCESS", "processing_id": "job", "completed_at": "2026-11-28T10:00:00.000+00:00"}
+    verified: JsonValue = {"failed": 0, "too_many": False, **before}
+    task, announced = reporting(monkeypatch, {(WAIT, OUTCOME_KEY): ended, (VERIFY, "return_value"): verified})
+    (row,) = pipeline.report.function()
+    assert (announced.uris, row["failed_assets"]) == ([], None)
+    assert task.pushed[PROBLEMS_KEY] == ["/content/a: its assets were not verified"]
+
+
+def test_a_verification_of_an_end_that_moved_after_the_wait_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance may move the end of a job until the last asset is done."""
+    ended: JsonValue = {"state": "SUCCESS", "processing_id": "job", "completed_at": "2026-11-28T10:00:00.000+00:00"}
+    later: JsonValue = {"failed": 0, "processing_id": "job", "completed_at": "2026-11-28T10:00:09.000+00:00"}
+    _, announced = reporting(monkeypatch, {(WAIT, OUTCOME_KEY): ended, (VERIFY, "return_value"): later})
+    pipeline.report.function()
+    assert len(announced.uris) == 1
+
+
+def test_the_report_on_many_paths_reads_the_results_of_all_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All results of a thousand paths are megabytes."""
+    task, _ = reporting(monkeypatch, {})
+    task.run.push("plan_requests", "return_value", [{"path": f"/content/{number}"} for number in range(40)])
+    for (task_id, key), value in LEFT.items():
+        for number in range(40):
+            task.run.push(task_id, key, value, map_index=number)
+    pull, all_read = Task.xcom_pull, list[tuple[str | None, str]]()
+
+    def counted(self: Task, task_ids: str | None = None, key: str = "return_value", **where: int | None) -> JsonValue:
+        if "map_indexes" not in where:
+            all_read.append((task_ids, key))
+        return pull(self, task_ids, key, **where)
+
+    monkeypatch.setattr(Task, "xcom_pull", counted)
+    assert len(pipeline.report.function()) == 40
+    assert len(all_read) == len(set(all_read))
+
+
 def test_a_report_that_breaks_off_is_not_taken_for_made(monkeypatch: pytest.MonkeyPatch) -> None:
     reporting(monkeypatch, {})
 

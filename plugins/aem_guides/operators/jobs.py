@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from airflow.sdk import Context
@@ -19,11 +20,11 @@ from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import iso_time
-from aem_guides.results.verification import DONE_KEY
+from aem_guides.results.verification import DONE_KEY, ENDED_KEY, JOB_KEY
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.task_log import LogBudget
-from aem_guides.runtime.task_states import TaskKey, left_behind
+from aem_guides.runtime.task_states import SUCCEEDED, TaskKey, states_in_task
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -81,13 +82,20 @@ class LogOperator(JobOperator):
     def assets_done(self, context: Context, job: Job) -> bool:
         """Whether all assets of the job are known to be done.
 
-        Those of a job that failed were not verified: what there is then is from before a Clear.
+        Those of a job that failed were not verified. A verification from before a Clear is of another job, or of an
+        earlier end of the same one. Only the result of this path is read: all paths of a run may have left megabytes,
+        and a task that succeeded left one.
         """
         if self.verify_task_id is None or job.verdict not in (Verdict.SUCCEEDED, Verdict.WITH_ERRORS):
             return False
         ti = cast("RuntimeTaskInstance", context["ti"])
-        found = left_behind(ti, self.verify_task_id, "return_value", TaskKey.of(ti).map_index)
-        return isinstance(found, dict) and found.get(DONE_KEY) is True
+        verified = replace(TaskKey.of(ti), task_id=self.verify_task_id)
+        if SUCCEEDED not in states_in_task(verified):
+            return False
+        found = ti.xcom_pull(task_ids=verified.task_id, key="return_value", map_indexes=verified.map_index)
+        if not isinstance(found, dict) or found.get(DONE_KEY) is not True:
+            return False
+        return (found.get(JOB_KEY), found.get(ENDED_KEY)) == (self.processing_id, iso_time(job.completed_at))
 
 
 class AemGuidesPullLogsOperator(LogOperator):

@@ -113,10 +113,10 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
     :param deferrable: wait in the triggerer, without a worker slot.
 
     Returns `{"supported", "total", "succeeded", "failed", "failed_at_least", "failed_at_most", "not_known", "left_out",
-    "ignored", "all_done", "failures": [{"path", "reason"}, ...], "failures_uri", "too_many", "undecided"}` with the
-    first 100 failures. `failed` is None if their number is unknown, and `not_known` gives the reason. Without an asset
-    status endpoint the task is skipped, unless a limit is set. Raises VerificationError, AssetsAtWorkError,
-    ArchiveError.
+    "ignored", "all_done", "processing_id", "completed_at", "failures": [{"path", "reason"}, ...], "failures_uri",
+    "too_many", "undecided"}` with the first 100 failures. `failed` is None if their number is unknown, and `not_known`
+    gives the reason. Without an asset status endpoint the task is skipped, unless a limit is set. Raises
+    VerificationError, AssetsAtWorkError, ArchiveError.
     """
 
     template_fields: Sequence[str] = (
@@ -172,7 +172,7 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
             self.defer(trigger=outcome, method_name="execute_complete")
         found, uri = outcome
         self.archived = uri
-        result = as_json(found, limit, uri)
+        result = as_json(found, limit, uri, self.processing_id or None, question.job)
         context["ti"].xcom_push(RETURN_KEY, result)
         check(found, limit)
         if not found.asked:

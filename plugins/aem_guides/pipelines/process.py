@@ -41,7 +41,7 @@ from aem_guides.results.rows import NOTHING_PLANNED, PathResults, build_row, pro
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
-from aem_guides.runtime.task_states import NOT_RUN, TaskKey, left_behind, states_in_task
+from aem_guides.runtime.task_states import NOT_RUN, LeftBehind, TaskKey, states_in_task
 from aem_guides.sensors.wait import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
 from aem_guides.triggers.kill import settle_left_behind
 
@@ -192,7 +192,8 @@ def report() -> list[JsonObject]:
     context = get_current_context()
     ti, params = cast("RuntimeTaskInstance", context["ti"]), context["params"]
     planned = cast("list[JsonObject] | None", ti.xcom_pull(task_ids="plan_requests")) or []
-    results = [_results(ti, index, request) for index, request in enumerate(planned)]
+    left = LeftBehind(ti)
+    results = [_results(ti, left, index, request) for index, request in enumerate(planned)]
     rows = [build_row(result) for result in _with_what_is_seen(context, results, str(params["connection_id"]))]
     log.info("Outcome:\n%s", render_table(rows))
     asked = {"archive_logs": bool(params["archive_logs"]), "verify_assets": bool(params["verify_assets"])}
@@ -268,9 +269,9 @@ def build_process_tasks(filter_end: FilterEnd | None = None) -> None:
     planned >> check >> paths >> report() >> confirm()
 
 
-def _results(ti: RuntimeTaskInstance, index: int, request: JsonObject) -> PathResults:
+def _results(ti: RuntimeTaskInstance, left: LeftBehind, index: int, request: JsonObject) -> PathResults:
     def pulled(task_id: str, key: str = RETURN_KEY) -> Mapping[str, JsonValue] | None:
-        value = left_behind(ti, task_id, key, index)
+        value = left.by(task_id, key, index)
         return value if isinstance(value, Mapping) else None
 
     started, outcome = pulled(START), pulled(WAIT, OUTCOME_KEY)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from aem_guides.protocol.asset_patterns import AssetPatterns
-from aem_guides.protocol.models import AssetState, AssetStatus, JsonValue, flag, text
+from aem_guides.protocol.models import AssetState, AssetStatus, JsonValue, flag, same_path, text
 from aem_guides.protocol.states import JobState, state_of_word
 
 MOST_LISTED = 100
@@ -54,6 +54,11 @@ def read_asset(value: JsonValue) -> AssetStatus:
     return AssetStatus(path, state, word, text(entry.get("uuid")), flag(entry.get("exists")), reason)
 
 
+def _path_of(entry: JsonValue) -> str | None:
+    path = entry.get("path") if isinstance(entry, dict) else None
+    return same_path(path) if isinstance(path, str) else None
+
+
 @dataclass(frozen=True)
 class AssetCounts:
     """The counts of an answer: all assets, and the assets of each kind. Every asset is in exactly one count besides
@@ -77,14 +82,22 @@ class AssetCounts:
 
 @dataclass
 class AssetTally:
-    """Counts assets as they come. The first 100 of each kind are kept in `listed`, by the name of their count."""
+    """Counts assets as they come. The first 100 of each kind are kept in `listed`, by the name of their count.
+
+    `only`: the paths of the assets that were asked for. Without them, every asset counts.
+    """
 
     ignore: AssetPatterns = field(default_factory=AssetPatterns)
+    only: Collection[str] = ()
     listed: dict[str, list[AssetStatus]] = field(default_factory=dict)
     _paths: dict[str, list[array[int]]] = field(default_factory=dict)
     _without_path: dict[str, int] = field(default_factory=dict)
     _states: dict[str, AssetState] = field(default_factory=dict)
     _counts: AssetCounts | None = None
+    _asked: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._asked = frozenset(map(same_path, self.only))
 
     def take(self, entries: Iterable[JsonValue]) -> list[AssetStatus]:
         """Count entries of an answer. Returns those that were not processed or have an unknown word."""
@@ -93,6 +106,8 @@ class AssetTally:
         paths: dict[str, list[JsonValue]] = {kind: [] for kind in _WORST_FIRST}
         processed = paths["processed"]
         for entry in entries:
+            if self._asked and _path_of(entry) not in self._asked:
+                continue
             if isinstance(entry, dict) and self._is_plainly_processed(entry):
                 processed.append(entry.get("path"))
                 continue

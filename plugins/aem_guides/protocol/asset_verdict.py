@@ -74,6 +74,8 @@ class Verification:
     of_job: bool = True
     asked: bool = True
     """False if the instance has no asset status endpoint."""
+    total_at_least: int | None = None
+    """Set if `total` may have assets that do not count: how many of them do count for certain."""
 
     @property
     def failed_of_job(self) -> int | None:
@@ -82,8 +84,11 @@ class Verification:
 
     @property
     def all_done(self) -> bool:
-        """Whether it is known of every asset what came of it, so that none is processed any more."""
-        return self.asked and not self.unknown and not self.left_out
+        """Whether it is known of every asset what came of it, so that none is processed any more.
+
+        It is not known of the assets that do not count: they are not waited for.
+        """
+        return self.asked and not self.unknown and not self.left_out and not self.ignored
 
 
 def without_asking(question: AssetQuestion) -> Verification | None:
@@ -119,6 +124,7 @@ def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
     if counts.unreadable:
         why.append(f"Of {counts.unreadable:,} assets {_UNREADABLE}.")
     total, least, most = counts.processed + failed + open_, failed, failed + open_
+    at_least = total
     of_job = not question.filtered or question.job_files == counts.seen
     if not of_job:
         files = question.job_files
@@ -126,6 +132,7 @@ def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
         least = max(0, files - rest - open_) if files is not None else 0
         most = min(most, files) if files is not None else most
         total = files if files is not None else total
+        at_least = max(most, (files or 0) - counts.ignored - counts.pending + stuck - counts.gone)
         if least != most:
             why.append(f"{failed:,} assets below the path were not processed, but {_FILTERED}.")
     left = [asset for kind in ("pending", "gone") for asset in tally.listed.get(kind, [])]
@@ -142,4 +149,5 @@ def conclude_assets(question: AssetQuestion, tally: AssetTally) -> Verification:
         listed=tuple(listed),
         listed_left_out=tuple(left) if not stuck else tuple(tally.listed.get("gone", [])),
         of_job=of_job,
+        total_at_least=at_least if at_least != total else None,
     )

@@ -198,10 +198,12 @@ def asset_status_as_it_comes(job_id: str) -> Call[Reply]:
 def created_assets(request: ProcessingRequest, *, offset: int, limit: int) -> Call[AssetPage]:
     """The assets below the path of a request that were created in the time of its filter, by path.
 
-    Source: the query builder of AEM, with its daterange predicate. Exclusions and file types are not part of it.
+    Source: the query builder of AEM, with its daterange predicate. Exclusions and file types are not part of it. It
+    says that there are more only if it guesses the total.
     """
     query = {"path": request.path, "type": "dam:Asset", "daterange.property": "jcr:created", "orderby": "path"}
     query |= {"p.offset": str(offset), "p.limit": str(limit), "p.hits": "selective", "p.properties": "jcr:path"}
+    query["p.guessTotal"] = "true"
     if (after := iso_time(request.created_after)) is not None:
         query |= {"daterange.lowerBound": after, "daterange.lowerOperation": ">="}
     if (before := iso_time(request.created_before)) is not None:
@@ -330,7 +332,8 @@ def _read_asset_status(reply: Reply) -> AssetStatusReport:
 def _read_asset_page(reply: Reply) -> AssetPage:
     data = _json_object(reply)
     hits = [_mapping(hit) for hit in _list(data, "hits")]
-    return AssetPage(tuple(path for hit in hits if (path := text(hit.get("jcr:path")))), flag(data.get("more")) is True)
+    paths = tuple(text(hit.get("jcr:path")) for hit in hits)
+    return AssetPage(paths, flag(data.get("more")) is True, number(data.get("total")) or 0)
 
 
 def _eta(value: JsonValue) -> float | None:

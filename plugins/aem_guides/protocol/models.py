@@ -288,10 +288,11 @@ class AssetStatusReport:
 
 @dataclass(frozen=True)
 class AssetPage:
-    """The paths of some assets, and whether there are more."""
+    """The paths of some assets, None for one that is not shown, and whether there are more. `total` may be a guess."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str | None, ...]
     more: bool
+    total: int = 0
 
 
 def same_path(path: str) -> str:

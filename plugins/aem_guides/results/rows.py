@@ -56,6 +56,14 @@ class PathResults:
     archive: Mapping[str, JsonValue] | None = None
     verification: Mapping[str, JsonValue] | None = None
 
+    @property
+    def verified(self) -> Mapping[str, JsonValue] | None:
+        """The verification, unless it is one from before a Clear: of another job, or of an earlier end of the job."""
+        found, outcome = self.verification or {}, self.outcome or {}
+        verified, ended = text(found.get("processing_id")), text(found.get("completed_at"))
+        job, end = text(outcome.get("processing_id")), text(outcome.get("completed_at"))
+        return None if (verified and job and verified != job) or (ended and end and ended < end) else self.verification
+
 
 @dataclass(frozen=True)
 class Row:
@@ -153,7 +161,7 @@ def row_of(state: PathState, outcome: WaitOutcome | None = None, *, error: str |
 def build_row(results: PathResults) -> Row:
     """The row of a path from the results of its tasks. A missing result never counts as a success."""
     started, outcome = results.started or {}, results.outcome or {}
-    logs, archive, verification = results.logs or {}, results.archive or {}, results.verification or {}
+    logs, archive, verification = results.logs or {}, results.archive or {}, results.verified or {}
     return Row(
         path=str(results.request.get("path")),
         state=_state(results),
@@ -189,12 +197,12 @@ def unverified(row: Row, result: PathResults) -> list[str]:
     """The problems with the verification of one path that fail its run, one sentence each."""
     if row.state not in WELL_ENDED_STATES:
         return []
-    if result.verification is None:
+    if result.verified is None:
         return [f"{row.path}: its assets were not verified"]
-    if result.verification.get("too_many"):
-        failed = number(result.verification.get("failed_at_least")) or row.failed_assets or 0
+    if result.verified.get("too_many"):
+        failed = number(result.verified.get("failed_at_least")) or row.failed_assets or 0
         return [f"{row.path}: {failed:,} of its assets failed (fail_on_asset_failures)"]
-    if result.verification.get("undecided"):
+    if result.verified.get("undecided"):
         return [f"{row.path}: it is not known whether too many of its assets failed (fail_on_asset_failures)"]
     return []
 

@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.asset_verdict import LEFT_OUT, AssetQuestion, Verification
 from aem_guides.protocol.errors import VerificationError
-from aem_guides.protocol.models import AssetStatus, JsonObject, JsonValue
+from aem_guides.protocol.models import AssetStatus, Job, JsonObject, JsonValue
 from aem_guides.protocol.procedures.verify import (
     FailureLimit,
     LookBegins,
@@ -21,11 +21,12 @@ from aem_guides.protocol.procedures.verify import (
     Standing,
     verify_assets,
 )
+from aem_guides.protocol.wording import iso_time
 from aem_guides.runtime.sheets import as_csv
 from aem_guides.runtime.task_log import TaskLog, show_event
 from aem_guides.storage import BLOCK_BYTES, Content, beside, move, storage_errors
 
-DONE_KEY = "all_done"
+DONE_KEY, JOB_KEY, ENDED_KEY = "all_done", "processing_id", "completed_at"
 CSV_NAME = "failed-assets.csv"
 _COLUMNS = ("path", "uuid", "status", "reason")
 _MOST_IN_MEMORY = 1024 * 1024
@@ -117,8 +118,10 @@ def show(log: TaskLog, path: str, found: Verification) -> None:
         log.log(_WARNING, "%s", f"{path}: the outcome of {_of_how_many(found)} is not known. {found.unknown}")
 
 
-def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None) -> JsonObject:
-    """The result for other tasks: counts, the first failures, and how they compare with the limit."""
+def as_json(
+    found: Verification, limit: FailureLimit | None, csv_uri: str | None, processing_id: str | None, job: Job | None
+) -> JsonObject:
+    """The result for other tasks: counts, the first failures, how they compare with the limit, and of which job."""
     standing = limit.standing(found) if limit is not None else Standing.WELL
     failures: list[JsonValue] = [{"path": asset.path, "reason": asset.reason} for asset in found.listed]
     return {
@@ -132,6 +135,8 @@ def as_json(found: Verification, limit: FailureLimit | None, csv_uri: str | None
         "left_out": found.left_out,
         "ignored": found.ignored,
         DONE_KEY: found.all_done,
+        JOB_KEY: processing_id,
+        ENDED_KEY: iso_time(job.completed_at) if job is not None else None,
         "failures": failures,
         "failures_uri": csv_uri,
         "too_many": standing is Standing.TOO_MANY,

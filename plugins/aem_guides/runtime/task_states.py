@@ -27,6 +27,8 @@ from aem_guides.hooks.bodies import whole
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a killed task: it was marked failed itself, or its run failed or timed out."""
 
+SUCCEEDED = "success"
+
 NOT_RUN = "upstream_failed"
 """The state of a task that did not run, because an earlier one failed. Its XComs from before a Clear are still
 there."""
@@ -66,15 +68,26 @@ class Pulling(Protocol):
         ...
 
 
-def left_behind(ti: Pulling, task_id: str, key: str, map_index: int) -> object:
-    """An XCom of a task of the run, or None. `map_index` is -1 for a task that is not mapped.
+class LeftBehind:
+    """The XComs that the tasks of a run left, some of which may be missing.
 
-    Airflow logs an error if the XCom at a map index is missing, but not if all map indexes are read. So this function
-    reads all of them to find a missing one.
+    Airflow logs an error if the XCom at a map index is missing, but not if all map indexes are read. So this reads all
+    of them to find a task that left none. It does that once for each task, because a thousand paths may have left some.
     """
-    if ti.xcom_pull(task_ids=task_id, key=key) is None:
-        return None
-    return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
+
+    def __init__(self, ti: Pulling) -> None:
+        self._ti = ti
+        self._left_any: dict[tuple[str, str], bool] = {}
+
+    def by(self, task_id: str, key: str, map_index: int) -> object:
+        """The XCom of a task, or None. `map_index` is -1 for a task that is not mapped."""
+        if (task_id, key) not in self._left_any:
+            self._left_any[task_id, key] = self._ti.xcom_pull(task_ids=task_id, key=key) is not None
+        return (
+            self._ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
+            if self._left_any[task_id, key]
+            else None
+        )
 
 
 def _question(key: TaskKey) -> GetTaskStates:

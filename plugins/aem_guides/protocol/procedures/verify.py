@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -23,6 +24,7 @@ from aem_guides.protocol.asset_verdict import (
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import (
     AemGuidesError,
+    AnswerError,
     AssetsAtWorkError,
     AuthenticationError,
     InvalidInputError,
@@ -56,6 +58,9 @@ too."""
 
 _NO_ENDPOINT = (
     "This instance has no asset status (it needs AEM Guides 2026.08), so the outcome of each asset is not known."
+)
+_ASKED_AS_A_WHOLE = (
+    "The instance does not show the state of the job's assets one by one. It is asked for all assets below the path."
 )
 _COMMA = "AEM Guides before 2026.09 fails at a comma in the name of an asset or folder."
 
@@ -102,7 +107,8 @@ class FailureLimit:
         """Whether too many assets failed. Undecided if the unknown assets could exceed the limit."""
         if self.is_reached(found.least, found.total):
             return Standing.TOO_MANY
-        if found.most is None or self.is_reached(found.most, found.total):
+        smallest = found.total if found.total_at_least is None else found.total_at_least
+        if found.most is None or self.is_reached(found.most, smallest):
             return Standing.UNDECIDED
         return Standing.WELL
 
@@ -259,12 +265,11 @@ def _ask(watch: _Watch) -> Steps[AssetTally | str]:
     An instance that restarts forgets the question, and its own job for the question can fail. Then the question is sent
     again.
     """
-    talk, request = watch.talk, watch.question.request
     for asked in range(1, _QUESTIONS + 1):
-        if watch.own_assets is None:
-            watch.own_assets = yield from assets_of_job(talk, watch.question)
-        paths, excluded = watch.own_assets or (request.path,), () if watch.own_assets else request.excluded_paths
-        job_id = yield from talk.call(contract.start_asset_status(paths, excluded))
+        if asked == _QUESTIONS and watch.own_assets:
+            watch.own_assets = ()
+            yield Emit(Notice(Level.INFO, _ASKED_AS_A_WHOLE))
+        job_id = yield from _begin(watch)
         try:
             found = yield from _answer(watch, job_id)
         except RejectedError as refusal:
@@ -283,9 +288,29 @@ def _ask(watch: _Watch) -> Steps[AssetTally | str]:
     raise AssertionError("no question was asked")
 
 
+def _begin(watch: _Watch) -> Steps[str]:
+    """Send the question: for the assets of the job if they are known, else for all below the path.
+
+    An instance, a proxy or a firewall may refuse a question with thousands of paths, but not the one with one path.
+    """
+    talk, request = watch.talk, watch.question.request
+    if watch.own_assets is None:
+        watch.own_assets = yield from assets_of_job(talk, watch.question)
+    whole = contract.start_asset_status((request.path,), request.excluded_paths)
+    if not watch.own_assets:
+        return (yield from talk.call(whole))
+    try:
+        return (yield from talk.call(contract.start_asset_status(watch.own_assets)))
+    except (AnswerError, UnreachableError) as refusal:
+        job_id = yield from talk.without_retries().call(whole)
+        watch.own_assets = ()
+        yield Emit(Notice(Level.INFO, f"{_ASKED_AS_A_WHOLE} {refusal}"))
+        return job_id
+
+
 def _answer(watch: _Watch, job_id: str) -> Steps[AssetTally | str]:
     while True:
-        answer = yield from read_asset_status(watch.talk, job_id, watch.question.ignore)
+        answer = yield from read_asset_status(watch.talk, job_id, watch.question.ignore, watch.own_assets or ())
         state = state_of_word(answer.word)
         if state in (JobState.FAILED, JobState.CANCELLED):
             said = (
@@ -324,16 +349,19 @@ class AssetAnswer:
             _ = self.tally.counts  # takes a while for a million assets
 
 
-def read_asset_status(talk: Conversation, job_id: str, ignore: AssetPatterns) -> Steps[AssetAnswer]:
+def read_asset_status(
+    talk: Conversation, job_id: str, ignore: AssetPatterns, only: Collection[str] = ()
+) -> Steps[AssetAnswer]:
     """Read an answer block by block. Read it again if it is cut off or unreadable, as often as any call is tried.
 
+    `only`: the assets that were asked for, if it was for single ones. Others in the answer do not count.
     Raises UnreachableError, MalformedAnswerError, and what a call raises.
     """
     retries, attempt = talk.retries, 0
     while True:
         attempt += 1
         try:
-            return (yield from _read_once(talk, job_id, ignore, attempt))
+            return (yield from _read_once(talk, job_id, AssetTally(ignore, only=only), attempt))
         except _UnreadableError as flaw:
             if attempt >= retries.attempts:
                 raise flaw.error from None
@@ -349,12 +377,12 @@ class _UnreadableError(Exception):
         self.error = error
 
 
-def _read_once(talk: Conversation, job_id: str, ignore: AssetPatterns, attempt: int) -> Steps[AssetAnswer]:
+def _read_once(talk: Conversation, job_id: str, tally: AssetTally, attempt: int) -> Steps[AssetAnswer]:
     """Read the answer once. Memory holds one block of it, however many assets it contains."""
     call = contract.asset_status_as_it_comes(job_id)
     label = f"{call.endpoint} ({call.request.label})"
     reply: Reply = yield from talk.call(call, stream=True)
-    answer = AssetAnswer(ObjectStream(reply.headers, streamed="assets", kept=("status",)), AssetTally(ignore))
+    answer = AssetAnswer(ObjectStream(reply.headers, streamed="assets", kept=("status",)), tally)
     yield Emit(LookBegins())
     size, ended = 0, False
     while not ended:
