@@ -314,6 +314,24 @@ def test_a_path_whose_run_was_deleted_is_forgotten(
         forget_doubt(doubt.name)
 
 
+@one_way
+@pytest.mark.parametrize("left", ["a state that is in no doubt", "no state"])
+def test_a_doubt_that_a_dying_process_left_on_the_list_is_forgotten(
+    emulator: EmulatorProcess, begin: Begin, left: str
+) -> None:
+    run = begin()
+    leave_in_doubt(emulator, run, accepted=False)
+    (doubt,) = run.register.doubts
+    assert go_on(run) == "SUCCESS"
+    if left == "no state":
+        run.register.delete(doubt.state_key)
+    state = run.state
+    run.register.set(f"doubt:{doubt.state_key}", doubt.to_json())
+    forget_doubt(doubt.name)
+    assert run.register.doubts == []
+    assert run.state == state
+
+
 @pytest.mark.parametrize("name", [None, "", "path:0@1", "path:" + "0" * 64, f"path:{'0' * 64}@x", "x" * 2000, 7])
 def test_what_names_no_doubt_is_refused_before_anything_is_asked(register: KeptNotes, name: object) -> None:
     with pytest.raises(InvalidInputError, match="doubt"):

@@ -77,19 +77,23 @@ async def instance(request: Request, visitor: VisitorDep, name: str) -> Response
 
 @dataclass(frozen=True)
 class WaitingNow:
-    """What waits for a person, and the line of each instance; `hidden`: why that is not shown, in a sentence."""
+    """What waits for a person, and the line of each instance.
+
+    `hidden`: why that is not shown, in a sentence. `is_cut`: there are more than were read; lines may be missing.
+    """
 
     doubts: tuple[Doubt, ...] = ()
     lines: Mapping[str, Line] = field(default_factory=dict)
     hidden: str | None = None
+    is_cut: bool = False
 
 
 async def _waiting(request: Request) -> WaitingNow:
     try:
-        entries = await first_entries(request, AWAITS, DOUBTS)
+        entries, is_cut = await first_entries(request, DOUBTS, AWAITS)
     except StoreHiddenError as error:
         return WaitingNow(hidden=str(error))
-    return WaitingNow(tuple(open_doubts(entries)), lines_of(entries, now_ms() / 1000))
+    return WaitingNow(tuple(open_doubts(entries)), lines_of(entries, now_ms() / 1000), is_cut=is_cut)
 
 
 def _as_last_read(waiting: WaitingNow) -> dict[str, object]:

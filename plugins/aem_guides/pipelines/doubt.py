@@ -93,18 +93,30 @@ _OVERTAKEN = (
 
 
 def forget_doubt(name: object) -> JsonObject:
-    """Take a doubt off the list for which nothing waits: its run was deleted, or its task marked.
+    """Take a doubt off the list for which nothing waits: its run was deleted, its task marked, or it is over.
 
     Where the run was deleted, so is the state of the path. Raises InvalidInputError and NotSettledError.
     """
-    store = PathStore(parse_name(name)[0])
+    state_key, at = parse_name(name)
+    store = PathStore(state_key)
+    listed = _listed(store)
+    if listed is None or listed.at != at:
+        raise NotSettledError("It was forgotten already, or settled. Nothing was changed.")
     if _is_run_gone(store):
         store.delete()
-    elif (listed := _listed(store)) is not None and states_in_task(listed.asker.task) & MARKED_STATES:
+    elif _is_over(store.load(), at) or states_in_task(listed.asker.task) & MARKED_STATES:
         store.register.delete(doubt_key(store.key))
     else:
-        raise NotSettledError("Its task has failed and waits, or it was forgotten already. Nothing was changed.")
+        raise NotSettledError("Its task has failed and waits for a choice. Nothing was changed.")
     return {"processing_id": None}
+
+
+def _is_over(state: PathState | None, at: int) -> bool:
+    """Whether the path is not in this doubt any more. A process that dies may leave it on the list."""
+    if state is None:
+        return True
+    in_doubt = state.doubtful and state.intent is not None and state.intent.at == at
+    return not in_doubt and state.settled_at != at
 
 
 def _listed(store: PathStore) -> Doubt | None:
