@@ -16,7 +16,7 @@ from aem_guides.console.airflow_runs import AirflowRun
 from aem_guides.console.airflow_store import Entry, StoreHiddenError
 from aem_guides.console.doubts import FORGETTABLE, MOST, Candidate, Case, Stage, candidates, facts
 from aem_guides.console.forms import posted
-from aem_guides.console.instance_health import history_of
+from aem_guides.console.instance_health import watch_of
 from aem_guides.console.rendering import Problem, address, page, rendered
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.lookup import Listed, Lookup, Search
@@ -67,7 +67,7 @@ async def show(request: Request, visitor: VisitorDep, user: UserDep, name: str, 
         return rendered(request, "doubt_part.html", values)
     intent, found, trouble = case.intent, list[Candidate](), None
     if case.stage is Stage.OPEN and intent is not None:
-        history = await history_of(case.doubt.asker.connection_id)
+        history = await watch_of(request).history(case.doubt.asker.connection_id)
         trouble = history if isinstance(history, str) else None
         ledger = await run_in_threadpool(_in_ledger, case, intent.at)
         found = candidates(case.state, intent, None if isinstance(history, str) else history, ledger)

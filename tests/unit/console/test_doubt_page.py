@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from aem_guides.console import access, doubt_page
+from aem_guides.console.instance_health import Watch
 from aem_guides.hooks import bodies
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.models import History, Job, ProcessingRequest
@@ -50,11 +51,11 @@ class Doubts:
         self.airflow.notes.set(doubt_key(KEY), DOUBT.to_json())
         self.is_now(DOUBTFUL)
 
-        async def history_of(connection_id: str) -> History | str:
+        async def history(_: Watch, connection_id: str) -> History | str:
             assert connection_id == "aem_guides_default"
             return self.history
 
-        monkeypatch.setattr(doubt_page, "history_of", history_of)
+        monkeypatch.setattr(Watch, "history", history)
 
     def is_now(self, state: PathState) -> None:
         self.airflow.notes.set(KEY, encoded(state))
