@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aem_guides.console.airflow_runs import AirflowRun
+from aem_guides.console.airflow_runs import NOT_SHOWN, AirflowRun
 from aem_guides.ledger.lookup import Listed
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.intent import CLOCK_TOLERANCE_MS, Intent
@@ -25,15 +25,17 @@ class Stage(enum.StrEnum):
     """How far a doubt is settled.
 
     open: a person has to choose. storing: a run stores the choice. stored: the run has not gone on yet. at_work: the
-    task is at work again, whether with the choice or by a retry. gone: nothing waits for the choice, since the run was
-    deleted, or the task marked. deleted: the state of the path was. over: there is no doubt any more, though it is
-    still listed for a moment, or for good where a process died before it took it off the list.
+    task is at work again, whether with the choice or by a retry. hidden: Airflow does not show the task. gone: nothing
+    waits for the choice, since the run was deleted, or the task marked. deleted: the state of the path was. over: there
+    is no doubt any more, though it is still listed for a moment, or for good where a process died before it took it off
+    the list.
     """
 
     OPEN = "open"
     STORING = "storing"
     STORED = "stored"
     AT_WORK = "at_work"
+    HIDDEN = "hidden"
     GONE = "gone"
     DELETED = "deleted"
     OVER = "over"
@@ -87,6 +89,8 @@ class Case:
             return Stage.OVER
         if self.task_state is None or self.task_state in MARKED_STATES:
             return Stage.GONE
+        if self.task_state == NOT_SHOWN:
+            return Stage.HIDDEN
         if self.task_state not in _STOPPED:
             return Stage.AT_WORK
         if is_stored:

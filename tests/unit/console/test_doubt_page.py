@@ -409,6 +409,13 @@ def test_a_doubt_that_is_over_or_whose_task_is_at_work_cannot_be_settled(
     assert doubts.host.started == doubts.airflow.cleared == []
 
 
+def test_a_task_that_airflow_does_not_show_is_not_said_to_be_at_work(doubts: Doubts) -> None:
+    doubts.airflow.tasks[TASK] = "hidden"
+    words = read(doubts.get(VIEWER).text).words
+    assert "Airflow does not show you the task" in words
+    assert "looks again" not in words
+
+
 def test_a_state_that_was_deleted_or_cannot_be_read_is_said_to_be_so(doubts: Doubts) -> None:
     doubts.airflow.notes.set(KEY, {"phase": "asleep"})
     assert "The state of the path cannot be read" in read(doubts.get().text).words
