@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aem_guides.console import instance_log
-from aem_guides.console.instance_log import InstanceLogs
+from aem_guides.console.instance_log import InstanceLogs, KeptLog
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.models import ProcessingRequest
@@ -155,3 +156,21 @@ async def test_an_instance_that_is_down_says_so_without_its_address(
     kept = await InstanceLogs().look(CONNECTION, ended)
     assert kept.said == "Cannot be reached"
     assert kept.page().said == "Cannot be reached"
+
+
+async def test_many_who_look_at_a_slow_log_at_once_wait_for_one_look_and_not_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[float] = []
+
+    async def never_at_its_end(kept: KeptLog, _connection_id: str, _processing_id: str) -> None:
+        looks.append(time.monotonic())
+        await asyncio.sleep(0.05)
+        kept.goes_on, kept.read_at = True, time.monotonic()
+
+    monkeypatch.setattr(instance_log, "_read_on", never_at_its_end)
+    logs = InstanceLogs()
+    await asyncio.gather(*(logs.look(CONNECTION, "it") for _ in range(30)))
+    assert len(looks) == 1
+    await logs.look(CONNECTION, "it")
+    assert len(looks) == 2, "the next look reads on"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.notes import Note
 from aem_guides.ledger.records import LedgerJob, RunKey
-from aem_guides.pipelines.doubt import forget_doubt, settle_doubt
+from aem_guides.pipelines.doubt import InLedger, forget_doubt, settle_doubt
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.errors import ConfigurationError, DoubtfulStartError, InvalidInputError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
@@ -47,10 +48,14 @@ def leave_in_doubt(emulator: EmulatorProcess, run: PathRun, *, accepted: bool = 
 
 def settle(run: PathRun, chosen: str | None, entry: LedgerJob | None = None) -> JsonObject:
     """What a run of the control DAG does for the page."""
-    (doubt,) = run.register.doubts
+    return settle_with(run, chosen, lambda *_: entry)
+
+
+def settle_with(run: PathRun, chosen: str | None, in_ledger: InLedger) -> JsonObject:
+    (doubt,) = (doubt for doubt in run.register.doubts if doubt.asker.task.run_id == run.run_id)
     with AemGuidesHook(doubt.asker.connection_id) as hook:
         context = Task("control_job", run=Run("aem_guides_control_job", "console__1")).context()
-        return settle_doubt(context, hook, doubt.name, chosen, lambda *_: entry)
+        return settle_doubt(context, hook, doubt.name, chosen, in_ledger)
 
 
 def go_on(run: PathRun) -> JsonValue:
@@ -142,6 +147,62 @@ def test_a_job_of_another_path_one_that_is_unknown_and_one_that_a_run_has_cannot
             settle(run, chosen, entry)
     assert run.state == state
     assert settle(run, name, LedgerJob(name, "RUNNING", True))["phase"] == Phase.FOLLOWING, "somebody's, as it seems"
+
+
+def last_noted(noted: list[Note], name: str) -> LedgerJob | None:
+    """What the ledger has of a job by these notes."""
+    found = [note for note in noted if note.processing_id == name]
+    return LedgerJob(name, "RUNNING", True, run=found[-1].run, map_index=found[-1].map_index) if found else None
+
+
+def two_in_doubt(emulator: EmulatorProcess, begin: Begin) -> tuple[PathRun, PathRun, str]:
+    """Two runs that ask for the same, both in doubt; and the one job that came of it."""
+    first = begin(rate=1000)
+    leave_in_doubt(emulator, first)
+    second = begin(first.path, run_id="second")
+    leave_in_doubt(emulator, second, accepted=False)
+    return first, second, id_of(emulator, first.path)
+
+
+@every_way
+def test_of_two_runs_in_doubt_only_one_can_have_the_job_also_before_it_has_gone_on(
+    emulator: EmulatorProcess, begin: Begin, noted: list[Note]
+) -> None:
+    first, second, name = two_in_doubt(emulator, begin)
+    for _ in range(2):  # again, after a crash
+        settle_with(first, name, lambda _, of: last_noted(noted, of))
+    before = second.state
+    with pytest.raises(NotSettledError, match="run run of dag has it already"):
+        settle_with(second, name, lambda _, of: last_noted(noted, of))
+    assert second.state == before
+    (note,) = {(note.processing_id, note.run, note.map_index) for note in noted}
+    assert note == (name, RunKey("dag", "run"), -1)
+    assert go_on(first) == "SUCCESS"
+
+
+@one_way
+def test_of_two_runs_that_choose_one_job_at_once_the_later_one_is_in_doubt_again(
+    emulator: EmulatorProcess, begin: Begin, noted: list[Note]
+) -> None:
+    first, second, name = two_in_doubt(emulator, begin)
+    looks: list[str] = []
+
+    def overtaken(_: str, of: str) -> LedgerJob | None:
+        looks.append(of)
+        if len(looks) == 2:
+            settle_with(first, name, lambda *_: None)
+        return last_noted(noted, of)
+
+    before = second.state
+    assert before is not None
+    with pytest.raises(NotSettledError, match="run run of dag has it already"):
+        settle_with(second, name, overtaken)
+    after = second.state
+    assert after is not None
+    assert (after.doubtful, after.intent, after.settled_at) == (True, before.intent, None)
+    assert len(second.register.doubts) == 2
+    assert settle_with(second, None, lambda *_: None)["processing_id"] is None
+    assert go_on(first) == "SUCCESS"
 
 
 @one_way
@@ -251,6 +312,24 @@ def test_a_path_whose_run_was_deleted_is_forgotten(
     assert run.state is None
     with pytest.raises(NotSettledError, match="forgotten already"):
         forget_doubt(doubt.name)
+
+
+@one_way
+@pytest.mark.parametrize("left", ["a state that is in no doubt", "no state"])
+def test_a_doubt_that_a_dying_process_left_on_the_list_is_forgotten(
+    emulator: EmulatorProcess, begin: Begin, left: str
+) -> None:
+    run = begin()
+    leave_in_doubt(emulator, run, accepted=False)
+    (doubt,) = run.register.doubts
+    assert go_on(run) == "SUCCESS"
+    if left == "no state":
+        run.register.delete(doubt.state_key)
+    state = run.state
+    run.register.set(f"doubt:{doubt.state_key}", doubt.to_json())
+    forget_doubt(doubt.name)
+    assert run.register.doubts == []
+    assert run.state == state
 
 
 @pytest.mark.parametrize("name", [None, "", "path:0@1", "path:" + "0" * 64, f"path:{'0' * 64}@x", "x" * 2000, 7])

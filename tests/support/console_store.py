@@ -71,6 +71,8 @@ class AirflowState:
         if key not in self.tasks:
             raise HTTPException(404, "There is no such task instance")
         state = self.tasks[key]
+        if state == "hidden":
+            raise HTTPException(403, "Forbidden")
         return {"task_id": key.task_id, "state": None if state == "none" else state}
 
     @staticmethod

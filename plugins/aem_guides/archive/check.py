@@ -31,7 +31,8 @@ _MOST_BYTES_BEHIND = 1024 * 1024
 _SHOWN_BYTES_BEHIND = 16
 _SHOWN_NAMES = 3
 _BOTH_RECORDS_64_BYTES = 20 + 56
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Python's reader unpacks entries of other methods without a bound: a few thousand bytes may become gigabytes."""
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OverflowError)
 
 
@@ -86,13 +87,7 @@ def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: boo
     DamagedArchiveError and RefusedArchiveError.
     """
     _look_at_beginning(file, size)
-    end = _end_of_zip(file, size, limits)
-    try:
-        archive = zipfile.ZipFile(cast("IO[bytes]", _Beginning(file, end)))
-    except (*_UNREADABLE, OSError) as error:
-        raise DamagedArchiveError(
-            f"The archive ({size:,} bytes) is damaged: the list of its entries cannot be read: {error}."
-        ) from error
+    archive, end = open_zip(file, size, limits)
     with archive:
         entries = archive.infolist()
         _look_at_first_entry(file, entries)
@@ -106,6 +101,20 @@ def check_zip(file: IO[bytes], size: int, limits: ZipLimits, *, packed_here: boo
             "lines."
         )
     return CheckedZip(kept, (*_said_of_names(entries), *_said_of_unchecked(unchecked), *_said_behind(file, end, size)))
+
+
+def open_zip(file: IO[bytes], size: int, limits: ZipLimits) -> tuple[zipfile.ZipFile, int]:
+    """The ZIP with its list of entries, and where it ends: bytes behind that do not belong to it.
+
+    A list that is too large is not read into memory. Raises DamagedArchiveError and RefusedArchiveError.
+    """
+    end = _end_of_zip(file, size, limits)
+    try:
+        return zipfile.ZipFile(cast("IO[bytes]", _Beginning(file, end))), end
+    except (*_UNREADABLE, OSError) as error:
+        raise DamagedArchiveError(
+            f"The archive ({size:,} bytes) is damaged: the list of its entries cannot be read: {error}."
+        ) from error
 
 
 def _kept(entries: list[zipfile.ZipInfo]) -> tuple[ArchivedEntry, ...]:
@@ -277,7 +286,7 @@ def _refuse_ratio(what: str, uncompressed: int, compressed: int, limits: ZipLimi
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
     """Whether an entry could be read. If so, its CRC-32 is right. Raises DamagedArchiveError."""
-    if _is_encrypted(entry) or entry.compress_type not in _METHODS:
+    if _is_encrypted(entry) or entry.compress_type not in METHODS:
         return False
     shown, read = repr(entry.orig_filename[:200]), 0
     try:

@@ -23,6 +23,7 @@ HOST = "aem_guides_host"
 """Where a request's scope names Airflow's own application."""
 _DAGS = "/api/v2/dags"
 _LONGEST_REASON = 500
+NOT_SHOWN = "not shown"
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,14 @@ async def look(request: Request, dag_id: str, run_id: str) -> AirflowRun | None:
 
 
 async def task_state(request: Request, task: TaskKey) -> str | None:
-    """The state of a task instance: "none" where it was cleared, None where Airflow does not know it."""
+    """The state of a task instance: "none" where it was cleared, None where Airflow does not know it.
+
+    `NOT_SHOWN` where Airflow does not show it to this user, or not now.
+    """
     status, told = await ask(request, "GET", _place_of(task))
     if status == 404:
         return None
-    return str(told.get("state") or "none") if status == 200 else "not shown"
+    return str(told.get("state") or "none") if status == 200 else NOT_SHOWN
 
 
 async def clear(request: Request, task: TaskKey) -> None:

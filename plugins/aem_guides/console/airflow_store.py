@@ -32,15 +32,18 @@ class StoreHiddenError(Exception):
     """Airflow does not show the store to this user, or does not have it yet. The text is a sentence for people."""
 
 
-async def first_entries(request: Request, *prefixes: str) -> list[Entry]:
-    """The entries whose keys begin with one of these, which come first: at most 120. Raises StoreHiddenError."""
+async def first_entries(request: Request, *prefixes: str) -> tuple[list[Entry], bool]:
+    """The entries whose keys begin with one of these, which come first: at most 120, and whether there may be more.
+
+    Raises StoreHiddenError.
+    """
     found: list[Entry] = []
     for number in range(MOST_PAGES):
         page = await _page(request, number)
         found += (entry for entry in page if entry.key.startswith(prefixes))
         if len(page) < PAGE or not page[-1].key.startswith(prefixes):
-            break
-    return found
+            return found, False
+    return found, True
 
 
 async def _page(request: Request, number: int) -> list[Entry]:

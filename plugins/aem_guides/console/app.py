@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -23,7 +24,7 @@ from aem_guides.console import (
 from aem_guides.console.access import visitor
 from aem_guides.console.airflow_runs import HOST
 from aem_guides.console.rendering import POLICY, Problem, problem_page
-from aem_guides.ledger.database import LedgerSlowError
+from aem_guides.ledger.database import LedgerSlowError, LedgerUnavailableError
 from aem_guides.protocol.errors import AemGuidesError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _PAGES = (
     log_pages,
     static_files,
 )
+log = logging.getLogger(__name__)
 HEADERS = {
     "content-security-policy": POLICY,
     "cache-control": "no-store",
@@ -109,5 +111,9 @@ def _not_understood(request: Request, _error: Exception) -> Response:
 def _ledger_failed(request: Request, error: Exception) -> Response:
     if isinstance(error, LedgerSlowError):
         return problem_page(request, 503, _SLOW)
-    said = Problem("The ledger cannot be read", str(error), link="Try again", href="")
+    text = str(error)
+    if isinstance(error, LedgerUnavailableError) and error.for_all is not None:
+        log.warning("%s", error)
+        text = f"{error.for_all} The log of the API server says why."
+    said = Problem("The ledger cannot be read", text, link="Try again", href="")
     return problem_page(request, 503, said)

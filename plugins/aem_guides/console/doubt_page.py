@@ -14,17 +14,18 @@ from aem_guides.console import airflow_runs, airflow_store
 from aem_guides.console.access import CONTROL, UserDep, Visitor, VisitorDep, may_clear
 from aem_guides.console.airflow_runs import AirflowRun
 from aem_guides.console.airflow_store import Entry, StoreHiddenError
-from aem_guides.console.doubts import MOST, Candidate, Case, Stage, candidates, facts
+from aem_guides.console.doubts import FORGETTABLE, MOST, Candidate, Case, Stage, candidates, facts
 from aem_guides.console.forms import posted
-from aem_guides.console.instance_health import history_of
+from aem_guides.console.instance_health import watch_of
 from aem_guides.console.rendering import Problem, address, page, rendered
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.lookup import Listed, Lookup, Search
 from aem_guides.pipelines.control import Action
 from aem_guides.pipelines.doubt import parse_name
 from aem_guides.protocol.errors import InvalidInputError
-from aem_guides.protocol.models import JsonObject
+from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.intent import CLOCK_TOLERANCE_MS
+from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.runtime.doubts import PREFIX, Doubt, doubt_key
 from aem_guides.runtime.path_store import UnreadableStateError, decoded
 
@@ -66,12 +67,12 @@ async def show(request: Request, visitor: VisitorDep, user: UserDep, name: str, 
         return rendered(request, "doubt_part.html", values)
     intent, found, trouble = case.intent, list[Candidate](), None
     if case.stage is Stage.OPEN and intent is not None:
-        history = await history_of(case.doubt.asker.connection_id)
+        history = await watch_of(request).history(case.doubt.asker.connection_id)
         trouble = history if isinstance(history, str) else None
         ledger = await run_in_threadpool(_in_ledger, case, intent.at)
         found = candidates(case.state, intent, None if isinstance(history, str) else history, ledger)
     part = address("doubt", name=name, mine=mine, part=1)
-    asked = facts(case.state.request)
+    asked = [("Path", case.doubt.path)] if case.is_deleted else facts(case.state.request)
     return rendered(request, "doubt.html", values | {"part": part, "facts": asked, "found": found, "trouble": trouble})
 
 
@@ -82,7 +83,7 @@ async def settle(request: Request, visitor: VisitorDep, user: UserDep) -> Respon
     case = await _case(request, form.get("name", ""))
     _require(request, visitor, user, case)
     forgets = form.get("choice") == FORGET
-    if case.stage is not (Stage.GONE if forgets else Stage.OPEN):
+    if case.stage not in (FORGETTABLE if forgets else {Stage.OPEN}):
         raise HTTPException(409, _problem(case, "This cannot be chosen any more", "It has changed meanwhile."))
     conf: JsonObject = {
         "action": str(Action.FORGET if forgets else Action.SETTLE),
@@ -144,7 +145,8 @@ async def _case(request: Request, name: str) -> Case:
     except UnreadableStateError as error:
         raise HTTPException(409, Problem("The state of the path cannot be read", str(error), "Now", "now")) from error
     if state is None:
-        raise HTTPException(404, DELETED)
+        listed = PathState(ProcessingRequest(doubt.path), instance=doubt.instance)
+        return Case(doubt, listed, None, is_deleted=True)
     task_state = await airflow_runs.task_state(request, doubt.asker.task)
     case = Case(doubt, state, task_state)
     return Case(doubt, state, task_state, await _settling(request, name)) if case.stage is Stage.OPEN else case
@@ -207,13 +209,6 @@ def _problem(case: Case, title: str, text: str) -> Problem:
 NO_DOUBT = Problem(
     "There is no such doubt",
     "It was settled, and the run has gone on; or its task was cleared. The run shows what became of it.",
-    "Now",
-    "now",
-)
-DELETED = Problem(
-    "The state of the path was deleted",
-    "So the run cannot go on with a choice. See in the Bulk Processor whether a job ran for the path. If none did, "
-    "clear the task that has failed: it starts one.",
     "Now",
     "now",
 )

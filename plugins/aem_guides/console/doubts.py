@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aem_guides.console.airflow_runs import AirflowRun
+from aem_guides.console.airflow_runs import NOT_SHOWN, AirflowRun
 from aem_guides.ledger.lookup import Listed
 from aem_guides.protocol.models import History, Job, Match, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.intent import CLOCK_TOLERANCE_MS, Intent
@@ -25,16 +25,24 @@ class Stage(enum.StrEnum):
     """How far a doubt is settled.
 
     open: a person has to choose. storing: a run stores the choice. stored: the run has not gone on yet. at_work: the
-    task is at work again, whether with the choice or by a retry. gone: nothing waits for the choice, since the run was
-    deleted, or the task marked. over: there is no doubt any more.
+    task is at work again, whether with the choice or by a retry. hidden: Airflow does not show the task. gone: nothing
+    waits for the choice, since the run was deleted, or the task marked. deleted: the state of the path was. over: there
+    is no doubt any more, though it is still listed for a moment, or for good where a process died before it took it off
+    the list.
     """
 
     OPEN = "open"
     STORING = "storing"
     STORED = "stored"
     AT_WORK = "at_work"
+    HIDDEN = "hidden"
     GONE = "gone"
+    DELETED = "deleted"
     OVER = "over"
+
+
+FORGETTABLE = frozenset({Stage.GONE, Stage.DELETED, Stage.OVER})
+"""The stages in which nothing waits for a choice, so that the doubt can be taken off the list."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +50,14 @@ class Case:
     """A doubt as it is now.
 
     `task_state`: that of its task in Airflow, None where Airflow does not show it. `settling`: the last run that was to
-    store a choice.
+    store a choice. `is_deleted`: the state of the path was deleted, and only what is listed of it is known.
     """
 
     doubt: Doubt
     state: PathState
     task_state: str | None
     settling: AirflowRun | None = None
+    is_deleted: bool = False
 
     @property
     def name(self) -> str:
@@ -73,11 +82,15 @@ class Case:
 
     @property
     def stage(self) -> Stage:
+        if self.is_deleted:
+            return Stage.DELETED
         is_stored = self.state.settled_at == self.doubt.at
         if not is_stored and self.intent is None:
             return Stage.OVER
         if self.task_state is None or self.task_state in MARKED_STATES:
             return Stage.GONE
+        if self.task_state == NOT_SHOWN:
+            return Stage.HIDDEN
         if self.task_state not in _STOPPED:
             return Stage.AT_WORK
         if is_stored:

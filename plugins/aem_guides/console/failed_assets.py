@@ -19,13 +19,14 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.lookup import Listed
 from aem_guides.protocol.json import clean_text
 from aem_guides.results.verification import CSV_NAME
-from aem_guides.runtime.sheets import read_csv
+from aem_guides.runtime.sheets import LONGEST_CELL, read_csv
 from aem_guides.storage import ABSENT, BLOCK_BYTES, default_archive_uri, storage_errors
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_SECONDS = 5.0
 ASSETS = 100
 _LONGEST_TEXT = 2_000
+_LONGEST_LINE = 8 * LONGEST_CELL
 _PORT = re.compile(r":\d+$")
 
 
@@ -120,9 +121,17 @@ def _page(file: _Bounded, page: int, search: str | None, size: int, at: int | No
 
 def _assets(file: _Bounded) -> Iterator[FailedAsset]:
     text = io.TextIOWrapper(io.BufferedReader(file, BLOCK_BYTES), encoding="utf-8", errors="replace", newline="")
-    for row in read_csv(text):
+    for row in read_csv(_lines(text)):
         told = [clean_text(row.get(name, ""), _LONGEST_TEXT) for name in ("path", "status", "reason")]
         yield FailedAsset(*told)
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of the list. Raises csv.Error for one that no list of ours can have."""
+    while line := text.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise csv.Error("a line is too long")
+        yield line
 
 
 class _Bounded(io.RawIOBase):

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from airflow.sdk.exceptions import AirflowException
+from fastapi import Request
 
 from aem_guides.hooks import bodies
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol import contract
 from aem_guides.protocol.conversation import RetrySettings
-from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError, UnreachableError
+from aem_guides.protocol.errors import (
+    AemGuidesError,
+    AuthenticationError,
+    ConfigurationError,
+    RejectedError,
+    UnreachableError,
+)
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import History, Job
 from aem_guides.protocol.wording import describe_progress
@@ -24,6 +31,8 @@ T = TypeVar("T")
 ANSWER_SECONDS = 4.0
 MOST_LINES = 4
 LONGEST_LINE = 300
+LARGEST_ANSWER = 4 * 1024 * 1024
+"""Bytes: some ten thousand jobs. The API server reads no more of an answer, whatever the instance sends."""
 FRESH_SECONDS = 4.0
 _SECOND = 1000
 
@@ -54,39 +63,67 @@ class Health:
 class Watch:
     """Asks instances, each at most once in `FRESH_SECONDS`, however many look at the page."""
 
-    _asked: dict[str, tuple[float, asyncio.Task[Health]]] = field(default_factory=dict)
+    _health: dict[str, tuple[float, asyncio.Task[Health]]] = field(default_factory=dict)
+    _histories: dict[str, tuple[float, asyncio.Task[History | str]]] = field(default_factory=dict)
 
     async def look(self, connection_id: str) -> Health:
         """What the instance of this connection says. Raises nothing."""
-        now = bodies.surroundings().elapsed()
-        at, asking = self._asked.get(connection_id, (None, None))
-        if asking is None or at is None or (asking.done() and now - at > FRESH_SECONDS):
-            asking = asyncio.create_task(ask(connection_id))
-            self._asked[connection_id] = (now, asking)
-        return await asyncio.shield(asking)
+        return await _shared(self._health, connection_id, ask)
+
+    async def history(self, connection_id: str) -> History | str:
+        """What `history_of` returns. Raises nothing."""
+        return await _shared(self._histories, connection_id, history_of)
+
+
+def watch_of(request: Request) -> Watch:
+    """That of this application."""
+    if not hasattr(request.app.state, "watch"):
+        request.app.state.watch = Watch()
+    watch: Watch = request.app.state.watch
+    return watch
+
+
+async def _shared(
+    asked: dict[str, tuple[float, asyncio.Task[T]]], connection_id: str, ask: Callable[[str], Coroutine[None, None, T]]
+) -> T:
+    now = bodies.surroundings().elapsed()
+    at, asking = asked.get(connection_id, (None, None))
+    if asking is None or at is None or (asking.done() and now - at > FRESH_SECONDS):
+        asking = asyncio.create_task(ask(connection_id))
+        asked[connection_id] = (now, asking)
+    return await asyncio.shield(asking)
 
 
 async def history_of(connection_id: str) -> History | str:
     """The history, asked for once and for a few seconds only; a sentence without any address where it is not had."""
     try:
         async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
-            return await _in_time(hook.call(contract.history()))
+            return await _in_time(hook.call(_bounded(contract.history())))
     except (AemGuidesError, AirflowException, TimeoutError) as error:
         return why(error)
 
 
 async def last_lines_of(connection_id: str, active: Sequence[Job]) -> dict[str, str]:
-    """The last line of the log of the first few jobs, as far as they come within a few seconds."""
+    """The last line of the log of the first few jobs, as far as they all come within a few seconds."""
     found: dict[str, str] = {}
     if not active:
         return found
     with contextlib.suppress(AemGuidesError, AirflowException, TimeoutError):
         async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
-            for job in active[:MOST_LINES]:
-                lines = (await _in_time(hook.call(contract.logs(job.processing_id, tail=1)))).lines
-                if lines:
-                    found[job.processing_id] = clean_text(lines[-1], LONGEST_LINE)
+            await _in_time(_read_last_lines(hook, active[:MOST_LINES], found))
     return found
+
+
+async def _read_last_lines(hook: AemGuidesAsyncHook, jobs: Sequence[Job], found: dict[str, str]) -> None:
+    for job in jobs:
+        with contextlib.suppress(RejectedError):  # there is none yet
+            lines = (await hook.call(_bounded(contract.logs(job.processing_id, tail=1)))).lines
+            if lines:
+                found[job.processing_id] = clean_text(lines[-1], LONGEST_LINE)
+
+
+def _bounded(call: contract.Call[T]) -> contract.Call[T]:
+    return replace(call, request=replace(call.request, largest_answer=LARGEST_ANSWER))
 
 
 async def _in_time(asking: Awaitable[T]) -> T:

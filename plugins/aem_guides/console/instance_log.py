@@ -68,11 +68,18 @@ class InstanceLogs:
     _kept: OrderedDict[tuple[str, str], KeptLog] = field(default_factory=OrderedDict)
 
     async def look(self, connection_id: str, processing_id: str) -> KeptLog:
-        """The log of a job as far as it could be read. Raises nothing."""
+        """The log of a job as far as it could be read. Whoever comes while it is read waits for that only.
+
+        Raises nothing.
+        """
         kept = self._entry(connection_id, processing_id)
+        came_at = bodies.surroundings().elapsed()
         async with kept.reading:
             now = bodies.surroundings().elapsed()
-            if kept.read_at is None or kept.goes_on or now - kept.read_at > FRESH_SECONDS:
+            is_fresh = kept.read_at is not None and (
+                kept.read_at > came_at or (not kept.goes_on and now - kept.read_at <= FRESH_SECONDS)
+            )
+            if not is_fresh:
                 await _read_on(kept, connection_id, processing_id)
         return kept
 

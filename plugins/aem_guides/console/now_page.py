@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from aem_guides.console.access import VisitorDep
 from aem_guides.console.airflow_store import StoreHiddenError, first_entries
 from aem_guides.console.doubt_page import open_doubts
-from aem_guides.console.instance_health import Health, Watch
+from aem_guides.console.instance_health import Health, watch_of
 from aem_guides.console.lines import Line, lines_of
 from aem_guides.console.rendering import page, rendered
 from aem_guides.ledger.clock import now_ms
@@ -27,6 +27,8 @@ router = APIRouter()
 LATELY = timedelta(days=1)
 FAILED = (JobState.FAILED, LOST, JobState.WITH_ERRORS)
 MOST = 10
+MOST_RUNNING = 200
+"""So many active jobs of an instance are shown; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -66,30 +68,32 @@ async def instance(request: Request, visitor: VisitorDep, name: str) -> Response
     known = await run_in_threadpool(_known, name) or (Known(name, None, None) if line is not None else None)
     if known is None:
         raise HTTPException(404)
-    if not hasattr(request.app.state, "watch"):
-        request.app.state.watch = Watch()
-    watch: Watch = request.app.state.watch
-    health = await watch.look(known.connection_id) if known.connection_id else NO_CONNECTION
+    health = await watch_of(request).look(known.connection_id) if known.connection_id else NO_CONNECTION
     running = await run_in_threadpool(_look, known, health)
     values = {"known": known, "running": running, "health": health, "line": line or Line()}
+    values["more"] = max(0, len(health.active) - len(running))
     return rendered(request, "instance.html", {"visitor": visitor, **values})
 
 
 @dataclass(frozen=True)
 class WaitingNow:
-    """What waits for a person, and the line of each instance; `hidden`: why that is not shown, in a sentence."""
+    """What waits for a person, and the line of each instance.
+
+    `hidden`: why that is not shown, in a sentence. `is_cut`: there are more than were read; lines may be missing.
+    """
 
     doubts: tuple[Doubt, ...] = ()
     lines: Mapping[str, Line] = field(default_factory=dict)
     hidden: str | None = None
+    is_cut: bool = False
 
 
 async def _waiting(request: Request) -> WaitingNow:
     try:
-        entries = await first_entries(request, AWAITS, DOUBTS)
+        entries, is_cut = await first_entries(request, DOUBTS, AWAITS)
     except StoreHiddenError as error:
         return WaitingNow(hidden=str(error))
-    return WaitingNow(tuple(open_doubts(entries)), lines_of(entries, now_ms() / 1000))
+    return WaitingNow(tuple(open_doubts(entries)), lines_of(entries, now_ms() / 1000), is_cut=is_cut)
 
 
 def _as_last_read(waiting: WaitingNow) -> dict[str, object]:
@@ -125,7 +129,7 @@ def _running(known: Known, ledger: Lookup, health: Health | None) -> list[Runnin
     """The active jobs: those that the instance shows; of one that does not answer, those of the ledger."""
     kept = {
         listed.job.processing_id: listed
-        for listed in ledger.page(Search(active=True, instance=known.name), size=200).jobs
+        for listed in ledger.page(Search(active=True, instance=known.name), size=MOST_RUNNING).jobs
     }
     if health is None or not health.answers:
         return [_as_last_seen(listed) for listed in kept.values()]
@@ -140,7 +144,7 @@ def _running(known: Known, ledger: Lookup, health: Health | None) -> list[Runnin
             kept.get(job.processing_id),
             health.last_lines.get(job.processing_id, ""),
         )
-        for job in health.active
+        for job in health.active[:MOST_RUNNING]
     ]
 
 

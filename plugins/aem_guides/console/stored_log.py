@@ -1,14 +1,14 @@
 """The archived log of a job, read for people: a page of it, errors first, and never more than a page can hold.
 
-A ZIP is checked when it is stored, but what lies there now may be something else: each entry is read as a stream, no
-further than `MOST_BYTES` and no longer than `MOST_SECONDS`, and nothing is unpacked.
+A ZIP is checked when it is stored, but what lies there now may be something else, and entries that are packed in an
+unusual way are stored unchecked: those are not read. Each of the others is read as a stream, no further than
+`MOST_BYTES` and no longer than `MOST_SECONDS`, and nothing is unpacked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import lzma
 import struct
 import zipfile
 import zlib
@@ -18,6 +18,7 @@ from typing import IO, cast
 
 from airflow.sdk import ObjectStoragePath
 
+from aem_guides.archive.check import METHODS, DamagedArchiveError, RefusedArchiveError, ZipLimits, open_zip
 from aem_guides.console.log_text import LONGEST_LINE, Entry, LogPage, page_of
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.errors import ArchiveError
@@ -27,7 +28,7 @@ from aem_guides.storage import ABSENT, BLOCK_BYTES, storage_errors
 MOST_BYTES = 64 * 1024 * 1024
 MOST_SECONDS = 5.0
 MOST_ENTRIES = 200
-LARGEST_DIRECTORY = 10_000
+LIMITS = ZipLimits()
 _LOOKED_AT = 8 * 1024
 """Bytes at the beginning of a file that show whether it is text."""
 _LINES_BETWEEN_LOOKS = 1_000
@@ -35,7 +36,6 @@ _BUFFER_BYTES = 16 * 1024
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
     ValueError,
@@ -44,6 +44,7 @@ _UNREADABLE = (
     NotImplementedError,
 )
 _NO_ZIP = "What lies there is no ZIP that can be read. Download it to see what it is."
+_TOO_MANY = "The archive lists too many files to be shown. Download it to look at them."
 _NO_TEXT = "This file is no text. Download the archive to look at it."
 _LOCKED = "This file cannot be read: it is damaged, encrypted or packed in an unusual way. Download the archive."
 _BROKEN = "The file is damaged behind these lines. Download the archive to look at the rest."
@@ -56,9 +57,12 @@ def read_log(uri: str, entry: int = 0, page: int = 1, search: str | None = None)
     """
     with open_archive(uri) as file:
         try:
-            with zipfile.ZipFile(file) as archive:
+            archive, _ = open_zip(file, file.seek(0, io.SEEK_END), LIMITS)
+            with archive:
                 return _read(archive, entry, page, search)
-        except _UNREADABLE:
+        except RefusedArchiveError:
+            return LogPage(said=_TOO_MANY)
+        except (DamagedArchiveError, *_UNREADABLE):
             return LogPage(said=_NO_ZIP)
 
 
@@ -77,7 +81,7 @@ def open_archive(uri: str) -> Iterator[IO[bytes]]:
 
 
 def _read(archive: zipfile.ZipFile, wanted: int, page: int, search: str | None) -> LogPage:
-    files = [info for info in archive.infolist()[:LARGEST_DIRECTORY] if not info.is_dir()]
+    files = [info for info in archive.infolist() if not info.is_dir()]
     entries = tuple(
         Entry(number, clean_text(info.filename, 300), info.file_size)
         for number, info in enumerate(files[:MOST_ENTRIES])
@@ -86,6 +90,8 @@ def _read(archive: zipfile.ZipFile, wanted: int, page: int, search: str | None) 
         return LogPage(said="The archive has no file in it.")
     number = wanted if 0 <= wanted < len(entries) else 0
     nothing = LogPage(entries, entries[number])
+    if files[number].compress_type not in METHODS:
+        return replace(nothing, said=_LOCKED)
     try:
         with archive.open(files[number]) as stream:
             # ZipFile's own way to read a line of bounded length takes several times as long. Where the file is

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,12 @@ class LedgerError(AemGuidesError):
 
 
 class LedgerUnavailableError(LedgerError):
-    """The ledger cannot be reached, is locked, or is full."""
+    """The ledger cannot be reached, is locked, or is full.
+
+    `for_all`: the same without what the database says, which may name its host and user; None where it does not.
+    """
+
+    for_all: str | None = None
 
 
 class LedgerSlowError(LedgerUnavailableError):
@@ -115,9 +121,12 @@ def _url_of(connection: AirflowConnection) -> URL:
     )
 
 
+_REMEDY = "Check that its database is running, not locked, and has free space."
+
+
 @contextlib.contextmanager
 def ledger_errors(what: str) -> Iterator[None]:
-    """Turn the errors of the database into errors that say what to do. They never show its address."""
+    """Turn the errors of the database into errors that say what to do. They never show its password."""
     try:
         yield
     except AemGuidesError:
@@ -129,10 +138,11 @@ def ledger_errors(what: str) -> Iterator[None]:
         said = " ".join(str(cause or type(error).__name__).split())[:300]
         if isinstance(error, DataError) or (isinstance(error, StatementError) and not isinstance(error, DBAPIError)):
             raise LedgerRefusedError(f"{what}: the ledger refused it: {said}.") from None
-        raise LedgerUnavailableError(
-            f"{what}: the ledger (connection {LEDGER_CONNECTION}) cannot be used: {said}. Check that its database is "
-            "running, not locked, and has free space."
-        ) from None
+        whose = f"{what}: the ledger (connection {LEDGER_CONNECTION}) cannot be used"
+        unavailable = LedgerUnavailableError(f"{whose}: {said}. {_REMEDY}")
+        if not isinstance(cause, sqlite3.Error):
+            unavailable.for_all = f"{whose}. {_REMEDY}"
+        raise unavailable from None
     except (ValueError, TypeError, OverflowError) as error:
         raise LedgerRefusedError(f"{what}: the ledger refused it: {clean_text(str(error), 300)}.") from None
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import asdict, replace
 
 from airflow.sdk import Context
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import AemGuidesHook
-from aem_guides.ledger.records import LedgerJob
+from aem_guides.ledger.recorder import StartedPath, note_path
+from aem_guides.ledger.records import LedgerJob, RunKey
 from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.follow import find_job
@@ -45,8 +47,9 @@ def settle_doubt(
 ) -> JsonObject:
     """Store the choice. `processing_id` None says that no job came of the request.
 
-    Doing it again with the same choice does no harm. Raises InvalidInputError, NotSettledError, ConfigurationError
-    where the connection leads to another instance than the path's, and what a call raises.
+    Doing it again with the same choice does no harm. The ledger has the job as that of the run from now on, so that no
+    other run in doubt can have it, too. Raises InvalidInputError, NotSettledError, ConfigurationError where the
+    connection leads to another instance than the path's, and what a call raises.
     """
     state_key, at = parse_name(name)
     chosen = None if processing_id is None else fields.identifier("processing_id", processing_id)
@@ -60,15 +63,24 @@ def settle_doubt(
     if _is_run_gone(store):
         raise NotSettledError(f"{state.request.path}: its run was deleted, so nothing goes on. Nothing was changed.")
     require_instance(hook.settings.instance, state.instance)
-    job = None if chosen is None else _find(hook, chosen, state, in_ledger)
+    state = replace(state, instance=hook.settings.instance)
+    listed = _listed(store)
+    job = None if chosen is None else _find(hook, chosen)
+    if job is not None and (has_it := _run_that_has(job, state, listed, in_ledger)) is not None:
+        raise NotSettledError(has_it)
     settled = settle(state, at, job, surroundings().now())
-    try:
-        store.save(settled)
-    except NewerStateError as error:
-        raise NotSettledError(_OVERTAKEN) from error
+    _save(store, settled)
     surroundings().sleep(SEEN_SECONDS)
     if _was_lost(settled, store.load()):
         raise NotSettledError(_OVERTAKEN)
+    if job is not None:
+        if (has_it := _run_that_has(job, state, listed, in_ledger)) is not None:
+            if state.doubtful:
+                _save(store, replace(state, serial=settled.serial + 1))
+            raise NotSettledError(has_it)
+        if listed is not None and job.processing_id != state.processing_id:
+            by = StartedPath(**asdict(listed.asker.task), connection_id=listed.asker.connection_id, wants_archive=True)
+            note_path(by, settled)
     said = "no job came of the request" if chosen is None else f"job {chosen} came of the request"
     log.info("%s: %s, says %s. The run goes on when its task is cleared.", state.request.path, said, run_label(context))
     return {"processing_id": chosen, "path": state.request.path, "phase": str(settled.phase)}
@@ -81,18 +93,30 @@ _OVERTAKEN = (
 
 
 def forget_doubt(name: object) -> JsonObject:
-    """Take a doubt off the list for which nothing waits: its run was deleted, or its task marked.
+    """Take a doubt off the list for which nothing waits: its run was deleted, its task marked, or it is over.
 
     Where the run was deleted, so is the state of the path. Raises InvalidInputError and NotSettledError.
     """
-    store = PathStore(parse_name(name)[0])
+    state_key, at = parse_name(name)
+    store = PathStore(state_key)
+    listed = _listed(store)
+    if listed is None or listed.at != at:
+        raise NotSettledError("It was forgotten already, or settled. Nothing was changed.")
     if _is_run_gone(store):
         store.delete()
-    elif (listed := _listed(store)) is not None and states_in_task(listed.asker.task) & MARKED_STATES:
+    elif _is_over(store.load(), at) or states_in_task(listed.asker.task) & MARKED_STATES:
         store.register.delete(doubt_key(store.key))
     else:
-        raise NotSettledError("Its task has failed and waits, or it was forgotten already. Nothing was changed.")
+        raise NotSettledError("Its task has failed and waits for a choice. Nothing was changed.")
     return {"processing_id": None}
+
+
+def _is_over(state: PathState | None, at: int) -> bool:
+    """Whether the path is not in this doubt any more. A process that dies may leave it on the list."""
+    if state is None:
+        return True
+    in_doubt = state.doubtful and state.intent is not None and state.intent.at == at
+    return not in_doubt and state.settled_at != at
 
 
 def _listed(store: PathStore) -> Doubt | None:
@@ -105,21 +129,38 @@ def _is_run_gone(store: PathStore) -> bool:
     return listed is not None and run_state(listed.asker.task.dag_id, listed.asker.task.run_id) is None
 
 
-def _find(hook: AemGuidesHook, chosen: str, state: PathState, in_ledger: InLedger) -> Job:
-    """The job, which no run has yet. Raises NotSettledError, and what a call raises."""
+def _save(store: PathStore, state: PathState) -> None:
+    try:
+        store.save(state)
+    except NewerStateError as error:
+        raise NotSettledError(_OVERTAKEN) from error
+
+
+def _find(hook: AemGuidesHook, chosen: str) -> Job:
+    """The job. Raises NotSettledError, and what a call raises."""
     job = hook.drive(find_job(hook.talk, chosen))
     if job is None:
         raise NotSettledError(
             f"processing_id: {chosen!r} is in neither the status nor the history of the instance, so that no run can "
             "follow it. Nothing was changed. Check the id."
         )
-    entry = in_ledger(hook.settings.instance, job.processing_id)
-    if entry is not None and entry.run is not None and job.processing_id != state.processing_id:
-        raise NotSettledError(
-            f"{state.request.path}: job {job.processing_id} cannot be chosen: run {entry.run.run_id} of "
-            f"{entry.run.dag_id} has it already. Nothing was changed."
-        )
     return job
+
+
+def _run_that_has(job: Job, state: PathState, listed: Doubt | None, in_ledger: InLedger) -> str | None:
+    """Which other run has the job, or other path of the run, in a sentence; None where the ledger knows none."""
+    if job.processing_id == state.processing_id:
+        return None
+    entry = in_ledger(str(state.instance), job.processing_id)
+    if entry is None or entry.run is None:
+        return None
+    task = listed.asker.task if listed is not None else None
+    if task is not None and (RunKey(task.dag_id, task.run_id), task.map_index) == (entry.run, entry.map_index):
+        return None
+    return (
+        f"{state.request.path}: job {job.processing_id} cannot be chosen: run {entry.run.run_id} of "
+        f"{entry.run.dag_id} has it already. Nothing was changed."
+    )
 
 
 def _was_lost(settled: PathState, found: PathState | None) -> bool:

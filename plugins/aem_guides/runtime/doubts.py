@@ -1,7 +1,7 @@
 """The list of paths that wait for a person, since it is in doubt what came of a start or resume.
 
 Each is an entry of its own in the state store of `aem_guides_notes`. Airflow lists the keys of that store in their
-order, and those of doubts come before those of paths.
+order, and those of doubts come first.
 """
 
 from __future__ import annotations

@@ -98,8 +98,9 @@ def path_key(dag_id: str, run_id: str, task_id: str, fingerprint: str) -> str:
     return "path:" + hashlib.sha256(whole.encode()).hexdigest()
 
 
-AWAITS = "awaits:"
-"""How the keys begin of what processes store of their waiters; Airflow lists these keys first."""
+AWAITS = "line:"
+"""How the keys begin of what processes store of their waiters. Airflow lists these keys before those of paths, and
+behind those of doubts: however many processes store something, no doubt is hidden."""
 
 
 def waiters_key(base_url: str, place: int) -> str:

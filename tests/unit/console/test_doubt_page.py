@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from aem_guides.console import access, doubt_page
+from aem_guides.console.instance_health import Watch
 from aem_guides.hooks import bodies
 from aem_guides.ledger.store import Ledger
 from aem_guides.protocol.models import History, Job, ProcessingRequest
@@ -21,6 +22,7 @@ from aem_guides.protocol.procedures.settle import settle
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.states import JobState
 from aem_guides.runtime.doubts import Asker, Doubt, doubt_key
+from aem_guides.runtime.notes import waiters_key
 from aem_guides.runtime.path_store import encoded
 from aem_guides.runtime.task_states import TaskKey
 from tests.support.console import ADMIN, STARTER, STRANGER, VIEWER, Host, read
@@ -49,11 +51,11 @@ class Doubts:
         self.airflow.notes.set(doubt_key(KEY), DOUBT.to_json())
         self.is_now(DOUBTFUL)
 
-        async def history_of(connection_id: str) -> History | str:
+        async def history(_: Watch, connection_id: str) -> History | str:
             assert connection_id == "aem_guides_default"
             return self.history
 
-        monkeypatch.setattr(doubt_page, "history_of", history_of)
+        monkeypatch.setattr(Watch, "history", history)
 
     def is_now(self, state: PathState) -> None:
         self.airflow.notes.set(KEY, encoded(state))
@@ -399,20 +401,26 @@ def test_a_doubt_that_is_over_or_whose_task_is_at_work_cannot_be_settled(
         doubts.airflow.tasks[TASK] = task_state
     page = doubts.get()
     assert told in read(page.text).words
-    assert ("<form" in page.text) == (task_state in (None, "success", "skipped")), "it can be forgotten"
+    over = told == "Nothing is in doubt any more"
+    assert ("<form" in page.text) == (over or task_state in (None, "success", "skipped")), "it can be forgotten"
     assert ("data-over" in page.text) == (told != "The task looks again"), "that is looked at again"
     assert doubts.host.client().post("settle", data={**form, "choice": "=it"}).status_code == 409
     assert doubts.host.client().post("go-on", data=form).status_code == 303
     assert doubts.host.started == doubts.airflow.cleared == []
 
 
+def test_a_task_that_airflow_does_not_show_is_not_said_to_be_at_work(doubts: Doubts) -> None:
+    doubts.airflow.tasks[TASK] = "hidden"
+    words = read(doubts.get(VIEWER).text).words
+    assert "Airflow does not show you the task" in words
+    assert "looks again" not in words
+
+
 def test_a_state_that_was_deleted_or_cannot_be_read_is_said_to_be_so(doubts: Doubts) -> None:
     doubts.airflow.notes.set(KEY, {"phase": "asleep"})
     assert "The state of the path cannot be read" in read(doubts.get().text).words
     doubts.airflow.notes.delete(KEY)
-    page = doubts.get()
-    assert page.status_code == 404
-    assert "The state of the path was deleted" in read(page.text).words
+    assert "The state of the path was deleted" in read(doubts.get().text).words
 
 
 def test_a_task_that_has_looked_again_in_vain_is_said_to_have_stopped(doubts: Doubts) -> None:
@@ -444,7 +452,30 @@ def test_the_first_page_shows_what_waits_for_a_person_and_leads_there(doubts: Do
         key = f"path:{number:064x}"
         doubts.airflow.notes.set(doubt_key(key), replace(DOUBT, state_key=key, path=f"/{number}").to_json())
     words = read(doubts.host.client().get("").text).words
-    assert "The oldest 20 of 120 or more are shown" in words
+    assert "20 of 120 or more are shown" in words
+    assert "oldest" not in words, "Airflow lists them in the order of their keys"
+    assert "Who waits for a turn or for the off-peak hours is not shown" in words
+
+
+def test_however_many_processes_store_who_waits_on_however_many_instances_no_doubt_is_hidden(doubts: Doubts) -> None:
+    for number in range(200):
+        doubts.airflow.notes.set(waiters_key(f"https://{number}.example.com", 0), {"by": "a process that has ended"})
+    words = read(doubts.host.client().get("").text).words
+    assert "Somebody has to look" in words
+    assert PATH in words
+
+
+@pytest.mark.parametrize("state", [DOUBTFUL.anew(), settle(DOUBTFUL, AT, None, 0.0).stays(settled_at=None), None])
+def test_a_doubt_that_is_listed_though_it_is_over_can_be_forgotten(doubts: Doubts, state: PathState | None) -> None:
+    """The process that was to take it off the list died right before."""
+    doubts.airflow.notes.delete(KEY)
+    if state is not None:
+        doubts.is_now(state)
+    page = doubts.get()
+    assert "Forget it" in read(page.text).words
+    assert "Forget it" not in read(doubts.get(VIEWER).text).words
+    assert doubts.host.client().post("settle", data=dict(FIELD.findall(page.text))).status_code == 303
+    assert doubts.host.started[0]["conf"]["action"] == "forget"
 
 
 @pytest.mark.parametrize(

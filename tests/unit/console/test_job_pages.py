@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import URL
 
 from aem_guides.console import PREFIX, VIEWS, asked
 from aem_guides.ledger import database
@@ -30,6 +31,22 @@ PAGES = (
 def one_job(ledger: Ledger, name: str = "job-1", **more: object) -> str:
     apply(ledger, snapshot(job(name, **more)))  # type: ignore[arg-type]  # of the tests' own making
     return f"job?instance={INSTANCE}&name={quote(name)}"
+
+
+def test_a_ledger_that_does_not_answer_is_said_to_be_so_without_anything_of_its_connection(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = URL.create("postgresql+psycopg2", "user-canary", "password-canary", "127.0.0.1", 9, "name-canary")
+    monkeypatch.setattr(database, "ledger_url", lambda: where)
+    for page in ("", "jobs", "findings", "trends", f"job?instance={INSTANCE}&name=it"):
+        answer = host.client(VIEWER).get(page)
+        assert answer.status_code == 503
+        assert "The ledger cannot be read" in read(answer.text).words
+        assert "The log of the API server says why" in read(answer.text).words
+        for secret in ("canary", "127.0.0.1", "port 9"):
+            assert secret not in answer.text
+    assert "Connection refused" in caplog.text
+    assert "password-canary" not in caplog.text
 
 
 def test_an_empty_ledger_says_what_will_come(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from urllib.parse import quote
 
@@ -123,6 +124,16 @@ def test_whatever_lies_there_in_place_of_the_list_a_page_comes(host: Host, folde
     (folder / CSV_NAME).write_bytes(content)
     words(host, "assets-digest")
     words(host, "assets")
+
+
+@pytest.mark.parametrize("piece", [b"x", b"a,"])
+def test_a_huge_line_in_the_list_does_not_fill_the_memory(host: Host, folder: Path, piece: bytes) -> None:
+    (folder / CSV_NAME).write_bytes(b"path,status,reason\r\n" + piece * (20_000_000 // len(piece)))
+    tracemalloc.start()
+    assert "cannot be read any further" in words(host, "assets")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20_000_000
 
 
 def test_a_huge_list_is_read_no_further_than_a_page_can_hold(

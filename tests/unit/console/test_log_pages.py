@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from aem_guides.archive.check import ZipLimits, check_zip
 from aem_guides.console import stored_log
 from aem_guides.console.log_text import LINES
 from aem_guides.console.stored_log import read_log
@@ -145,6 +147,41 @@ def test_an_encrypted_file_is_said_not_to_be_readable_and_the_others_are(tmp_pat
     assert "encrypted" in shown.said
     assert [entry.name for entry in shown.entries] == ["job.log", "other.log"]
     assert [line.text for line in read_log(f"file://{tmp_path}/locked.zip", entry=1).lines] == ["clear"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_small_file_in_an_unusual_packing_does_not_fill_the_memory(tmp_path: Path, method: int) -> None:
+    """Python's reader unpacks all that it has read of these, however much that becomes."""
+    content = a_zip({"job.log": b"\n" * 40_000_000, "plain.log": b"x"}, method)
+    (tmp_path / "bomb.zip").write_bytes(content)
+    tracemalloc.start()
+    shown = read_log(f"file://{tmp_path}/bomb.zip")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(content) < 50_000
+    assert most < 5_000_000
+    assert "packed in an unusual way" in shown.said
+
+
+def test_a_list_of_very_many_files_is_not_read_into_memory(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(20_000):
+            archive.writestr(f"{number:0100}.log", b"x")
+    (tmp_path / "many.zip").write_bytes(buffer.getvalue())
+    tracemalloc.start()
+    shown = read_log(f"file://{tmp_path}/many.zip")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5_000_000
+    assert "too many files" in shown.said
+
+
+def test_an_archive_that_was_stored_with_bytes_behind_its_end_is_read(tmp_path: Path) -> None:
+    content = a_zip({"job.log": LOG}) + b"\n" * 100_000
+    assert check_zip(io.BytesIO(content), len(content), ZipLimits(), packed_here=False).warnings
+    (tmp_path / "longer.zip").write_bytes(content)
+    assert len(read_log(f"file://{tmp_path}/longer.zip").lines) == LINES
 
 
 def test_what_is_damaged_behind_its_beginning_is_shown_up_to_there(tmp_path: Path) -> None:
