@@ -66,8 +66,7 @@ class Case:
     @property
     def intent(self) -> Intent | None:
         """The request in doubt; None where that is not in doubt any more."""
-        intent = self.state.intent
-        return intent if self.state.doubtful and intent is not None and intent.at == self.doubt.at else None
+        return self.state.intent_in_doubt(self.doubt.at)
 
     @property
     def is_resume(self) -> bool:

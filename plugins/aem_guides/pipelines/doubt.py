@@ -60,11 +60,11 @@ def settle_doubt(
             "The stored state of this path was deleted. Nothing was changed. See in the Bulk Processor whether a job "
             "ran for the path. If none did, clear its task to start one."
         )
-    if _is_run_gone(store):
+    listed = _listed(store)
+    if _is_run_gone(listed):
         raise NotSettledError(f"{state.request.path}: its run was deleted, so nothing goes on. Nothing was changed.")
     require_instance(hook.settings.instance, state.instance)
     state = replace(state, instance=hook.settings.instance)
-    listed = _listed(store)
     job = None if chosen is None else _find(hook, chosen)
     if job is not None and (has_it := _run_that_has(job, state, listed, in_ledger)) is not None:
         raise NotSettledError(has_it)
@@ -102,7 +102,7 @@ def forget_doubt(name: object) -> JsonObject:
     listed = _listed(store)
     if listed is None or listed.at != at:
         raise NotSettledError("It was forgotten already, or settled. Nothing was changed.")
-    if _is_run_gone(store):
+    if _is_run_gone(listed):
         store.delete()
     elif _is_over(store.load(), at) or states_in_task(listed.asker.task) & MARKED_STATES:
         store.register.delete(doubt_key(store.key))
@@ -113,19 +113,15 @@ def forget_doubt(name: object) -> JsonObject:
 
 def _is_over(state: PathState | None, at: int) -> bool:
     """Whether the path is not in this doubt any more. A process that dies may leave it on the list."""
-    if state is None:
-        return True
-    in_doubt = state.doubtful and state.intent is not None and state.intent.at == at
-    return not in_doubt and state.settled_at != at
+    return state is None or (state.intent_in_doubt(at) is None and state.settled_at != at)
 
 
 def _listed(store: PathStore) -> Doubt | None:
     return Doubt.from_json(store.register.get(doubt_key(store.key)))
 
 
-def _is_run_gone(store: PathStore) -> bool:
+def _is_run_gone(listed: Doubt | None) -> bool:
     """Whether Airflow does not know the run any more whose path this is."""
-    listed = _listed(store)
     return listed is not None and run_state(listed.asker.task.dag_id, listed.asker.task.run_id) is None
 
 

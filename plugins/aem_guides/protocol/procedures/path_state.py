@@ -109,6 +109,11 @@ class PathState:
         """Whether a start was about to be sent, and its result is unknown."""
         return self.phase is Phase.STARTING and self.intent is not None
 
+    def intent_in_doubt(self, at: int) -> Intent | None:
+        """The intent that was sent at `at` (epoch milliseconds), if its result is in doubt. None otherwise."""
+        intent = self.intent
+        return intent if self.doubtful and intent is not None and intent.at == at else None
+
     @property
     def is_left_behind(self) -> bool:
         """Whether no process has finished the path. If its task was killed, its job must still be cancelled."""

@@ -37,8 +37,8 @@ def settle(state: PathState, at: int, job: Job | None, now: float) -> PathState:
             f"{path}: somebody has settled this already, and chose {state.processing_id or 'no job'}. Nothing was "
             "changed."
         )
-    intent = state.intent
-    if not state.doubtful or intent is None or intent.at != at:
+    intent = state.intent_in_doubt(at)
+    if intent is None:
         raise NotSettledError(
             f"{path}: this is not in doubt any more: the path was cleared, or settled by somebody else. Nothing was "
             "changed."
