@@ -6,13 +6,11 @@ order, and those of doubts come first.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import cast
-
-import msgspec
+from dataclasses import dataclass
 
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.path_state import PathState
+from aem_guides.runtime.records import Codec
 from aem_guides.runtime.task_states import TaskKey
 
 PREFIX = "doubt:"
@@ -47,19 +45,15 @@ class Doubt:
 
     def to_json(self) -> JsonObject:
         """As plain JSON; `from_json` reads it back."""
-        return cast("JsonObject", asdict(self))
+        return _CODEC.encoded(self)
 
     @classmethod
     def from_json(cls, stored: JsonValue) -> Doubt | None:
         """Read what `to_json` wrote; None where it is something else."""
-        try:
-            return _DECODER.decode(msgspec.json.encode(stored))
-        except msgspec.ValidationError:
-            return None
+        return _CODEC.decoded(stored)
 
 
-_DECODER = msgspec.json.Decoder(Doubt)
-"""Made at import: two threads that both need it for the first time crash the process (msgspec)."""
+_CODEC = Codec(Doubt)
 
 
 def name_of(state_key: str, at: int) -> str:

@@ -15,11 +15,11 @@ from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.runtime import notes
 from aem_guides.runtime.doubts import Asker, doubt_key, listing, waits_for_person
 from aem_guides.runtime.earlier_states import state_of_note
+from aem_guides.runtime.records import Codec
 
 log = logging.getLogger(__name__)
 
-_DECODER = msgspec.json.Decoder(PathState)
-"""Built at import: two threads that both build it for the first time crash the process (msgspec)."""
+_CODEC = Codec(PathState)
 
 
 class NewerStateError(AemGuidesError):
@@ -129,8 +129,7 @@ class PathStore:
 
 def encoded(state: PathState) -> JsonValue:
     """The state as plain JSON."""
-    value: JsonValue = msgspec.json.decode(msgspec.json.encode(state))
-    return value
+    return _CODEC.encoded(state)
 
 
 def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> PathState | None:
@@ -143,7 +142,7 @@ def decoded(stored: JsonValue, request: ProcessingRequest | None = None) -> Path
     if "fingerprint" in stored:
         return state_of_note(stored, request)
     try:
-        return _DECODER.decode(msgspec.json.encode(stored))
+        return _CODEC.read(stored)
     except msgspec.ValidationError as error:
         raise UnreadableStateError(
             f"The stored state of a path cannot be read ({error}). Check in the Bulk Processor whether its job is "

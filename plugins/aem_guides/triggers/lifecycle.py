@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import msgspec
-
 from aem_guides.hooks.connection import require_instance
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.ledger.recorder import StartedPath, note_path
@@ -22,6 +20,7 @@ from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
 from aem_guides.runtime.doubts import Asker
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
+from aem_guides.runtime.records import Codec
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
 from aem_guides.triggers.admission import Admission, coordinator_for, let_others_have_it
@@ -30,8 +29,7 @@ from aem_guides.triggers.waiter_notes import WaiterNotes, waiters_of
 
 KILL_CANCEL_SECONDS = 20.0
 
-_OPTIONS, _STARTED_BY = msgspec.json.Decoder(LifecycleOptions), msgspec.json.Decoder(StartedPath)
-"""Built at import: two threads that both build one for the first time crash the process (msgspec)."""
+_OPTIONS, _STARTED_BY = Codec(LifecycleOptions), Codec(StartedPath)
 
 
 class AemGuidesLifecycleTrigger(AemGuidesTrigger):
@@ -61,10 +59,10 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
             aem_guides_conn_id=aem_guides_conn_id, key=key, options=options, until=until, started_by=started_by
         )
         self.aem_guides_conn_id = aem_guides_conn_id
-        self.options = _OPTIONS.decode(msgspec.json.encode(options))
+        self.options = _OPTIONS.read(options)
         self.until = Phase(until)
         self.store = PathStore(key)
-        self._started_by = _STARTED_BY.decode(msgspec.json.encode(started_by)) if started_by is not None else None
+        self._started_by = _STARTED_BY.read(started_by) if started_by is not None else None
         self._notes: set[asyncio.Task[None]] = set()
 
     async def outcome(self) -> JsonObject:
