@@ -23,6 +23,8 @@ from aem_guides.console import (
 )
 from aem_guides.console.access import visitor
 from aem_guides.console.airflow_runs import HOST
+from aem_guides.console.instance_health import Watch
+from aem_guides.console.instance_log import InstanceLogs
 from aem_guides.console.rendering import POLICY, Problem, problem_page
 from aem_guides.ledger.database import LedgerSlowError, LedgerUnavailableError
 from aem_guides.protocol.errors import AemGuidesError
@@ -87,6 +89,7 @@ class ConsoleApp(FastAPI):
 def make_app() -> FastAPI:
     """The console, to be mounted by Airflow. Every route asks first who it is."""
     app = ConsoleApp(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(visitor)])
+    app.state.watch, app.state.instance_logs = Watch(), InstanceLogs()
     for pages in _PAGES:
         app.include_router(pages.router)
     app.add_exception_handler(HTTPException, _refused)

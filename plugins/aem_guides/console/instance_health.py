@@ -77,10 +77,7 @@ class Watch:
 
 def watch_of(request: Request) -> Watch:
     """That of this application."""
-    if not hasattr(request.app.state, "watch"):
-        request.app.state.watch = Watch()
-    watch: Watch = request.app.state.watch
-    return watch
+    return cast("Watch", request.app.state.watch)
 
 
 async def _shared(
@@ -97,20 +94,26 @@ async def _shared(
 async def history_of(connection_id: str) -> History | str:
     """The history, asked for once and for a few seconds only; a sentence without any address where it is not had."""
     try:
-        async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
-            return await _in_time(hook.call(_bounded(contract.history())))
+        async with hook_for_a_look(connection_id) as hook:
+            return await _history(hook)
     except (AemGuidesError, AirflowException, TimeoutError) as error:
         return why(error)
 
 
-async def last_lines_of(connection_id: str, active: Sequence[Job]) -> dict[str, str]:
+def hook_for_a_look(connection_id: str) -> AemGuidesAsyncHook:
+    """The hook of one look, which sends each request once."""
+    return AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1))
+
+
+async def _history(hook: AemGuidesAsyncHook) -> History:
+    return await _in_time(hook.call(_bounded(contract.history())))
+
+
+async def _last_lines(hook: AemGuidesAsyncHook, active: Sequence[Job]) -> dict[str, str]:
     """The last line of the log of the first few jobs, as far as they all come within a few seconds."""
     found: dict[str, str] = {}
-    if not active:
-        return found
     with contextlib.suppress(AemGuidesError, AirflowException, TimeoutError):
-        async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
-            await _in_time(_read_last_lines(hook, active[:MOST_LINES], found))
+        await _in_time(_read_last_lines(hook, active[:MOST_LINES], found))
     return found
 
 
@@ -132,13 +135,14 @@ async def _in_time(asking: Awaitable[T]) -> T:
 
 async def ask(connection_id: str) -> Health:
     """What the instance says of itself, from one look at its history, and the last lines of some of its jobs."""
-    history = await history_of(connection_id)
-    if isinstance(history, str):
-        return Health(False, history)
-    now = int(bodies.surroundings().now() * _SECOND)
-    active = tuple(job for job in history.jobs if job.is_active)
-    lines = await last_lines_of(connection_id, active)
-    return Health(True, "Answers", active, history.read_at or now, lines)
+    try:
+        async with hook_for_a_look(connection_id) as hook:
+            history = await _history(hook)
+            now = int(bodies.surroundings().now() * _SECOND)
+            active = tuple(job for job in history.jobs if job.is_active)
+            return Health(True, "Answers", active, history.read_at or now, await _last_lines(hook, active))
+    except (AemGuidesError, AirflowException, TimeoutError) as error:
+        return Health(False, why(error))
 
 
 def why(error: Exception) -> str:

@@ -8,21 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from airflow.sdk.exceptions import AirflowException
 from fastapi import Request
 
-from aem_guides.console.instance_health import why
+from aem_guides.console.instance_health import ANSWER_SECONDS, FRESH_SECONDS, hook_for_a_look, why
 from aem_guides.console.log_text import LINES, LONGEST_LINE, LogPage, page_of
 from aem_guides.hooks import bodies
 from aem_guides.hooks.hook import AemGuidesAsyncHook
-from aem_guides.protocol.conversation import RetrySettings
 from aem_guides.protocol.errors import AemGuidesError, RejectedError
 from aem_guides.protocol.procedures.events import LogLines
 from aem_guides.protocol.procedures.log_lines import PageReader, stream_new_lines
 
-ANSWER_SECONDS = 4.0
-FRESH_SECONDS = 4.0
 MOST_LINES = 20_000
 MOST_LETTERS = 4 * 1024 * 1024
 MOST_LOGS = 8
@@ -98,7 +96,7 @@ class InstanceLogs:
 async def _read_on(kept: KeptLog, connection_id: str, processing_id: str) -> None:
     kept.said = ""
     try:
-        async with AemGuidesAsyncHook(connection_id, retries=RetrySettings(attempts=1)) as hook:
+        async with hook_for_a_look(connection_id) as hook:
             await bodies.surroundings().wait_for(_read(hook, kept, processing_id), ANSWER_SECONDS)
         kept.goes_on = False
     except TimeoutError as error:
@@ -122,7 +120,4 @@ async def _read(hook: AemGuidesAsyncHook, kept: KeptLog, processing_id: str) -> 
 
 def logs_of(request: Request) -> InstanceLogs:
     """Those of this application."""
-    if not hasattr(request.app.state, "instance_logs"):
-        request.app.state.instance_logs = InstanceLogs()
-    kept: InstanceLogs = request.app.state.instance_logs
-    return kept
+    return cast("InstanceLogs", request.app.state.instance_logs)
