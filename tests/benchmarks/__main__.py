@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.benchmarks.figures import FIGURES_FILE, read, table
 
-PARTS = ("wait", "wait_crowd", "run", "streams", "parse", "ledger", "console", "asset_status", "odd_replies")
+PARTS = ("wait", "wait_crowd", "run", "streams", "archive", "parse", "ledger", "console", "asset_status", "odd_replies")
 
 
 def main(parts: tuple[str, ...]) -> int:
