@@ -21,6 +21,8 @@ from tests.support.deaths import WorkerKilledError
 from tests.support.emulator import EmulatorProcess
 from tests.support.ways import Begin, PathRun, every_deferred_way, every_way
 
+HOUR, FIRST = 3_600_000, 1_700_000_000_000
+
 
 @pytest.fixture(scope="module")
 def clock() -> Clock:
@@ -33,6 +35,16 @@ def _as_before(emulator: EmulatorProcess) -> Iterator[None]:
     yield
     emulator.settings(late_assets=0, late_seconds=0.0, late_line_seconds=0.0, told_assets={}, errors_word="")
     emulator.settings(comma_fails_asset_status=False, query_builder=True)
+
+
+def processed_hourly(emulator: EmulatorProcess, begin: Begin) -> PathRun:
+    """The run of a folder with an asset an hour, whose fourth is broken."""
+    run = begin()
+    emulator.virtual_folder(
+        run.path, 20, rate=20, failed_assets=["topic_0000003.dita"], created_from=FIRST, created_to=FIRST + 20 * HOUR
+    )
+    run.to_the_end()
+    return run
 
 
 def waits_for_assets(run: PathRun) -> int:
@@ -103,20 +115,15 @@ def test_assets_that_stay_pending_are_left_out_and_hold_the_run_for_five_minutes
 def test_of_a_job_with_a_filter_only_its_own_assets_are_asked_for_and_decide(
     emulator: EmulatorProcess, begin: Begin, clock: Clock
 ) -> None:
-    hour, first = 3_600_000, 1_700_000_000_000
-    whole = begin()
-    emulator.virtual_folder(
-        whole.path, 20, rate=20, failed_assets=["topic_0000003.dita"], created_from=first, created_to=first + 20 * hour
-    )
-    whole.to_the_end()
+    whole = processed_hourly(emulator, begin)
     emulator.settings(told_assets={"*0000002.dita": {"status": "PENDING"}})
     began = clock.now()
     limited = {"verify_assets": True, "fail_on_asset_failures": 1}
-    late = begin(whole.path, run_id="late", created_after=first + 15 * hour, **limited)
+    late = begin(whole.path, run_id="late", created_after=FIRST + 15 * HOUR, **limited)
     assert late.to_the_end()["state"] == "SUCCESS"
     assert late.verification == (0, "")
     assert clock.now() - began < 300, "what is pending is another job's"
-    more = begin(whole.path, run_id="more", created_after=first + 3 * hour, **limited)
+    more = begin(whole.path, run_id="more", created_after=FIRST + 3 * HOUR, **limited)
     more.to_the_end()
     assert "1 of 17 assets failed" in more.verification[1]
 
@@ -126,14 +133,9 @@ def test_of_a_job_with_a_filter_it_is_not_known_which_assets_failed_where_the_in
     emulator: EmulatorProcess, begin: Begin, clock: Clock
 ) -> None:
     emulator.settings(query_builder=False)
-    hour, first = 3_600_000, 1_700_000_000_000
-    whole = begin()
-    emulator.virtual_folder(
-        whole.path, 20, rate=20, failed_assets=["topic_0000003.dita"], created_from=first, created_to=first + 20 * hour
-    )
-    whole.to_the_end()
+    whole = processed_hourly(emulator, begin)
     emulator.settings(told_assets={"*7.dita": {"status": "PENDING"}})
-    began, after = clock.now(), first + 15 * hour
+    began, after = clock.now(), FIRST + 15 * HOUR
     run = begin(whole.path, verify_assets=True, fail_on_asset_failures=1, run_id="filtered", created_after=after)
     assert run.to_the_end()["state"] == "SUCCESS"
     failed, said = run.verification
