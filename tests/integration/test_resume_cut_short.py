@@ -20,8 +20,8 @@ from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.steps import Emit, Steps
+from aem_guides.results.handed_on import STATE_KEY
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.sensors.wait import STATE_KEY
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes

@@ -23,9 +23,9 @@ from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.procedures.start import Origin
+from aem_guides.results.handed_on import PROCESSING_ID_KEY, STATE_KEY
 from aem_guides.runtime.path_store import encoded
 from aem_guides.sensors import AemGuidesProcessingSensor
-from aem_guides.sensors.wait import PROCESSING_ID_KEY, STATE_KEY
 from tests.support.archives import archived_lines
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes, key_of

@@ -14,9 +14,9 @@ from aem_guides.pipelines import process as pipeline
 from aem_guides.pipelines.confirm import PROBLEMS_KEY, confirm
 from aem_guides.pipelines.process import ARCHIVE, PULL, START, VERIFY, WAIT
 from aem_guides.protocol.models import JsonValue
+from aem_guides.results.handed_on import OUTCOME_KEY
 from aem_guides.results.rows import RunFailedError
 from aem_guides.runtime.task_states import TaskKey
-from aem_guides.sensors.wait import OUTCOME_KEY
 from tests.support.tasks import Task
 
 SUCCESS: JsonValue = {"state": "SUCCESS", "processing_id": "job"}

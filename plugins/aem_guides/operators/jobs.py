@@ -20,6 +20,7 @@ from aem_guides.protocol.procedures.download import has_no_log
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import iso_time
+from aem_guides.results.handed_on import RETURN_KEY
 from aem_guides.results.verification import DONE_KEY, ENDED_KEY, JOB_KEY
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
@@ -92,7 +93,7 @@ class LogOperator(JobOperator):
         verified = replace(TaskKey.of(ti), task_id=self.verify_task_id)
         if SUCCEEDED not in states_in_task(verified):
             return False
-        found = ti.xcom_pull(task_ids=verified.task_id, key="return_value", map_indexes=verified.map_index)
+        found = ti.xcom_pull(task_ids=verified.task_id, key=RETURN_KEY, map_indexes=verified.map_index)
         if not isinstance(found, dict) or found.get(DONE_KEY) is not True:
             return False
         return (found.get(JOB_KEY), found.get(ENDED_KEY)) == (self.processing_id, iso_time(job.completed_at))

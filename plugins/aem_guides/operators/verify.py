@@ -22,6 +22,7 @@ from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.verify import FailureLimit, Patience
 from aem_guides.protocol.requests import parse_path
+from aem_guides.results.handed_on import RETURN_KEY
 from aem_guides.results.verification import Folder, as_json, check, find_out
 from aem_guides.runtime import fields
 from aem_guides.runtime.task_log import TaskLog
@@ -29,7 +30,6 @@ from aem_guides.storage import default_archive_uri
 from aem_guides.triggers.assets import AemGuidesAssetsTrigger
 from aem_guides.triggers.base import FollowingFailedError
 
-RETURN_KEY = "return_value"
 QUICK_SECONDS = 10.0
 """How long a worker waits for the answer to its one look, before the triggerer takes over the wait."""
 

@@ -36,13 +36,14 @@ from aem_guides.protocol.procedures.follow import Followed, FollowEnd, find_job
 from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.wording import counted
+from aem_guides.results.handed_on import OUTCOME_KEY, PROCESSING_ID_KEY, RETURN_KEY
 from aem_guides.results.outcome import Ending, WaitOutcome, started_as
 from aem_guides.results.rows import NOTHING_PLANNED, PathResults, build_row, problems_of, render_table
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy, first_retry_seconds
 from aem_guides.runtime.task_states import NOT_RUN, LeftBehind, TaskKey, states_in_task
-from aem_guides.sensors.wait import OUTCOME_KEY, PROCESSING_ID_KEY, AemGuidesProcessingSensor
+from aem_guides.sensors.wait import AemGuidesProcessingSensor
 from aem_guides.triggers.kill import settle_left_behind
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ GROUP = "process_path"
 START, WAIT = f"{GROUP}.start_processing", f"{GROUP}.wait_for_processing"
 PULL, ARCHIVE, VERIFY = f"{GROUP}.pull_logs", f"{GROUP}.archive_logs", f"{GROUP}.verify_assets"
 
-RETURN_KEY = "return_value"
 LONGEST_IN_A_WORKER = timedelta(hours=6)
 """Fetching the largest log takes an hour. A longer task hangs, and the next try begins again."""
 

@@ -18,15 +18,11 @@ from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.procedures.take_up import Part
+from aem_guides.results.handed_on import OUTCOME_KEY, PROCESSING_ID_KEY, STARTER, STATE_KEY, ids_of
 from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending_of
 from aem_guides.runtime import fields
 from aem_guides.runtime.notes import NOTES, path_key
 from aem_guides.runtime.path_store import PathStore
-
-PROCESSING_ID_KEY = "processing_id"
-EARLIER_IDS_KEY = "earlier_processing_ids"
-STATE_KEY = "state_key"
-OUTCOME_KEY = "outcome"
 
 
 class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
@@ -159,7 +155,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
 
     def _finish(self, context: Context, store: PathStore, state: PathState) -> JsonObject:
         self._push_ids(context, store, state)
-        ending = ending_of(state, self.options(context), "start_processing")
+        ending = ending_of(state, self.options(context), STARTER)
         outcome = WaitOutcome.of(ending).to_json()
         context["ti"].xcom_push(OUTCOME_KEY, outcome)
         self.log.info(conclude(ending))
@@ -167,6 +163,5 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         return outcome
 
     def _push_ids(self, context: Context, store: PathStore, state: PathState) -> None:
-        context["ti"].xcom_push(PROCESSING_ID_KEY, state.processing_id)
-        context["ti"].xcom_push(EARLIER_IDS_KEY, list(state.earlier_ids))
-        context["ti"].xcom_push(STATE_KEY, store.key)
+        for key, value in ids_of(state, store.key).items():
+            context["ti"].xcom_push(key, value)
