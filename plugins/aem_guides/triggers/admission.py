@@ -45,7 +45,8 @@ Report = Callable[[str], None]
 _COORDINATORS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Coordinator]] = (
     weakref.WeakKeyDictionary()
 )
-_RELEASES: set[asyncio.Task[None]] = set()
+_RELEASES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = weakref.WeakKeyDictionary()
+"""What releases a lease now, by event loop. A loop does not notice when a task of another loop ends."""
 
 
 class StartLease:
@@ -148,8 +149,9 @@ class Coordinator:
             self._hand_on(ticket)
             if self.turns.first is None:
                 release = asyncio.create_task(self._lease.release(self.turns))
-                _RELEASES.add(release)
-                release.add_done_callback(_RELEASES.discard)
+                releases = _RELEASES.setdefault(asyncio.get_running_loop(), set())
+                releases.add(release)
+                release.add_done_callback(releases.discard)
 
     async def wait(self, ticket: Ticket, hook: AemGuidesAsyncHook, deadline_at: float, report: Report) -> bool:
         """Wait for the turn of a ticket in the queue. False if `deadline_at` (epoch seconds) came first.
@@ -382,9 +384,9 @@ def _has_ended(state: PathState) -> bool:
 
 
 async def let_others_have_it() -> None:
-    """Wait until this process has released its leases, because its event loop ends."""
-    while _RELEASES:
-        await asyncio.wait({_RELEASES.pop()})
+    """Wait until this event loop has released its leases, because it ends."""
+    if releases := _RELEASES.get(asyncio.get_running_loop()):
+        await asyncio.wait(set(releases))
 
 
 async def coordinator_for(hook: AemGuidesAsyncHook, notes: Notes, longest_look: float) -> Coordinator:
