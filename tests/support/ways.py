@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG, BaseOperator, TaskGroup
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from aem_guides.hooks import AemGuidesHook
 from aem_guides.operators import (
@@ -39,6 +41,7 @@ from tests.support.tasks import Run, Task
 
 GROUP = "process_path"
 MOST_TRIES = 6
+_DEFERRED: ContextVar[Task] = ContextVar("the task whose trigger runs")
 _BUILDING = threading.Lock()
 """Only one DAG can be built at a time in a process."""
 TASKS: Mapping[str, Callable[..., BaseOperator]] = {
@@ -87,8 +90,10 @@ class PathRun:
     def __post_init__(self) -> None:
         self.run = Run(run_id=self.run_id)
         self.tasks: dict[str, Task] = {}
+        self.ended_in_trigger: list[str] = []
         self.monkeypatch.setattr("aem_guides.triggers.kill.states_in_task", self._states)
         self.monkeypatch.setattr("aem_guides.triggers.lifecycle.task_states", self._astates)
+        self.monkeypatch.setattr("aem_guides.triggers.base.push_xcoms", _push)
         self.monkeypatch.setattr("aem_guides.operators.process.announce", lambda *_: None)
 
     @property
@@ -205,6 +210,10 @@ class PathRun:
         except BaseException as error:
             self.errors[name] = error
             raise
+        if isinstance(result, TaskSuccessEvent):  # then the trigger has pushed everything
+            self.ended_in_trigger.append(name)
+            self.results[name] = ti.pushed["return_value"]
+            return
         self.results[name] = cast("JsonValue", result)
         if result is not None:
             ti.xcom_push("return_value", self.results[name])
@@ -256,12 +265,15 @@ class PathRun:
         trigger.task_instance = ti  # type: ignore[assignment]  # of which its key is read
         self.triggers.append(trigger)
 
-        async def fire() -> JsonObject:
-            return cast("JsonObject", (await anext(trigger.run())).payload)
+        async def fire() -> TriggerEvent:
+            _DEFERRED.set(ti)
+            return await anext(trigger.run())
 
         event = asyncio.run(fire())
         self.wait_is_over(trigger)
-        return getattr(operator, deferred.method_name)(ti.context(), event)
+        if isinstance(event, TaskSuccessEvent):
+            return event
+        return getattr(operator, deferred.method_name)(ti.context(), event.payload)
 
     def _states(self, key: TaskKey) -> frozenset[str]:
         name = "batch" if key.task_id == GROUP else key.task_id.removeprefix(f"{GROUP}.")
@@ -269,6 +281,12 @@ class PathRun:
 
     async def _astates(self, key: TaskKey) -> frozenset[str]:
         return self._states(key)
+
+
+async def _push(_key: TaskKey, values: JsonObject) -> None:
+    """Push XComs of the task whose trigger runs."""
+    for name, value in values.items():
+        _DEFERRED.get().xcom_push(name, value)
 
 
 def _or_deferred(work: Callable[..., object], *arguments: object) -> object:

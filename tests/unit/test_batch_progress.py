@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from aem_guides.hooks import bodies
 from aem_guides.pipelines import batch_progress
 from aem_guides.pipelines.batch_plan import BLOCK, BatchPlan
 from aem_guides.pipelines.batch_progress import AemGuidesBatchProgressTrigger
+from aem_guides.protocol.models import JsonObject
 from aem_guides.runtime.task_states import TaskKey
 
 PATHS = BLOCK
@@ -41,8 +43,8 @@ class Batch:
         return self.done if "success" in states else 0
 
 
-def watched(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The last progress that is shown of a batch."""
+def progress_of(batch: Batch, monkeypatch: pytest.MonkeyPatch, **given: bool) -> AemGuidesBatchProgressTrigger:
+    """The trigger that shows the progress of a batch."""
 
     async def plan(_trigger: object) -> BatchPlan:
         return BatchPlan("host", "name", tuple((f"/content/dam/{index}", "") for index in range(PATHS)))
@@ -56,10 +58,14 @@ def watched(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_plan", plan)
     monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_running", running)
     monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_task_key", lambda _self: TaskKey("dag", "run", "path", -1))
-    trigger = AemGuidesBatchProgressTrigger(
-        aem_guides_conn_id="aem_guides_default", plan_task_id="plan", path_task_id="path", look_every=30.0
+    return AemGuidesBatchProgressTrigger(
+        aem_guides_conn_id="aem_guides_default", plan_task_id="plan", path_task_id="path", look_every=30.0, **given
     )
-    return str(asyncio.run(trigger.outcome())["text"])
+
+
+def watched(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The last progress that is shown of a batch."""
+    return str(asyncio.run(progress_of(batch, monkeypatch).outcome())["text"])
 
 
 def test_it_ends_within_three_seconds_of_the_last_path_however_long_the_batch_took(
@@ -74,3 +80,35 @@ def test_it_ends_within_three_seconds_of_the_last_path_however_long_the_batch_to
 def test_an_airflow_that_does_not_answer_for_a_while_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Batch(100.0, refused=50)
     assert f"{PATHS} of {PATHS}" in watched(batch, monkeypatch)
+
+
+def fired(trigger: AemGuidesBatchProgressTrigger, monkeypatch: pytest.MonkeyPatch) -> tuple[TriggerEvent, JsonObject]:
+    """The one event of a trigger, and the XComs that it pushed."""
+    pushed: JsonObject = {}
+
+    async def push(_key: TaskKey, values: JsonObject) -> None:
+        pushed.update(values)
+
+    async def fire() -> TriggerEvent:
+        return await anext(trigger.run())
+
+    monkeypatch.setattr("aem_guides.triggers.base.push_xcoms", push)
+    return asyncio.run(fire()), pushed
+
+
+def test_it_ends_its_task_without_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    event, pushed = fired(progress_of(Batch(1.0), monkeypatch, ends_task=True), monkeypatch)
+    assert isinstance(event, TaskSuccessEvent)
+    assert f"{PATHS} of {PATHS}" in str(pushed["return_value"])
+
+
+def test_a_worker_says_so_if_the_progress_could_not_be_shown_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger = progress_of(Batch(1.0), monkeypatch, ends_task=True)
+
+    async def lost(_trigger: object) -> BatchPlan:
+        raise OSError("the plan cannot be read")
+
+    monkeypatch.setattr(AemGuidesBatchProgressTrigger, "_plan", lost)
+    event, pushed = fired(trigger, monkeypatch)
+    assert "the plan cannot be read" in event.payload["error"]
+    assert pushed == {}

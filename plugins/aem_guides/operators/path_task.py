@@ -25,6 +25,7 @@ from aem_guides.protocol.procedures.take_up import LifecycleOptions, Part, take_
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.results.outcome import OnDeadline
 from aem_guides.runtime import fields
+from aem_guides.runtime.ends import needs_no_worker
 from aem_guides.runtime.memory import clear_count, run_label
 from aem_guides.runtime.path_store import NewerStateError, PathStore
 from aem_guides.runtime.retry_policy import is_worth_a_retry
@@ -113,6 +114,8 @@ class PathTask(_Base):
     """
 
     part: Part
+    only_waits = False
+    """Whether the task has nothing to do after its job succeeded."""
     aem_guides_conn_id: str
     deferrable: bool
     longest_look: float
@@ -254,5 +257,6 @@ class PathTask(_Base):
             key=store.key,
             options=msgspec.to_builtins(options),
             until=str(self.until),
+            ends_task=self.only_waits and needs_no_worker(self),
             started_by=None if self.part is Part.WAIT else asdict(by),
         )

@@ -18,6 +18,8 @@ from aem_guides.protocol.batch import BatchCounts, BatchSpeed
 from aem_guides.protocol.errors import AemGuidesError
 from aem_guides.protocol.models import JsonObject, JsonValue, same_path
 from aem_guides.protocol.pacing import Pacing
+from aem_guides.results.handed_on import RETURN_KEY
+from aem_guides.runtime.ends import needs_no_worker
 from aem_guides.runtime.notes import NOTES, AirflowNotes
 from aem_guides.runtime.task_states import TaskKey, count_instances
 from aem_guides.triggers.admission import coordinator_for
@@ -37,21 +39,37 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
     :param plan_task_id: the task that planned the batch.
     :param path_task_id: the mapped task that processes its paths.
     :param look_every: the longest pause between two looks, in seconds.
+    :param ends_task: end the task here, without a worker.
 
-    The event is `{"text"}`, the last line of progress. A failed look is logged and has no other effect.
+    The event is `{"text"}`, the last line of progress, or with `ends_task` the success of the task. A failed look is
+    logged and has no other effect.
     """
 
-    def __init__(self, *, aem_guides_conn_id: str, plan_task_id: str, path_task_id: str, look_every: float) -> None:
+    def __init__(
+        self,
+        *,
+        aem_guides_conn_id: str,
+        plan_task_id: str,
+        path_task_id: str,
+        look_every: float,
+        ends_task: bool = False,
+    ) -> None:
         super().__init__(
             aem_guides_conn_id=aem_guides_conn_id,
             plan_task_id=plan_task_id,
             path_task_id=path_task_id,
             look_every=look_every,
+            ends_task=ends_task,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
         self.plan_task_id = plan_task_id
         self.path_task_id = path_task_id
         self.look_every = look_every
+        self.ends_task = ends_task
+
+    async def results(self, payload: JsonObject) -> JsonObject | None:
+        """With `ends_task`: what the task returns, unless the progress could not be shown to the end."""
+        return {RETURN_KEY: _returned(payload)} if self.ends_task and "error" not in payload else None
 
     async def outcome(self) -> JsonObject:
         """Check, log, wait."""
@@ -157,6 +175,7 @@ class AemGuidesBatchProgressOperator(BaseOperator):
             plan_task_id=self.plan_task_id,
             path_task_id=self.path_task_id,
             look_every=self.look_every,
+            ends_task=needs_no_worker(self),
         )
         self.defer(trigger=trigger, method_name="execute_complete")
 
@@ -165,4 +184,8 @@ class AemGuidesBatchProgressOperator(BaseOperator):
         answer = event or {}
         if "error" in answer:
             self.log.warning("The progress display stopped early: %s. The paths are not affected.", answer["error"])
-        return {"progress": answer.get("text")}
+        return _returned(answer)
+
+
+def _returned(payload: Mapping[str, JsonValue]) -> JsonObject:
+    return {"progress": payload.get("text")}

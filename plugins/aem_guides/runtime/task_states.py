@@ -21,8 +21,10 @@ from airflow.sdk.execution_time.comms import (
     TaskStatesResult,
     TICount,
 )
+from airflow.sdk.execution_time.xcom import XCom
 
 from aem_guides.hooks.bodies import whole
+from aem_guides.protocol.models import JsonObject
 
 KILLED_STATES = frozenset({"failed", "skipped", "upstream_failed"})
 """The states of a killed task: it was marked failed itself, or its run failed or timed out."""
@@ -117,6 +119,14 @@ def _words(value: object) -> Iterable[str]:
 async def task_states(key: TaskKey) -> frozenset[str]:
     """The states of a task instance, from within a trigger."""
     return _states(await whole(task_runner.SUPERVISOR_COMMS.asend(_question(key))))
+
+
+async def push_xcoms(key: TaskKey, values: JsonObject) -> None:
+    """Push XComs of a task instance, from within its trigger. Raises AirflowRuntimeError."""
+    for name, value in values.items():
+        await whole(
+            XCom.aset(name, value, dag_id=key.dag_id, task_id=key.task_id, run_id=key.run_id, map_index=key.map_index)
+        )
 
 
 def states_in_task(key: TaskKey) -> frozenset[str]:

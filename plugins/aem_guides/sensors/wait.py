@@ -68,6 +68,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
     operator_extra_links = INSTANCE_LINKS
     ui_color = "#e8f1fb"
     part = Part.WAIT
+    only_waits = True
 
     def __init__(
         self,

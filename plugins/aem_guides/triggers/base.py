@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
 import msgspec
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.protocol.errors import AemGuidesError, Retry
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.runtime.task_states import Instance, TaskKey
+from aem_guides.runtime.task_states import Instance, TaskKey, push_xcoms
 from aem_guides.triggers.log_channel import until_log_is_read
 
 FIRST_EVENT_SECONDS = 2.0
@@ -49,6 +49,8 @@ class AemGuidesTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the outcome and fire once, but not before Airflow is ready for it.
 
+        A task that succeeds here is not scheduled again, so Airflow is always ready for that.
+
         If a trigger fails, or its event cannot be passed on, its task fails without our message, and could look like a
         killed task. And Airflow 3.3.2 ends the whole triggerer if it cannot encode an event.
         """
@@ -65,9 +67,17 @@ class AemGuidesTrigger(BaseTrigger):
             payload = _error(
                 f"Airflow cannot pass on the event of {type(self).__name__}: {flaw}", "EventError", Retry.USEFUL
             )
+        if await self._has_succeeded(payload):
+            yield TaskSuccessEvent()
+            return
         if (left := ready_at - surroundings().elapsed()) > 0:
             await surroundings().asleep(left)
         yield event_of(payload)
+
+    async def results(self, payload: JsonObject) -> JsonObject | None:
+        """The XComs of the task if it succeeded with this outcome and no worker has to end it. Otherwise None."""
+        del payload
+        return None
 
     async def settle_kill(self) -> None:
         """What to do after the waiting task was killed, cleared or marked."""
@@ -88,6 +98,17 @@ class AemGuidesTrigger(BaseTrigger):
         while not last.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({last})
+
+    async def _has_succeeded(self, payload: JsonObject) -> bool:
+        try:
+            key, results = self._task_key(), await self.results(payload)
+            if key is None or results is None:
+                return False
+            await push_xcoms(key, results)  # before the success, so that the tasks after it find them
+        except Exception:
+            self.log.exception("The results could not be stored here. A worker stores them")
+            return False
+        return True
 
     async def _settle_kill(self) -> None:
         try:

@@ -10,7 +10,7 @@ from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.ledger.recorder import StartedPath, note_path
 from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.conversation import IN_MID_RUN
-from aem_guides.protocol.errors import AemGuidesError
+from aem_guides.protocol.errors import AemGuidesError, JobError
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures.events import HeldUntil
 from aem_guides.protocol.procedures.lifecycle import run_lifecycle
@@ -18,6 +18,8 @@ from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Pha
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
+from aem_guides.results.handed_on import STARTER, results_of
+from aem_guides.results.outcome import WaitOutcome, conclude, ending_of
 from aem_guides.runtime.doubts import Asker
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.records import Codec
@@ -39,11 +41,13 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
     :param key: where the path's state is stored (`PathStore`).
     :param options: the fields of `LifecycleOptions`, as plain JSON.
     :param until: the `Phase` to reach: "following" or "ended".
+    :param ends_task: end the task here if the job succeeded, without a worker. The task then has nothing to do but to
+        return its results.
     :param started_by: what the ledger stores about a job that is started, as `StartedPath` in plain JSON; None:
         nothing.
 
-    The event is `{"phase"}`, or `{"error", "kind", "retry"}`. The reached state is in the store. A restarted triggerer
-    continues from there.
+    The event is `{"phase"}`, `{"error", "kind", "retry"}`, or with `ends_task` the success of the task. The reached
+    state is in the store. A restarted triggerer continues from there.
     """
 
     def __init__(
@@ -53,14 +57,21 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         key: str,
         options: Mapping[str, object],
         until: str,
+        ends_task: bool = False,
         started_by: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(
-            aem_guides_conn_id=aem_guides_conn_id, key=key, options=options, until=until, started_by=started_by
+            aem_guides_conn_id=aem_guides_conn_id,
+            key=key,
+            options=options,
+            until=until,
+            ends_task=ends_task,
+            started_by=started_by,
         )
         self.aem_guides_conn_id = aem_guides_conn_id
         self.options = _OPTIONS.read(options)
         self.until = Phase(until)
+        self.ends_task = ends_task
         self.store = PathStore(key)
         self._started_by = _STARTED_BY.read(started_by) if started_by is not None else None
         self._notes: set[asyncio.Task[None]] = set()
@@ -68,6 +79,20 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
     async def outcome(self) -> JsonObject:
         """Continue until the phase is reached."""
         return {"phase": str((await self.go_on()).phase)}
+
+    async def results(self, payload: JsonObject) -> JsonObject | None:
+        """With `ends_task`: what the task returns if the job succeeded. Its work on the path counts as finished."""
+        if not self.ends_task or payload != {"phase": str(Phase.ENDED)}:
+            return None
+        state = await self._stored()
+        ending = ending_of(state, self.options, STARTER)
+        try:
+            said = conclude(ending)
+        except JobError:
+            return None
+        await self.store.asave(state.stays(concluded=True))
+        self.log.info(said)
+        return results_of(state, self.store.key, WaitOutcome.of(ending))
 
     async def go_on(self) -> PathState:
         """Continue from the stored state, and return the state that was reached. Raises what `run_lifecycle` raises."""

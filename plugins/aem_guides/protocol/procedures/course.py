@@ -33,12 +33,16 @@ class TurnLostError(AemGuidesError):
 
 @dataclass
 class Course:
-    """What is kept from phase to phase, but lost at a restart. `find` looks up the job."""
+    """What is kept from phase to phase, but lost at a restart.
+
+    `find` looks up the job. `has_moved`: an earlier phase was done here, so the job may have just been started.
+    """
 
     talk: Conversation
     options: LifecycleOptions
     find: FindJob
     failures: int = 0
+    has_moved: bool = False
 
     @property
     def pacing(self) -> Pacing:

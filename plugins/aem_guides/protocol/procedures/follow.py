@@ -24,6 +24,9 @@ from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.steps import Emit, Steps, Wait
 from aem_guides.protocol.wording import describe_progress, in_words
 
+FIRST_LOOK = 2.0
+"""Seconds before the first look at a job that was just started."""
+
 _LOG_EVERY_FAILURES = 10
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
 _LOG_EVERY = 15.0
@@ -48,7 +51,7 @@ class FollowPlan:
     pacing: Pacing
     log_budget: int = 0
     log_offset: int = 0
-    first_look: float = 2.0
+    first_look: float = FIRST_LOOK
     lost_patience: float = 300.0
     login_patience: float = 900.0
     unclear_patience: float = 600.0

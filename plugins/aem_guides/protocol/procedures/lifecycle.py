@@ -15,7 +15,7 @@ from aem_guides.protocol.procedures.begin import queued, starting
 from aem_guides.protocol.procedures.cancel import CancelResult, cancel_and_confirm
 from aem_guides.protocol.procedures.course import Course, Kept, keep, noting, wait_until
 from aem_guides.protocol.procedures.events import Level, LogLines, Notice
-from aem_guides.protocol.procedures.follow import FindJob, Followed, FollowEnd, FollowPlan, find_job, follow
+from aem_guides.protocol.procedures.follow import FIRST_LOOK, FindJob, Followed, FollowEnd, FollowPlan, find_job, follow
 from aem_guides.protocol.procedures.go_on import resuming
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
@@ -46,6 +46,7 @@ def run_lifecycle(
         if moved is None:
             return state
         state = moved
+        course.has_moved = True
     return state
 
 
@@ -86,6 +87,7 @@ def _follow(
         pacing=course.pacing,
         log_budget=max(0, options.log_lines - state.log_offset),
         log_offset=state.log_offset,
+        first_look=FIRST_LOOK if course.has_moved else 0.0,
         lost_patience=options.lost_seconds,
         hand_back_at=hand_back_at,
         earlier_end=state.earlier_end,
