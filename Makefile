@@ -12,7 +12,7 @@ QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags))
 TEST_FOLDERS := $(wildcard $(addprefix tests/,faults integration contract))
 AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,faults e2e $(if $(CHROMIUM),browser)))
 # Most tests wait for an emulator now and then: more processes than cores.
-TEST_PROCESSES := 3
+TEST_PROCESSES := 6
 TIMES := .local/test-times
 PART = $(BIN)/python -m tests.support.times run $(TIMES)
 LANES = PYTHONPATH=include $(BIN)/python -m tests.support.lanes $(TIMES)
@@ -91,14 +91,14 @@ test: setup
 	@rm -rf $(TIMES)
 	@$(PART) lint $(MAKE) --no-print-directory lint
 	@$(LANES) $(MAKE) --no-print-directory lane-of-emulators --beside $(MAKE) --no-print-directory lane-of-machines
-	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 5 $(MAKE) --no-print-directory lane-of-code
+	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 19 $(MAKE) --no-print-directory lane-of-code
 	@$(BIN)/python -m tests.support.times show $(TIMES)
 
 # Each process of the tests compiles what none has compiled before.
 test lane-of-emulators lane-of-machines lane-of-airflow lane-of-code flakes: export PYTHONDONTWRITEBYTECODE :=
 
 lane-of-emulators:
-	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist loadfile $(TEST_FOLDERS)
+	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist worksteal $(TEST_FOLDERS)
 
 lane-of-machines:
 	$(PART) "tests with many machines, beside them" $(BIN)/python -m pytest tests/distributed

@@ -30,7 +30,7 @@ from tests.support.clocks import Clock  # noqa: E402
 from tests.support.emulator import CONTENT, EmulatorProcess  # noqa: E402
 from tests.support.instances import Instances  # noqa: E402
 from tests.support.times import keep_times  # noqa: E402
-from tests.support.together import Played, Stage, chosen, played_together  # noqa: E402
+from tests.support.together import Played, Stage, chosen, lasts, played_together  # noqa: E402
 
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.load_profile("steady")
@@ -38,8 +38,9 @@ hypothesis_settings.load_profile("steady")
 WITH_AIRFLOW = {"airflow", "spread"}
 """The fixtures that start a whole Airflow. Tests with one of them get the mark `airflow`."""
 
-TURNS = {"undisturbed": 3, "chromium": 1, "aftermath": 2}
-"""The browser tests come before those that await the scenarios of `aftermath`, and run beside these scenarios."""
+TURNS = {"undisturbed": 4, "chromium": 1, "aftermath": 3}
+"""The browser tests run while the last scenarios wait, and beside those of `aftermath`."""
+TURN_OF_LASTING = 2
 
 CORPUS = ROOT.parent / "shared" / "corpus" / "dita-ot-docs"
 
@@ -72,9 +73,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def turn(item: pytest.Item) -> int:
-    """The order of a test, by the first of these fixtures that it has. Tests without one come first."""
+    """The order of a test, by the first of these fixtures that it has. Tests of scenarios that end soon come first."""
     named = item.fixturenames if isinstance(item, pytest.Function) else []
-    return next((turn for fixture, turn in TURNS.items() if fixture in named), 0)
+    return next((turn for fixture, turn in TURNS.items() if fixture in named), TURN_OF_LASTING * lasts(item))
 
 
 @pytest.fixture(autouse=True)
@@ -131,8 +132,7 @@ def played(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Played]:
 def aftermath(request: pytest.FixtureRequest, stage: Stage, played: Played) -> Iterator[Played]:
     """The scenarios that disturb all others but each other, begun together when the others have ended."""
     rough = chosen(request.session.items, "aftermath")
-    played.wait_for_all()
-    with played_together(rough, stage) as begun:
+    with played_together(rough, stage, after=played) as begun:
         yield begun
 
 

@@ -15,7 +15,7 @@ from tests.support.together import Played
 @pytest.fixture(scope="package")
 def chromium(aftermath: Played) -> Iterator[Browser]:
     """It ends with the last browser test: while it is there, no other event loop can run in this thread."""
-    del aftermath  # has begun: its scenarios mostly wait, and do so while this thread waits for pages
+    del aftermath  # its scenarios begin when the others have ended, while this thread waits for pages
     with sync_playwright() as playwright, launch(playwright) as browser:
         yield browser
 

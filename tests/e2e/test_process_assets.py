@@ -159,7 +159,7 @@ def an_instance_that_is_down_is_tried_again_and_said_to_be_down(stage: Stage) ->
         "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/check_instance/logs/1", params={"full_content": "true"}
     )
     assert "no answer after 5 attempts" in json.dumps(first_try)
-    airflow.rest.request("PATCH", f"/dags/{DAG}/dagRuns/{run_id}", json={"state": "failed"})
+    airflow.fail_run(DAG, run_id)
 
 
 @scenarios(

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import httpx
 import psutil
 import psycopg2
 from psycopg2.extensions import connection as Connection  # a class in small letters
@@ -311,7 +312,23 @@ class LiveAirflow:
         where = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         if map_index >= 0:
             where += f"/{map_index}"
-        self.rest.request("PATCH", where, json={"new_state": state}, params={"update_mask": "new_state"})
+        self._act("PATCH", where, json={"new_state": state}, params={"update_mask": "new_state"})
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """Mark a whole run failed, as a user does in the UI."""
+        self._act("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+
+    def _act(self, method: str, where: str, **asked: Any) -> None:
+        """Send a request to Airflow, and once more if it answers 500, as a user does.
+
+        It did so while the scheduler worked on the same run.
+        """
+        try:
+            self.rest.request(method, where, **asked)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+                raise
+            self.rest.request(method, where, **asked)
 
     def clear(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> None:
         """Clear a task and the tasks after it, as a user does in the UI."""
@@ -325,7 +342,7 @@ class LiveAirflow:
             "reset_dag_runs": True,
         }
         clears = self._of_run("clear_number", dag_id, run_id)
-        self.rest.request("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+        self._act("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
         # The API answers a moment before it commits.
         self.wait_until(lambda: self._of_run("clear_number", dag_id, run_id) != clears, f"the clear of {task_id}")
 

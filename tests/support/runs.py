@@ -95,8 +95,7 @@ class Run:
 
     def fail(self) -> None:
         """Mark the whole run failed."""
-        where = f"/dags/{self.dag_id}/dagRuns/{self.run_id}"
-        self.airflow.rest.request("PATCH", where, json={"state": "failed"})
+        self.airflow.fail_run(self.dag_id, self.run_id)
 
     def state(self) -> str:
         return self.airflow.run_state(self.dag_id, self.run_id)

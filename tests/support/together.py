@@ -2,8 +2,7 @@
 
 All scenarios of a session begin at the first test that has one, as many at a time as two cores can run, so that one
 works while another waits. The scenarios of the fixture `aftermath` begin together when all others have ended: they
-disturb others or take long, but not each other or the browser tests. A test that must run alone has the fixture
-`undisturbed`.
+disturb others, but not each other or the browser tests. A test that must run alone has the fixture `undisturbed`.
 """
 
 from __future__ import annotations
@@ -45,6 +44,15 @@ def lasting(scenario: Scenario) -> Scenario:
     return scenario
 
 
+def lasts(item: pytest.Item) -> bool:
+    """Whether a test awaits a scenario that waits long."""
+    return (
+        isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and item.callspec.params.get(ARGUMENT) in _LASTING
+    )
+
+
 def scenarios(*played: Scenario) -> pytest.MarkDecorator:
     """The decorator of the test that awaits the scenarios one by one, named after them."""
     return pytest.mark.parametrize(ARGUMENT, played, ids=[scenario.__name__ for scenario in played])
@@ -81,10 +89,19 @@ class Played:
 
 
 @contextmanager
-def played_together(begun: Iterable[Scenario], stage: Stage, at_once: int = AT_ONCE) -> Iterator[Played]:
-    """Begin scenarios, each in its own thread. Those that have not begun at the end are dropped."""
+def played_together(
+    begun: Iterable[Scenario], stage: Stage, at_once: int = AT_ONCE, after: Played | None = None
+) -> Iterator[Played]:
+    """Begin scenarios, each in its own thread, once those of `after` have ended. Those that have not begun at the end
+    are dropped."""
+
+    def play(scenario: Scenario) -> None:
+        if after is not None:
+            after.wait_for_all()
+        scenario(stage)
+
     pool = ThreadPoolExecutor(at_once)
-    futures = {scenario: pool.submit(scenario, stage) for scenario in begun}
+    futures = {scenario: pool.submit(play, scenario) for scenario in begun}
     try:
         yield Played(futures)
     finally:
