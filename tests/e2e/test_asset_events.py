@@ -83,6 +83,7 @@ def a_run_and_a_job_of_another_user_start_the_next_dag(stage: Stage) -> None:
         airflow.wait_until(is_reported, "the event of a job of somebody else")
 
 
+@lasting
 def a_failed_job_updates_nothing(stage: Stage) -> None:
     run = Run.begin(stage.common, files=10, rate=FAST, fail_at=0.5, resumable=False)
     assert run.end() == "failed"

@@ -136,6 +136,7 @@ def a_job_that_fails_half_way_is_resumed_by_the_retry_and_no_asset_is_processed_
     assert run.times_processed() == [1] * 100
 
 
+@lasting
 def a_job_that_cannot_be_resumed_fails_for_good_at_once_archived_and_clear_starts_anew(stage: Stage) -> None:
     run = Run.begin(stage.common, rate=FAST, fail_at=0.5, resumable=False)
     assert run.end() == "failed"

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import CORPUS
 from tests.support.airflow_stack import ARCHIVE, DAG, PULL, START, VERIFY, WAIT, LiveAirflow
 from tests.support.runs import Run, pulled_lines
-from tests.support.together import Played, Scenario, Stage, scenarios
+from tests.support.together import Played, Scenario, Stage, lasting, scenarios
 
 GUIDES = "/content/dam/aurora/guides"
 REFERENCE = "/content/dam/aurora/reference"
@@ -151,6 +151,7 @@ def a_connection_that_cannot_work_fails_the_check_at_once_and_starts_nothing(sta
     assert airflow.emulator.jobs(path) == []
 
 
+@lasting
 def an_instance_that_is_down_is_tried_again_and_said_to_be_down(stage: Stage) -> None:
     airflow = stage.airflow
     run_id = airflow.rest.trigger(DAG, {"paths": [GUIDES], "connection_id": "nobody_there"})

@@ -70,6 +70,7 @@ def jobs_of_all_are_in_the_ledger_and_those_whose_run_is_gone_are_adopted_archiv
         assert emulator.log_lines(own)[-1] in log
 
 
+@lasting
 def an_instance_that_is_down_fails_its_own_branch_only_and_a_dry_run_writes_nothing(stage: Stage) -> None:
     names = [stage.common.connection_id, "nobody_there"]
     found = reconcile(stage.airflow, connection_ids=names, dry_run=True)

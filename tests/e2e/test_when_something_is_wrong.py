@@ -72,6 +72,7 @@ def a_job_that_is_stuck_is_reported_stopped_and_continues_after_clear(stage: Sta
     assert run.times_processed() == [1] * FILES
 
 
+@lasting
 def a_job_that_the_instance_forgot_is_lost_and_started_anew_by_clear(stage: Stage) -> None:
     run = troubled(stage.common, rate=SLOW)
     run.wait_for(WAIT, "deferred")

@@ -341,10 +341,16 @@ class LiveAirflow:
             "only_failed": False,
             "reset_dag_runs": True,
         }
+        with self.clearing(dag_id, run_id):
+            self._act("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
+
+    @contextlib.contextmanager
+    def clearing(self, dag_id: str, run_id: str) -> Iterator[None]:
+        """Clear tasks of a run inside. Until Airflow has committed that, which it does after its answer, the run has
+        its old state."""
         clears = self._of_run("clear_number", dag_id, run_id)
-        self._act("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
-        # The API answers a moment before it commits.
-        self.wait_until(lambda: self._of_run("clear_number", dag_id, run_id) != clears, f"the clear of {task_id}")
+        yield
+        self.wait_until(lambda: self._of_run("clear_number", dag_id, run_id) != clears, f"the clear in {run_id}")
 
     def kill(self, component: str) -> None:
         """kill -9 to a component and all of its children."""

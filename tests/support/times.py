@@ -13,12 +13,28 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 FOLDER_VARIABLE = "AEM_GUIDES_TEST_TIMES"
+SCENARIOS = "scenarios.json"
 SLOWEST = 10
+
+_BEGAN = time.monotonic()
+_SPANS: dict[str, tuple[float, float]] = {}
+"""Begin and end of each scenario, in seconds since this session began. Its test only shows how long it was awaited."""
+
+
+@contextmanager
+def spanning(scenario: str) -> Iterator[None]:
+    """Keep when a scenario begins and ends."""
+    began = time.monotonic() - _BEGAN
+    try:
+        yield
+    finally:
+        _SPANS[scenario] = (began, time.monotonic() - _BEGAN)
 
 
 class TestTimes:
@@ -37,6 +53,8 @@ class TestTimes:
     def pytest_sessionfinish(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / f"tests-{os.getpid()}.json").write_text(json.dumps(self._seconds))
+        if _SPANS:
+            (self._folder / SCENARIOS).write_text(json.dumps(_SPANS))
 
 
 def keep_times(config: pytest.Config) -> None:
@@ -75,12 +93,21 @@ def table_of(seconds: Mapping[str, float], parts: list[tuple[str, float]]) -> It
     yield "Parts: " + ", ".join(f"{name} {taken:.0f} s" for name, taken in parts)
 
 
+def spans_of(spans: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    """The lines that show the scenarios that took longest, each with its begin and end."""
+    yield f"The slowest {SLOWEST} scenarios: seconds, begin and end in the session"
+    for name in sorted(spans, key=lambda one: spans[one][0] - spans[one][1])[:SLOWEST]:
+        began, ended = spans[name]
+        yield f"{ended - began:8.1f}  {began:6.0f} to {ended:4.0f}  {name}"
+
+
 def show(folder: Path) -> None:
     seconds: dict[str, float] = {}
     for kept in sorted(folder.glob("tests-*.json"), key=lambda file: file.stat().st_mtime):
         seconds |= json.loads(kept.read_text())
     parts = [json.loads(line) for line in (folder / "parts.jsonl").read_text().splitlines()]
-    print(*table_of(seconds, parts), sep="\n")
+    spans = json.loads(kept.read_text()) if (kept := folder / SCENARIOS).is_file() else {}
+    print(*spans_of(spans), *table_of(seconds, parts), sep="\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.airflow_stack import LiveAirflow
 from tests.support.instances import Instance, Instances
+from tests.support.times import spanning
 
 AT_ONCE = 16
 ARGUMENT = "scenario"
@@ -98,7 +99,8 @@ def played_together(
     def play(scenario: Scenario) -> None:
         if after is not None:
             after.wait_for_all()
-        scenario(stage)
+        with spanning(scenario.__name__):
+            scenario(stage)
 
     pool = ThreadPoolExecutor(at_once)
     futures = {scenario: pool.submit(play, scenario) for scenario in begun}
