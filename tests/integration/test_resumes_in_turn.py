@@ -27,8 +27,10 @@ from aem_guides.protocol.procedures import resume_in_turn
 from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.reconciliation.remedies import assignments, carry_out
+from aem_guides.runtime.notes import AWAITS
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
+from tests.support.notes import KeptNotes
 from tests.support.reconciling import CONNECTION, World
 from tests.support.tasks import Task
 from tests.support.ways import WAYS, Begin
@@ -172,6 +174,18 @@ def test_a_full_instance_is_said_and_nothing_is_sent_until_there_is_room(world: 
     assert len(world.emulator.requests("resume")) == 1
     world.settle()
     assert job.shown["state"] == "SUCCESS"
+
+
+@every_resume
+def test_who_waits_for_a_turn_is_stored_for_people(world: World, register: KeptNotes, resume: Resume) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    busy = f"/content/dam/busy-{uuid.uuid4().hex[:8]}"
+    world.emulator.virtual_folder(busy, 10_000, rate=1)
+    world.start_foreign(busy)
+    with pytest.raises(NoTurnError):
+        resume(job)
+    stored = [json.dumps(value) for key, value in register.past if key.startswith(AWAITS)]
+    assert any(job.path in value and "1 job is active on the instance" in value for value in stored)
 
 
 def test_a_remedy_that_finds_no_turn_waits_for_the_next_reconciliation_and_is_not_a_failed_try(world: World) -> None:

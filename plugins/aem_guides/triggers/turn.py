@@ -17,6 +17,7 @@ from aem_guides.protocol.steps import ConfirmTurn, EndTurn, TakeTurn, Turn
 from aem_guides.runtime import notes
 from aem_guides.runtime.task_log import TaskLog, show_event
 from aem_guides.triggers.admission import LONGEST_LOOK_OF_A_LINE, Admission, coordinator_for, let_others_have_it
+from aem_guides.triggers.waiter_notes import waiters_of
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ async def _resume_job(
     retries = sync_hook.talk.retries
     try:
         async with AemGuidesAsyncHook(sync_hook.aem_guides_conn_id, retries=retries) as hook:
-            require_instance((await hook.settings()).instance, sync_hook.settings.instance)
-            coordinator = await coordinator_for(hook, notes.AirflowNotes(), LONGEST_LOOK_OF_A_LINE)
+            settings, register = await hook.settings(), notes.AirflowNotes()
+            require_instance(settings.instance, sync_hook.settings.instance)
+            coordinator = await coordinator_for(hook, register, LONGEST_LOOK_OF_A_LINE)
+            waiters = waiters_of(coordinator, register, settings.base_url, settings.instance)
             place = Place(surroundings().now(), resume.run, 0)
             ticket = Ticket(place, resume.request.path, resume.max_active_jobs)
             async with Admission(coordinator, hook, ticket, log, is_brief=False) as admission:
@@ -57,6 +60,7 @@ async def _resume_job(
                 async def take(item: object) -> Turn | None:
                     match item:
                         case TakeTurn():
+                            waiters.stir()
                             return await admission.take(item)
                         case ConfirmTurn():
                             return await admission.confirm()
