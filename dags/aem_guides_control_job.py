@@ -7,7 +7,8 @@ Processor. If a run still waits for the job, use that run: mark its `wait_for_pr
 clear it to resume the job.
 
 **Parameters**: `processing_id` is the execution ID in the Bulk Processor; `action` says what to do. The page *AEM
-Guides* (menu *Browse*) uses the actions `settle` and `forget` for a start in doubt, and gives `doubt`.
+Guides* (menu *Browse*) uses the actions `settle` and `forget` for a start in doubt, and gives `doubt`. A job is resumed
+only while fewer than `max_active_jobs` jobs are active on the instance.
 
 **If it fails**: the message says why the action is not possible, and which one is.
 """

@@ -191,6 +191,9 @@ def _reconcile_options() -> dict[str, object]:
             "Report an active job after so many minutes without progress.", "60", "30", "integer"
         ),
         "reconcile_max_resumes": _option("How often the reconciliation resumes one job.", "2", "1", "integer"),
+        "reconcile_max_active_jobs": _option(
+            "The reconciliation resumes a job only while fewer jobs are active on its instance.", "4", "2", "integer"
+        ),
         "ledger_retention_days": _option(
             "Delete an ended job from the ledger after so many days. 0: never. Its archive is kept.",
             "730",

@@ -9,6 +9,8 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
+from aem_guides.pipelines.reconcile import CARRY_OUT
+from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.retry_policy import AemGuidesRetryPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +49,15 @@ def test_every_task_has_our_retry_policy(bag: DagBag) -> None:
     for dag in bag.dags.values():
         for task in dag.tasks:
             assert isinstance(task.retry_policy, AemGuidesRetryPolicy), f"{dag.dag_id}.{task.task_id}"
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"), [("aem_guides_control_job", "control_job"), ("aem_guides_reconcile_history", CARRY_OUT)]
+)
+def test_a_task_that_takes_a_turn_names_the_notes_so_that_airflow_has_them(
+    bag: DagBag, dag_id: str, task_id: str
+) -> None:
+    assert NOTES in bag.dags[dag_id].get_task(task_id).inlets
 
 
 def test_every_task_ends_in_a_worker_but_those_that_may_wait_there_for_a_job(bag: DagBag) -> None:

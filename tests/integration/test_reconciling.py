@@ -108,7 +108,7 @@ def test_a_resume_that_is_in_doubt_is_settled_by_the_next_attempt_and_not_sent_a
         raise DoubtfulStartError("The answer did not come, and the history cannot settle it.")
 
     with monkeypatch.context() as doubting:
-        doubting.setattr("aem_guides.reconciliation.remedies.resume_once", doubtful)
+        doubting.setattr("aem_guides.protocol.procedures.resume_in_turn.resume_once", doubtful)
         doubting.setattr(Intent, "settled", lambda intent, _processing_id: intent)
         assert not carry_out(resume, world.ledger, world.settings, by="test").succeeded
     world.settle()

@@ -30,7 +30,7 @@ def by_operator(task: Task, processing_id: str) -> str:
 
 def by_control(task: Task, processing_id: str) -> str:
     with AemGuidesHook() as hook:
-        subject = Subject(hook, hook.get_status(processing_id), None, task.context())
+        subject = Subject(hook, hook.get_status(processing_id), None, task.context(), max_active_jobs=4)
         return str(control._resume(subject)["goes_on_as"])
 
 

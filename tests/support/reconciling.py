@@ -40,12 +40,14 @@ class World:
     archive: Path
     runs: dict[RunKey, str | None] = field(default_factory=dict)
     archive_foreign: bool = False
+    max_active_jobs: int = 4
     shown: set[str] = field(default_factory=set)
     windows: list[set[str]] = field(default_factory=list)
 
     @property
     def settings(self) -> ReconcileSettings:
-        return ReconcileSettings(ReconcilePolicy(archive_foreign=self.archive_foreign), EVERYTHING, 2, 0, 0)
+        policy = ReconcilePolicy(archive_foreign=self.archive_foreign)
+        return ReconcileSettings(policy, EVERYTHING, 2, 0, 0, self.max_active_jobs)
 
     @property
     def instance(self) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aem_guides.protocol.models import JsonObject
-from aem_guides.reconciliation.report import InstanceReport, as_markdown, as_text
+from aem_guides.reconciliation.report import InstanceReport, as_markdown, as_text, counts
 
 DONE: JsonObject = {"remedy": "archive", "succeeded": True}
 
@@ -36,3 +36,13 @@ def test_what_was_found_is_a_table_in_the_log_and_in_the_document() -> None:
     assert "### Lasting" not in document
     (row,) = [line for line in document.splitlines() if "lost" in line]
     assert [cell.strip() for cell in row.split(" | ")[:4]] == ["| warning", "lost", r"0x1\|2", r"gone \*away\*"]
+
+
+def test_a_remedy_that_waits_for_its_turn_has_not_failed() -> None:
+    waits: JsonObject = {"remedy": "resume", "processing_id": "p", "succeeded": False, "waits": True, "note": "Full."}
+    report = InstanceReport("aem_guides_default", {"instance": "x"}, [waits, {**waits, "waits": False}])
+    assert counts([report])["failed_remedies"] == 1
+    assert [line.split()[2] for line in as_text(report).splitlines() if line.startswith("resume")] == [
+        "waits:",
+        "failed:",
+    ]

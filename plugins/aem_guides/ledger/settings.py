@@ -17,13 +17,17 @@ _DEFAULT_REMEDIES = "archive, adopt, alert"
 
 @dataclass(frozen=True)
 class ReconcileSettings:
-    """How to reconcile. `retention_days` and `state_retention_days` of 0 keep everything."""
+    """How to reconcile. `retention_days` and `state_retention_days` of 0 keep everything.
+
+    `max_active_jobs`: a job is resumed only while fewer jobs are active on its instance.
+    """
 
     policy: ReconcilePolicy
     remedies: frozenset[Remedy]
     max_resumes: int
     retention_days: int
     state_retention_days: int
+    max_active_jobs: int
 
 
 def reconcile_schedule() -> str | None:
@@ -48,6 +52,7 @@ def read_settings() -> ReconcileSettings:
         max_resumes=_number("reconcile_max_resumes", 2, least=0),
         retention_days=_number("ledger_retention_days", 730, least=0),
         state_retention_days=_number("state_retention_days", 30, least=0),
+        max_active_jobs=_number("reconcile_max_active_jobs", 4, least=1),
     )
 
 

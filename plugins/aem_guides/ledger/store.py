@@ -213,6 +213,11 @@ class Ledger(OpenLedger):
                 )
             )
 
+    def postpone_remedy(self, finding_id: int, *, note: str, now: int) -> None:
+        """Store that a remedy could not be tried yet. The next reconciliation tries it; this does not count as a
+        try."""
+        self._set_remedy(finding_id, remedy_state=WANTED, remedy_note=note[:2000], remedy_at=now)
+
     def claim_alert(self, finding_ids: Sequence[int], now: int) -> list[int]:
         """Claim findings for the notifiers: those that no other process claimed before. A claim is not returned."""
         with self.begin("Claiming an alert") as connection:

@@ -17,15 +17,17 @@ from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationErro
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
-from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import iso_time
 from aem_guides.results.handed_on import RETURN_KEY
 from aem_guides.results.verification import DONE_KEY, ENDED_KEY, JOB_KEY
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
+from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.task_log import LogBudget
 from aem_guides.runtime.task_states import SUCCEEDED, TaskKey, states_in_task
+from aem_guides.triggers.turn import Resume, resume_job
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -215,24 +217,39 @@ class AemGuidesCancelProcessingOperator(JobOperator):
 
 
 class AemGuidesResumeProcessingOperator(JobOperator):
-    """Resume a cancelled or failed job from its checkpoint, once. A retry finds the resume that an earlier try sent.
+    """Resume a cancelled or failed job from its checkpoint, once, in turn with all other starts and resumes. A retry
+    finds the resume that an earlier try sent.
 
-    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. Raises JobFailedError if the instance does
-    not resume the job.
+    :param max_active_jobs: resume the job only while fewer jobs are active on the instance. The task waits for a
+        minute in its worker, then it fails, and a retry waits again.
+
+    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. They are the same if the job runs already;
+    nothing is sent then. Raises NoTurnError if too many jobs are active, and JobFailedError if the instance does not
+    resume the job.
     """
 
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "max_active_jobs")
+
+    def __init__(self, *, max_active_jobs: int | str = 4, **kwargs: object) -> None:
+        kwargs.setdefault("inlets", [NOTES])
+        super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
+        self.max_active_jobs = max_active_jobs
+
     def act(self, hook: AemGuidesHook, context: Context) -> JsonValue:
+        most = fields.whole("max_active_jobs", self.max_active_jobs, least=1, most=1000)
         job = self.find(hook)
         request = request_of(job) or ProcessingRequest(path="/")
         intent = resume_intent(context, job.processing_id)
 
-        def keep(item: object) -> None:
+        def keep(item: Intent) -> None:
             keep_resume_intent(context, job.processing_id, item)
 
-        steps = resume_once(hook.talk, job, request, run=run_label(context), intent=intent)
-        goes_on_as = hook.drive(steps, keep)
-        self.log.info("Job %s was resumed. Its id is now %s", job.processing_id, goes_on_as)
-        return {"processing_id": goes_on_as, "resumed_from": job.processing_id}
+        goes_on_as = resume_job(hook, Resume(job, request, most, run_label(context), intent), keep, self.log)
+        if goes_on_as is None:
+            self.log.info("Job %s runs already, so nothing was sent.", job.processing_id)
+        else:
+            self.log.info("Job %s was resumed. Its id is now %s", job.processing_id, goes_on_as)
+        return {"processing_id": goes_on_as or job.processing_id, "resumed_from": job.processing_id}
 
 
 class AemGuidesHistoryOperator(InstanceOperator):

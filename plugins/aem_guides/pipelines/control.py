@@ -18,12 +18,13 @@ from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, J
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import describe_progress, iso_time
 from aem_guides.runtime import fields
 from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
 from aem_guides.runtime.notes import NOTES
+from aem_guides.triggers.turn import Resume, resume_job
 
 if TYPE_CHECKING:
     from aem_guides.ledger.store import Ledger
@@ -58,19 +59,23 @@ class ActionNotPossibleError(AemGuidesError):
 
 @dataclass(frozen=True)
 class Subject:
-    """The job, and its entry in the ledger: None if the ledger does not have it, or cannot be read."""
+    """The job, and its entry in the ledger: None if the ledger does not have it, or cannot be read.
+
+    `max_active_jobs`: the job is resumed only while fewer jobs are active on its instance.
+    """
 
     hook: AemGuidesHook
     job: Job
     entry: LedgerJob | None
     context: Context
+    max_active_jobs: int
 
 
 @task(inlets=[NOTES])
 def control_job() -> JsonObject:
     """Do it, and return what the job is afterwards.
 
-    Raises InvalidInputError, ActionNotPossibleError, NotSettledError, and what a call raises.
+    Raises InvalidInputError, ActionNotPossibleError, NotSettledError, NoTurnError, and what a call raises.
     """
     context = get_current_context()
     params = context["params"]
@@ -83,6 +88,7 @@ def control_job() -> JsonObject:
             done = settle_doubt(context, hook, params["doubt"], params["processing_id"], _from_ledger)
         return {"action": str(action), **done}
     processing_id = fields.identifier("processing_id", params["processing_id"]).strip()
+    most = fields.whole("max_active_jobs", params["max_active_jobs"], least=1, most=1000)
     with AemGuidesHook(connection_id) as hook:
         job = hook.drive(find_job(hook.talk, processing_id))
         if job is None:
@@ -91,7 +97,7 @@ def control_job() -> JsonObject:
                 f"{hook.settings.base_url}. Check the id, and that connection_id is the instance where it ran; "
                 + _in_ledger(_from_ledger(hook.settings.instance, processing_id))
             )
-        subject = Subject(hook, job, _from_ledger(hook.settings.instance, processing_id), context)
+        subject = Subject(hook, job, _from_ledger(hook.settings.instance, processing_id), context, most)
         done = _ACTIONS[action](subject)
     return {"action": str(action), "processing_id": processing_id, **done}
 
@@ -135,11 +141,15 @@ def _resume(subject: Subject) -> JsonObject:
         _check_resumable(job)
     request = request_to_resume(job, subject.entry)
 
-    def keep(item: object) -> None:
+    def keep(item: Intent) -> None:
         keep_resume_intent(subject.context, job.processing_id, item)
 
-    steps = resume_once(subject.hook.talk, job, request, run=run_label(subject.context), intent=intent)
-    goes_on_as = subject.hook.drive(steps, keep)
+    resume = Resume(job, request, subject.max_active_jobs, run_label(subject.context), intent)
+    goes_on_as = resume_job(subject.hook, resume, keep, log)
+    if goes_on_as is None:
+        raise ActionNotPossibleError(
+            f"Job {job.processing_id} is active: somebody else resumed it. There is nothing to resume."
+        )
     log.info(
         "Job %s was resumed. Its id is now %s. This task does not wait for it. The reconciliation reports its end.",
         job.processing_id,

@@ -260,6 +260,12 @@ def control_params() -> dict[str, Param]:
             {"type": ["null", "string"], "maxLength": 200},
             "For **settle** and **forget**: the name of the doubt, which the page *AEM Guides* gives.",
         ),
+        "max_active_jobs": _JOB(
+            4,
+            "Most active jobs",
+            _whole(1, 100),
+            "For **resume**: only while fewer jobs are active on the instance. Jobs of other users count too.",
+        ),
         "connection_id": _JOB(
             DEFAULT_CONNECTION, "Connection", ID, "The Airflow connection (type *AEM Guides*) of the instance."
         ),

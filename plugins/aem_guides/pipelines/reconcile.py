@@ -25,6 +25,7 @@ from aem_guides.reconciliation.report import InstanceReport, as_text, counts, no
 from aem_guides.runtime.fields import flag, texts
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import run_label
+from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.task_states import run_state
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def plan_remedies() -> list[JsonObject]:
     return planned
 
 
-@task(task_id=CARRY_OUT, map_index_template=map_label("aem_guides_label"))
+@task(task_id=CARRY_OUT, map_index_template=map_label("aem_guides_label"), inlets=[NOTES])
 def carry_out_remedy(assignment: JsonObject) -> JsonObject:
     """Carry out one remedy, once."""
     from aem_guides.ledger.store import Ledger
@@ -164,7 +165,8 @@ def carry_out_remedy(assignment: JsonObject) -> JsonObject:
             result = RemedyResult(planned, succeeded=True, note=_alert(ledger, planned.instance))
         else:
             result = carry_out(planned, ledger, read_settings(), by=run_label(context))
-    log.log(logging.INFO if result.succeeded else logging.ERROR, "%s: %s", planned.label, result.note)
+    level = logging.INFO if result.succeeded else logging.WARNING if result.waits else logging.ERROR
+    log.log(level, "%s: %s", planned.label, result.note)
     return result.to_json()
 
 

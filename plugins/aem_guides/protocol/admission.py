@@ -111,10 +111,17 @@ class Turns:
         """Add a job that is active but not in the window yet. `earlier_end`: the end from which it was just resumed."""
         self._active[processing_id] = _Known(path, None, earlier_end)
 
-    def learn(self, active: Mapping[str, str | None]) -> None:
-        """Take over the active jobs that another process knew. Reading their status finds those that have ended."""
+    @property
+    def earlier_ends(self) -> dict[str, EarlierEnd]:
+        """The ends from which active jobs were resumed."""
+        return {i: known.earlier_end for i, known in self._active.items() if known.earlier_end is not None}
+
+    def learn(self, active: Mapping[str, str | None], earlier_ends: Mapping[str, EarlierEnd]) -> None:
+        """Take over the active jobs that another process knew, with the ends from which they were resumed. Reading
+        their status finds those that have ended."""
         for processing_id, path in active.items():
-            self._active.setdefault(processing_id, _Known(path))
+            known = self._active.setdefault(processing_id, _Known(path))
+            known.earlier_end = earlier_ends.get(processing_id, known.earlier_end)
 
     def follow(self, processing_id: str) -> None:
         """A lifecycle follows this job and notes its end, so its status is not read here."""
@@ -190,6 +197,8 @@ class Turns:
         blocking = in_the_way[:1] or ([ticket.blocked_by] if ticket.blocked_by in self._active else [])
         if blocking and ticket.queues:
             return f"job {blocking[0]} is active on its path"
+        if not ahead and len(self._active) < ticket.limit:
+            return "there is room for it, but another process starts jobs now, or the instance cannot be read"
         said = f"{crowd(len(self._active), ticket.limit)} (max_active_jobs)"
         return f"{said}; {ahead:,} {'waits' if ahead == 1 else 'wait'} ahead of it" if ahead else said
 

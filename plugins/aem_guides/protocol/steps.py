@@ -132,10 +132,11 @@ class TakeTurn:
 
 @dataclass(frozen=True)
 class Turn:
-    """Whether the turn was given, and the ids of the known active jobs."""
+    """Whether the turn was given, and the ids of the known active jobs. `why`: why it was not given, in words."""
 
     granted: bool
     active: frozenset[str] = frozenset()
+    why: str = ""
 
 
 @dataclass(frozen=True)

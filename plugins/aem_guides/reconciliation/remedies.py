@@ -24,14 +24,15 @@ from aem_guides.ledger.waiting import forget, notes_set_aside, set_aside, waitin
 from aem_guides.protocol.errors import AemGuidesError, JobFailedError, JobLostError, RejectedError
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
+from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.resume import resume_once
 from aem_guides.reconciliation.late_lines import look_for_late_lines
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import TaskKey
 from aem_guides.storage import ArchiveCondition
 from aem_guides.triggers.kill import settle_left_behind
+from aem_guides.triggers.turn import Resume, resume_job
 
 WAIT_TASK = "wait_for_processing"
 ARCHIVES_AT_ONCE = 5
@@ -159,15 +160,16 @@ def assignments(ledger: Ledger, instance: str, connection_id: str, settings: Rec
 
 @dataclass(frozen=True)
 class RemedyResult:
-    """The result of a remedy, in a sentence."""
+    """The result of a remedy, in a sentence. `waits`: it was not tried, and the next reconciliation tries it."""
 
     assignment: Assignment
     succeeded: bool
     note: str
+    waits: bool = False
 
     def to_json(self) -> JsonObject:
         """The same as plain JSON, for XCom."""
-        return {**self.assignment.to_json(), "succeeded": self.succeeded, "note": self.note}
+        return {**self.assignment.to_json(), "succeeded": self.succeeded, "note": self.note, "waits": self.waits}
 
 
 def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSettings, *, by: str) -> RemedyResult:
@@ -183,6 +185,10 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
     try:
         with AemGuidesHook(assignment.connection_id) as hook:
             result = act(assignment, item, hook, ledger, settings, by)
+    except NoTurnError as error:
+        note = f"{error} The next reconciliation tries again ([aem_guides] reconcile_max_active_jobs)."
+        ledger.postpone_remedy(item.id, note=note, now=now_ms())
+        return RemedyResult(assignment, succeeded=False, note=note, waits=True)
     except AemGuidesError as error:
         result = _result(assignment, succeeded=False, note=str(error))
         in_doubt = not isinstance(error, JobFailedError)  # JobFailedError means that the instance has refused
@@ -234,13 +240,15 @@ def _resume(
     if job.is_active and item.intent is None:
         return _result(assignment, succeeded=True, note="The job is running already.")
 
-    def keep(intent: object) -> None:
-        if isinstance(intent, Intent):
-            ledger.keep_intent(item.id, intent.to_json())
+    def keep(intent: Intent) -> None:
+        ledger.keep_intent(item.id, intent.to_json())
 
     intent = Intent.from_json(item.intent) if item.intent else None
     request = request_to_resume(job, entry)
-    goes_on_as = hook.drive(resume_once(hook.talk, job, request, run=by, intent=intent), keep)
+    resume = Resume(job, request, settings.max_active_jobs, by, intent)
+    goes_on_as = resume_job(hook, resume, keep, log)
+    if goes_on_as is None:
+        return _result(assignment, succeeded=True, note="The job is running already.")
     if entry is not None:
         ledger.resumed(item.id, item.instance, entry, goes_on_as, now_ms())
     return _result(assignment, succeeded=True, note=f"Resumed from its checkpoint. Its id is now {goes_on_as}.")

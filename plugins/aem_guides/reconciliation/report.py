@@ -89,7 +89,7 @@ def counts(reports: Sequence[InstanceReport]) -> JsonObject:
         "closed": sum(len(report.findings("closed")) for report in reports),
         "lasting": sum(len(report.findings("lasting")) for report in reports),
         "remedies": sum(len(report.remedies) for report in reports),
-        "failed_remedies": sum(not entry.get("succeeded") for report in reports for entry in report.remedies),
+        "failed_remedies": sum(_result(entry) == "failed" for report in reports for entry in report.remedies),
         "opened_by_kind": kinds,
     }
 
@@ -166,8 +166,12 @@ def _finding_row(entry: Mapping[str, JsonValue]) -> tuple[str, ...]:
 
 
 def _remedy_row(entry: Mapping[str, JsonValue]) -> tuple[str, ...]:
-    result = "done" if entry.get("succeeded") else "failed"
-    return str(entry.get("remedy")), str(entry.get("processing_id") or ""), f"{result}: {entry.get('note')}"
+    return str(entry.get("remedy")), str(entry.get("processing_id") or ""), f"{_result(entry)}: {entry.get('note')}"
+
+
+def _result(remedy: Mapping[str, JsonValue]) -> str:
+    """Done, failed, or waits: it was not tried yet."""
+    return "done" if remedy.get("succeeded") else "waits" if remedy.get("waits") else "failed"
 
 
 def _table(form: str, columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

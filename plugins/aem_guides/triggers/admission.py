@@ -81,7 +81,7 @@ class StartLease:
             self._give_way_until = now + YIELD_SECONDS
             return False
         if held is not None and not mine:
-            turns.learn(held.active)
+            turns.learn(held.active, held.earlier_ends)
         await self._write(now + TERM_SECONDS, turns)
         if surroundings().elapsed() - began >= self._settle:
             return False
@@ -106,7 +106,7 @@ class StartLease:
     async def _write(self, until: float, turns: Turns) -> None:
         if not until:
             self._until = 0.0
-        await self._notes.aset(self._key, Lease(self._me, until, turns.active).to_json())
+        await self._notes.aset(self._key, Lease(self._me, until, turns.active, turns.earlier_ends).to_json())
 
     async def _is_wanted(self, now: float) -> bool:
         match await self._notes.aget(f"{self._key}:wanted"):
@@ -338,7 +338,7 @@ class Admission:
         granted = await self._coordinator.wait(self._ticket, self._hook, until, self._report)
         if not granted:
             await self._leave()
-        return Turn(granted, frozenset(self._coordinator.turns.active))
+        return Turn(granted, frozenset(self._coordinator.turns.active), self._coordinator.turns.why(self._ticket))
 
     async def window(self, until: float) -> Window | None:
         """The window, read once for all, until that moment (epoch seconds)."""

@@ -8,12 +8,15 @@ import time
 import pytest
 
 from aem_guides.protocol.admission import Turns
+from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.lease import TERM_SECONDS, Lease
+from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.triggers import admission as turns
 from aem_guides.triggers.admission import StartLease
 from tests.support.notes import KeptNotes
 
 KEY = "starts:x"
+END = EarlierEnd("y", "FAILED", 2_000, 1_750_000_000.5)
 
 
 def lease_of(notes: KeptNotes) -> StartLease:
@@ -32,6 +35,7 @@ def test_of_many_that_want_it_at_the_same_time_one_has_it() -> None:
 def test_the_next_holder_gets_what_the_last_one_knew() -> None:
     notes, mine, others = KeptNotes(), Turns(), Turns()
     mine.note_active("x", "/content/dam/a")
+    mine.note_active("y", None, END)
 
     async def hand_on() -> None:
         first, second = lease_of(notes), lease_of(notes)
@@ -42,7 +46,8 @@ def test_the_next_holder_gets_what_the_last_one_knew() -> None:
         assert await second.hold(others)
 
     asyncio.run(hand_on())
-    assert others.active == {"x": "/content/dam/a"}
+    assert others.active == {"x": "/content/dam/a", "y": None}
+    assert others.earlier_ends == {"y": END}
 
 
 def test_a_holder_gives_way_to_a_waiting_triggerer_when_it_would_renew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +74,14 @@ def test_a_write_that_took_too_long_does_not_count() -> None:
 def test_a_lease_of_another_keeps_out_while_it_lasts_and_not_for_ever(until: float, keeps_out: bool) -> None:
     now = time.time()
     assert Lease("another", now + until).keeps_out("me", now) is keeps_out
+
+
+@pytest.mark.parametrize(
+    "ends", [None, [], {"y": None}, {"y": {**END.to_json(), "resumed_at": "now"}}, {"y": {"status_word": "FAILED"}}]
+)
+def test_a_lease_without_readable_ends_still_counts(ends: JsonValue) -> None:
+    stored: JsonObject = {"holder": "x", "until": 1, "active": {"y": None}, "earlier_ends": ends}
+    assert Lease.from_json(stored) == Lease("x", 1.0, {"y": None})
 
 
 @pytest.mark.parametrize("stored", [None, 1, {}, {"holder": "x", "until": "y", "active": {}}])

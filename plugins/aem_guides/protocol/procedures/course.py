@@ -25,10 +25,18 @@ _LONGEST_WAIT = 600.0
 _LONGEST_PAUSE = 60.0
 
 
-class TurnLostError(AemGuidesError):
-    """Another process starts jobs on this instance now. Nothing was sent."""
+Attend = Callable[[object], Steps[None]]
+"""What is done about an emitted item."""
+
+
+class NoTurnError(AemGuidesError):
+    """The turn to start or resume a job did not come. Nothing was sent."""
 
     retry = Retry.USEFUL
+
+
+class TurnLostError(NoTurnError):
+    """Another process starts jobs on this instance now. Nothing was sent."""
 
 
 @dataclass
@@ -74,33 +82,41 @@ def in_doubt(state: PathState, error: DoubtfulStartError) -> Steps[NoReturn]:
     raise DoubtfulStartError(f"{error} {SETTLE_IT}") from error
 
 
-def noting(
-    steps: Steps[T], kept: Kept, note: Callable[[object], PathState | None], *, confirms: bool = False
-) -> Steps[T]:
-    """Run the steps. If an emitted item changes the state, store the new state right after it.
+def attended(steps: Steps[T], *, before: Attend | None = None, after: Attend | None = None) -> Steps[T]:
+    """Run the steps. For each item that they emit, run `before` ahead of it and `after` behind it.
 
-    `confirms`: confirm the turn before an intent is stored. Raises TurnLostError then, and what the steps raise.
+    Raises what any of them raises.
     """
     try:
         step = next(steps)
         while True:
-            if confirms and isinstance(step, Emit) and _is_new(step.item):
-                yield from _confirm()
+            if before is not None and isinstance(step, Emit):
+                yield from before(step.item)
             try:
                 answer = yield step
             except AemGuidesError as error:
                 step = steps.throw(error)
                 continue
-            state = note(step.item) if isinstance(step, Emit) else None
-            if state is not None:
-                kept.state = yield from keep(state)
-                kept.times += 1
+            if after is not None and isinstance(step, Emit):
+                yield from after(step.item)
             step = steps.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result
     finally:
         steps.close()
+
+
+def noting(steps: Steps[T], kept: Kept, note: Callable[[object], PathState | None]) -> Steps[T]:
+    """Run the steps. If an emitted item changes the state, store the new state right after it."""
+
+    def after(item: object) -> Steps[None]:
+        state = note(item)
+        if state is not None:
+            kept.state = yield from keep(state)
+            kept.times += 1
+
+    return (yield from attended(steps, after=after))
 
 
 def keeping(steps: Steps[T], kept: Kept, moved: Callable[[PathState, Intent], PathState]) -> Steps[T]:
@@ -112,17 +128,20 @@ def keeping(steps: Steps[T], kept: Kept, moved: Callable[[PathState, Intent], Pa
     def note(item: object) -> PathState | None:
         return moved(kept.state, item) if _is_new(item) else None
 
-    return (yield from noting(steps, kept, note, confirms=True))
+    return (yield from noting(attended(steps, before=confirm), kept, note))
+
+
+def confirm(item: object) -> Steps[None]:
+    """Confirm the turn if the item is the intent of a request that is about to be sent. Raises TurnLostError."""
+    if not _is_new(item):
+        return
+    turn = yield Emit(ConfirmTurn())
+    if not (isinstance(turn, Turn) and turn.granted):
+        raise TurnLostError("Another process is starting jobs on this instance now. Nothing was sent.")
 
 
 def _is_new(item: object) -> TypeGuard[Intent]:
     return isinstance(item, Intent) and item.processing_id is None
-
-
-def _confirm() -> Steps[None]:
-    turn = yield Emit(ConfirmTurn())
-    if not (isinstance(turn, Turn) and turn.granted):
-        raise TurnLostError("Another process is starting jobs on this instance now. Nothing was sent.")
 
 
 def take_turn(course: Course, state: PathState, *, queues: bool) -> Steps[Turn]:

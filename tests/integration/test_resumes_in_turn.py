@@ -1,0 +1,237 @@
+"""Resumes that no lifecycle makes, against a real instance: the operator, the control of single jobs, and the remedy of
+the reconciliation. All of them obey `max_active_jobs`, as starts do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL
+
+from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.database import open_engine
+from aem_guides.ledger.findings import Remedy
+from aem_guides.ledger.queries import WANTED, OpenFinding
+from aem_guides.ledger.store import Ledger
+from aem_guides.operators import AemGuidesResumeProcessingOperator
+from aem_guides.pipelines import control
+from aem_guides.pipelines.control import Subject
+from aem_guides.protocol.procedures import resume_in_turn
+from aem_guides.protocol.procedures.course import NoTurnError
+from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.reconciliation.remedies import assignments, carry_out
+from aem_guides.runtime.notes import AWAITS
+from tests.support.deaths import WorkerKilledError, dies_after_its_post
+from tests.support.emulator import EmulatorProcess
+from tests.support.notes import KeptNotes
+from tests.support.reconciling import CONNECTION, World
+from tests.support.tasks import Task
+from tests.support.ways import WAYS, Begin
+
+
+@dataclass
+class FailedJob:
+    """A job of ours that failed while no run waited for it, over all tries to resume it."""
+
+    world: World
+    processing_id: str
+    path: str
+    max_active_jobs: int
+    task: Task = field(default_factory=lambda: Task(task_id="resume"))
+
+    def by_operator(self) -> None:
+        operator = AemGuidesResumeProcessingOperator(
+            task_id="resume", processing_id=self.processing_id, max_active_jobs=str(self.max_active_jobs)
+        )
+        assert operator.execute(self.task.context()) == {
+            "processing_id": self.processing_id,
+            "resumed_from": self.processing_id,
+        }
+
+    def by_control(self) -> None:
+        with AemGuidesHook() as hook:
+            job = hook.get_status(self.processing_id)
+            subject = Subject(hook, job, None, self.task.context(), self.max_active_jobs)
+            assert control._resume(subject) == {"goes_on_as": self.processing_id}
+
+    def by_reconciliation(self) -> None:
+        self.world.max_active_jobs = self.max_active_jobs
+        settings, ledger = self.world.settings, self.world.ledger
+        planned = assignments(ledger, self.world.instance, CONNECTION, settings)
+        (resume,) = (one for one in planned if (one.remedy, one.processing_id) == (Remedy.RESUME, self.processing_id))
+        result = carry_out(resume, ledger, settings, by="test")
+        if result.waits:
+            raise NoTurnError(result.note)
+        assert result.succeeded, result.note
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The job as the instance has it."""
+        (job,) = self.world.emulator.jobs(self.path)
+        return job
+
+    @property
+    def finding(self) -> OpenFinding:
+        """What the reconciliation found of it."""
+        (found,) = (
+            item
+            for item in self.world.ledger.open_findings(self.world.instance)
+            if item.finding.processing_id == self.processing_id and item.remedy == Remedy.RESUME
+        )
+        return found
+
+
+Resume = Callable[[FailedJob], None]
+every_resume = pytest.mark.parametrize(
+    "resume", [FailedJob.by_operator, FailedJob.by_control, FailedJob.by_reconciliation]
+)
+
+
+@pytest.fixture
+def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path / 'archive'}")
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
+    emulator.post("/emulator/reset", {})
+    with Ledger(open_engine(URL.create("sqlite", database=str(tmp_path / "ledger.db")))) as ledger:
+        yield World(emulator, ledger, tmp_path / "archive")
+
+
+def failed_jobs(world: World, count: int, *, max_active_jobs: int, rate: float = 4) -> list[FailedJob]:
+    """So many jobs that failed and can be resumed, and the findings of the reconciliation."""
+    found = []
+    for _ in range(count):
+        path = f"/content/dam/failed-{uuid.uuid4().hex[:8]}"
+        world.emulator.virtual_folder(path, 40, rate=1000, fail_at=0.5)
+        found.append(FailedJob(world, world.start_ours(path, state="failed"), path, max_active_jobs))
+        world.settle()
+        world.emulator.virtual_folder(path, 40, rate=rate)
+    world.reconcile()
+    return found
+
+
+def most_at_once(emulator: EmulatorProcess, jobs: list[dict[str, Any]]) -> int:
+    """The highest number of these jobs that were active at the same time, each from its resume or its start on."""
+    spans = [(last_begin(emulator, job), int(job["completed"])) for job in jobs]
+    return max(sum(begin <= at < end for begin, end in spans) for at, _ in spans)
+
+
+def last_begin(emulator: EmulatorProcess, job: dict[str, Any]) -> int:
+    """When a job was resumed, by its log, or else started, in epoch milliseconds."""
+    lines = [line for line in emulator.log_lines(job["processing_id"]) if "Resuming bulk processing" in line]
+    if not lines:
+        return int(job["started"])
+    moment = datetime.strptime(lines[-1].partition(": ")[0], "%Y-%m-%d %H:%M:%S:%f").replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def resume_till_it_runs(job: FailedJob, resume: Resume) -> None:
+    """Resume the job, with as many retries as it takes."""
+    for _ in range(10):
+        try:
+            resume(job)
+        except NoTurnError:
+            continue
+        return
+    raise AssertionError(f"job {job.processing_id} never got its turn")
+
+
+@every_resume
+@pytest.mark.parametrize("way", WAYS[-2:-1], ids=str)
+def test_six_resumes_at_once_beside_a_start_never_exceed_the_limit(world: World, begin: Begin, resume: Resume) -> None:
+    jobs = failed_jobs(world, 6, max_active_jobs=2)
+    run = begin(files=60, rate=4, max_active_jobs=2)
+    with ThreadPoolExecutor(len(jobs) + 1) as pool:
+        start = pool.submit(run.to_the_end)
+        ends = [pool.submit(resume_till_it_runs, job, resume) for job in jobs]
+        for end in ends:
+            end.result()
+        assert start.result()["state"] == "SUCCESS"
+    world.settle()
+    assert [job.shown["resumes"] for job in jobs] == [1] * len(jobs)
+    assert [job.shown["state"] for job in jobs] == ["SUCCESS"] * len(jobs)
+    assert most_at_once(world.emulator, [*(job.shown for job in jobs), *world.emulator.jobs(run.path)]) == 2
+
+
+@every_resume
+def test_a_full_instance_is_said_and_nothing_is_sent_until_there_is_room(world: World, resume: Resume) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    busy = f"/content/dam/busy-{uuid.uuid4().hex[:8]}"
+    world.emulator.virtual_folder(busy, 10_000, rate=1)
+    stranger = world.start_foreign(busy)
+    with pytest.raises(NoTurnError, match=r"1 job is active on the instance, 1 is allowed \(max_active_jobs\)"):
+        resume(job)
+    assert world.emulator.requests("resume") == []
+    assert job.shown["state"] == "FAILED"
+    world.emulator.post("/emulator/jobs/fail", {"processingId": stranger, "resumable": True})
+    resume(job)
+    assert len(world.emulator.requests("resume")) == 1
+    world.settle()
+    assert job.shown["state"] == "SUCCESS"
+
+
+@every_resume
+def test_who_waits_for_a_turn_is_stored_for_people(world: World, register: KeptNotes, resume: Resume) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    busy = f"/content/dam/busy-{uuid.uuid4().hex[:8]}"
+    world.emulator.virtual_folder(busy, 10_000, rate=1)
+    world.start_foreign(busy)
+    with pytest.raises(NoTurnError):
+        resume(job)
+    stored = [json.dumps(value) for key, value in register.past if key.startswith(AWAITS)]
+    assert any(job.path in value and "1 job is active on the instance" in value for value in stored)
+
+
+def test_a_remedy_that_finds_no_turn_waits_for_the_next_reconciliation_and_is_not_a_failed_try(world: World) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    busy = f"/content/dam/busy-{uuid.uuid4().hex[:8]}"
+    world.emulator.virtual_folder(busy, 10_000, rate=1)
+    stranger = world.start_foreign(busy)
+    for _ in range(2):
+        with pytest.raises(NoTurnError, match=r"reconcile_max_active_jobs"):
+            job.by_reconciliation()
+        world.reconcile()
+        found = job.finding
+        assert (found.remedy_state, found.remedy_attempts, found.intent) == (WANTED, 0, None)
+        assert "1 job is active on the instance, 1 is allowed" in (found.remedy_note or "")
+    world.emulator.post("/emulator/jobs/fail", {"processingId": stranger, "resumable": True})
+    job.by_reconciliation()
+    assert job.shown["resumes"] == 1
+
+
+@every_resume
+def test_a_worker_that_dies_before_the_answer_has_resumed_once_and_its_retry_needs_no_turn(
+    world: World, resume: Resume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1, rate=1)
+    with monkeypatch.context() as dying:
+        dying.setattr(resume_in_turn, "resume_once", dies_after_its_post(resume_once))
+        with pytest.raises(WorkerKilledError):
+            resume(job)
+    assert job.shown["resumes"] == 1
+    asked = len(world.emulator.requests("resume"))
+    resume(job)  # the job itself is active now, so there is no room for another one
+    assert len(world.emulator.requests("resume")) == asked == 1
+
+
+@every_resume
+def test_the_next_process_counts_a_job_that_was_just_resumed_though_the_history_shows_its_end_from_before(
+    world: World, resume: Resume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume_in_turn, "PATIENCE_SECONDS", 20.0)  # what it shows is believed after a minute
+    first, second = failed_jobs(world, 2, max_active_jobs=1, rate=0.1)
+    before = {"status": first.shown["state"], "completedAt": first.shown["completed"]}
+    resume(first)
+    world.emulator.fault("history", "odd_fields", count=None, body=json.dumps(before))
+    try:
+        with pytest.raises(NoTurnError):
+            resume(second)
+    finally:
+        world.emulator.delete("/emulator/faults")
+    assert second.shown["resumes"] == 0
