@@ -65,6 +65,9 @@ def more_paths_than_wait_at_once_share_the_instance_with_a_stranger(stage: Stage
         assert any(line.startswith(f"0 of {FOLDERS} paths, 0 running, 0 failed") for line in progress)
         assert any(" running, 0 failed, about " in line for line in progress)
         assert any(line.startswith(f"{FOLDERS} of {FOLDERS} paths") for line in progress)
+        assert airflow.starts(run_id, "batch_progress", dag_id=SMALL) == 1, "its trigger has ended it"
+        shown = airflow.rest.xcom(SMALL, run_id, "batch_progress")["progress"]
+        assert shown.startswith(f"{FOLDERS} of {FOLDERS} paths")
         outcome = airflow.rest.xcom(SMALL, run_id, "report")
         assert (outcome["paths"], outcome["succeeded"], outcome["failed"]) == (FOLDERS, FOLDERS, 0)
         rows = outcome_rows(outcome)

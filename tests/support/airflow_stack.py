@@ -194,6 +194,14 @@ class LiveAirflow:
         found: list[dict[str, Any]] = [row for (row,) in rows if isinstance(row, dict)]
         return found[0] if found else {"state": None, "try_number": 0}
 
+    def starts(self, run_id: str, task_id: str, map_index: int = -1, *, dag_id: str = DAG) -> int:
+        """How often a worker has begun to work on a task, over all tries, also after it was deferred."""
+        asked = (
+            "SELECT count(*) FROM log WHERE event = 'running'"
+            " AND dag_id = %s AND run_id = %s AND task_id = %s AND map_index = %s"
+        )
+        return int(str(self._look(asked, dag_id, run_id, task_id, map_index)[0][0]))
+
     def _of_run(self, column: str, dag_id: str, run_id: str) -> object:
         """One column of a run. None if the row does not exist yet, because the API answers a moment before it
         commits."""

@@ -114,6 +114,14 @@ class Run:
     def tries(self, task_id: str) -> int:
         return int(self.airflow.instance(self.run_id, task_id, self.index, dag_id=self.dag_id)["try_number"])
 
+    def starts(self, task_id: str) -> int:
+        """How often a worker has begun to work on a task of the path."""
+        return self.airflow.starts(self.run_id, task_id, self.index, dag_id=self.dag_id)
+
+    def xcom(self, task_id: str, key: str = "return_value") -> object:
+        """An XCom of a task of the path."""
+        return self.airflow.rest.xcom(self.dag_id, self.run_id, task_id, key, self.index)
+
     def tries_that_said(self, words: str, task_id: str) -> int:
         return self.airflow.tries_that_said(words, self.run_id, task_id, self.index, dag_id=self.dag_id)
 

@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass, replace
 
 import pytest
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
-from airflow.sdk.execution_time.comms import ErrorResponse
+from airflow.sdk.execution_time.comms import ErrorResponse, XComResult
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from aem_guides.hooks import bodies
@@ -112,3 +113,26 @@ def test_a_worker_says_so_if_the_progress_could_not_be_shown_to_the_end(monkeypa
     event, pushed = fired(trigger, monkeypatch)
     assert "the plan cannot be read" in event.payload["error"]
     assert pushed == {}
+
+
+def test_it_reads_the_plan_also_where_xcoms_are_stored_outside_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it shows at once that all of 0 paths have ended."""
+    plan = BatchPlan("host", "name", (("/content/dam/a", ""),))
+    trigger = AemGuidesBatchProgressTrigger(
+        aem_guides_conn_id="aem_guides_default", plan_task_id="plan", path_task_id="path", look_every=30.0
+    )
+
+    class Elsewhere(BaseXCom):
+        @staticmethod
+        def deserialize_value(result: object) -> object:
+            assert getattr(result, "value", None) == "s3://xcoms/plan"
+            return plan.to_json()
+
+    class Supervisor:
+        async def asend(self, _question: object) -> XComResult:
+            return XComResult(key="planned", value="s3://xcoms/plan")
+
+    monkeypatch.setattr("airflow.sdk.execution_time.xcom.XCom", Elsewhere)
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", Supervisor(), raising=False)
+    monkeypatch.setattr(trigger, "_task_key", lambda: TaskKey("dag", "run", "progress", -1))
+    assert asyncio.run(trigger._plan()) == plan

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.sdk.execution_time import xcom
 
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesAsyncHook
@@ -111,7 +111,7 @@ class AemGuidesBatchProgressTrigger(AemGuidesTrigger):
         key = self._task_key()
         stored = None
         if key is not None:
-            stored = await BaseXCom.aget_one(
+            stored = await xcom.XCom.aget_one(
                 key=PLANNED_KEY, dag_id=key.dag_id, task_id=self.plan_task_id, run_id=key.run_id, map_index=-1
             )
         return BatchPlan.from_json(cast("JsonValue", stored))

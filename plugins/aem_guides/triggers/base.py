@@ -105,6 +105,9 @@ class AemGuidesTrigger(BaseTrigger):
             if key is None or results is None:
                 return False
             await push_xcoms(key, results)  # before the success, so that the tasks after it find them
+        except AemGuidesError as error:
+            self.log.warning("The task is not ended here: %s", error)
+            return False
         except Exception:
             self.log.exception("The results could not be stored here. A worker stores them")
             return False

@@ -75,16 +75,21 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         self.store = PathStore(key)
         self._started_by = _STARTED_BY.read(started_by) if started_by is not None else None
         self._notes: set[asyncio.Task[None]] = set()
+        self._reached: PathState | None = None
 
     async def outcome(self) -> JsonObject:
         """Continue until the phase is reached."""
-        return {"phase": str((await self.go_on()).phase)}
+        self._reached = await self.go_on()
+        return {"phase": str(self._reached.phase)}
 
     async def results(self, payload: JsonObject) -> JsonObject | None:
-        """With `ends_task`: what the task returns if the job succeeded. Its work on the path counts as finished."""
-        if not self.ends_task or payload != {"phase": str(Phase.ENDED)}:
+        """With `ends_task`: what the task returns if the job succeeded. Its work on the path counts as finished.
+
+        Raises NewerStateError if the next try works on the path already. Its state must stay as it is.
+        """
+        state = self._reached
+        if not self.ends_task or state is None or payload != {"phase": str(Phase.ENDED)}:
             return None
-        state = await self._stored()
         ending = ending_of(state, self.options, STARTER)
         try:
             said = conclude(ending)
