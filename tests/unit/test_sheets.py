@@ -18,7 +18,7 @@ from aem_guides.protocol.models import AssetState, AssetStatus
 from aem_guides.protocol.procedures.verify import NotProcessed
 from aem_guides.reconciliation import report as reconcile_report
 from aem_guides.reconciliation.report import InstanceReport
-from aem_guides.results.batch_rows import done_in_outcomes, store_outcome
+from aem_guides.results.batch_rows import done_before, store_outcome
 from aem_guides.results.rows import Row
 from aem_guides.results.verification import FailureSheet
 from aem_guides.runtime.sheets import LONGEST_CELL, as_csv, read_csv
@@ -76,7 +76,7 @@ def test_comments_of_any_length_do_not_keep_later_runs_from_what_was_done(
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
     rows = [Row("/content/a", "FAILED", "f", error="x" * 200_000), Row("/content/b", "SUCCESS", "done")]
     store_outcome("b", "run", "author", rows)
-    assert done_in_outcomes("b")("author", ["f", "done"]) == {"done"}
+    assert done_before("b", "author", ["f", "done"]) == {"done"}
 
 
 def test_a_sheet_that_cannot_be_read_is_named_and_the_others_are_read(
@@ -85,7 +85,7 @@ def test_a_sheet_that_cannot_be_read_is_named_and_the_others_are_read(
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path}")
     store_outcome("b", "run", "author", [Row("/content/b", "SUCCESS", "done")])
     (tmp_path / "batches" / "b" / "0.csv").write_text("instance,error\nauthor," + "x" * 200_000 + "\n")
-    assert done_in_outcomes("b")("author", ["done"]) == {"done"}
+    assert done_before("b", "author", ["done"]) == {"done"}
     assert "0.csv cannot be read to its end" in caplog.text
 
 

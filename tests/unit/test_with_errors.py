@@ -16,7 +16,7 @@ from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.procedures.take_up import LifecycleOptions, take_up
 from aem_guides.protocol.states import JobState, Verdict, state_of_word
-from aem_guides.results.batch_rows import done_in_outcomes, is_well, store_outcome
+from aem_guides.results.batch_rows import done_before, is_well, store_outcome
 from aem_guides.results.outcome import Ending, WaitOutcome, conclude
 from aem_guides.results.rows import PathResults, Row, build_row, problems_of
 
@@ -96,7 +96,7 @@ def test_a_batch_takes_it_for_good_enough_to_be_green_and_not_to_be_left_out_nex
     assert all(is_well(row, archived=False) for row in rows)
     assert not is_well(replace(rows[0], error="too many"), archived=False)
     store_outcome("b", "run", "author", rows)
-    assert done_in_outcomes("b")("author", {"with errors", "well"}) == {"well"}
+    assert done_before("b", "author", {"with errors", "well"}) == {"well"}
 
 
 @dataclass

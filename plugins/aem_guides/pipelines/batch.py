@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, cast
@@ -37,7 +37,7 @@ from aem_guides.protocol.procedures.verify import FailureLimit
 from aem_guides.protocol.requests import parse_requests
 from aem_guides.protocol.states import JobState
 from aem_guides.protocol.wording import counted
-from aem_guides.results.batch_rows import ROW_KEY, DoneBefore, done_in_outcomes, store_outcome, summary
+from aem_guides.results.batch_rows import ROW_KEY, done_before, store_outcome, summary
 from aem_guides.results.rows import NOTHING_PLANNED, Row, problems, row_of
 from aem_guides.runtime.labels import map_label
 from aem_guides.runtime.memory import StateStore
@@ -85,21 +85,14 @@ class _PlannedPathOperator(AemGuidesProcessAssetsOperator):
         return super().asked(context)
 
 
-def build_batch_tasks(
-    done_before: Callable[[str], DoneBefore] = done_in_outcomes,
-    filter_end: FilterEnd | None = None,
-    *,
-    in_flight: int = IN_FLIGHT,
-) -> None:
+def build_batch_tasks(filter_end: FilterEnd | None = None, *, in_flight: int = IN_FLIGHT) -> None:
     """Put the tasks into the DAG that is being built. Its parameters are those of `process_batch_params`.
 
-    :param done_before: returns, for the name of a batch, the function that finds the paths that earlier runs processed
-        successfully.
     :param filter_end: process only assets created in a run's data interval; the value is how the instance reads its
         end.
     :param in_flight: paths of all runs that are with the triggerer at the same time.
     """
-    planned = _plan_task(done_before, filter_end)
+    planned = _plan_task(filter_end)
     check = CheckOperator(
         task_id="check_instance",
         require=lambda context: _requests(planned_params(context, filter_end)),
@@ -138,7 +131,7 @@ def build_batch_tasks(
     paths >> report() >> confirmed
 
 
-def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd | None):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
+def _plan_task(filter_end: FilterEnd | None):  # type: ignore[no-untyped-def]  # an XComArg, as @task gives
     @task(task_id=PLAN)
     def plan_batch() -> list[int]:
         """Check all paths as a whole, leave out those that were processed before, and cut the rest into blocks."""
@@ -147,7 +140,7 @@ def _plan_task(done_before: Callable[[str], DoneBefore], filter_end: FilterEnd |
         requests = _requests(params)
         with AemGuidesHook(str(params["connection_id"])) as hook:
             instance = hook.settings.instance
-        done = set() if params["reprocess"] else _done(context, params, instance, requests, done_before)
+        done = set() if params["reprocess"] else _done(context, params, instance, requests)
         left = [request for request in requests if request.fingerprint() not in done]
         check_size(left)
         name = str(params["batch_name"] or context["ti"].dag_id)
@@ -190,11 +183,7 @@ def _requests(params: Mapping[str, JsonValue]) -> list[ProcessingRequest]:
 
 
 def _done(
-    context: Context,
-    params: Mapping[str, JsonValue],
-    instance: str,
-    requests: Sequence[ProcessingRequest],
-    done_before: Callable[[str], DoneBefore],
+    context: Context, params: Mapping[str, JsonValue], instance: str, requests: Sequence[ProcessingRequest]
 ) -> set[str]:
     """The paths that earlier runs of this batch processed successfully. A cleared run keeps its first answer, so its
     paths keep their places."""
@@ -205,7 +194,7 @@ def _done(
     match store.get(_PLAN_MEMORY):
         case {"digest": str(known), "done": list(indexes)} if known == asked:
             return {requests[int(str(index))].fingerprint() for index in indexes}
-    found = done_before(str(name))(instance, [request.fingerprint() for request in requests])
+    found = done_before(str(name), instance, [request.fingerprint() for request in requests])
     indexes = [index for index, request in enumerate(requests) if request.fingerprint() in found]
     store.set(_PLAN_MEMORY, {"digest": asked, "done": cast("JsonValue", indexes)}, retention=NEVER_EXPIRE)
     return found

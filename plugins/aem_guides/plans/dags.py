@@ -42,7 +42,7 @@ Timetable: TypeAlias = (
 
 BUILDERS: dict[bool, Callable[[FilterEnd | None], None]] = {
     False: build_process_tasks,
-    True: lambda filter_end: build_batch_tasks(filter_end=filter_end),
+    True: build_batch_tasks,
 }
 """The functions that build the tasks of a plan's DAG, by its field `batch`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import cast
 
@@ -23,11 +23,6 @@ ROW_KEY = "row"
 _FOLDER = "batches"
 
 log = logging.getLogger(__name__)
-
-DoneBefore = Callable[[str, Collection[str]], set[str]]
-"""`done_before(instance, fingerprints)`: which requests were processed successfully on this instance (host and
-port)."""
-
 
 COLUMNS = tuple(field.name for field in fields(Row) if field.name not in ("log_lines", "has_log"))
 """The fields of a row in the CSV. A batch pulls no log lines."""
@@ -50,18 +45,17 @@ def store_outcome(batch_name: str, run_id: str, instance: str, rows: Iterable[Ro
     return write(outcome_folder(batch_name) / f"{safe_name(run_id)}.csv", data, "Storing the outcome of the batch")
 
 
-def done_in_outcomes(batch_name: str) -> DoneBefore:
-    """A `done_before` that reads the outcomes of earlier runs with this batch name."""
+def done_before(batch_name: str, instance: str, fingerprints: Collection[str]) -> set[str]:
+    """Which requests earlier runs with this batch name processed successfully on this instance (host and port).
 
-    def done_before(instance: str, fingerprints: Collection[str]) -> set[str]:
-        folder = outcome_folder(batch_name)
-        wanted, done = set(fingerprints), set[str]()
-        with storage_errors("Reading the outcomes of earlier runs of the batch", folder):
-            for place in _sheets(folder):
-                done |= _done_in(place, instance)
-        return done & wanted
-
-    return done_before
+    Raises ArchiveError.
+    """
+    folder = outcome_folder(batch_name)
+    wanted, done = set(fingerprints), set[str]()
+    with storage_errors("Reading the outcomes of earlier runs of the batch", folder):
+        for place in _sheets(folder):
+            done |= _done_in(place, instance)
+    return done & wanted
 
 
 def _done_in(place: ObjectStoragePath, instance: str) -> set[str]:

@@ -12,7 +12,7 @@ from aem_guides.protocol.errors import InvalidInputError
 from aem_guides.protocol.models import ProcessingRequest
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState, Phase
-from aem_guides.results.batch_rows import LISTED_ROWS, done_in_outcomes, is_well, store_outcome, summary
+from aem_guides.results.batch_rows import LISTED_ROWS, done_before, is_well, store_outcome, summary
 from aem_guides.results.rows import Row, row_of
 
 HOST = "author.example.com"
@@ -32,12 +32,11 @@ def test_a_later_run_of_the_name_learns_what_was_done_well_on_its_instance(archi
     rows = [row(0, archive_uri="file:///a"), row(1, "FAILED", error="it, failed\nbadly"), row(2, error="unverified")]
     uri = store_outcome("nightly / manuals", "manual__1", HOST, rows)
     store_outcome("nightly / manuals", "manual__2", "other.example.com", [row(1)])
-    done_before = done_in_outcomes("nightly / manuals")
     prints = [f"print-{number}" for number in range(4)]
-    assert done_before(HOST, prints) == {"print-0"}
-    assert done_before("other.example.com", prints) == {"print-1"}
-    assert done_before(HOST, ["print-3"]) == set()
-    assert done_in_outcomes("another name")(HOST, prints) == set()
+    assert done_before("nightly / manuals", HOST, prints) == {"print-0"}
+    assert done_before("nightly / manuals", "other.example.com", prints) == {"print-1"}
+    assert done_before("nightly / manuals", HOST, ["print-3"]) == set()
+    assert done_before("another name", HOST, prints) == set()
     with Path(uri.removeprefix("file://")).open(newline="") as sheet:
         assert [Row.from_json(entry) for entry in csv.DictReader(sheet)] == rows
     assert [file.name for file in Path(uri.removeprefix("file://")).parent.iterdir() if file.name[0] == "."] == []
@@ -46,7 +45,7 @@ def test_a_later_run_of_the_name_learns_what_was_done_well_on_its_instance(archi
 def test_a_run_that_is_stored_again_replaces_its_outcome() -> None:
     store_outcome("b", "run", HOST, [row(0, "FAILED", error="x")])
     store_outcome("b", "run", HOST, [row(0)])
-    assert done_in_outcomes("b")(HOST, ["print-0"]) == {"print-0"}
+    assert done_before("b", HOST, ["print-0"]) == {"print-0"}
 
 
 def test_the_log_shows_what_went_wrong_first_and_a_hundred_rows_at_the_most() -> None:
