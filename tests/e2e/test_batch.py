@@ -46,6 +46,8 @@ def more_paths_than_wait_at_once_share_the_instance_with_a_stranger(stage: Stage
 
         airflow.wait_until(lambda: number_of_paths("deferred") == IN_FLIGHT, "all that may wait with the triggerer do")
         assert number_of_paths("running", "queued") == 0
+        none_yet = f"0 of {FOLDERS} paths, 0 running, 0 failed"
+        airflow.wait_for_words(none_yet, run_id, "batch_progress", dag_id=SMALL)
         assert [job["path"] for job in emulator.jobs() if job["path"].startswith(ROOT + "/")] == []
         for path in strangers:
             emulator.virtual_folder(path, 100_000, rate=10_000_000)
@@ -62,7 +64,7 @@ def more_paths_than_wait_at_once_share_the_instance_with_a_stranger(stage: Stage
         assert starts_beyond(emulator, ROOT + "/", LIMIT) == []
         assert airflow.rest.healthy()
         progress = airflow.rest.log_events(SMALL, run_id, "batch_progress", 1)
-        assert any(line.startswith(f"0 of {FOLDERS} paths, 0 running, 0 failed") for line in progress)
+        assert any(line.startswith(none_yet) for line in progress)
         assert any(" running, 0 failed, about " in line for line in progress)
         assert any(line.startswith(f"{FOLDERS} of {FOLDERS} paths") for line in progress)
         assert airflow.starts(run_id, "batch_progress", dag_id=SMALL) == 1, "its trigger has ended it"
