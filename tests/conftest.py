@@ -75,7 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def turn(item: pytest.Item) -> int:
     """The order of a test, by the first of these fixtures that it has. Tests of scenarios that end soon come first."""
     named = item.fixturenames if isinstance(item, pytest.Function) else []
-    return next((turn for fixture, turn in TURNS.items() if fixture in named), TURN_OF_LASTING * lasts(item))
+    without = TURN_OF_LASTING if lasts(item) else 0
+    return next((turn for fixture, turn in TURNS.items() if fixture in named), without)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -47,11 +47,11 @@ def lasting(scenario: Scenario) -> Scenario:
 
 def lasts(item: pytest.Item) -> bool:
     """Whether a test awaits a scenario that waits long."""
-    return (
-        isinstance(item, pytest.Function)
-        and hasattr(item, "callspec")
-        and item.callspec.params.get(ARGUMENT) in _LASTING
-    )
+    return _has_parameters(item) and item.callspec.params.get(ARGUMENT) in _LASTING
+
+
+def _has_parameters(item: pytest.Item) -> TypeGuard[pytest.Function]:
+    return isinstance(item, pytest.Function) and hasattr(item, "callspec")
 
 
 def scenarios(*played: Scenario) -> pytest.MarkDecorator:
@@ -67,9 +67,7 @@ def chosen(items: Iterable[pytest.Item], awaiting: str) -> list[Any]:
     found = [
         item.callspec.params[ARGUMENT]
         for item in items
-        if isinstance(item, pytest.Function)
-        and awaiting in signature(item.obj).parameters
-        and hasattr(item, "callspec")
+        if _has_parameters(item) and awaiting in signature(item.obj).parameters
     ]
     return sorted(found, key=lambda scenario: scenario not in _LASTING)
 

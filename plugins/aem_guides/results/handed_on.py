@@ -12,9 +12,6 @@ STATE_KEY = "state_key"
 OUTCOME_KEY = "outcome"
 RETURN_KEY = "return_value"
 
-STARTER = "start_processing"
-"""The task to clear for a new job."""
-
 
 def ids_of(state: PathState, state_key: str) -> JsonObject:
     """Where the job is found: its ids, and where its state is stored."""

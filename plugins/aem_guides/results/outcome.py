@@ -21,6 +21,9 @@ from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.states import JobState, Verdict
 from aem_guides.protocol.wording import describe_progress, in_words, iso_time
 
+STARTER = "start_processing"
+"""The task of a single run that starts a job."""
+
 
 class OnDeadline(enum.StrEnum):
     """What to do with a job at its deadline."""
@@ -43,7 +46,7 @@ class Ending:
     resumes: int
     resumes_left: int
     hours: float
-    starter: str = "start_processing"
+    starter: str = STARTER
     spared: bool = False
     adopted: bool = False
 

@@ -18,8 +18,8 @@ from aem_guides.protocol.procedures.follow import find_job_patiently
 from aem_guides.protocol.procedures.path_state import PathState, Phase
 from aem_guides.protocol.procedures.start import Origin
 from aem_guides.protocol.procedures.take_up import Part
-from aem_guides.results.handed_on import OUTCOME_KEY, PROCESSING_ID_KEY, STARTER, STATE_KEY, ids_of
-from aem_guides.results.outcome import OnDeadline, WaitOutcome, conclude, ending_of
+from aem_guides.results.handed_on import OUTCOME_KEY, PROCESSING_ID_KEY, STATE_KEY, ids_of
+from aem_guides.results.outcome import STARTER, OnDeadline, WaitOutcome, conclude, ending_of
 from aem_guides.runtime import fields
 from aem_guides.runtime.notes import NOTES, path_key
 from aem_guides.runtime.path_store import PathStore

@@ -338,7 +338,8 @@ class Admission:
         granted = await self._coordinator.wait(self._ticket, self._hook, until, self._report)
         if not granted:
             await self._leave()
-        return Turn(granted, frozenset(self._coordinator.turns.active), self._coordinator.turns.why(self._ticket))
+        turns = self._coordinator.turns
+        return Turn(granted, frozenset(turns.active), "" if granted else turns.why(self._ticket))
 
     async def window(self, until: float) -> Window | None:
         """The window, read once for all, until that moment (epoch seconds)."""

@@ -18,8 +18,8 @@ from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Pha
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
 from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
-from aem_guides.results.handed_on import STARTER, results_of
-from aem_guides.results.outcome import WaitOutcome, conclude, ending_of
+from aem_guides.results.handed_on import results_of
+from aem_guides.results.outcome import STARTER, WaitOutcome, conclude, ending_of
 from aem_guides.runtime.doubts import Asker
 from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.records import Codec
