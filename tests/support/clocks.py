@@ -62,6 +62,35 @@ class Clock:
         return ("--speed", str(self.speed), "--clock-from", repr(self.start))
 
 
+@dataclass
+class SkippingClock:
+    """The machine's clock, put forward at each wait by the time that was to be waited. No wait takes time."""
+
+    skipped: float = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.skipped
+
+    def elapsed(self) -> float:
+        """Seconds of a monotonic clock."""
+        return time.monotonic() + self.skipped
+
+    def sleep(self, seconds: float) -> None:
+        """Put the clock forward."""
+        self.skipped += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        """Put the clock forward, after other coroutines had their turn."""
+        await asyncio.sleep(0)
+        self.skipped += seconds
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Surroundings with this clock."""
+        return Surroundings(self.now, random.random, self.elapsed, self.sleep, self.asleep, bodies.wait_for)
+
+
 def stop_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
     """Stop the clock of the code under test at a moment, in seconds since the epoch."""
     monkeypatch.setattr(bodies, "REAL_SURROUNDINGS", replace(bodies.REAL_SURROUNDINGS, now=lambda: now))
