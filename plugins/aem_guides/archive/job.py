@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import ObjectStoragePath
 
-from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, store_archive
+from aem_guides.archive.place import Provenance, StoredArchive, archive_folder, date_of_job, store_archive
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.protocol.models import Job, JsonObject
@@ -54,6 +54,5 @@ def folder_of(hook: AemGuidesHook, job: Job, first_seen: FirstSeen, base_uri: st
 
     So a try after midnight finds the archive of an earlier try.
     """
-    at = job.started_at or job.completed_at
-    when = datetime.fromtimestamp(at / 1000 if at else first_seen(), tz=UTC)
+    when = date_of_job(job.started_at, job.completed_at) or datetime.fromtimestamp(first_seen(), tz=UTC)
     return archive_folder(base_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)

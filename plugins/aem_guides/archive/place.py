@@ -47,6 +47,7 @@ __all__ = [
     "StoredArchive",
     "ZipLimits",
     "archive_folder",
+    "date_of_job",
     "store_archive",
     "verify_archive",
 ]
@@ -95,6 +96,12 @@ def archive_folder(base_uri: str, instance: str, when: datetime, processing_id: 
     day = when.astimezone(UTC)
     names = (safe_name(instance.lower()), f"{day:%Y}", f"{day:%m}", f"{day:%d}", safe_name(processing_id))
     return ObjectStoragePath(base_uri).joinpath(*names)
+
+
+def date_of_job(started_at: int | None, completed_at: int | None) -> datetime | None:
+    """The date in the archive's folder, from the times of its job in epoch milliseconds. None if it has no time."""
+    at = started_at or completed_at
+    return datetime.fromtimestamp(at / 1000, tz=UTC) if at else None
 
 
 def verify_archive(place: ObjectStoragePath | str, *, sha256: str | None = None) -> ArchiveCondition:

@@ -8,13 +8,13 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import IO
 
 from airflow.sdk import ObjectStoragePath
 from typing_extensions import Buffer
 
-from aem_guides.archive.place import archive_folder
+from aem_guides.archive.place import archive_folder, date_of_job
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.ledger.lookup import Listed
 from aem_guides.protocol.json import clean_text
@@ -63,10 +63,9 @@ def sheet_of(listed: Listed) -> ObjectStoragePath | None:
     with storage_errors("Looking for the list of failed assets", job.archive_uri or "the archive"):
         if job.archive_uri:
             return ObjectStoragePath(job.archive_uri).parent / CSV_NAME
-        at = job.started_at or job.completed_at
-        if not at:
+        when = date_of_job(job.started_at, job.completed_at)
+        if when is None:
             return None
-        when = datetime.fromtimestamp(at / 1000, tz=UTC)
         return archive_folder(default_archive_uri(), _PORT.sub("", listed.instance), when, job.processing_id) / CSV_NAME
 
 

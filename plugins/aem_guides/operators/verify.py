@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from airflow.sdk import Context, ObjectStoragePath
 
-from aem_guides.archive.place import archive_folder
+from aem_guides.archive.place import archive_folder, date_of_job
 from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.operators.base import InstanceOperator
@@ -180,10 +179,9 @@ class AemGuidesVerifyAssetsOperator(InstanceOperator):
         return result
 
     def _folder(self, hook: AemGuidesHook, job: Job | None) -> ObjectStoragePath | None:
-        at = job and (job.started_at or job.completed_at)
-        if job is None or not at:
+        when = date_of_job(job.started_at, job.completed_at) if job is not None else None
+        if job is None or when is None:
             return None
-        when = datetime.fromtimestamp(at / 1000, tz=UTC)
         return archive_folder(self.archive_uri or default_archive_uri(), hook.settings.host, when, job.processing_id)
 
     def _limit(self) -> FailureLimit | None:
