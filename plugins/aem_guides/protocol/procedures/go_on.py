@@ -25,10 +25,8 @@ from aem_guides.protocol.procedures.events import Level, Notice
 from aem_guides.protocol.procedures.follow import FollowEnd, find_job
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState, Phase
-from aem_guides.protocol.procedures.resume import resume_once, settle_resume
+from aem_guides.protocol.procedures.resume import PATIENCE, resume_once, settle_resume
 from aem_guides.protocol.steps import Emit, EndTurn, Steps, Wait
-
-_PATIENCE = (2.0, 3.0, 5.0, 10.0)
 
 
 def resuming(course: Course, state: PathState) -> Steps[PathState | None]:
@@ -87,7 +85,7 @@ def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[Pa
     if job is None:
         return (yield from keep(state.to(Phase.FOLLOWING, intent=None)))
     try:
-        found = yield from settle_resume(course.talk, job, state.request, intent, _PATIENCE)
+        found = yield from settle_resume(course.talk, job, state.request, intent, PATIENCE)
     except DoubtfulStartError as error:
         yield from in_doubt(state, error)
     except AemGuidesError as error:
