@@ -18,7 +18,7 @@ from sqlalchemy import URL
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
-from aem_guides.ledger.queries import WANTED, OpenFinding
+from aem_guides.ledger.queries import FAILED, WANTED, OpenFinding
 from aem_guides.ledger.store import Ledger
 from aem_guides.operators import AemGuidesResumeProcessingOperator
 from aem_guides.pipelines import control
@@ -203,6 +203,32 @@ def test_a_remedy_that_finds_no_turn_waits_for_the_next_reconciliation_and_is_no
     world.emulator.post("/emulator/jobs/fail", {"processingId": stranger, "resumable": True})
     job.by_reconciliation()
     assert job.shown["resumes"] == 1
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_remedy_that_the_instance_never_answers_has_failed_and_says_what_it_answered(
+    world: World, status: int
+) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    world.emulator.fault("resume", "status", status=status, count=None)
+    try:
+        with pytest.raises(AssertionError, match=f"{status}"):
+            job.by_reconciliation()
+    finally:
+        world.emulator.delete("/emulator/faults")
+    found = job.finding
+    assert (found.remedy_state, found.remedy_attempts) == (FAILED, 1)
+    assert found.intent is not None, "the next attempt looks for the job first"
+
+
+def test_a_job_that_a_person_resumed_and_cancelled_while_its_remedy_waited_stays_cancelled(world: World) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=4)
+    with AemGuidesHook() as hook:
+        hook.resume_processing(job.processing_id)
+        hook.cancel_processing(job.processing_id, within_seconds=60)
+    job.by_reconciliation()
+    assert job.shown["state"] == "CANCELLED"
+    assert len(world.emulator.requests("resume")) == 1
 
 
 @every_resume

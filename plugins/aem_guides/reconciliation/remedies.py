@@ -27,6 +27,7 @@ from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.states import Verdict
 from aem_guides.reconciliation.late_lines import look_for_late_lines
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import TaskKey
@@ -237,8 +238,9 @@ def _resume(
     if entry is not None and entry.resumes >= settings.max_resumes and item.intent is None:
         note = f"Not resumed: it was resumed {entry.resumes} times already (reconcile_max_resumes)."
         return _result(assignment, succeeded=False, note=note)
-    if job.is_active and item.intent is None:
-        return _result(assignment, succeeded=True, note="The job is running already.")
+    if item.intent is None and (job.verdict is not Verdict.FAILED or not job.resumable):
+        note = f"Not resumed: it is {job.status_word} by now, not a failed job that can be resumed."
+        return _result(assignment, succeeded=True, note=note)
 
     def keep(intent: Intent) -> None:
         ledger.keep_intent(item.id, intent.to_json())
@@ -248,7 +250,7 @@ def _resume(
     resume = Resume(job, request, settings.max_active_jobs, by, intent)
     goes_on_as = resume_job(hook, resume, keep, log)
     if goes_on_as is None:
-        return _result(assignment, succeeded=True, note="The job is running already.")
+        return _result(assignment, succeeded=True, note="Not resumed: somebody else has resumed it.")
     if entry is not None:
         ledger.resumed(item.id, item.instance, entry, goes_on_as, now_ms())
     return _result(assignment, succeeded=True, note=f"Resumed from its checkpoint. Its id is now {goes_on_as}.")

@@ -35,7 +35,7 @@ class Resume:
 
 
 def resume_job(hook: AemGuidesHook, resume: Resume, keep: Callable[[Intent], None], log: TaskLog) -> str | None:
-    """Resume a job on the hook's instance, and return its id after the resume. None if it runs already.
+    """Resume a job on the hook's instance, and return its id after the resume. None if nothing was sent.
 
     `keep` stores an intent before the request, and again with the id. It runs outside of the event loop, so it may use
     Airflow's stores. Raises what `resume_in_turn` raises.
