@@ -224,8 +224,8 @@ class AemGuidesResumeProcessingOperator(JobOperator):
         minute in its worker, then it fails, and a retry waits again.
 
     Returns `{"processing_id", "resumed_from"}`: the new id and the old one. They are the same if the job runs already or
-    somebody else has resumed it; nothing is sent then. Raises NoTurnError if too many jobs are active, and JobFailedError if the instance does not
-    resume the job.
+    somebody else has resumed it; nothing is sent then. Raises NoTurnError if too many jobs are active, and
+    JobFailedError if the instance does not resume the job.
     """
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "max_active_jobs")
@@ -246,7 +246,8 @@ class AemGuidesResumeProcessingOperator(JobOperator):
 
         goes_on_as = resume_job(hook, Resume(job, request, most, run_label(context), intent), keep, self.log)
         if goes_on_as is None:
-            self.log.info("Job %s runs already, or somebody else has resumed it. Nothing was sent.", job.processing_id)
+            said = "Job %s runs already, or somebody else has resumed it. Nothing was sent."
+            self.log.info(said, job.processing_id)
         else:
             self.log.info("Job %s was resumed. Its id is now %s", job.processing_id, goes_on_as)
         return {"processing_id": goes_on_as or job.processing_id, "resumed_from": job.processing_id}
