@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import URL
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.queries import FAILED, WANTED, OpenFinding
@@ -26,7 +27,7 @@ from aem_guides.pipelines.control import Subject
 from aem_guides.protocol.procedures import resume_in_turn
 from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.reconciliation.remedies import assignments, carry_out
+from aem_guides.reconciliation.remedies import Assignment, assignments, carry_out
 from aem_guides.runtime.notes import AWAITS
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
@@ -64,8 +65,9 @@ class FailedJob:
     def by_reconciliation(self) -> None:
         self.world.max_active_jobs = self.max_active_jobs
         settings, ledger = self.world.settings, self.world.ledger
-        planned = assignments(ledger, self.world.instance, CONNECTION, settings)
-        (resume,) = (one for one in planned if (one.remedy, one.processing_id) == (Remedy.RESUME, self.processing_id))
+        resume = Assignment(
+            self.world.instance, CONNECTION, Remedy.RESUME, self.finding.id, processing_id=self.processing_id
+        )
         result = carry_out(resume, ledger, settings, by="test")
         if result.waits:
             raise NoTurnError(result.note)
@@ -203,6 +205,22 @@ def test_a_remedy_that_finds_no_turn_waits_for_the_next_reconciliation_and_is_no
     world.emulator.post("/emulator/jobs/fail", {"processingId": stranger, "resumable": True})
     job.by_reconciliation()
     assert job.shown["resumes"] == 1
+
+
+def test_many_interrupted_jobs_hold_no_more_workers_than_jobs_may_be_active_and_all_get_their_try(world: World) -> None:
+    jobs = failed_jobs(world, 5, max_active_jobs=2)
+    world.max_active_jobs = 2
+    tried: list[str] = []
+    for _ in range(3):
+        planned = assignments(world.ledger, world.instance, CONNECTION, world.settings)
+        resumes = [one for one in planned if one.remedy is Remedy.RESUME]
+        assert len(resumes) == 2
+        assert planned[-2:] == resumes, "other remedies do not wait for them"
+        for one in resumes:
+            tried.append(one.processing_id)
+            world.ledger.begin_remedy(one.finding_id, by="test", now=now_ms())
+            world.ledger.postpone_remedy(one.finding_id, note="no turn", now=now_ms())
+    assert set(tried[:5]) == {job.processing_id for job in jobs}
 
 
 @pytest.mark.parametrize("status", [500, 503])

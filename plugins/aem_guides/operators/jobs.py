@@ -223,8 +223,8 @@ class AemGuidesResumeProcessingOperator(JobOperator):
     :param max_active_jobs: resume the job only while fewer jobs are active on the instance. The task waits for a
         minute in its worker, then it fails, and a retry waits again.
 
-    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. They are the same if the job runs already or
-    somebody else has resumed it; nothing is sent then. Raises NoTurnError if too many jobs are active, and
+    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. They are the same if the job runs already,
+    or if somebody else has resumed it; nothing is sent then. Raises NoTurnError if too many jobs are active, and
     JobFailedError if the instance does not resume the job.
     """
 

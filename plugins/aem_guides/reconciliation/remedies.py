@@ -147,16 +147,25 @@ class Assignment:
 
 
 def assignments(ledger: Ledger, instance: str, connection_id: str, settings: ReconcileSettings) -> list[Assignment]:
-    """The remedies to carry out now, for open findings: those not done yet and not tried too often."""
-    found = []
+    """The remedies to carry out now, for open findings: those not done yet and not tried too often.
+
+    A resume may wait a minute in a worker. So they come last, and only as many as jobs may be active: those that were
+    not tried for the longest time.
+    """
+    found, resumes = list[Assignment](), list[tuple[int, Assignment]]()
     for item in ledger.open_findings(instance):
         remedy = Remedy(item.remedy) if item.remedy else None
         if remedy is None or remedy not in settings.remedies or item.finding.processing_id is None:
             continue
         if item.remedy_state not in (None, WANTED, BEGUN, FAILED) or item.remedy_attempts >= MOST_ATTEMPTS:
             continue
-        found.append(Assignment(instance, connection_id, remedy, item.id, item.finding.processing_id))
-    return found
+        assignment = Assignment(instance, connection_id, remedy, item.id, item.finding.processing_id)
+        if remedy is Remedy.RESUME:
+            resumes.append((item.remedy_at or 0, assignment))
+        else:
+            found.append(assignment)
+    resumes.sort(key=lambda entry: entry[0])
+    return [*found, *(assignment for _, assignment in resumes[: settings.max_active_jobs])]
 
 
 @dataclass(frozen=True)
