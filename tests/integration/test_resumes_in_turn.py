@@ -3,6 +3,7 @@ the reconciliation. All of them obey `max_active_jobs`, as starts do."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,13 +21,21 @@ from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.queries import FAILED, WANTED, OpenFinding
+from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.store import Ledger
-from aem_guides.operators import AemGuidesResumeProcessingOperator
+from aem_guides.operators import (
+    AemGuidesProcessAssetsOperator,
+    AemGuidesResumeProcessingOperator,
+    AemGuidesStartProcessingOperator,
+)
 from aem_guides.pipelines import control
 from aem_guides.pipelines.control import Subject
+from aem_guides.protocol.errors import JobFailedError
+from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures import resume_in_turn
 from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.resume import resume_once
+from aem_guides.reconciliation import remedies
 from aem_guides.reconciliation.remedies import Assignment, assignments, carry_out
 from aem_guides.runtime.notes import AWAITS
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
@@ -103,6 +112,12 @@ def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyP
     emulator.post("/emulator/reset", {})
     with Ledger(open_engine(URL.create("sqlite", database=str(tmp_path / "ledger.db")))) as ledger:
         yield World(emulator, ledger, tmp_path / "archive")
+
+
+def hours_around(at: float) -> JsonObject:
+    """Off-peak hours from an hour before an instant (epoch seconds) to an hour after it."""
+    begin, end = (datetime.fromtimestamp(at + offset, UTC) for offset in (-3600, 3600))
+    return {"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}", "timezone": "UTC"}
 
 
 def failed_jobs(world: World, count: int, *, max_active_jobs: int, rate: float = 4) -> list[FailedJob]:
@@ -223,7 +238,39 @@ def test_many_interrupted_jobs_hold_no_more_workers_than_jobs_may_be_active_and_
     assert set(tried[:5]) == {job.processing_id for job in jobs}
 
 
-@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_a_remedy_keeps_to_the_off_peak_hours_of_the_run_that_started_the_job(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_batch: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    path, hours = f"/content/dam/night-{uuid.uuid4().hex[:8]}", hours_around(now_ms() / 1000)
+    world.emulator.virtual_folder(path, 40, rate=1000, fail_at=0.5)
+    task = Task(task_id="process_path" if is_batch else "process_path.start_processing")
+    operator: AemGuidesStartProcessingOperator | AemGuidesProcessAssetsOperator
+    if is_batch:
+        operator = AemGuidesProcessAssetsOperator(
+            task_id=task.task_id, path=path, only_between=hours, max_resumes=0, deferrable=False
+        )
+    else:
+        operator = AemGuidesStartProcessingOperator(task_id=task.task_id, path=path, only_between=hours)
+    with contextlib.suppress(JobFailedError):
+        operator.execute(task.context())
+    world.settle()
+    world.runs[RunKey(task.dag_id, task.run_id)] = "failed"
+    world.emulator.virtual_folder(path, 40, rate=1000)
+    world.reconcile()
+    (shown,) = world.emulator.jobs(path)
+    job = FailedJob(world, shown["processing_id"], path, 4)
+    with monkeypatch.context() as later:
+        later.setattr(remedies, "now_ms", lambda: now_ms() + 3 * 3_600_000)
+        with pytest.raises(NoTurnError, match=r"off-peak hours \(only_between: .*They begin again at"):
+            job.by_reconciliation()
+    assert (job.finding.remedy_state, job.finding.remedy_attempts) == (WANTED, 0)
+    assert world.emulator.requests("resume") == []
+    job.by_reconciliation()
+    assert job.shown["resumes"] == 1
+
+
 def test_a_remedy_that_the_instance_never_answers_has_failed_and_says_what_it_answered(
     world: World, status: int
 ) -> None:
