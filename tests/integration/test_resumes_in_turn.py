@@ -271,6 +271,7 @@ def test_a_remedy_keeps_to_the_off_peak_hours_of_the_run_that_started_the_job(
     assert job.shown["resumes"] == 1
 
 
+@pytest.mark.parametrize("status", [500, 503])
 def test_a_remedy_that_the_instance_never_answers_has_failed_and_says_what_it_answered(
     world: World, status: int
 ) -> None:

@@ -223,11 +223,12 @@ def read_window(talk: Conversation, turns: Turns) -> Steps[Window]:
 def ask_for_hidden(talk: Conversation, turns: Turns) -> Steps[None]:
     """Read the status of active jobs outside the window, if only the status can show their end.
 
-    A status that cannot be read changes nothing: the job still counts.
+    A status that cannot be read changes nothing: the job still counts. The next look asks again.
     """
+    at_once = talk.without_retries()
     for processing_id in turns.to_ask:
         try:
-            job = yield from talk.call(contract.status(processing_id))
+            job = yield from at_once.call(contract.status(processing_id))
         except RejectedError:
             turns.see_status(processing_id, None, talk.now())
         except AemGuidesError:
