@@ -11,6 +11,7 @@ from aem_guides.protocol.errors import (
     AuthenticationError,
     DoubtfulStartError,
     JobFailedError,
+    JobLostError,
     MalformedAnswerError,
     NotFoundError,
     RejectedError,
@@ -19,6 +20,7 @@ from aem_guides.protocol.errors import (
 )
 from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.procedures.course import NoTurnError
+from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Fate, Intent
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
@@ -75,6 +77,17 @@ def resume_once(
         yield Emit(intent.settled(processing_id))
         return processing_id
     raise error or AssertionError("no attempt was made")
+
+
+def find_to_resume(talk: Conversation, before: Job) -> Steps[Job | None]:
+    """The job as it is right before its resume. None if somebody else has resumed it while it waited for its turn.
+
+    Raises JobLostError, and what a call raises.
+    """
+    job = yield from find_job(talk, before.processing_id)
+    if job is None:
+        raise JobLostError(f"Job {before.processing_id} cannot be resumed: the instance no longer knows it.")
+    return None if went_on(before, job) else job
 
 
 def settle_resume(

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.earlier_end import EarlierEnd
-from aem_guides.protocol.errors import JobLostError
 from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.procedures.course import NoTurnError, attended, confirm
-from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.resume import PATIENCE, resume_once, settle_resume, went_on
+from aem_guides.protocol.procedures.resume import PATIENCE, find_to_resume, resume_once, settle_resume
 from aem_guides.protocol.steps import Emit, EndTurn, Steps, TakeTurn, Turn
 from aem_guides.protocol.wording import in_words
 
@@ -66,12 +64,11 @@ def _take_turn(talk: Conversation, name: str) -> Steps[None]:
 def _resume(
     talk: Conversation, before: Job, request: ProcessingRequest, run: str, intent: Intent | None
 ) -> Steps[str | None]:
-    """Look again before the resume: others may have resumed the job while it waited for its turn."""
-    job = yield from find_job(talk, before.processing_id)
-    if job is None:
-        raise JobLostError(f"Job {before.processing_id} cannot be resumed: the instance no longer knows it.")
-    if intent is None and went_on(before, job):
+    """Resume the job unless it runs again by now. If an earlier try left an intent, that may be its doing."""
+    found = yield from find_to_resume(talk, before)
+    if found is None and intent is None:
         return None
+    job = found or before
 
     def attend(item: object) -> Steps[None]:
         yield from confirm(item)
