@@ -11,8 +11,8 @@ from aem_guides.protocol.admission import Turns
 from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.lease import TERM_SECONDS, Lease
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.triggers import admission as turns
-from aem_guides.triggers.admission import StartLease
+from aem_guides.triggers import start_lease as turns
+from aem_guides.triggers.start_lease import StartLease
 from tests.support.notes import KeptNotes
 
 KEY = "starts:x"
