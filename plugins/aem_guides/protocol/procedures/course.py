@@ -137,7 +137,10 @@ def confirm(item: object) -> Steps[None]:
         return
     turn = yield Emit(ConfirmTurn())
     if not (isinstance(turn, Turn) and turn.granted):
-        raise TurnLostError("Another process is starting jobs on this instance now. Nothing was sent.")
+        raise TurnLostError(
+            "Another process is starting jobs on this instance now, or Airflow did not say whose turn it is. Nothing "
+            "was sent."
+        )
 
 
 def _is_new(item: object) -> TypeGuard[Intent]:
