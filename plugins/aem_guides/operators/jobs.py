@@ -13,6 +13,7 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import request_of
 from aem_guides.operators.base import InstanceOperator, JobOperator, first_seen_by
 from aem_guides.operators.links import ARCHIVE_LINKS
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -230,7 +231,7 @@ class AemGuidesResumeProcessingOperator(JobOperator):
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "max_active_jobs")
 
-    def __init__(self, *, max_active_jobs: int | str = 4, **kwargs: object) -> None:
+    def __init__(self, *, max_active_jobs: int | str = MAX_ACTIVE_JOBS, **kwargs: object) -> None:
         kwargs.setdefault("inlets", [NOTES])
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
         self.max_active_jobs = max_active_jobs

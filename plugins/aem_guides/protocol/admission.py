@@ -18,6 +18,9 @@ from aem_guides.protocol.models import History, Job, same_path
 from aem_guides.protocol.steps import Steps, Window
 from aem_guides.protocol.wording import crowd
 
+MAX_ACTIVE_JOBS = 4
+"""How many jobs may be active on an instance, unless a run or an option says otherwise."""
+
 LOST_AFTER_SECONDS = 300.0
 """For this long, a job that neither window nor status knows still counts as active."""
 
