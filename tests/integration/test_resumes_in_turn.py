@@ -8,7 +8,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from aem_guides.operators import (
     AemGuidesStartProcessingOperator,
 )
 from aem_guides.pipelines import control
-from aem_guides.pipelines.control import Subject
+from aem_guides.pipelines.control import ActionNotPossibleError, Subject
 from aem_guides.protocol.errors import JobFailedError
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures import resume_in_turn
@@ -42,7 +42,7 @@ from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.reconciling import CONNECTION, World
-from tests.support.tasks import Task
+from tests.support.tasks import Run, Task
 from tests.support.ways import WAYS, Begin
 
 
@@ -174,6 +174,25 @@ def test_six_resumes_at_once_beside_a_start_never_exceed_the_limit(world: World,
     assert [job.shown["resumes"] for job in jobs] == [1] * len(jobs)
     assert [job.shown["state"] for job in jobs] == ["SUCCESS"] * len(jobs)
     assert most_at_once(world.emulator, [*(job.shown for job in jobs), *world.emulator.jobs(run.path)]) == 2
+
+
+@pytest.mark.parametrize("keeps_id", [True, False])
+def test_one_job_that_all_ways_resume_at_the_same_time_is_resumed_once(world: World, keeps_id: bool) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=4, rate=1)
+    world.emulator.settings(resume_keeps_id=keeps_id)
+    other = replace(job, task=Task(task_id="another", run=Run(run_id="another")))
+
+    def attempt(resume: Callable[[], None]) -> None:
+        with contextlib.suppress(NoTurnError, ActionNotPossibleError, JobFailedError, AssertionError):
+            resume()
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(attempt, [job.by_operator, other.by_control, other.by_reconciliation]))
+    finally:
+        world.emulator.settings(resume_keeps_id=True)
+    answers = [request["status"] for request in world.emulator.requests("resume")]
+    assert answers.count(200) == 1
 
 
 @every_resume
