@@ -87,6 +87,19 @@ def test_a_job_that_failed_while_no_run_waited_is_resumed_once_even_after_a_cras
     assert (world.entry(name).state, world.entry(name).resumes) == ("SUCCESS", 1)
 
 
+def test_a_job_that_fails_again_before_the_next_reconciliation_is_resumed_again(world: World) -> None:
+    world.emulator.virtual_folder("/content/dam/x", 40, rate=400, fail_at=0.5)
+    name = world.start_ours("/content/dam/x", state="failed")
+    world.settle()
+    world.emulator.virtual_folder("/content/dam/x", 40, rate=0.1)
+    for _ in range(2):
+        world.reconcile()
+        done = [result for result in world.mend() if result.assignment.remedy is Remedy.RESUME]
+        assert [result.succeeded for result in done] == [True]
+        world.emulator.post("/emulator/jobs/fail", {"processingId": name, "resumable": True})
+    assert len(world.emulator.requests("resume")) == 2
+
+
 def _crash(*_arguments: object) -> None:
     raise KeyboardInterrupt
 

@@ -3,11 +3,12 @@ the reconciliation. All of them obey `max_active_jobs`, as starts do."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,32 @@ import pytest
 from sqlalchemy import URL
 
 from aem_guides.hooks.hook import AemGuidesHook
+from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.findings import Remedy
-from aem_guides.ledger.queries import WANTED, OpenFinding
+from aem_guides.ledger.queries import FAILED, WANTED, OpenFinding
+from aem_guides.ledger.records import RunKey
 from aem_guides.ledger.store import Ledger
-from aem_guides.operators import AemGuidesResumeProcessingOperator
+from aem_guides.operators import (
+    AemGuidesProcessAssetsOperator,
+    AemGuidesResumeProcessingOperator,
+    AemGuidesStartProcessingOperator,
+)
 from aem_guides.pipelines import control
-from aem_guides.pipelines.control import Subject
+from aem_guides.pipelines.control import ActionNotPossibleError, Subject
+from aem_guides.protocol.errors import JobFailedError
+from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures import resume_in_turn
 from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.resume import resume_once
-from aem_guides.reconciliation.remedies import assignments, carry_out
+from aem_guides.reconciliation import remedies
+from aem_guides.reconciliation.remedies import Assignment, assignments, carry_out
 from aem_guides.runtime.notes import AWAITS
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
 from tests.support.notes import KeptNotes
 from tests.support.reconciling import CONNECTION, World
-from tests.support.tasks import Task
+from tests.support.tasks import Run, Task
 from tests.support.ways import WAYS, Begin
 
 
@@ -64,8 +74,9 @@ class FailedJob:
     def by_reconciliation(self) -> None:
         self.world.max_active_jobs = self.max_active_jobs
         settings, ledger = self.world.settings, self.world.ledger
-        planned = assignments(ledger, self.world.instance, CONNECTION, settings)
-        (resume,) = (one for one in planned if (one.remedy, one.processing_id) == (Remedy.RESUME, self.processing_id))
+        resume = Assignment(
+            self.world.instance, CONNECTION, Remedy.RESUME, self.finding.id, processing_id=self.processing_id
+        )
         result = carry_out(resume, ledger, settings, by="test")
         if result.waits:
             raise NoTurnError(result.note)
@@ -101,6 +112,12 @@ def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyP
     emulator.post("/emulator/reset", {})
     with Ledger(open_engine(URL.create("sqlite", database=str(tmp_path / "ledger.db")))) as ledger:
         yield World(emulator, ledger, tmp_path / "archive")
+
+
+def hours_around(at: float) -> JsonObject:
+    """Off-peak hours from an hour before an instant (epoch seconds) to an hour after it."""
+    begin, end = (datetime.fromtimestamp(at + offset, UTC) for offset in (-3600, 3600))
+    return {"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}", "timezone": "UTC"}
 
 
 def failed_jobs(world: World, count: int, *, max_active_jobs: int, rate: float = 4) -> list[FailedJob]:
@@ -159,6 +176,25 @@ def test_six_resumes_at_once_beside_a_start_never_exceed_the_limit(world: World,
     assert most_at_once(world.emulator, [*(job.shown for job in jobs), *world.emulator.jobs(run.path)]) == 2
 
 
+@pytest.mark.parametrize("keeps_id", [True, False])
+def test_one_job_that_all_ways_resume_at_the_same_time_is_resumed_once(world: World, keeps_id: bool) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=4, rate=1)
+    world.emulator.settings(resume_keeps_id=keeps_id)
+    other = replace(job, task=Task(task_id="another", run=Run(run_id="another")))
+
+    def attempt(resume: Callable[[], None]) -> None:
+        with contextlib.suppress(NoTurnError, ActionNotPossibleError, JobFailedError, AssertionError):
+            resume()
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(attempt, [job.by_operator, other.by_control, other.by_reconciliation]))
+    finally:
+        world.emulator.settings(resume_keeps_id=True)
+    answers = [request["status"] for request in world.emulator.requests("resume")]
+    assert answers.count(200) == 1
+
+
 @every_resume
 def test_a_full_instance_is_said_and_nothing_is_sent_until_there_is_room(world: World, resume: Resume) -> None:
     (job,) = failed_jobs(world, 1, max_active_jobs=1)
@@ -203,6 +239,81 @@ def test_a_remedy_that_finds_no_turn_waits_for_the_next_reconciliation_and_is_no
     world.emulator.post("/emulator/jobs/fail", {"processingId": stranger, "resumable": True})
     job.by_reconciliation()
     assert job.shown["resumes"] == 1
+
+
+def test_many_interrupted_jobs_hold_no_more_workers_than_jobs_may_be_active_and_all_get_their_try(world: World) -> None:
+    jobs = failed_jobs(world, 5, max_active_jobs=2)
+    world.max_active_jobs = 2
+    tried: list[str] = []
+    for _ in range(3):
+        planned = assignments(world.ledger, world.instance, CONNECTION, world.settings)
+        resumes = [one for one in planned if one.remedy is Remedy.RESUME]
+        assert len(resumes) == 2
+        assert planned[-2:] == resumes, "other remedies do not wait for them"
+        for one in resumes:
+            tried.append(one.processing_id)
+            world.ledger.begin_remedy(one.finding_id, by="test", now=now_ms())
+            world.ledger.postpone_remedy(one.finding_id, note="no turn", now=now_ms())
+    assert set(tried[:5]) == {job.processing_id for job in jobs}
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_a_remedy_keeps_to_the_off_peak_hours_of_the_run_that_started_the_job(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_batch: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    path, hours = f"/content/dam/night-{uuid.uuid4().hex[:8]}", hours_around(now_ms() / 1000)
+    world.emulator.virtual_folder(path, 40, rate=1000, fail_at=0.5)
+    task = Task(task_id="process_path" if is_batch else "process_path.start_processing")
+    operator: AemGuidesStartProcessingOperator | AemGuidesProcessAssetsOperator
+    if is_batch:
+        operator = AemGuidesProcessAssetsOperator(
+            task_id=task.task_id, path=path, only_between=hours, max_resumes=0, deferrable=False
+        )
+    else:
+        operator = AemGuidesStartProcessingOperator(task_id=task.task_id, path=path, only_between=hours)
+    with contextlib.suppress(JobFailedError):
+        operator.execute(task.context())
+    world.settle()
+    world.runs[RunKey(task.dag_id, task.run_id)] = "failed"
+    world.emulator.virtual_folder(path, 40, rate=1000)
+    world.reconcile()
+    (shown,) = world.emulator.jobs(path)
+    job = FailedJob(world, shown["processing_id"], path, 4)
+    with monkeypatch.context() as later:
+        later.setattr(remedies, "now_ms", lambda: now_ms() + 3 * 3_600_000)
+        with pytest.raises(NoTurnError, match=r"off-peak hours \(only_between: .*They begin again at"):
+            job.by_reconciliation()
+    assert (job.finding.remedy_state, job.finding.remedy_attempts) == (WANTED, 0)
+    assert world.emulator.requests("resume") == []
+    job.by_reconciliation()
+    assert job.shown["resumes"] == 1
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_remedy_that_the_instance_never_answers_has_failed_and_says_what_it_answered(
+    world: World, status: int
+) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    world.emulator.fault("resume", "status", status=status, count=None)
+    try:
+        with pytest.raises(AssertionError, match=f"{status}"):
+            job.by_reconciliation()
+    finally:
+        world.emulator.delete("/emulator/faults")
+    found = job.finding
+    assert (found.remedy_state, found.remedy_attempts) == (FAILED, 1)
+    assert found.intent is not None, "the next attempt looks for the job first"
+
+
+def test_a_job_that_a_person_resumed_and_cancelled_while_its_remedy_waited_stays_cancelled(world: World) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=4)
+    with AemGuidesHook() as hook:
+        hook.resume_processing(job.processing_id)
+        hook.cancel_processing(job.processing_id, within_seconds=60)
+    job.by_reconciliation()
+    assert job.shown["state"] == "CANCELLED"
+    assert len(world.emulator.requests("resume")) == 1
 
 
 @every_resume

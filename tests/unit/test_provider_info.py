@@ -15,6 +15,7 @@ from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from aem_guides.hooks.connection import EXTRA_FIELDS
 from aem_guides.hooks.logins import CREDENTIAL_KINDS
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.provider_info import get_provider_info
 
 
@@ -51,3 +52,8 @@ def test_links_hook_and_options_are_found_by_airflow() -> None:
     assert ProvidersManagerTaskRuntime().hooks["aem_guides"] is not None  # type: ignore[no-untyped-call]  # as above
     (ours,) = (options for name, options in manager.provider_configs if name == "airflow-provider-aem-guides")
     assert all(option["description"] for option in ours["aem_guides"]["options"].values())
+
+
+def test_the_limit_of_active_jobs_that_is_shown_is_the_one_that_is_used() -> None:
+    options = cast("Any", get_provider_info()["config"])["aem_guides"]["options"]
+    assert options["reconcile_max_active_jobs"]["default"] == str(MAX_ACTIVE_JOBS)

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aem_guides.protocol.admission import Place, Ticket, Turns
 from aem_guides.protocol.pacing import Pacing
-from aem_guides.triggers.admission import Coordinator, StartLease, let_others_have_it
+from aem_guides.triggers.admission import Coordinator, let_others_have_it
+from aem_guides.triggers.start_lease import StartLease
 from tests.support.notes import KeptNotes
 
 

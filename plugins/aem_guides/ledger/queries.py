@@ -37,6 +37,7 @@ class OpenFinding:
     remedy: str | None
     remedy_state: str | None
     remedy_note: str | None
+    remedy_at: int | None
     remedy_attempts: int
     intent: JsonObject | None
 
@@ -236,6 +237,7 @@ def open_finding(row: Row[tuple[object, ...]]) -> OpenFinding:
         remedy=values["remedy"],
         remedy_state=values["remedy_state"],
         remedy_note=values["remedy_note"],
+        remedy_at=values["remedy_at"],
         remedy_attempts=values["remedy_attempts"],
         intent=values["intent"],
     )

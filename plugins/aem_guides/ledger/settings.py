@@ -8,6 +8,7 @@ from airflow.sdk.configuration import conf
 
 from aem_guides.ledger.findings import Remedy
 from aem_guides.ledger.reconcile import ReconcilePolicy
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.errors import ConfigurationError
 
 SECTION = "aem_guides"
@@ -52,7 +53,7 @@ def read_settings() -> ReconcileSettings:
         max_resumes=_number("reconcile_max_resumes", 2, least=0),
         retention_days=_number("ledger_retention_days", 730, least=0),
         state_retention_days=_number("state_retention_days", 30, least=0),
-        max_active_jobs=_number("reconcile_max_active_jobs", 4, least=1),
+        max_active_jobs=_number("reconcile_max_active_jobs", MAX_ACTIVE_JOBS, least=1),
     )
 
 

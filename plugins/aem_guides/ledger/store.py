@@ -245,7 +245,10 @@ class Ledger(OpenLedger):
         self._set_job(instance, processing_id, kept=True)
 
     def resumed(self, finding_id: int, instance: str, entry: LedgerJob, goes_on_as: str, now: int) -> None:
-        """Store that the reconciliation resumed a job and follows it from now on. Once for each finding."""
+        """Store that the reconciliation resumed a job and follows it from now on. Once for each finding.
+
+        The finding is closed. If the job fails again before the next reconciliation, that is a finding of its own.
+        """
         with self.begin("Noting a resume") as connection:
             lock(connection, instance)
             known = jobs_by_id(connection, instance, [goes_on_as]).get(goes_on_as)
@@ -273,7 +276,7 @@ class Ledger(OpenLedger):
             before = entry.state if same else None
             write_changes(connection, instance, [StateChange(goes_on_as, before, fresh.state)], now, "resume")
             done = update(findings).where(findings.c.id == finding_id)
-            connection.execute(done.values(remedy_state=DONE, intent=None))
+            connection.execute(done.values(remedy_state=DONE, intent=None, closed_at=now))
 
     def prune(self, instance: str, before: int, most: int = 1000) -> int:
         """Delete jobs that ended and were last seen before then (epoch milliseconds), with all their rows.

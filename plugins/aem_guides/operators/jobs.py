@@ -13,6 +13,7 @@ from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.records import request_of
 from aem_guides.operators.base import InstanceOperator, JobOperator, first_seen_by
 from aem_guides.operators.links import ARCHIVE_LINKS
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationError, NotFoundError
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
@@ -223,14 +224,14 @@ class AemGuidesResumeProcessingOperator(JobOperator):
     :param max_active_jobs: resume the job only while fewer jobs are active on the instance. The task waits for a
         minute in its worker, then it fails, and a retry waits again.
 
-    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. They are the same if the job runs already;
-    nothing is sent then. Raises NoTurnError if too many jobs are active, and JobFailedError if the instance does not
-    resume the job.
+    Returns `{"processing_id", "resumed_from"}`: the new id and the old one. They are the same if the job runs already,
+    or if somebody else has resumed it; nothing is sent then. Raises NoTurnError if too many jobs are active, and
+    JobFailedError if the instance does not resume the job.
     """
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "max_active_jobs")
 
-    def __init__(self, *, max_active_jobs: int | str = 4, **kwargs: object) -> None:
+    def __init__(self, *, max_active_jobs: int | str = MAX_ACTIVE_JOBS, **kwargs: object) -> None:
         kwargs.setdefault("inlets", [NOTES])
         super().__init__(**kwargs)  # type: ignore[arg-type]  # BaseOperator's own arguments
         self.max_active_jobs = max_active_jobs
@@ -246,7 +247,8 @@ class AemGuidesResumeProcessingOperator(JobOperator):
 
         goes_on_as = resume_job(hook, Resume(job, request, most, run_label(context), intent), keep, self.log)
         if goes_on_as is None:
-            self.log.info("Job %s runs already, so nothing was sent.", job.processing_id)
+            said = "Job %s runs already, or somebody else has resumed it. Nothing was sent."
+            self.log.info(said, job.processing_id)
         else:
             self.log.info("Job %s was resumed. Its id is now %s", job.processing_id, goes_on_as)
         return {"processing_id": goes_on_as or job.processing_id, "resumed_from": job.processing_id}

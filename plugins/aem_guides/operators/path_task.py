@@ -145,6 +145,7 @@ class PathTask(_Base):
             clear_counts={**state.clear_counts, ti.task_id: clear_count(context)},
             first_tries={ti.task_id: str(ti.id), **state.first_tries},
             instance=state.instance or hook.settings.instance,
+            only_between=options.only_between,
         )
         store.save(state)
         return state

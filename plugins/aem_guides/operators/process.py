@@ -18,6 +18,7 @@ from aem_guides.operators.base import first_seen_by, still_known
 from aem_guides.operators.links import ARCHIVE_LINKS
 from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
 from aem_guides.operators.verify import AssetsTask, require_no_failure
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.asset_patterns import AssetPatterns, parse_patterns
 from aem_guides.protocol.asset_verdict import AssetQuestion, Verification
 from aem_guides.protocol.conversation import IN_MID_RUN
@@ -115,7 +116,7 @@ class AemGuidesProcessAssetsOperator(PathTask, BaseOperator):
         request: Mapping[str, JsonValue] | None = None,
         aem_guides_conn_id: str = DEFAULT_CONNECTION,
         on_active_job: str = OnActiveJob.ADOPT,
-        max_active_jobs: int | str = 4,
+        max_active_jobs: int | str = MAX_ACTIVE_JOBS,
         queue_hours: float | str = 168,
         max_resumes: int | str = 2,
         deadline_hours: float | str = 24,

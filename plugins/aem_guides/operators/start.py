@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.operators.path_task import REQUEST_FIELDS, PathTask, asked
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import DeadlineExceededError
 from aem_guides.protocol.models import ASSET_PROCESSING, JsonObject, JsonValue
@@ -65,7 +66,7 @@ class AemGuidesStartProcessingOperator(PathTask, BaseOperator):
         request: Mapping[str, JsonValue] | None = None,
         aem_guides_conn_id: str = DEFAULT_CONNECTION,
         on_active_job: str = OnActiveJob.ADOPT,
-        max_active_jobs: int | str = 4,
+        max_active_jobs: int | str = MAX_ACTIVE_JOBS,
         queue_hours: float | str = 24,
         only_between: JsonValue = None,
         cancel_adopted: bool | str = False,

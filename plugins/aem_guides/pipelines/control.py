@@ -148,7 +148,7 @@ def _resume(subject: Subject) -> JsonObject:
     goes_on_as = resume_job(subject.hook, resume, keep, log)
     if goes_on_as is None:
         raise ActionNotPossibleError(
-            f"Job {job.processing_id} is active: somebody else resumed it. There is nothing to resume."
+            f"Somebody else has resumed job {job.processing_id}. Nothing was sent. Inspect it before you try again."
         )
     log.info(
         "Job %s was resumed. Its id is now %s. This task does not wait for it. The reconciliation reports its end.",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from airflow.sdk import Param
 
 from aem_guides.hooks.hook import DEFAULT_CONNECTION
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.asset_patterns import LONGEST_PATTERN, MOST_PATTERNS
 from aem_guides.protocol.hours import TIME_PATTERN as HOURS_PATTERN
 from aem_guides.protocol.hours import WEEKDAYS, AtEnd
@@ -140,7 +141,7 @@ def process_assets_params() -> dict[str, Param]:
             "start. **fail**: fail the task.",
         ),
         "max_active_jobs": OTHERS(
-            4,
+            MAX_ACTIVE_JOBS,
             "Most active jobs",
             _whole(1, 100),
             "Start a job only while fewer jobs are active on the instance. Jobs of other users count too.",
@@ -261,7 +262,7 @@ def control_params() -> dict[str, Param]:
             "For **settle** and **forget**: the name of the doubt, which the page *AEM Guides* gives.",
         ),
         "max_active_jobs": _JOB(
-            4,
+            MAX_ACTIVE_JOBS,
             "Most active jobs",
             _whole(1, 100),
             "For **resume**: only while fewer jobs are active on the instance. Jobs of other users count too.",

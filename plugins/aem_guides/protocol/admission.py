@@ -18,6 +18,9 @@ from aem_guides.protocol.models import History, Job, same_path
 from aem_guides.protocol.steps import Steps, Window
 from aem_guides.protocol.wording import crowd
 
+MAX_ACTIVE_JOBS = 4
+"""How many jobs may be active on an instance, unless a run or an option says otherwise."""
+
 LOST_AFTER_SECONDS = 300.0
 """For this long, a job that neither window nor status knows still counts as active."""
 
@@ -223,11 +226,12 @@ def read_window(talk: Conversation, turns: Turns) -> Steps[Window]:
 def ask_for_hidden(talk: Conversation, turns: Turns) -> Steps[None]:
     """Read the status of active jobs outside the window, if only the status can show their end.
 
-    A status that cannot be read changes nothing: the job still counts.
+    A status that cannot be read changes nothing: the job still counts. The next look asks again.
     """
+    at_once = talk.without_retries()
     for processing_id in turns.to_ask:
         try:
-            job = yield from talk.call(contract.status(processing_id))
+            job = yield from at_once.call(contract.status(processing_id))
         except RejectedError:
             turns.see_status(processing_id, None, talk.now())
         except AemGuidesError:

@@ -22,11 +22,13 @@ from aem_guides.ledger.settings import ReconcileSettings
 from aem_guides.ledger.store import Ledger
 from aem_guides.ledger.waiting import forget, notes_set_aside, set_aside, waiting_notes
 from aem_guides.protocol.errors import AemGuidesError, JobFailedError, JobLostError, RejectedError
+from aem_guides.protocol.hours import parse_only_between
 from aem_guides.protocol.models import Job, JsonObject, ProcessingRequest, newest_first
 from aem_guides.protocol.procedures.cancel import CancelOutcome, CancelResult
 from aem_guides.protocol.procedures.course import NoTurnError
 from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
+from aem_guides.protocol.states import Verdict
 from aem_guides.reconciliation.late_lines import look_for_late_lines
 from aem_guides.runtime.path_store import PathStore
 from aem_guides.runtime.task_states import TaskKey
@@ -146,16 +148,25 @@ class Assignment:
 
 
 def assignments(ledger: Ledger, instance: str, connection_id: str, settings: ReconcileSettings) -> list[Assignment]:
-    """The remedies to carry out now, for open findings: those not done yet and not tried too often."""
-    found = []
+    """The remedies to carry out now, for open findings: those not done yet and not tried too often.
+
+    A resume may wait a minute in a worker. So they come last, and only as many as jobs may be active: those that were
+    not tried for the longest time.
+    """
+    found, resumes = list[Assignment](), list[tuple[int, Assignment]]()
     for item in ledger.open_findings(instance):
         remedy = Remedy(item.remedy) if item.remedy else None
         if remedy is None or remedy not in settings.remedies or item.finding.processing_id is None:
             continue
         if item.remedy_state not in (None, WANTED, BEGUN, FAILED) or item.remedy_attempts >= MOST_ATTEMPTS:
             continue
-        found.append(Assignment(instance, connection_id, remedy, item.id, item.finding.processing_id))
-    return found
+        assignment = Assignment(instance, connection_id, remedy, item.id, item.finding.processing_id)
+        if remedy is Remedy.RESUME:
+            resumes.append((item.remedy_at or 0, assignment))
+        else:
+            found.append(assignment)
+    resumes.sort(key=lambda entry: entry[0])
+    return [*found, *(assignment for _, assignment in resumes[: settings.max_active_jobs])]
 
 
 @dataclass(frozen=True)
@@ -187,12 +198,14 @@ def carry_out(assignment: Assignment, ledger: Ledger, settings: ReconcileSetting
             result = act(assignment, item, hook, ledger, settings, by)
     except NoTurnError as error:
         note = f"{error} The next reconciliation tries again ([aem_guides] reconcile_max_active_jobs)."
-        ledger.postpone_remedy(item.id, note=note, now=now_ms())
-        return RemedyResult(assignment, succeeded=False, note=note, waits=True)
+        result = _wait(assignment, note)
     except AemGuidesError as error:
         result = _result(assignment, succeeded=False, note=str(error))
         in_doubt = not isinstance(error, JobFailedError)  # JobFailedError means that the instance has refused
-    ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms(), in_doubt=in_doubt)
+    if result.waits:
+        ledger.postpone_remedy(item.id, note=result.note, now=now_ms())
+    else:
+        ledger.end_remedy(item.id, succeeded=result.succeeded, note=result.note, now=now_ms(), in_doubt=in_doubt)
     return result
 
 
@@ -237,8 +250,11 @@ def _resume(
     if entry is not None and entry.resumes >= settings.max_resumes and item.intent is None:
         note = f"Not resumed: it was resumed {entry.resumes} times already (reconcile_max_resumes)."
         return _result(assignment, succeeded=False, note=note)
-    if job.is_active and item.intent is None:
-        return _result(assignment, succeeded=True, note="The job is running already.")
+    if item.intent is None and (job.verdict is not Verdict.FAILED or not job.resumable):
+        note = f"Not resumed: it is {job.status_word} by now, not a failed job that can be resumed."
+        return _result(assignment, succeeded=True, note=note)
+    if (held := _held_back(entry)) is not None:
+        return _wait(assignment, held)
 
     def keep(intent: Intent) -> None:
         ledger.keep_intent(item.id, intent.to_json())
@@ -248,10 +264,21 @@ def _resume(
     resume = Resume(job, request, settings.max_active_jobs, by, intent)
     goes_on_as = resume_job(hook, resume, keep, log)
     if goes_on_as is None:
-        return _result(assignment, succeeded=True, note="The job is running already.")
+        return _result(assignment, succeeded=True, note="Not resumed: somebody else has resumed it.")
     if entry is not None:
         ledger.resumed(item.id, item.instance, entry, goes_on_as, now_ms())
     return _result(assignment, succeeded=True, note=f"Resumed from its checkpoint. Its id is now {goes_on_as}.")
+
+
+def _held_back(entry: LedgerJob | None) -> str | None:
+    """Why the job may not run now: it is outside of the off-peak hours of the run that started it."""
+    store = _store_of(entry)
+    state, now = store.load() if store is not None else None, now_ms() / 1000
+    hours = parse_only_between(state.only_between) if state is not None else None
+    if hours is None or hours.is_open(now):
+        return None
+    opens = hours.describe(hours.opens_at(now))
+    return f"Not resumed yet: its run has off-peak hours (only_between: {hours}). They begin again at {opens}."
 
 
 def _adopt(
@@ -275,17 +302,28 @@ def _adopt(
 def _settled(hook: AemGuidesHook, entry: LedgerJob) -> CancelOutcome | None:
     """The result of the cancel, if a task of the job's path was killed and its job was still to be cancelled; else
     None."""
-    if entry.run is None or entry.task_id is None or entry.fingerprint is None:
+    store = _store_of(entry)
+    if store is None or entry.run is None or entry.task_id is None:
         return None
     run, group = entry.run, entry.task_id.rpartition(".")[0]
     wait = f"{group}.{WAIT_TASK}" if group else WAIT_TASK
     tasks = [TaskKey(run.dag_id, run.run_id, task_id, entry.map_index) for task_id in (entry.task_id, wait)]
-    store = PathStore.of_path(run.dag_id, run.run_id, entry.task_id, entry.fingerprint)
     return settle_left_behind(hook, store, tasks)[1]
+
+
+def _store_of(entry: LedgerJob | None) -> PathStore | None:
+    """Where the run that started the job stored the state of its path. None if no run of ours did."""
+    if entry is None or entry.run is None or entry.task_id is None or entry.fingerprint is None:
+        return None
+    return PathStore.of_path(entry.run.dag_id, entry.run.run_id, entry.task_id, entry.fingerprint)
 
 
 def _result(assignment: Assignment, *, succeeded: bool, note: str) -> RemedyResult:
     return RemedyResult(assignment, succeeded, note)
+
+
+def _wait(assignment: Assignment, note: str) -> RemedyResult:
+    return RemedyResult(assignment, succeeded=False, note=note, waits=True)
 
 
 def findings_of(ledger: Ledger, instance: str) -> list[JsonObject]:

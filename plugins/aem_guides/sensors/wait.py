@@ -11,6 +11,7 @@ from aem_guides.hooks.hook import DEFAULT_CONNECTION, AemGuidesHook
 from aem_guides.ledger.records import request_of
 from aem_guides.operators.links import INSTANCE_LINKS
 from aem_guides.operators.path_task import PathTask
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.models import JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.pacing import LONGEST_LOOK
@@ -79,7 +80,7 @@ class AemGuidesProcessingSensor(PathTask, BaseSensorOperator):
         deadline_hours: float | str = 24,
         on_deadline: str = OnDeadline.CANCEL,
         max_resumes: int | str = 2,
-        max_active_jobs: int | str = 4,
+        max_active_jobs: int | str = MAX_ACTIVE_JOBS,
         cancel_adopted: bool | str = False,
         stall_minutes: float | str = 30,
         stream_logs: bool | str = True,

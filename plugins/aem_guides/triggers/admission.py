@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import cast
@@ -22,16 +21,19 @@ from aem_guides.hooks.bodies import surroundings
 from aem_guides.hooks.hook import AemGuidesAsyncHook
 from aem_guides.protocol.admission import Ticket, Turns, ask_for_hidden, read_window
 from aem_guides.protocol.errors import AemGuidesError, AuthenticationError, ConfigurationError
-from aem_guides.protocol.lease import RENEW_SECONDS, SETTLE_SECONDS, TERM_SECONDS, YIELD_SECONDS, Lease
 from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.cancel import SETTLED
+from aem_guides.protocol.procedures.events import HeldUntil
 from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.path_state import PathState, Phase
+from aem_guides.protocol.procedures.resume_in_turn import WorksAgain
 from aem_guides.protocol.procedures.shared_look import SharedLook
-from aem_guides.protocol.steps import EndTurn, TakeTurn, Turn, Window
-from aem_guides.runtime.notes import Notes, lease_key
-from aem_guides.runtime.task_log import TaskLog
+from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
+from aem_guides.runtime.notes import Notes, Register, lease_key
+from aem_guides.runtime.task_log import TaskLog, show_event
+from aem_guides.triggers.start_lease import StartLease
+from aem_guides.triggers.waiter_notes import WaiterNotes, waiters_of
 
 LOG_EVERY_SECONDS = 600.0
 LOGIN_PATIENCE_SECONDS = 900.0
@@ -47,72 +49,6 @@ _COORDINATORS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Co
 )
 _RELEASES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = weakref.WeakKeyDictionary()
 """What releases a lease now, by event loop. A loop does not notice when a task of another loop ends."""
-
-
-class StartLease:
-    """This process's part in the lease to start jobs on one instance.
-
-    `settle_seconds`: how long a new holder waits. It must be longer than any write to the register takes.
-    """
-
-    def __init__(self, notes: Notes, key: str, *, settle_seconds: float = SETTLE_SECONDS) -> None:
-        self._notes = notes
-        self._key = key
-        self._settle = settle_seconds
-        self._me = uuid.uuid4().hex
-        self._until = 0.0
-        self._give_way_until = 0.0
-
-    async def hold(self, turns: Turns) -> bool:
-        """Take or keep the lease, and take over what its last holder knew. False if another process holds it."""
-        now = surroundings().now()
-        if self._until - now >= RENEW_SECONDS:
-            return True
-        if now < self._give_way_until:
-            return False
-        began = surroundings().elapsed()
-        held = Lease.from_json(await self._notes.aget(self._key))
-        if held is not None and held.keeps_out(self._me, now):
-            await self._notes.aset(f"{self._key}:wanted", {"by": self._me, "at": now})
-            return False
-        mine = held is not None and held.is_mine(self._me, now)
-        if mine and await self._is_wanted(now):
-            await self._write(0.0, turns)
-            self._give_way_until = now + YIELD_SECONDS
-            return False
-        if held is not None and not mine:
-            turns.learn(held.active, held.earlier_ends)
-        await self._write(now + TERM_SECONDS, turns)
-        if surroundings().elapsed() - began >= self._settle:
-            return False
-        if not mine:
-            await surroundings().asleep(self._settle)
-        return await self.is_held()
-
-    async def is_held(self) -> bool:
-        """Whether the register shows this process as the holder."""
-        held = Lease.from_json(await self._notes.aget(self._key))
-        mine = held is not None and held.is_mine(self._me, surroundings().now())
-        self._until = held.until if held is not None and mine else 0.0
-        return mine
-
-    async def release(self, turns: Turns) -> None:
-        """Release the lease at once. If that fails, the lease expires by itself."""
-        if self._until > surroundings().now():
-            self._until = 0.0
-            with contextlib.suppress(AirflowRuntimeError):
-                await self._write(0.0, turns)
-
-    async def _write(self, until: float, turns: Turns) -> None:
-        if not until:
-            self._until = 0.0
-        await self._notes.aset(self._key, Lease(self._me, until, turns.active, turns.earlier_ends).to_json())
-
-    async def _is_wanted(self, now: float) -> bool:
-        match await self._notes.aget(f"{self._key}:wanted"):
-            case {"by": str(who), "at": int(at) | float(at)}:
-                return who != self._me and now - at < TERM_SECONDS
-        return False
 
 
 class Coordinator:
@@ -189,8 +125,13 @@ class Coordinator:
         return True
 
     async def confirm(self) -> bool:
-        """Whether, right before a request that makes a job active, no other process may send one."""
-        return await self._lease.is_held()
+        """Whether, right before a request that makes a job active, no other process may send one.
+
+        False if Airflow does not say so.
+        """
+        with contextlib.suppress(AirflowRuntimeError):
+            return await self._lease.is_held()
+        return False
 
     def put_back(self, ticket: Ticket, seconds: float, blocked_by: str | None = None) -> None:
         """A start was not possible. Try again after so many seconds, and let others go first until then."""
@@ -304,13 +245,22 @@ class Coordinator:
 class Admission:
     """One path's part in the coordinator of its process: its turns, and the job that is followed for it.
 
-    In a worker (`is_brief`) it waits only briefly for its turn.
+    It answers what procedures emit about turns and the window. In a worker (`is_brief`) it waits only briefly for its
+    turn.
     """
 
     def __init__(
-        self, coordinator: Coordinator, hook: AemGuidesAsyncHook, ticket: Ticket, log: TaskLog, *, is_brief: bool
+        self,
+        coordinator: Coordinator,
+        waiters: WaiterNotes,
+        hook: AemGuidesAsyncHook,
+        ticket: Ticket,
+        log: TaskLog,
+        *,
+        is_brief: bool,
     ) -> None:
         self._coordinator = coordinator
+        self._waiters = waiters
         self._hook = hook
         self._ticket = ticket
         self._log = log
@@ -318,18 +268,40 @@ class Admission:
         self._line = contextlib.AsyncExitStack()
         self._in_line = False
         self._followed: str | None = None
+        self._state: PathState | None = None
         self.find = SharedLook().find
 
     async def __aenter__(self) -> Admission:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
+        self._waiters.leave(self._ticket)
         await self._leave()
         if self._followed is not None:
             self._coordinator.unfollow(self._followed, ended=False)
 
-    async def take(self, wanted: TakeTurn) -> Turn:
+    async def answer(self, item: object) -> Turn | Window | None:
+        """The answer to what a procedure emits. What is not for the coordinator is logged."""
+        match item:
+            case TakeTurn():
+                return await self._take(item)
+            case ConfirmTurn():
+                return Turn(await self._coordinator.confirm())
+            case SeeWindow(until):
+                return await self._coordinator.window(self._hook, until)
+            case EndTurn():
+                await self._end(item)
+            case WorksAgain(processing_id, path, earlier_end):
+                self._coordinator.turns.note_active(processing_id, path, earlier_end)
+            case HeldUntil() if self._state is not None:
+                self._waiters.hold(self._ticket, self._state, item)
+            case _:
+                show_event(self._log, item)
+        return None
+
+    async def _take(self, wanted: TakeTurn) -> Turn:
         """Wait for the turn. It is not granted if the time is over first."""
+        self._waiters.stir()
         self._ticket.queues = wanted.queues
         if not self._in_line:
             await self._line.enter_async_context(self._coordinator.line(self._ticket))
@@ -341,15 +313,7 @@ class Admission:
         turns = self._coordinator.turns
         return Turn(granted, frozenset(turns.active), "" if granted else turns.why(self._ticket))
 
-    async def window(self, until: float) -> Window | None:
-        """The window, read once for all, until that moment (epoch seconds)."""
-        return await self._coordinator.window(self._hook, until)
-
-    async def confirm(self) -> Turn:
-        """Whether the turn is still valid, right before the request."""
-        return Turn(await self._coordinator.confirm())
-
-    async def end(self, turn: EndTurn) -> None:
+    async def _end(self, turn: EndTurn) -> None:
         """Leave the queue, or keep the place in it for another try."""
         if turn.again_in is None:
             await self._leave()
@@ -365,7 +329,7 @@ class Admission:
             self._coordinator.unfollow(self._followed, ended=_has_ended(state))
         if works is not None and works != self._followed:
             self._coordinator.follow(state)
-        self._followed = works
+        self._followed, self._state = works, state
 
     async def _leave(self) -> None:
         self._in_line = False
@@ -388,6 +352,21 @@ async def let_others_have_it() -> None:
     """Wait until this event loop has released its leases, because it ends."""
     if releases := _RELEASES.get(asyncio.get_running_loop()):
         await asyncio.wait(set(releases))
+
+
+async def admission_for(
+    hook: AemGuidesAsyncHook,
+    register: Register,
+    ticket: Ticket,
+    log: TaskLog,
+    *,
+    longest_look: float = LONGEST_LOOK_OF_A_LINE,
+    is_brief: bool = False,
+) -> Admission:
+    """The part of a ticket in the coordinator of this event loop for the hook's instance. Use it as a context."""
+    settings, coordinator = await hook.settings(), await coordinator_for(hook, register, longest_look)
+    waiters = waiters_of(coordinator, register, settings.base_url, settings.instance)
+    return Admission(coordinator, waiters, hook, ticket, log, is_brief=is_brief)
 
 
 async def coordinator_for(hook: AemGuidesAsyncHook, notes: Notes, longest_look: float) -> Coordinator:

@@ -12,12 +12,11 @@ from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.conversation import IN_MID_RUN
 from aem_guides.protocol.errors import AemGuidesError, JobError
 from aem_guides.protocol.models import JsonObject
-from aem_guides.protocol.procedures.events import HeldUntil
 from aem_guides.protocol.procedures.lifecycle import run_lifecycle
 from aem_guides.protocol.procedures.path_state import HAS_NO_JOB, PathState, Phase
 from aem_guides.protocol.procedures.settle_kill import settle_kill
 from aem_guides.protocol.procedures.take_up import LifecycleOptions
-from aem_guides.protocol.steps import ConfirmTurn, EndTurn, SeeWindow, TakeTurn, Turn, Window
+from aem_guides.protocol.steps import Turn, Window
 from aem_guides.results.handed_on import results_of
 from aem_guides.results.outcome import STARTER, WaitOutcome, conclude, ending_of
 from aem_guides.runtime.doubts import Asker
@@ -25,9 +24,8 @@ from aem_guides.runtime.path_store import PathStore, UnreadableStateError
 from aem_guides.runtime.records import Codec
 from aem_guides.runtime.task_log import show_event
 from aem_guides.runtime.task_states import KILLED_STATES, task_states
-from aem_guides.triggers.admission import Admission, coordinator_for, let_others_have_it
+from aem_guides.triggers.admission import admission_for, let_others_have_it
 from aem_guides.triggers.base import AemGuidesTrigger
-from aem_guides.triggers.waiter_notes import WaiterNotes, waiters_of
 
 KILL_CANCEL_SECONDS = 20.0
 
@@ -106,23 +104,36 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
             self.store.asker = Asker(task, self.aem_guides_conn_id)
         began = state.processing_id is not None or state.intent is not None
         async with AemGuidesAsyncHook(self.aem_guides_conn_id, retries=IN_MID_RUN if began else None) as hook:
-            settings, ticket = await hook.settings(), self._ticket(state)
-            require_instance(settings.instance, state.instance)
-            coordinator = await coordinator_for(hook, self.store.register, self.options.longest_look)
-            waiters = waiters_of(coordinator, self.store.register, settings.base_url, settings.instance)
-            admission = Admission(coordinator, hook, ticket, self.log, is_brief=self.options.is_brief)
-            talk = await hook.talk()
-            async with admission:
+            require_instance((await hook.settings()).instance, state.instance)
+            async with await admission_for(
+                hook,
+                self.store.register,
+                self._ticket(state),
+                self.log,
+                longest_look=self.options.longest_look,
+                is_brief=self.options.is_brief,
+            ) as admission:
                 admission.see(state)
                 if state.log_offset:
                     said = "The log of job %s continues at line %s; the earlier lines were shown before."
                     self.log.info(said, state.processing_id, state.log_offset)
-                steps = run_lifecycle(talk, state, self.options, self.until, admission.find)
-                consumer = _Consumer(self, admission, waiters, ticket, state)
+                in_ledger = None if state.phase in HAS_NO_JOB else state.processing_id
+
+                async def take(item: object) -> Turn | Window | None:
+                    nonlocal in_ledger
+                    if not isinstance(item, PathState):
+                        return await admission.answer(item)
+                    await self.store.asave(item)
+                    admission.see(item)
+                    if item.processing_id not in (None, in_ledger):
+                        in_ledger = item.processing_id
+                        self.note(item)
+                    return None
+
+                steps = run_lifecycle(await hook.talk(), state, self.options, self.until, admission.find)
                 try:
-                    return await hook.drive(steps, consumer.take)
+                    return await hook.drive(steps, take)
                 finally:
-                    waiters.leave(ticket)
                     await self._noted()
 
     async def settle_kill(self) -> None:
@@ -174,49 +185,6 @@ class AemGuidesLifecycleTrigger(AemGuidesTrigger):
         """Finish the notes in the ledger if the lifecycle ends while they are written."""
         while self._notes:
             await asyncio.wait({self._notes.pop()})
-
-
-class _Consumer:
-    """Handles what the lifecycle emits. It stores each state before the lifecycle continues."""
-
-    def __init__(
-        self,
-        trigger: AemGuidesLifecycleTrigger,
-        admission: Admission,
-        waiters: WaiterNotes,
-        ticket: Ticket,
-        state: PathState,
-    ) -> None:
-        self._trigger = trigger
-        self._admission = admission
-        self._waiters = waiters
-        self._ticket = ticket
-        self._state = state
-        self._noted = None if state.phase in HAS_NO_JOB else state.processing_id
-
-    async def take(self, item: object) -> Turn | Window | None:
-        match item:
-            case PathState():
-                await self._trigger.store.asave(item)
-                self._admission.see(item)
-                self._state = item
-                if item.processing_id not in (None, self._noted):
-                    self._noted = item.processing_id
-                    self._trigger.note(item)
-            case TakeTurn():
-                self._waiters.stir()
-                return await self._admission.take(item)
-            case HeldUntil():
-                self._waiters.hold(self._ticket, self._state, item)
-            case ConfirmTurn():
-                return await self._admission.confirm()
-            case SeeWindow(until):
-                return await self._admission.window(until)
-            case EndTurn():
-                await self._admission.end(item)
-            case _:
-                show_event(self._trigger.log, item)
-        return None
 
 
 class TaskKilledError(AemGuidesError):

@@ -11,7 +11,8 @@ from aem_guides.protocol.admission import Place, Ticket
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.steps import Steps, T
-from aem_guides.triggers.admission import Coordinator, StartLease
+from aem_guides.triggers.admission import Coordinator
+from aem_guides.triggers.start_lease import StartLease
 from tests.support.notes import KeptNotes
 from tests.unit.protocol.driving import World, reply
 

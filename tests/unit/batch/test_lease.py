@@ -6,13 +6,17 @@ import asyncio
 import time
 
 import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from aem_guides.protocol.admission import Turns
 from aem_guides.protocol.earlier_end import EarlierEnd
 from aem_guides.protocol.lease import TERM_SECONDS, Lease
 from aem_guides.protocol.models import JsonObject, JsonValue
-from aem_guides.triggers import admission as turns
-from aem_guides.triggers.admission import StartLease
+from aem_guides.protocol.pacing import Pacing
+from aem_guides.triggers import start_lease as turns
+from aem_guides.triggers.admission import Coordinator
+from aem_guides.triggers.start_lease import StartLease
 from tests.support.notes import KeptNotes
 
 KEY = "starts:x"
@@ -68,6 +72,14 @@ def test_a_holder_gives_way_to_a_waiting_triggerer_when_it_would_renew(monkeypat
 
 def test_a_write_that_took_too_long_does_not_count() -> None:
     assert asyncio.run(lease_of(KeptNotes(writes_take=0.3)).hold(Turns())) is False
+
+
+def test_a_turn_that_airflow_does_not_confirm_is_not_granted() -> None:
+    class Silent(KeptNotes):
+        async def aget(self, key: str) -> JsonValue:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"key": key}))
+
+    assert asyncio.run(Coordinator(lease_of(Silent()), Pacing()).confirm()) is False
 
 
 @pytest.mark.parametrize(("until", "keeps_out"), [(-1.0, False), (TERM_SECONDS, True), (100 * TERM_SECONDS, False)])

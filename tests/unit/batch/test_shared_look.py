@@ -17,7 +17,8 @@ from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.pacing import Pacing
 from aem_guides.protocol.procedures.shared_look import SharedLook
 from aem_guides.protocol.steps import Answer, HttpRequest, Reply, SeeWindow, Steps, T, TransportFailure, Window
-from aem_guides.triggers.admission import Coordinator, StartLease
+from aem_guides.triggers.admission import Coordinator
+from aem_guides.triggers.start_lease import StartLease
 from tests.support.notes import KeptNotes
 from tests.unit.protocol.driving import World, reply
 

@@ -135,6 +135,15 @@ def test_a_resume_for_which_the_hours_are_over_again_holds_the_job_back_from_now
     assert instance.states[-1].deadline_at == pytest.approx(DAY + 110 * HOUR, abs=5)
 
 
+@pytest.mark.parametrize("word", ["SUCCESS", "CANCELLED"])
+def test_a_job_that_a_person_resumed_and_that_ended_again_before_its_turn_is_not_resumed(word: str) -> None:
+    ended_at = JOB.completed_at or 0
+    instance = Instance(NIGHT, {**CANCELLED, "status": word, "completedAt": ended_at + 60_000})
+    state = instance.go_on(at_phase(Phase.RESUMING, job=JOB))
+    assert (state.end, state.resumes) == (FollowEnd.ENDED, 0)
+    assert [request.method for request in instance.world.sent if request.method == "POST"] == []
+
+
 def test_a_resume_without_its_job_follows_what_there_is() -> None:
     instance = Instance(NIGHT, SUCCESS)
     assert instance.go_on(at_phase(Phase.RESUMING)).end is FollowEnd.ENDED

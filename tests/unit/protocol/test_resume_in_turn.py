@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from aem_guides.protocol.contract import read_job
-from aem_guides.protocol.errors import JobFailedError, JobLostError, Retry
+from aem_guides.protocol.errors import JobFailedError, JobLostError, Retry, UnavailableError
 from aem_guides.protocol.models import JsonObject, ProcessingRequest
 from aem_guides.protocol.procedures.course import NoTurnError, TurnLostError
 from aem_guides.protocol.procedures.intent import Intent
@@ -121,6 +121,37 @@ def test_an_earlier_try_of_which_nothing_is_seen_is_looked_for_again_when_the_tu
     assert second.resumes == 0
 
 
+@pytest.mark.parametrize("keeps_id", [True, False])
+def test_a_retry_right_after_a_death_waits_for_an_instance_that_still_shows_the_end_from_before(keeps_id: bool) -> None:
+    first = Instance()
+    first.resume()
+    stored = next(item for item in first.world.emitted if isinstance(item, Intent))
+    second = Instance()
+    name, at = ("p", 1_000) if keeps_id else ("q", int(second.world.clock * 1000))
+    appears_at = second.world.clock + 8.0
+
+    def appear() -> None:
+        if second.world.clock >= appears_at:
+            second.job = {**RUNNING, "processingId": name, "startedAt": at}
+
+    second.world.after_wait = appear
+    assert second.resume(stored) == name
+    assert (second.resumes, second.emitted(TakeTurn)) == (0, [])
+
+
+def test_a_turn_that_is_lost_between_two_attempts_does_not_hide_why_the_first_one_failed() -> None:
+    asked: list[object] = []
+
+    def turn(one: TakeTurn | ConfirmTurn) -> Turn:
+        asked.append(one)
+        return Turn(granted=len(asked) <= 2)  # taken, confirmed once
+
+    instance = Instance(answer=reply(503, b"starting"), turn=turn)
+    with pytest.raises(UnavailableError, match="503"):
+        instance.resume()
+    assert instance.resumes == 1
+
+
 def test_a_job_that_runs_already_is_not_resumed_and_takes_no_turn() -> None:
     instance = Instance(job=RUNNING)
     assert instance.resume() is None
@@ -130,6 +161,15 @@ def test_a_job_that_runs_already_is_not_resumed_and_takes_no_turn() -> None:
 def test_a_job_that_another_user_resumed_while_it_waited_is_not_resumed() -> None:
     instance = Instance()
     instance.on_turn = lambda: setattr(instance, "job", RUNNING)
+    assert instance.resume() is None
+    assert (instance.resumes, instance.emitted(EndTurn)) == (0, ["EndTurn"])
+
+
+@pytest.mark.parametrize("word", ["COMPLETED", "CANCELLED", "FAILED"])
+def test_a_job_that_another_user_resumed_and_that_has_ended_again_meanwhile_is_left_as_it_is(word: str) -> None:
+    instance = Instance()
+    later = {**FAILED, "status": word, "completedAt": 3_000}
+    instance.on_turn = lambda: setattr(instance, "job", later)
     assert instance.resume() is None
     assert (instance.resumes, instance.emitted(EndTurn)) == (0, ["EndTurn"])
 

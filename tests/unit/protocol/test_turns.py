@@ -332,3 +332,13 @@ def test_a_queued_path_shows_which_job_is_in_its_way() -> None:
     turns.put_back(queueing, not_before=0, blocked_by="gone")
     turns.unfollow("x", ended=True)
     assert turns.why(queueing).startswith("there is room for it, but another process starts jobs now")
+
+
+def test_hidden_jobs_whose_status_cannot_be_read_now_hold_nobody_back_beyond_one_request_each() -> None:
+    world = World(lambda _request: reply(503, retry_after="120"))
+    turns = Turns()
+    for number in range(3):
+        turns.note_active(f"hidden-{number}", "/content/dam/a")
+    world.run(ask_for_hidden(world.conversation(), turns))
+    assert (len(world.sent), world.waits) == (3, [])
+    assert len(turns.active) == 3

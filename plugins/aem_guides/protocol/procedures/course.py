@@ -85,14 +85,14 @@ def in_doubt(state: PathState, error: DoubtfulStartError) -> Steps[NoReturn]:
 def attended(steps: Steps[T], *, before: Attend | None = None, after: Attend | None = None) -> Steps[T]:
     """Run the steps. For each item that they emit, run `before` ahead of it and `after` behind it.
 
-    Raises what any of them raises.
+    The steps are given what `before` raises. Raises what any of them raises.
     """
     try:
         step = next(steps)
         while True:
-            if before is not None and isinstance(step, Emit):
-                yield from before(step.item)
             try:
+                if before is not None and isinstance(step, Emit):
+                    yield from before(step.item)
                 answer = yield step
             except AemGuidesError as error:
                 step = steps.throw(error)
@@ -137,7 +137,10 @@ def confirm(item: object) -> Steps[None]:
         return
     turn = yield Emit(ConfirmTurn())
     if not (isinstance(turn, Turn) and turn.granted):
-        raise TurnLostError("Another process is starting jobs on this instance now. Nothing was sent.")
+        raise TurnLostError(
+            "Another process is starting jobs on this instance now, or Airflow did not say whose turn it is. Nothing "
+            "was sent."
+        )
 
 
 def _is_new(item: object) -> TypeGuard[Intent]:

@@ -11,6 +11,7 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.manners import Haste
+from aem_guides.protocol.models import Job
 from aem_guides.protocol.procedures.course import (
     Course,
     Kept,
@@ -22,43 +23,39 @@ from aem_guides.protocol.procedures.course import (
     take_turn,
 )
 from aem_guides.protocol.procedures.events import Level, Notice
-from aem_guides.protocol.procedures.follow import FollowEnd, find_job
+from aem_guides.protocol.procedures.follow import FollowEnd
 from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.procedures.path_state import PathState, Phase
-from aem_guides.protocol.procedures.resume import resume_once, settle_resume
+from aem_guides.protocol.procedures.resume import PATIENCE, find_to_resume, resume_once, settle_resume
 from aem_guides.protocol.steps import Emit, EndTurn, Steps, Wait
-
-_PATIENCE = (2.0, 3.0, 5.0, 10.0)
 
 
 def resuming(course: Course, state: PathState) -> Steps[PathState | None]:
     talk, hours = course.talk, course.options.hours
     if state.intent is not None:
         return (yield from _settle_resume(course, state, state.intent))
-    if state.job is None:
+    job = state.job
+    if job is None:
         return (yield from keep(state.to(Phase.FOLLOWING)))
     if hours is not None and not hours.is_open(talk.now()):
-        return (yield from keep(state.held(state.job, talk.now())))
+        return (yield from keep(state.held(job, talk.now())))
     if state.queue_until is None:
         state = yield from keep(state.stays(queue_until=talk.now() + course.options.queue_seconds))
     turn = yield from take_turn(course, state, queues=True)
     if turn.granted:
-        return (yield from _resume(course, state))
+        return (yield from _resume(course, state, job))
     if talk.now() < (state.queue_until or 0.0):
         return state
     return (yield from keep(state.ended(FollowEnd.NO_TURN, state.job)))
 
 
-def _resume(course: Course, state: PathState) -> Steps[PathState]:
+def _resume(course: Course, state: PathState, before: Job) -> Steps[PathState]:
     name, talk = state.processing_id or "", course.talk.in_haste(Haste.WORK)
     kept = Kept(state)
     try:
-        job = yield from find_job(talk, name)
+        job = yield from find_to_resume(talk, before)
         if job is None:
-            yield from keep(state.to(Phase.FOLLOWING, job=None))
-            raise JobLostError(f"Job {name} cannot be resumed: the instance no longer knows it.")
-        if job.is_active:
-            yield Emit(Notice(Level.INFO, f"Job {name} is running already: somebody else resumed it."))
+            yield Emit(Notice(Level.INFO, f"Somebody else has resumed job {name}."))
             state = yield from keep(state.goes_on(name, course.talk.now(), resumes=0))
             yield Emit(EndTurn())
             return state
@@ -67,7 +64,7 @@ def _resume(course: Course, state: PathState) -> Steps[PathState]:
         goes_on_as = yield from keeping(steps, kept, lambda now, intent: now.stays(intent=intent))
     except DoubtfulStartError as error:
         yield from in_doubt(kept.state, error)
-    except JobFailedError:
+    except (JobFailedError, JobLostError):
         yield from keep(kept.state.to(Phase.FOLLOWING, intent=None))
         raise
     except AemGuidesError as error:
@@ -87,7 +84,7 @@ def _settle_resume(course: Course, state: PathState, intent: Intent) -> Steps[Pa
     if job is None:
         return (yield from keep(state.to(Phase.FOLLOWING, intent=None)))
     try:
-        found = yield from settle_resume(course.talk, job, state.request, intent, _PATIENCE)
+        found = yield from settle_resume(course.talk, job, state.request, intent, PATIENCE)
     except DoubtfulStartError as error:
         yield from in_doubt(state, error)
     except AemGuidesError as error:

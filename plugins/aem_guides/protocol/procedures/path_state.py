@@ -65,7 +65,8 @@ class PathState:
     result of a cancel. `job`: the job as last seen, or as it was before a resume. `end`: why following ended; in
     CANCELLING, why the job is cancelled. `earlier_end`: the end from which the job was last resumed. `concluded`: the
     task finished its work on the path, so it was not killed. `instance`: the address of the connection when work on the
-    path began. `result`: the outcome that the task returned.
+    path began. `only_between`: the off-peak hours of its job, as `protocol.hours.parse_only_between` reads them.
+    `result`: the outcome that the task returned.
     """
 
     request: ProcessingRequest
@@ -92,6 +93,7 @@ class PathState:
     earlier_end: EarlierEnd | None = None
     concluded: bool = False
     instance: str | None = None
+    only_between: object = None
     result: Mapping[str, object] | None = None
 
     @property
@@ -183,5 +185,5 @@ class PathState:
         return self.to(Phase.ENDED, end=end, job=job)
 
 
-_KEPT = ("clear_counts", "first_tries", "resumes_left", "cancel_adopted", "instance")
+_KEPT = ("clear_counts", "first_tries", "resumes_left", "cancel_adopted", "instance", "only_between")
 """The fields that stay when a path begins anew: to which tasks it belongs, and what was requested."""

@@ -11,6 +11,7 @@ from aem_guides.protocol.errors import (
     AuthenticationError,
     DoubtfulStartError,
     JobFailedError,
+    JobLostError,
     MalformedAnswerError,
     NotFoundError,
     RejectedError,
@@ -18,10 +19,13 @@ from aem_guides.protocol.errors import (
     UnreachableError,
 )
 from aem_guides.protocol.models import Job, ProcessingRequest
+from aem_guides.protocol.procedures.course import NoTurnError
+from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Fate, Intent
 from aem_guides.protocol.steps import Emit, Steps, Wait
 
-_PATIENCE = (2.0, 3.0, 5.0, 10.0)
+PATIENCE = (2.0, 3.0, 5.0, 10.0)
+"""The seconds between looks for a resume that was sent and not answered. History and status may lag."""
 _ATTEMPTS = 4
 
 
@@ -32,23 +36,28 @@ def resume_once(
 
     Emits the `Intent` before the POST, and again with the id after it. `intent` is the intent that an interrupted
     earlier try stored: if that resume has ended meanwhile, nothing is sent again. Raises JobFailedError if the instance
-    does not resume the job, DoubtfulStartError if the result of a resume cannot be determined, and what a call raises.
+    does not resume the job, DoubtfulStartError if the result of a resume cannot be determined, NoTurnError if the turn
+    is lost before the first attempt, and what a call raises.
     """
     if intent is not None:
         found = yield from settle_resume(talk, job, request, intent)
         if found is not None:
             yield Emit(intent.settled(found))
             return found
-    error: AemGuidesError | None = None
+    error: AemGuidesError | None = None  # of the last attempt
     for attempt in range(1, _ATTEMPTS + 1):
         history = yield from talk.call(contract.history())
         intent = replace(Intent.before(request, history, talk.instance_now(), run), resumes=job)
-        yield Emit(intent)
+        try:
+            yield Emit(intent)
+        except NoTurnError as lost:
+            raise error or lost from None
         try:
             processing_id = yield from talk.call(contract.resume(job.processing_id))
         except RejectedError as refusal:
             found = yield from settle_resume(talk, job, request, intent)
             if found is None and isinstance(refusal, NotFoundError) and attempt < _ATTEMPTS:
+                error = refusal
                 yield Wait(talk.retries.backoff(attempt, talk.surroundings.random()), f"not resumed yet: {refusal}")
                 continue
             if found is None:
@@ -60,7 +69,7 @@ def resume_once(
             if isinstance(doubt, AuthenticationError) and not doubt.sent:
                 raise
             error = doubt
-            found = (yield from settle_resume(talk, job, request, intent, _PATIENCE)) if doubt.sent else None
+            found = (yield from settle_resume(talk, job, request, intent, PATIENCE)) if doubt.sent else None
             if found is None:
                 yield Wait(talk.retries.backoff(attempt, talk.surroundings.random()), f"not resumed yet: {doubt}")
                 continue
@@ -68,6 +77,17 @@ def resume_once(
         yield Emit(intent.settled(processing_id))
         return processing_id
     raise error or AssertionError("no attempt was made")
+
+
+def find_to_resume(talk: Conversation, before: Job) -> Steps[Job | None]:
+    """The job as it is right before its resume. None if somebody else has resumed it while it waited for its turn.
+
+    Raises JobLostError, and what a call raises.
+    """
+    job = yield from find_job(talk, before.processing_id)
+    if job is None:
+        raise JobLostError(f"Job {before.processing_id} cannot be resumed: the instance no longer knows it.")
+    return None if went_on(before, job) else job
 
 
 def settle_resume(

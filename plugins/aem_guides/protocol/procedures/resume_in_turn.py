@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from aem_guides.protocol.conversation import Conversation
 from aem_guides.protocol.earlier_end import EarlierEnd
-from aem_guides.protocol.errors import JobLostError
 from aem_guides.protocol.manners import Haste
 from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.procedures.course import NoTurnError, attended, confirm
-from aem_guides.protocol.procedures.follow import find_job
 from aem_guides.protocol.procedures.intent import Intent
-from aem_guides.protocol.procedures.resume import resume_once, settle_resume
+from aem_guides.protocol.procedures.resume import PATIENCE, find_to_resume, resume_once, settle_resume
 from aem_guides.protocol.steps import Emit, EndTurn, Steps, TakeTurn, Turn
 from aem_guides.protocol.wording import in_words
 
@@ -32,21 +30,22 @@ class WorksAgain:
 def resume_in_turn(
     talk: Conversation, job: Job, request: ProcessingRequest, *, run: str, intent: Intent | None = None
 ) -> Steps[str | None]:
-    """Resume an ended job in turn, and return its id after the resume. None if it runs already: nothing is sent then.
+    """Resume an ended job in turn, and return its id after the resume.
 
+    None if nothing was sent: it runs already, or it has another end than `job` by now, as somebody else resumed it.
     `intent` is the intent that an interrupted earlier try stored. If that resume was accepted, its id is returned, and
     no turn is taken. Emits what `resume_once` emits, the steps of a turn, and `WorksAgain`. Raises NoTurnError if the
     turn does not come in time, JobLostError, and what `resume_once` raises.
     """
     if intent is not None:
-        found = yield from settle_resume(talk, job, request, intent)
+        found = yield from settle_resume(talk, job, request, intent, PATIENCE)
         if found is not None:
             yield Emit(intent.settled(found))
             return found
     elif job.is_active:
         return None
     yield from _take_turn(talk, job.processing_id)
-    goes_on_as = yield from _resume(talk.in_haste(Haste.WORK), job.processing_id, request, run, intent)
+    goes_on_as = yield from _resume(talk.in_haste(Haste.WORK), job, request, run, intent)
     yield Emit(EndTurn())
     return goes_on_as
 
@@ -63,19 +62,18 @@ def _take_turn(talk: Conversation, name: str) -> Steps[None]:
 
 
 def _resume(
-    talk: Conversation, name: str, request: ProcessingRequest, run: str, intent: Intent | None
+    talk: Conversation, before: Job, request: ProcessingRequest, run: str, intent: Intent | None
 ) -> Steps[str | None]:
-    """Look again before the resume: others may have resumed the job while it waited for its turn."""
-    job = yield from find_job(talk, name)
-    if job is None:
-        raise JobLostError(f"Job {name} cannot be resumed: the instance no longer knows it.")
-    if job.is_active and intent is None:
+    """Resume the job unless it runs again by now. If an earlier try left an intent, that may be its doing."""
+    found = yield from find_to_resume(talk, before)
+    if found is None and intent is None:
         return None
+    job = found or before
 
-    def before(item: object) -> Steps[None]:
+    def attend(item: object) -> Steps[None]:
         yield from confirm(item)
         if isinstance(item, Intent) and item.processing_id is not None:
             end = EarlierEnd.of(item.resumes or job, talk.now())
             yield Emit(WorksAgain(item.processing_id, job.path or request.path, end))
 
-    return (yield from attended(resume_once(talk, job, request, run=run, intent=intent), before=before))
+    return (yield from attended(resume_once(talk, job, request, run=run, intent=intent), before=attend))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+from aem_guides.protocol.admission import MAX_ACTIVE_JOBS
 from aem_guides.protocol.hours import AtEnd, OffPeakHours, parse_only_between
 from aem_guides.protocol.models import Job
 from aem_guides.protocol.pacing import LONGEST_LOOK
@@ -39,7 +40,7 @@ class LifecycleOptions:
     run_key: str = ""
     index: int = -1
     on_active_job: OnActiveJob = OnActiveJob.ADOPT
-    max_active_jobs: int = 4
+    max_active_jobs: int = MAX_ACTIVE_JOBS
     queue_seconds: float = 24 * 3600.0
     job_seconds: float = 24 * 3600.0
     max_resumes: int = 2
