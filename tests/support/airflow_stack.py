@@ -54,7 +54,7 @@ MANY_AT_ONCE = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_PRE_PING": "False",
 }
-"""Tasks that tests hold back leave room for others. No core is busy with unchanged DAGs, or with pings of a database."""
+"""Tasks that tests hold back leave room for others. No core is busy with unchanged DAGs, or with pings."""
 
 FORKED_READY = """
 import sys

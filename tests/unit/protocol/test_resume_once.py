@@ -26,13 +26,22 @@ JOB = read_job(FAILED)
 
 
 class Instance:
-    """Answers the resumes in turn, the last one repeatedly. `after` has the jobs after the first resume."""
+    """Answers the resumes in turn, the last one repeatedly.
 
-    def __init__(self, *answers: Reply | TransportFailure, after: list[JsonObject] | None = None) -> None:
+    `after` has the jobs after the first resume, `history` those that the history shows then, if they are others.
+    """
+
+    def __init__(
+        self,
+        *answers: Reply | TransportFailure,
+        after: list[JsonObject] | None = None,
+        history: list[JsonObject] | None = None,
+    ) -> None:
         self.world = World(self.respond)
         self.resumes = 0
         self._answers = answers
         self._after = [FAILED] if after is None else after
+        self._history = self._after if history is None else history
 
     def respond(self, request: HttpRequest) -> Reply | TransportFailure:
         if request.target.endswith("/resume"):
@@ -40,7 +49,7 @@ class Instance:
             return self._answers[min(self.resumes, len(self._answers)) - 1]
         jobs = self._after if self.resumes else [FAILED]
         if request.target.endswith("/history"):
-            return reply(200, {"executionHistory": jobs})
+            return reply(200, {"executionHistory": self._history if self.resumes else jobs})
         return next((reply(200, job) for job in jobs if request.target.endswith(f"={job['processingId']}")), reply(404))
 
     def resume(self, intent: Intent | None = None) -> str:
@@ -95,6 +104,17 @@ def test_a_job_of_which_too_little_is_shown_leaves_a_doubt_and_nothing_is_sent_a
     other: JsonObject = {**FAILED, "processingId": "q", "status": "RUNNING", "excludedPaths": None}
     instance = Instance(reply(503), after=[FAILED, other])
     with pytest.raises(DoubtfulStartError, match=r"^A resume of job p was sent. Job q may be its result"):
+        instance.resume()
+    assert instance.resumes == 1
+
+
+@pytest.mark.parametrize("shown", [[FAILED], []])
+def test_a_resume_whose_job_may_have_left_the_history_leaves_a_doubt_and_nothing_is_sent_again(
+    shown: list[JsonObject],
+) -> None:
+    newer: list[JsonObject] = [{**FAILED, "processingId": f"n{n}", "path": f"/content/dam/n{n}"} for n in range(5)]
+    instance = Instance(reply(503), after=shown, history=newer)
+    with pytest.raises(DoubtfulStartError, match=r"^A resume of job p was sent\. No answer is known, and the history"):
         instance.resume()
     assert instance.resumes == 1
 

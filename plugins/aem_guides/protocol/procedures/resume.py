@@ -96,7 +96,8 @@ def settle_resume(
     """The id of the job after the resume, or None if the instance does not show that it was resumed.
 
     `job` is the job as the caller knows it. The intent has its state before the resume. `patience`: the seconds between
-    looks at a history that may lag. Raises DoubtfulStartError, and what a call raises.
+    looks at a history that may lag, after a resume of which no answer is known. Then the result is None only if the
+    history proves that no job resulted. Raises DoubtfulStartError, and what a call raises.
     """
     before = intent.resumes or job
     if intent.processing_id is not None:
@@ -116,12 +117,25 @@ def settle_resume(
         if sighting.fate is Fate.FOUND and sighting.job is not None:
             return sighting.job.processing_id
         if sighting.fate is Fate.UNCLEAR and sighting.job is not None:
-            raise DoubtfulStartError(
-                f"A resume of job {job.processing_id} was sent. Job {sighting.job.processing_id} may be its result, "
-                "but the instance shows too little of it to be sure. No second resume was sent. Look in the Bulk "
-                "Processor (Tools > Guides > Bulk Processor)."
+            raise _doubt(
+                job,
+                f"Job {sighting.job.processing_id} may be its result, but the instance shows too little of it to be "
+                "sure.",
             )
+    if patience and not intent.proves_absence(history):
+        raise _doubt(
+            job,
+            "No answer is known, and the history does not reach back to the time of the resume, or has an entry that "
+            "cannot be read. So the resumed job may have ended already.",
+        )
     return None
+
+
+def _doubt(job: Job, why: str) -> DoubtfulStartError:
+    return DoubtfulStartError(
+        f"A resume of job {job.processing_id} was sent. {why} No second resume was sent. Look in the Bulk Processor "
+        "(Tools > Guides > Bulk Processor)."
+    )
 
 
 def went_on(before: Job, now: Job) -> bool:
