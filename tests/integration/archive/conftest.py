@@ -6,10 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+
+from tests.integration.archive.child import main
+from tests.support.children import children
 
 ROOT = Path(__file__).parents[3]
 MOUNT = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
@@ -31,11 +35,13 @@ def run_child(tmp_path: Path, work_dir: Path) -> Run:
     def run(mode: str, *, tiny: Path | None = None) -> subprocess.CompletedProcess[str]:
         base = tmp_path / "archive"
         base.mkdir(exist_ok=True)
+        if tiny is None:
+            return forked(mode, str(base), str(work_dir), output=tmp_path / "output")
         limit = "0"
         command: list[str] = []
-        if tiny is not None and can_mount(tmp_path):
+        if can_mount(tmp_path):
             command = [str(shutil.which("unshare")), "-rm", "sh", "-c", MOUNT, str(tiny)]
-        elif tiny is not None:
+        else:
             # Without the right to mount: no file of the process may grow beyond 1 MiB.
             mode, limit = "limited", str(1024 * 1024)
         command += [sys.executable, "-m", "tests.integration.archive.child", mode, str(base), str(work_dir), limit]
@@ -44,6 +50,19 @@ def run_child(tmp_path: Path, work_dir: Path) -> Run:
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
     return run
+
+
+def forked(*arguments: str, output: Path) -> subprocess.CompletedProcess[str]:
+    process = children().Process(target=main_in_fork, args=(arguments, output))
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None, "it has not ended"
+    return subprocess.CompletedProcess(arguments, process.exitcode, output.read_text(), "")
+
+
+def main_in_fork(arguments: Sequence[str], output: Path) -> None:
+    with output.open("w") as printed, redirect_stdout(printed), redirect_stderr(printed):
+        sys.exit(main(*arguments))
 
 
 def can_mount(folder: Path) -> bool:
