@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.archive.child import main
-from tests.support.children import children
+from tests.support.children import run_forked
 
 ROOT = Path(__file__).parents[3]
 MOUNT = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
@@ -36,7 +35,7 @@ def run_child(tmp_path: Path, work_dir: Path) -> Run:
         base = tmp_path / "archive"
         base.mkdir(exist_ok=True)
         if tiny is None:
-            return forked(mode, str(base), str(work_dir), output=tmp_path / "output")
+            return run_forked(tmp_path, main, mode, str(base), str(work_dir))
         limit = "0"
         command: list[str] = []
         if can_mount(tmp_path):
@@ -50,19 +49,6 @@ def run_child(tmp_path: Path, work_dir: Path) -> Run:
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
     return run
-
-
-def forked(*arguments: str, output: Path) -> subprocess.CompletedProcess[str]:
-    process = children().Process(target=main_in_fork, args=(arguments, output))
-    process.start()
-    process.join(120)
-    assert process.exitcode is not None, "it has not ended"
-    return subprocess.CompletedProcess(arguments, process.exitcode, output.read_text(), "")
-
-
-def main_in_fork(arguments: Sequence[str], output: Path) -> None:
-    with output.open("w") as printed, redirect_stdout(printed), redirect_stderr(printed):
-        sys.exit(main(*arguments))
 
 
 def can_mount(folder: Path) -> bool:
