@@ -92,6 +92,7 @@ docs: setup
 test: setup
 	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")
 	@rm -rf $(TIMES)
+	@$(BIN)/python -m compileall -qq plugins include tests/support # once, not in each process that begins at the same time
 	@$(PART) lint $(MAKE) --no-print-directory lint
 	@$(LANES) $(MAKE) --no-print-directory lane-of-emulators --beside $(MAKE) --no-print-directory lane-of-machines
 	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 19 $(MAKE) --no-print-directory lane-of-code
