@@ -8,11 +8,14 @@ SOURCES := plugins include tests dags
 # The browser tests need a Chromium, which no Python package brings.
 CHROMIUM := $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
 # Two lanes at a time: what a whole Airflow is needed for waits a lot, and what beside it needs no clock fills the gaps.
-QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags))
+# Schemathesis takes seconds to be imported and to find its cases: only one process does that.
+SCHEMATHESIS := tests/contract/test_emulator_contract.py
+NO_SCHEMATHESIS := -p no:schemathesis --ignore=$(SCHEMATHESIS)
+QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags)) $(SCHEMATHESIS)
 TEST_FOLDERS := $(wildcard $(addprefix tests/,faults integration contract))
 AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,faults e2e $(if $(CHROMIUM),browser)))
-# Most tests wait for an emulator now and then: more processes than cores.
-TEST_PROCESSES := 6
+# Most tests wait for an emulator now and then: more processes than cores. To be ready takes each of them 6 s of a core.
+TEST_PROCESSES := 5
 TIMES := .local/test-times
 PART = $(BIN)/python -m tests.support.times run $(TIMES)
 LANES = PYTHONPATH=include $(BIN)/python -m tests.support.lanes $(TIMES)
@@ -89,6 +92,7 @@ docs: setup
 test: setup
 	@$(if $(CHROMIUM),,echo "No Chromium is found: the browser tests are left out. They need Debian's: apt install chromium")
 	@rm -rf $(TIMES)
+	@$(BIN)/python -m compileall -qq plugins include tests/support # once, not in each process that begins at the same time
 	@$(PART) lint $(MAKE) --no-print-directory lint
 	@$(LANES) $(MAKE) --no-print-directory lane-of-emulators --beside $(MAKE) --no-print-directory lane-of-machines
 	@$(LANES) $(MAKE) --no-print-directory lane-of-airflow --beside nice -n 19 $(MAKE) --no-print-directory lane-of-code
@@ -98,13 +102,13 @@ test: setup
 test lane-of-emulators lane-of-machines lane-of-airflow lane-of-code flakes: export PYTHONDONTWRITEBYTECODE :=
 
 lane-of-emulators:
-	$(PART) "tests side by side" $(BIN)/python -m pytest -m "not airflow" -n $(TEST_PROCESSES) --dist worksteal $(TEST_FOLDERS)
+	$(PART) "tests side by side" $(BIN)/python -m pytest $(NO_SCHEMATHESIS) -m "not airflow" -n $(TEST_PROCESSES) --dist worksteal $(TEST_FOLDERS)
 
 lane-of-machines:
-	$(PART) "tests with many machines, beside them" $(BIN)/python -m pytest tests/distributed
+	$(PART) "tests with many machines, beside them" $(BIN)/python -m pytest $(NO_SCHEMATHESIS) tests/distributed
 
 lane-of-airflow:
-	$(PART) "tests with Airflow" $(BIN)/python -m pytest -m airflow $(AIRFLOW_TEST_FOLDERS)
+	$(PART) "tests with Airflow" $(BIN)/python -m pytest $(NO_SCHEMATHESIS) -m airflow $(AIRFLOW_TEST_FOLDERS)
 
 lane-of-code:
 	@$(PART) "types, beside them" $(MAKE) --no-print-directory types

@@ -22,6 +22,7 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402  # Airflow reads its environment when it is first imported
+from airflow.sdk._shared.secrets_masker import _secrets_masker  # noqa: E402
 from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from aem_guides.hooks import bodies  # noqa: E402
@@ -82,6 +83,16 @@ def turn(item: pytest.Item) -> int:
 @pytest.fixture(autouse=True)
 def _no_instance_is_asked_less_for_what_another_test_did() -> None:
     bodies.MANNERS.clear()
+
+
+@pytest.fixture(autouse=True)
+def _secrets_are_masked_for_their_test_only() -> Iterator[None]:
+    """Airflow compiles one expression of all secrets, anew for each new one: the tokens of hundreds of tests would
+    soon take tens of milliseconds each."""
+    masker = _secrets_masker()
+    patterns, replacer = set(masker.patterns), masker.replacer
+    yield
+    masker.patterns, masker.replacer = patterns, replacer
 
 
 @pytest.fixture(scope="module")

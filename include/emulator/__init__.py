@@ -15,8 +15,10 @@ Administration, without login, on loopback only. What cannot be taken is answere
 names field, value and remedy.
 
 =======================================  ==========================================================================
-`GET /emulator/health`                   `{"status": "up", "now", "active"}`
-`GET /emulator/jobs`                     every job ever (`store.JobRecord`), and whether it is `in_window`
+`GET /emulator/health`                   `{"status": "up", "now", "active", "jobs"}`: how many jobs are active, and how
+                                         many there ever were
+`GET /emulator/jobs`                     every job ever (`store.JobRecord`), and whether it is `in_window`;
+                                         `?path=` and `?processingId=` choose among them
 `GET /emulator/log?processingId=`        the whole log of a job as text; also `/emulator/jobs/{seq}/log`
 `GET /emulator/assets?path=`             id, title, type, state, reason and `times_processed` of every asset
 `GET /emulator/requests`                 every API request: endpoint, method, query, user, status (null: no

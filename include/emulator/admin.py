@@ -22,6 +22,8 @@ from emulator.store import JobRecord
 from emulator.virtual import VirtualFolder
 
 SETTINGS, VIRTUAL, CREATED = "settings", "virtual", "created"
+_JOB_QUERIES = {"path": "path", "processingId": "processing_id"}
+"""By which values jobs can be asked for: the name in the query, and the attribute."""
 
 
 @dataclass
@@ -55,16 +57,24 @@ class Admin:
 
     async def health(self, _request: Request) -> Response:
         engine = self.api.engine
-        return JSONResponse({"status": "up", "now": engine.now(), "active": len(engine.store.active)})
+        store = engine.store
+        return JSONResponse({"status": "up", "now": engine.now(), "active": len(store.active), "jobs": len(store.jobs)})
 
     async def nodes(self, _request: Request) -> Response:
         return JSONResponse(self.api.sling.nodes)
 
-    async def jobs(self, _request: Request) -> Response:
+    async def jobs(self, request: Request) -> Response:
+        """All jobs, or those with the values of the query."""
         engine = self.api.engine
+        wanted = {name: request.query_params.get(query) for query, name in _JOB_QUERIES.items()}
+        asked = {name: value for name, value in wanted.items() if value is not None}
         window = {job.processing_id for job in engine.window()}
         jobs = list(engine.store.jobs.values())  # more may begin while these are sent
-        return array(dataclasses.asdict(job) | {"in_window": job.processing_id in window} for job in jobs)
+        return array(
+            vars(job) | {"in_window": job.processing_id in window}
+            for job in jobs
+            if all(getattr(job, name) == value for name, value in asked.items())
+        )
 
     async def fail(self, request: Request) -> Response:
         body = read_object(await request.body())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import sqlite3
@@ -128,7 +127,7 @@ class Store:
         )
         self._db.execute(
             "INSERT INTO job VALUES (?, ?, ?) ON CONFLICT (seq) DO UPDATE SET doc = excluded.doc",
-            (job.seq, job.processing_id, json.dumps(dataclasses.asdict(job))),
+            (job.seq, job.processing_id, json.dumps(vars(job))),
         )
         self._db.execute("COMMIT")
         if job.active:

@@ -74,7 +74,7 @@ class Instance:
 @pytest.fixture
 def instance(emulator: EmulatorProcess) -> Iterator[Instance]:
     """The instance, reset."""
-    if emulator.admin.get("/emulator/jobs").json():
+    if emulator.get("/emulator/health")["jobs"]:
         emulator.post("/emulator/reset", {})
     emulator.delete("/emulator/faults")
     with httpx.Client(auth=("admin", PASSWORD), trust_env=False, timeout=60) as client:

@@ -31,13 +31,13 @@ CHECKS = [
 ]
 
 
-@schema.parametrize()
+@schema.parametrize()  # type: ignore[untyped-decorator]  # mypy is spared schemathesis
 @QUICK
 def test_any_request_gets_an_answer_of_the_contract(case: Any, emulator: EmulatorProcess) -> None:
     case.call_and_validate(base_url=emulator.url, auth=("admin", PASSWORD), checks=CHECKS)
 
 
-@schema.parametrize()
+@schema.parametrize()  # type: ignore[untyped-decorator]  # mypy is spared schemathesis
 @hypothesis_settings(QUICK, max_examples=3)
 def test_a_bearer_token_opens_the_same_doors(case: Any, emulator: EmulatorProcess) -> None:
     case.call_and_validate(base_url=emulator.url, headers={"Authorization": f"Bearer {TOKEN}"}, checks=CHECKS)

@@ -190,6 +190,17 @@ def test_the_window_shows_the_last_jobs_and_others_may_be_forgotten(instance: In
     assert [job["in_window"] for job in instance.emulator.jobs()] == [False, True, True, True]
 
 
+def test_jobs_can_be_asked_for_by_path_and_id_and_are_counted(instance: Instance) -> None:
+    path = instance.folder(1)
+    first = instance.start(path)
+    instance.end(first)
+    second, other = instance.start(path), instance.start(instance.folder(1))
+    assert [job["processing_id"] for job in instance.emulator.jobs(path)] == [first, second]
+    assert instance.emulator.job(other)["seq"] == 3
+    assert instance.emulator.get("/emulator/jobs", path=path, processingId=other) == []
+    assert instance.emulator.get("/emulator/health")["jobs"] == 3
+
+
 def test_states_may_be_spelt_as_in_the_products_window(instance: Instance) -> None:
     instance.emulator.settings(state_style="window")
     path = instance.folder(1000, rate=2)

@@ -35,7 +35,7 @@ REPORT_FIELDS = {
 def check_path(airflow: LiveAirflow, run_id: str, row: dict[str, object], map_index: int) -> None:
     """The results of a path's tasks match the emulator's data."""
     emulator = airflow.emulator
-    (job,) = [job for job in emulator.jobs() if job["processing_id"] == row["processing_id"]]
+    job = emulator.job(str(row["processing_id"]))
     logged = emulator.log_lines(job["processing_id"])
     assert pulled_lines(airflow.log(run_id, PULL, map_index=map_index)) == logged
     archive = Path(str(row["archive_uri"]).removeprefix("file://"))

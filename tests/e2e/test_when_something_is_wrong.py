@@ -29,11 +29,7 @@ def troubled(instance: Instance, *, rate: float, **conf: object) -> Run:
 
 def ended(emulator: EmulatorProcess, processing_id: str) -> None:
     """Wait until a job has succeeded."""
-
-    def has_succeeded() -> bool:
-        return {"SUCCESS"} == {job["state"] for job in emulator.jobs() if job["processing_id"] == processing_id}
-
-    emulator.wait_until(has_succeeded, f"the end of job {processing_id}")
+    emulator.wait_until(lambda: emulator.job(processing_id)["state"] == "SUCCESS", f"the end of job {processing_id}")
 
 
 def a_job_that_another_user_cancelled_continues_after_clear(stage: Stage) -> None:

@@ -177,8 +177,7 @@ class Jobs:
             return hook.start_processing(ProcessingRequest(path))
 
     def wait_for(self, processing_id: str, state: str) -> str:
-        while next(j for j in self.emulator.jobs() if j["processing_id"] == processing_id)["state"] != state:
-            continue
+        self.emulator.wait_until(lambda: self.emulator.job(processing_id)["state"] == state, state)
         return processing_id
 
     def ended(self) -> str:
@@ -275,11 +274,15 @@ def set_fault(emulator: EmulatorProcess, endpoint: str, fault: str, *, forever: 
         emulator.post("/emulator/faults", {"endpoint": endpoint, "count": None if forever else 1, **FAULTS[fault]})
 
 
+def count_jobs(emulator: EmulatorProcess) -> int:
+    return int(emulator.get("/emulator/health")["jobs"])
+
+
 def play(jobs: Jobs, body: Body, fault: str, *, forever: bool, uses: Mapping[str, Use]) -> dict[str, Outcome]:
     """Set the fault at every endpoint of the uses, and run them side by side. Returns the result of each."""
     emulator = jobs.emulator
     forget_tokens()
-    before = len(emulator.jobs())
+    before = count_jobs(emulator)
     for endpoint in uses:
         set_fault(emulator, endpoint, fault, forever=forever)
     try:
@@ -288,7 +291,7 @@ def play(jobs: Jobs, body: Body, fault: str, *, forever: bool, uses: Mapping[str
     finally:
         emulator.delete("/emulator/faults")
         emulator.settings(csrf=False)
-    more = len(emulator.jobs()) - before
+    more = count_jobs(emulator) - before
     return {endpoint: Outcome(future.exception(), more) for endpoint, future in played.items()}
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.clock import now_ms
@@ -29,13 +28,14 @@ from aem_guides.protocol.steps import Steps
 from aem_guides.reconciliation.remedies import assignments, carry_out, take_snapshot
 from tests.support.archives import archived_lines
 from tests.support.emulator import EmulatorProcess
+from tests.support.new_ledgers import new_ledger
 from tests.support.reconciling import CONNECTION, RUN, World
 
 
 @pytest.fixture
 def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     archive = tmp_path / "archive"
-    database = URL.create("sqlite", database=str(tmp_path / "ledger.db"))
+    database = new_ledger(tmp_path / "ledger.db")
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{archive}")
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
     emulator.post("/emulator/reset", {})

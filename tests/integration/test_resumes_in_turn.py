@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL
 
 from aem_guides.hooks.hook import AemGuidesHook
 from aem_guides.ledger.clock import now_ms
@@ -40,6 +39,7 @@ from aem_guides.reconciliation.remedies import Assignment, assignments, carry_ou
 from aem_guides.runtime.notes import AWAITS
 from tests.support.deaths import WorkerKilledError, dies_after_its_post
 from tests.support.emulator import EmulatorProcess
+from tests.support.new_ledgers import new_ledger
 from tests.support.notes import KeptNotes
 from tests.support.reconciling import CONNECTION, World
 from tests.support.tasks import Run, Task
@@ -110,7 +110,7 @@ def world(emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AIRFLOW__AEM_GUIDES__ARCHIVE_URI", f"file://{tmp_path / 'archive'}")
     monkeypatch.setenv("AIRFLOW_CONN_AEM_GUIDES_DEFAULT", emulator.connection(read_timeout=5))
     emulator.post("/emulator/reset", {})
-    with Ledger(open_engine(URL.create("sqlite", database=str(tmp_path / "ledger.db")))) as ledger:
+    with Ledger(open_engine(new_ledger(tmp_path / "ledger.db"))) as ledger:
         yield World(emulator, ledger, tmp_path / "archive")
 
 

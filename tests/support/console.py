@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import pytest
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
-from sqlalchemy import URL
 
 from aem_guides.console import PREFIX, access
 from aem_guides.console.app import make_app
+from aem_guides.console.instance_health import Watch
+from aem_guides.console.instance_log import InstanceLogs
 from aem_guides.ledger import database
 from aem_guides.ledger.database import open_engine
 from aem_guides.ledger.store import Ledger
+from tests.support.new_ledgers import new_ledger
 
 ADMIN, STARTER, VIEWER, STRANGER = "admin", "starter", "viewer", "stranger"
 _MAY = {ADMIN: {"GET", "POST", "PUT"}, STARTER: {"GET", "POST"}, VIEWER: {"GET"}, STRANGER: set[str]()}
@@ -51,9 +54,7 @@ class Host:
     states: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        console = make_app()
-        console.dependency_overrides[get_user] = _user_of
-        self.app.mount(PREFIX, console)
+        self.app.mount(PREFIX, _new_console())
 
         @self.app.post("/api/v2/dags/{dag_id}/dagRuns")
         async def start(dag_id: str, request: Request) -> dict[str, object]:
@@ -81,6 +82,21 @@ class Host:
         return TestClient(self.app, base_url=f"http://airflow.test{PREFIX}/", cookies=cookies, follow_redirects=False)
 
 
+@cache
+def _console() -> FastAPI:
+    """Its routes take FastAPI long to prepare, and all tests may share them."""
+    console = make_app()
+    console.dependency_overrides[get_user] = _user_of
+    return console
+
+
+def _new_console() -> FastAPI:
+    """The console as it is at the start of the API server."""
+    console = _console()
+    console.state.watch, console.state.instance_logs = Watch(), InstanceLogs()
+    return console
+
+
 def _user_of(request: Request) -> _User:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     shown = token if kind == "Bearer" else request.cookies.get("_token", "")
@@ -101,7 +117,7 @@ def _requires(method: str, _entity: object, _dag_id: str) -> Any:
 @contextmanager
 def console(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Host, Ledger]]:
     """The console over a SQLite ledger in a folder."""
-    url = URL.create("sqlite", database=str(folder / "ledger.db"))
+    url = new_ledger(folder / "ledger.db")
     monkeypatch.setattr(database, "ledger_url", lambda: url)
     monkeypatch.setattr(access, "requires_access_dag", _requires)
     with Ledger(open_engine(url)) as ledger:

@@ -141,7 +141,12 @@ class EmulatorProcess:
 
     def jobs(self, path: str | None = None) -> list[dict[str, Any]]:
         """All jobs, or those on one path."""
-        return [job for job in self.get("/emulator/jobs") if path is None or job["path"] == path]
+        return list(self.get("/emulator/jobs", **({} if path is None else {"path": path})))
+
+    def job(self, processing_id: str) -> dict[str, Any]:
+        """One job."""
+        (job,) = self.get("/emulator/jobs", processingId=processing_id)
+        return dict(job)
 
     def log_lines(self, processing_id: str) -> list[str]:
         """What the emulator logged, line by line."""

@@ -104,8 +104,7 @@ class World:
         self.wait(lambda: self.emulator.get("/emulator/health")["active"] == 0)
 
     def state(self, name: str) -> str:
-        (job,) = (job for job in self.emulator.jobs() if job["processing_id"] == name)
-        return str(job["state"])
+        return str(self.emulator.job(name)["state"])
 
     def advance(self, seconds: float) -> None:
         self.emulator.post("/emulator/clock", {"advance_seconds": seconds})

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -43,15 +44,19 @@ def modules(*folders: str) -> list[Path]:
     return sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
 
 
-def imports(file: Path) -> Iterator[str]:
+@cache
+def imports(file: Path) -> frozenset[str]:
+    found = set[str]()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            found.add(node.module)
+    return frozenset(found)
 
 
-def reached(file: Path) -> set[str]:
+@cache
+def reached(file: Path) -> frozenset[str]:
     """The dotted names of all imports of a module, and of all names that it imports from modules."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found, called = set[str](), dict[str, str]()
@@ -64,7 +69,7 @@ def reached(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in called:
             found.add(f"{called[node.value.id]}.{node.attr}")
-    return found
+    return frozenset(found)
 
 
 def module_file(dotted: str) -> Path:

@@ -17,6 +17,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -257,4 +258,10 @@ def _is_current(connection: Connection) -> bool:
     if not inspect(connection).has_table(VERSION_TABLE):
         return False
     version = Table(VERSION_TABLE, MetaData(), Column("version_num", String))
-    return connection.execute(select(version)).scalar() == ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    return connection.execute(select(version)).scalar() == _head(_MIGRATIONS)
+
+
+@lru_cache(maxsize=1)
+def _head(migrations: Path) -> str | None:
+    """The newest version that this code knows. To find it, all migrations are loaded."""
+    return ScriptDirectory(str(migrations)).get_current_head()

@@ -12,10 +12,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 import jwt
+from jwt.algorithms import RSAAlgorithm
 
 from aem_guides.protocol.contract import Call, ShapeError, is_token
 from aem_guides.protocol.credentials import AccessToken
@@ -32,6 +34,8 @@ from aem_guides.protocol.json import JsonError, read_json
 from aem_guides.protocol.steps import HttpRequest, Reply
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
     from aem_guides.protocol.conversation import Conversation
     from aem_guides.protocol.steps import Steps
 
@@ -111,7 +115,7 @@ class ServiceCredentials:
             "aud": f"{self.ims_url}/c/{self.client_id}",
         }
         claims |= {f"{self.ims_url}/s/{scope}": True for scope in self.metascopes}
-        signed = jwt.encode(claims, self.private_key, algorithm="RS256")
+        signed = _signed(claims, self.private_key)
         yield from talk.keep_secret(signed)
         form = {"client_id": self.client_id, "client_secret": self.client_secret, "jwt_token": signed}
         url = f"{self.ims_url}/ims/exchange/jwt"
@@ -191,9 +195,19 @@ def _certificate_ends(integration: Mapping[str, object]) -> datetime | None:
     return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
 
 
+@lru_cache(maxsize=8)
+def _read_key(private_key: str) -> RSAPrivateKey:
+    """The key behind its PEM text. Its check takes 50 ms of the processor, and each hook reads its connection anew."""
+    return cast("RSAPrivateKey", RSAAlgorithm(RSAAlgorithm.SHA256).prepare_key(private_key))
+
+
+def _signed(claims: dict[str, object], private_key: str) -> str:
+    return jwt.encode(claims, _read_key(private_key), algorithm="RS256")
+
+
 def _check_key(private_key: str) -> None:
     try:
-        jwt.encode({}, private_key, algorithm="RS256")
+        _signed({}, private_key)
     except Exception:  # noqa: BLE001  # the JWT library and its backend raise many kinds for one fact
         raise ConfigurationError(
             "integration.privateKey is no RSA private key. Paste it whole, from -----BEGIN to the last dash of its END."

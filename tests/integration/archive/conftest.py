@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.archive.child import main
+from tests.support.children import run_forked
+
 ROOT = Path(__file__).parents[3]
 MOUNT = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -31,11 +34,13 @@ def run_child(tmp_path: Path, work_dir: Path) -> Run:
     def run(mode: str, *, tiny: Path | None = None) -> subprocess.CompletedProcess[str]:
         base = tmp_path / "archive"
         base.mkdir(exist_ok=True)
+        if tiny is None:
+            return run_forked(tmp_path, main, mode, str(base), str(work_dir))
         limit = "0"
         command: list[str] = []
-        if tiny is not None and can_mount(tmp_path):
+        if can_mount(tmp_path):
             command = [str(shutil.which("unshare")), "-rm", "sh", "-c", MOUNT, str(tiny)]
-        elif tiny is not None:
+        else:
             # Without the right to mount: no file of the process may grow beyond 1 MiB.
             mode, limit = "limited", str(1024 * 1024)
         command += [sys.executable, "-m", "tests.integration.archive.child", mode, str(base), str(work_dir), limit]

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import multiprocessing
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import URL, text
+from sqlalchemy import URL, make_url, text
 
 from aem_guides.ledger.clock import now_ms
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
@@ -24,6 +23,7 @@ from aem_guides.protocol.contract import LONGEST_ID
 from aem_guides.protocol.json import clean_text
 from aem_guides.protocol.models import Job, ProcessingRequest
 from aem_guides.protocol.states import JobState
+from tests.support.children import children
 from tests.support.pages import blocks
 from tests.support.worlds import ALL, INSTANCE, MINUTE, NOW, POLICY, RUN, apply, job, note, snapshot
 
@@ -299,13 +299,11 @@ def test_two_reconciliations_at_once_find_each_thing_once(ledger: Ledger, addres
 
 def _open_it(address: str, barrier: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's barrier
-    from sqlalchemy import make_url
-
     open_engine(make_url(address)).dispose()
 
 
 def test_processes_that_start_at_once_migrate_once(address: URL) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = children()
     barrier = context.Barrier(4)
     where = address.render_as_string(hide_password=False)
     processes = [context.Process(target=_open_it, args=(where, barrier)) for _ in range(4)]

@@ -17,6 +17,7 @@ from aem_guides.ledger import database
 from aem_guides.ledger.database import LedgerUnavailableError, LedgerVersionError, make_engine, open_engine
 from aem_guides.ledger.recorder import record
 from aem_guides.ledger.store import Ledger
+from tests.support.children import run_forked, run_module
 from tests.support.ledgers import fresh_database
 from tests.support.worlds import INSTANCE, MINUTE, NOW, apply, job, note, snapshot
 
@@ -53,16 +54,16 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
     return install
 
 
-def python(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def python(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python with a separate Airflow home."""
-    environment = os.environ | {"AIRFLOW_HOME": str(home), **more}
+    environment = os.environ | {"AIRFLOW_HOME": str(home)}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
 
 
-def upgrade(address: URL, home: Path) -> subprocess.CompletedProcess[str]:
+def upgrade(address: URL, folder: Path) -> subprocess.CompletedProcess[str]:
     """Upgrade as `docs/operate.md` describes."""
     connection = address.render_as_string(hide_password=False)
-    return python(home, "-m", "aem_guides.ledger", AIRFLOW_CONN_AEM_GUIDES_LEDGER=connection)
+    return run_forked(folder, run_module, "aem_guides.ledger", {"AIRFLOW_CONN_AEM_GUIDES_LEDGER": connection})
 
 
 def test_the_command_makes_the_ledger_and_leaves_one_of_this_version_as_it_is(address: URL, tmp_path: Path) -> None:

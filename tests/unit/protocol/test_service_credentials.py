@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import jwt
 import pytest
 
+from aem_guides.protocol import tokens
 from aem_guides.protocol.credentials import AccessToken, bearer
 from aem_guides.protocol.errors import AuthenticationError, ConfigurationError, MalformedAnswerError, ScopeError
 from aem_guides.protocol.steps import HttpRequest, Reply
@@ -98,6 +99,13 @@ def test_a_text_that_is_not_a_document_is_reported(pasted: str) -> None:
 def test_a_key_whose_line_breaks_were_escaped_on_their_way_is_mended() -> None:
     for escaped in (PRIVATE_KEY.replace("\n", "\\n"), PRIVATE_KEY.replace("\n", "\\r\\n")):
         assert parse_service_credentials(document(privateKey=escaped)).private_key.strip() == PRIVATE_KEY.strip()
+
+
+def test_a_key_is_read_once_for_all_hooks_and_tokens() -> None:
+    tokens._read_key.cache_clear()
+    for _ in range(3):
+        bought(parse_service_credentials(document()), reply(200, {"access_token": "t", "expires_in": DAY * 1000}))
+    assert tokens._read_key.cache_info().misses == 1
 
 
 def test_an_invalid_key_is_reported_before_anything_is_sent() -> None:
