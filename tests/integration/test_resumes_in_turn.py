@@ -29,7 +29,7 @@ from aem_guides.operators import (
 )
 from aem_guides.pipelines import control
 from aem_guides.pipelines.control import ActionNotPossibleError, Subject
-from aem_guides.protocol.errors import JobFailedError
+from aem_guides.protocol.errors import DoubtfulStartError, JobFailedError
 from aem_guides.protocol.models import JsonObject
 from aem_guides.protocol.procedures import resume_in_turn
 from aem_guides.protocol.procedures.course import NoTurnError
@@ -329,6 +329,22 @@ def test_a_worker_that_dies_before_the_answer_has_resumed_once_and_its_retry_nee
     asked = len(world.emulator.requests("resume"))
     resume(job)  # the job itself is active now, so there is no room for another one
     assert len(world.emulator.requests("resume")) == asked == 1
+
+
+@pytest.mark.parametrize("resume", [FailedJob.by_operator, FailedJob.by_control])
+def test_a_resume_in_doubt_is_sent_again_by_no_retry_but_by_a_clear_of_a_person(world: World, resume: Resume) -> None:
+    (job,) = failed_jobs(world, 1, max_active_jobs=1)
+    world.emulator.fault("resume", "reset_before")
+    world.emulator.fault("history", "history_bad_entry", count=None)
+    for attempt in (1, 2):
+        job.task.begin_try(attempt)
+        with pytest.raises(DoubtfulStartError, match="If the job was not resumed, clear this task: then it is"):
+            resume(job)
+    assert job.shown["resumes"] == 0
+    job.task.begin_try(3, max_tries=job.task.max_tries + 1)
+    resume(job)
+    assert job.shown["resumes"] == 1
+    world.emulator.delete("/emulator/faults")
 
 
 @every_resume

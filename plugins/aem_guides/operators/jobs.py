@@ -18,13 +18,12 @@ from aem_guides.protocol.errors import CancelUnconfirmedError, ConfigurationErro
 from aem_guides.protocol.models import Job, JsonObject, JsonValue, ProcessingRequest
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.download import has_no_log
-from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import iso_time
 from aem_guides.results.handed_on import RETURN_KEY
 from aem_guides.results.verification import DONE_KEY, ENDED_KEY, JOB_KEY
 from aem_guides.runtime import fields
-from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
+from aem_guides.runtime.memory import resume_intent, resume_kept, run_label
 from aem_guides.runtime.notes import NOTES
 from aem_guides.runtime.task_log import LogBudget
 from aem_guides.runtime.task_states import SUCCEEDED, TaskKey, states_in_task
@@ -241,11 +240,8 @@ class AemGuidesResumeProcessingOperator(JobOperator):
         job = self.find(hook)
         request = request_of(job) or ProcessingRequest(path="/")
         intent = resume_intent(context, job.processing_id)
-
-        def keep(item: Intent) -> None:
-            keep_resume_intent(context, job.processing_id, item)
-
-        goes_on_as = resume_job(hook, Resume(job, request, most, run_label(context), intent), keep, self.log)
+        with resume_kept(context, job.processing_id) as keep:
+            goes_on_as = resume_job(hook, Resume(job, request, most, run_label(context), intent), keep, self.log)
         if goes_on_as is None:
             said = "Job %s runs already, or somebody else has resumed it. Nothing was sent."
             self.log.info(said, job.processing_id)

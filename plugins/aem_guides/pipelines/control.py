@@ -18,11 +18,10 @@ from aem_guides.protocol.errors import AemGuidesError, CancelUnconfirmedError, J
 from aem_guides.protocol.models import Job, JsonObject
 from aem_guides.protocol.procedures.cancel import CancelResult
 from aem_guides.protocol.procedures.follow import find_job
-from aem_guides.protocol.procedures.intent import Intent
 from aem_guides.protocol.states import Verdict
 from aem_guides.protocol.wording import describe_progress, iso_time
 from aem_guides.runtime import fields
-from aem_guides.runtime.memory import keep_resume_intent, resume_intent, run_label
+from aem_guides.runtime.memory import resume_intent, resume_kept, run_label
 from aem_guides.runtime.notes import NOTES
 from aem_guides.triggers.turn import Resume, resume_job
 
@@ -140,12 +139,9 @@ def _resume(subject: Subject) -> JsonObject:
     if intent is None:
         _check_resumable(job)
     request = request_to_resume(job, subject.entry)
-
-    def keep(item: Intent) -> None:
-        keep_resume_intent(subject.context, job.processing_id, item)
-
     resume = Resume(job, request, subject.max_active_jobs, run_label(subject.context), intent)
-    goes_on_as = resume_job(subject.hook, resume, keep, log)
+    with resume_kept(subject.context, job.processing_id) as keep:
+        goes_on_as = resume_job(subject.hook, resume, keep, log)
     if goes_on_as is None:
         raise ActionNotPossibleError(
             f"Somebody else has resumed job {job.processing_id}. Nothing was sent. Inspect it before you try again."

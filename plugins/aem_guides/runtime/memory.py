@@ -6,12 +6,14 @@ Clear raises it, a retry does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 from airflow.sdk import Context
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
+from aem_guides.protocol.errors import DoubtfulStartError
 from aem_guides.protocol.models import JsonObject, JsonValue
 from aem_guides.protocol.procedures.intent import Intent
 
@@ -38,25 +40,35 @@ def run_label(context: Context) -> str:
 
 
 def resume_intent(context: Context, processing_id: str) -> Intent | None:
-    """The intent of an earlier try to resume this job. A retry uses it; a Clear resumes again."""
+    """The intent of an earlier try to resume this job. A retry uses it. A Clear resumes again if it is known what came
+    of the earlier try, or if that try left it to a person."""
     stored = _load(context, _RESUME_KEY)
     kept = stored.get("intent") if stored is not None else None
     if stored is None or stored.get("processing_id") != processing_id or not isinstance(kept, dict):
         return None
     intent = Intent.from_json(kept)
-    cleared = stored.get("generation") != clear_count(context)
-    return None if cleared and intent.processing_id is not None else intent
+    is_decided = intent.processing_id is not None or stored.get("doubtful") is True
+    return None if is_decided and stored.get("generation") != clear_count(context) else intent
 
 
-def keep_resume_intent(context: Context, processing_id: str, item: object) -> None:
-    """Store what a resume of this job emits, if it is an intent."""
-    if isinstance(item, Intent):
-        value: JsonObject = {
-            "processing_id": processing_id,
-            "generation": clear_count(context),
-            "intent": item.to_json(),
-        }
-        _save(context, _RESUME_KEY, value)
+@contextlib.contextmanager
+def resume_kept(context: Context, processing_id: str) -> Iterator[Callable[[Intent], None]]:
+    """What stores an intent to resume this job. If the resume ends in doubt, that is stored, too: a person settles it.
+
+    Raises DoubtfulStartError with what to do.
+    """
+    kept: JsonObject = _load(context, _RESUME_KEY) or {}
+
+    def keep(intent: Intent) -> None:
+        nonlocal kept
+        kept = {"processing_id": processing_id, "generation": clear_count(context), "intent": intent.to_json()}
+        _save(context, _RESUME_KEY, kept)
+
+    try:
+        yield keep
+    except DoubtfulStartError as doubt:
+        _save(context, _RESUME_KEY, {**kept, "generation": clear_count(context), "doubtful": True})
+        raise DoubtfulStartError(f"{doubt} If the job was not resumed, clear this task: then it is.") from doubt
 
 
 def first_time(context: Context, processing_id: str, now: float) -> float:
@@ -74,7 +86,7 @@ def _store(context: Context) -> StateStore:
     return cast("StateStore", context["task_state_store"])
 
 
-def _load(context: Context, key: str) -> Mapping[str, JsonValue] | None:
+def _load(context: Context, key: str) -> JsonObject | None:
     stored = _store(context).get(key)
     return stored if isinstance(stored, dict) else None
 
