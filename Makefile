@@ -15,7 +15,7 @@ QUICK_TEST_FOLDERS := $(wildcard $(addprefix tests/,unit dags)) $(SCHEMATHESIS)
 TEST_FOLDERS := $(wildcard $(addprefix tests/,faults integration contract))
 AIRFLOW_TEST_FOLDERS := $(wildcard $(addprefix tests/,faults e2e $(if $(CHROMIUM),browser)))
 # Most tests wait for an emulator now and then: more processes than cores. To be ready takes each of them 6 s of a core.
-TEST_PROCESSES := 5
+TEST_PROCESSES := 6
 TIMES := .local/test-times
 PART = $(BIN)/python -m tests.support.times run $(TIMES)
 LANES = PYTHONPATH=include $(BIN)/python -m tests.support.lanes $(TIMES)
