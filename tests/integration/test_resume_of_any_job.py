@@ -69,7 +69,7 @@ def test_a_filtered_job_whose_answer_is_lost_is_resumed_once_also_under_a_new_id
     before = len(emulator.requests("resume"))
     goes_on_as = resume(Task(task_id="resume", map_index=-1), failed)
     assert len(emulator.requests("resume")) - before == 1
-    (path,) = {job["path"] for job in emulator.jobs() if job["processing_id"] == failed}
+    path = emulator.job(failed)["path"]
     assert [job["processing_id"] for job in emulator.jobs(path)] == [failed, goes_on_as]
     fail(emulator, goes_on_as)
 
@@ -105,5 +105,5 @@ def test_the_sensor_of_a_job_that_is_known_by_its_id_alone_asks_the_instance_for
     assert state is not None
     assert state.request.file_types == ("DITATOPIC",)
     assert (state.earlier_ids, state.resumes) == ((failed,), 1)
-    (path,) = {job["path"] for job in emulator.jobs() if job["processing_id"] == failed}
+    path = emulator.job(failed)["path"]
     assert [job["state"] for job in emulator.jobs(path)] == ["FAILED", "CANCELLED"]

@@ -57,16 +57,19 @@ def resume_kept(context: Context, processing_id: str) -> Iterator[Callable[[Inte
 
     Raises DoubtfulStartError with what to do.
     """
-    kept: JsonObject = _load(context, _RESUME_KEY) or {}
 
     def keep(intent: Intent) -> None:
-        nonlocal kept
-        kept = {"processing_id": processing_id, "generation": clear_count(context), "intent": intent.to_json()}
+        kept: JsonObject = {
+            "processing_id": processing_id,
+            "generation": clear_count(context),
+            "intent": intent.to_json(),
+        }
         _save(context, _RESUME_KEY, kept)
 
     try:
         yield keep
     except DoubtfulStartError as doubt:
+        kept = _load(context, _RESUME_KEY) or {}
         _save(context, _RESUME_KEY, {**kept, "generation": clear_count(context), "doubtful": True})
         raise DoubtfulStartError(f"{doubt} If the job was not resumed, clear this task: then it is.") from doubt
 
